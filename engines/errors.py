@@ -1,0 +1,50 @@
+"""The error tree. Everything that rtstyle raises on purpose is a StylerError."""
+
+from __future__ import annotations
+
+
+class StylerError(Exception):
+    """What went wrong, and what to do about it.
+
+    Only the command line prints it, as one line with its hint; a library user catches it.
+
+    Args:
+        problem: one sentence about what is wrong, without a full stop.
+        hint: what the reader can do now; empty when there is nothing to do.
+    """
+
+    def __init__(self, problem: str, hint: str = "") -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.problem} ({self.hint})" if self.hint else self.problem
+
+
+class ShapeError(StylerError):
+    """An array has a shape or a dtype that its receiver does not take."""
+
+
+class StyleError(StylerError):
+    """A style is unknown, damaged, altered, or newer than this version."""
+
+
+class EngineError(StylerError):
+    """An engine is unknown, cannot run here, or failed while running."""
+
+
+class SourceError(StylerError):
+    """A camera, file or stream cannot be opened or read."""
+
+
+class SinkError(StylerError):
+    """A window, file or stream cannot be opened or written."""
+
+
+class ConfigError(StylerError):
+    """Settings are wrong; every fault is named, not only the first."""
+
+
+class TrainError(StylerError):
+    """Training cannot start or cannot go on."""

@@ -1,0 +1,197 @@
+"""The generator: the one definition of the network that is trained, exported and run.
+
+A U shape that works at 1/4 and 1/8 of the frame. At 1/8, sixty-four dense channels see far enough to bend
+strokes into swirls; at 1/4 and 1/2 a few channels draw them. There are no full-resolution convolutions
+except the implicit ones of the pixel (un)shuffles, which is where the speed comes from, and no
+data-dependent statistics in the deployed graph, which is where part of the steadiness comes from.
+
+Sources: PixelUnshuffle/PixelShuffle: Shi et al. 2016, arXiv:1609.05158. Residual body: Johnson et al. 2016,
+arXiv:1603.08155. Batch normalisation folded at export: Jacob et al. 2018, arXiv:1712.05877, section 3.2.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from engines.errors import StyleError
+
+STRIDE = 8
+"""Both sides of what the network sees are multiples of this many pixels."""
+
+MARGIN = 8
+"""Reflected pixels on every side. Frames of 16 pixels can reflect MARGIN + STRIDE − 1 = 15."""
+
+
+@dataclass(frozen=True)
+class Arch:
+    """Widths and depth of the generator.
+
+    Attributes:
+        stem: channels at 1/4 resolution.
+        body: channels at 1/8 resolution.
+        blocks: residual blocks at 1/8 resolution.
+        head: channels at 1/2 resolution.
+    """
+
+    stem: int = 32
+    body: int = 64
+    blocks: int = 4
+    head: int = 16
+
+    def to_dict(self) -> dict[str, int]:
+        """Plain form for ``style.json``."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Arch:
+        """Read the plain form back.
+
+        Raises: StyleError: unknown or missing fields, or widths that are no positive integers.
+        """
+        names = {field.name for field in fields(cls)}
+        if set(values) != names or not all(type(v) is int and 0 < v <= 512 for v in values.values()):
+            raise StyleError(f"unknown generator shape {values}", hint="the style needs another version of rtstyle")
+        return cls(**values)
+
+
+class Conv(nn.Module):
+    """Zero-padded convolution, while training optionally followed by batch normalisation.
+
+    Args:
+        in_channels, out_channels, kernel, stride: as in ``nn.Conv2d``.
+        norm: normalise the output over the batch; ``folded`` turns that into plain weights.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int = 3, stride: int = 1, norm: bool = False):
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2)
+        self.norm = nn.BatchNorm2d(out_channels) if norm else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, in, H, W) → (N, out, H / stride, W / stride)."""
+        y: Tensor = self.conv(x)
+        return y if self.norm is None else self.norm(y)
+
+    def folded(self) -> tuple[Tensor, Tensor]:
+        """Weight and bias of the plain convolution that equals this one with frozen statistics."""
+        weight, bias = self.conv.weight.detach(), self.conv.bias
+        assert bias is not None  # nn.Conv2d was made with one
+        if self.norm is None:
+            return weight, bias.detach()
+        running_mean, running_var = self.norm.running_mean, self.norm.running_var
+        assert running_mean is not None and running_var is not None
+        scale = self.norm.weight.detach() / torch.sqrt(running_var + self.norm.eps)
+        return weight * scale[:, None, None, None], (bias.detach() - running_mean) * scale + self.norm.bias.detach()
+
+
+class Residual(nn.Module):
+    """x + conv(relu(conv(x))), He et al. 2016, arXiv:1512.03385."""
+
+    def __init__(self, channels: int, norm: bool):
+        super().__init__()
+        self.first = Conv(channels, channels, norm=norm)
+        self.second = Conv(channels, channels, norm=norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) → the same shape."""
+        y: Tensor = x + self.second(F.relu(self.first(x)))
+        return y
+
+
+class Generator(nn.Module):
+    """Picture in [0, 1] → painting, about [0, 1], not clamped.
+
+    Args:
+        arch: widths and depth.
+        norm: batch normalisation in every hidden layer, for training only.
+    """
+
+    def __init__(self, arch: Arch, norm: bool = False):
+        super().__init__()
+        self.arch = arch
+        self.stem = Conv(48, arch.stem, norm=norm)
+        self.down = Conv(arch.stem, arch.body, stride=2, norm=norm)
+        self.body = nn.Sequential(*[Residual(arch.body, norm) for _ in range(arch.blocks)])
+        self.up = Conv(arch.body, arch.stem * 4, kernel=1, norm=norm)
+        self.mid = Conv(arch.stem, arch.stem, norm=norm)
+        self.refine = Conv(arch.stem, arch.head * 4, kernel=1, norm=norm)
+        self.head = Conv(arch.head, 12)
+        _near_identity(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, 3, H, W) → (N, 3, H, W); H and W are multiples of ``STRIDE``."""
+        quarter = F.relu(self.stem(F.pixel_unshuffle(x, 4)))
+        eighth = self.body(F.relu(self.down(quarter)))
+        quarter = F.relu(quarter + F.pixel_shuffle(self.up(eighth), 2))
+        quarter = F.relu(self.mid(quarter))
+        half = F.relu(F.pixel_shuffle(self.refine(quarter), 2))
+        return x + F.pixel_shuffle(self.head(half), 2)
+
+
+def _near_identity(generator: Generator) -> None:
+    """Start as the input itself with equal sub-pixels (ICNR, Aitken et al. 2017, arXiv:1707.02937)."""
+    for layer, factor in ((generator.up, 2), (generator.refine, 2), (generator.head, 2)):
+        weight = layer.conv.weight
+        with torch.no_grad():
+            weight.copy_(weight[:: factor**2].clone().repeat_interleave(factor**2, dim=0))
+    with torch.no_grad():
+        generator.head.conv.weight.mul_(0.1)
+        if generator.head.conv.bias is not None:
+            generator.head.conv.bias.zero_()
+
+
+def fold(generator: Generator) -> Generator:
+    """The same function without normalisation layers, statistics frozen into the convolutions."""
+    plain = Generator(generator.arch)
+    sources = {name: module for name, module in generator.named_modules() if isinstance(module, Conv)}
+    for name, module in plain.named_modules():
+        if isinstance(module, Conv) and module.conv.bias is not None:
+            weight, bias = sources[name].folded()
+            module.conv.weight.data.copy_(weight)
+            module.conv.bias.data.copy_(bias)
+    return plain.eval()
+
+
+def padded(x: Tensor) -> Tensor:
+    """Reflect to multiples of ``STRIDE`` plus ``MARGIN`` on every side. (N, C, H, W) → (N, C, H', W')."""
+    height, width = x.shape[-2], x.shape[-1]
+    right, bottom = MARGIN + -width % STRIDE, MARGIN + -height % STRIDE
+    return F.pad(x, (MARGIN, right, MARGIN, bottom), mode="reflect")
+
+
+def stylize(generator: Generator, x: Tensor) -> Tensor:
+    """Pad, generate, crop: (N, 3, H, W) in [0, 1] → (N, 3, H, W), about [0, 1], any H and W from 16 up."""
+    height, width = x.shape[-2], x.shape[-1]
+    y: Tensor = generator(padded(x))
+    return y[..., MARGIN : MARGIN + height, MARGIN : MARGIN + width]
+
+
+class FrameGraph(nn.Module):
+    """The deployed graph: everything between uint8 RGB in and uint8 RGB out.
+
+    Args:
+        generator: a folded generator.
+    """
+
+    def __init__(self, generator: Generator):
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, frame: Tensor, strength: Tensor) -> Tensor:
+        """Stylize, blend, clamp, round.
+
+        Args:
+            frame: (1, height, width, 3), uint8 sRGB.
+            strength: (1,), float32, 0 … 1.
+        Returns: (1, height, width, 3), uint8.
+        """
+        x = frame.permute(0, 3, 1, 2).to(torch.float32) / 255.0
+        y = torch.clamp(stylize(self.generator, x), 0.0, 1.0)
+        blended = x + strength * (y - x)
+        # + 0.5 and truncation round half up; every runtime truncates alike, while roundings differ.
+        return (blended * 255.0 + 0.5).to(torch.uint8).permute(0, 2, 3, 1)

@@ -1,0 +1,50 @@
+"""What every source promises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Protocol
+
+from rtstyle.frame import Frame
+
+
+@dataclass(frozen=True)
+class SourceInfo:
+    """What a source delivers, as far as it is known before the first frame.
+
+    Attributes:
+        name: for people, e.g. ``clip.mp4`` or ``camera 0``.
+        width, height: of the upright frames, pixels.
+        fps: nominal frames per second; 0 when unknown.
+        frame_count: expected number of frames; ``None`` when unknown or endless.
+        live: True when frames that are not fetched in time are worthless (camera, stream).
+    """
+
+    name: str
+    width: int
+    height: int
+    fps: Fraction
+    frame_count: int | None
+    live: bool
+
+
+class Source(Protocol):
+    """Frames from somewhere. Made open and ready, or not at all (SourceError)."""
+
+    @property
+    def info(self) -> SourceInfo:
+        """What is delivered."""
+        ...
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield frames in order until the end. The size may change from frame to frame.
+
+        Raises: SourceError: the device or the stream failed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Release the device. Safe from another thread, makes a blocked ``frames`` end; twice is fine."""
+        ...
