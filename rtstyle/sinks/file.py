@@ -1,0 +1,205 @@
+"""Painted frames into a video file."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from fractions import Fraction
+from pathlib import Path
+from typing import cast
+
+import av
+from av import Packet
+from av.video.stream import VideoStream
+
+from engines.errors import SinkError
+from rtstyle.codecs import choose
+from rtstyle.colour import ColourTags, YuvWriter
+from rtstyle.frame import Frame
+from rtstyle.sinks.tracks import Template, Tracks
+
+# SVT-AV1 writes its settings to standard error unless it is told that only errors matter.
+os.environ.setdefault("SVT_LOG", "1")
+
+_REASONS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EFBIG: "the file has reached the size limit that is set here",
+    errno.EDQUOT: "your share of the disk is full",
+}
+
+
+def part_path(path: Path) -> Path:
+    """Where a file grows until it is complete: hidden, in the same folder, so that renaming costs nothing."""
+    return path.with_name(f".{path.stem}.rtstyle-part{path.suffix}")
+
+
+class FileSink:
+    """A video file that appears under its name only when it is complete.
+
+    Every frame keeps its time, whatever the rate. The first frame fixes the size; a later frame of
+    another size is resized. Odd sizes are kept exactly, in 4:4:4 where the codec needs it.
+
+    Args:
+        path: ends in ``.mp4``, ``.m4v``, ``.mov``, ``.mkv`` or ``.webm``.
+        fps: nominal frames per second; 0 when unknown.
+        codec, crf, preset: as in ``codecs.CODECS``; ``None`` for the default.
+        colour: what to say of the colours; ``None`` goes by size.
+        pixel_aspect: width : height of a pixel; ``None`` for square.
+        template: clip whose other tracks and metadata go along.
+        overwrite: replace a file of that name.
+
+    Raises:
+        ConfigError: unknown ending, codec, crf or preset.
+        SinkError: the file exists, or cannot be created.
+    """
+
+    main_thread = False
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        fps: Fraction = Fraction(0),
+        codec: str | None = None,
+        crf: int | None = None,
+        preset: str | None = None,
+        colour: ColourTags | None = None,
+        pixel_aspect: Fraction | None = None,
+        template: Template | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        self.warnings: list[str] = []
+        self.end_pts: int | None = None
+        self._path = path
+        self._part = part_path(path)
+        self._container_kind, self._codec = choose(path, codec)
+        self._options = self._codec.encoder_options(crf, preset)
+        self._fps = fps
+        self._colour = colour
+        self._pixel_aspect = pixel_aspect
+        self._template = template
+        self._tracks: Tracks | None = None
+        self._closed = False
+        self._last_pts: int | None = None
+        if path.exists() and not overwrite:
+            raise SinkError(f"{path} exists already", hint="give another name, or --overwrite")
+        with self._errors():
+            self._part.open("wb").close()
+        self._output = av.open(
+            f"file:{self._part}",
+            "w",
+            format=self._container_kind.format,
+            container_options=dict(self._container_kind.options),
+        )
+
+    @property
+    def name(self) -> str:
+        """The path."""
+        return str(self._path)
+
+    def write(self, frame: Frame) -> bool:
+        """Encode one frame, and the sound that belongs before it.
+
+        Returns: True.
+        Raises: SinkError: the disk is full, or the encoder refuses the frame.
+        """
+        with self._errors():
+            if self._last_pts is None:
+                self._begin(frame)
+            picture = self._to_yuv(frame.rgb)
+            pts = frame.pts - self._shift
+            picture.pts = pts if self._last_pts is None else max(pts, self._last_pts + 1)
+            picture.time_base = frame.time_base
+            picture.duration = self._step
+            self._last_pts = picture.pts
+            self._output.mux(self._video.encode(picture))
+            if self._tracks is not None:
+                self._tracks.write_until(frame.pts * frame.time_base)
+        return True
+
+    def close(self, *, completed: bool) -> None:
+        """Finish the file and give it its name, or with ``completed=False`` remove it. Twice is fine.
+
+        Raises: SinkError: there was no frame, or the end cannot be written; then nothing is left behind.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            if completed:
+                with self._errors():
+                    self._finish()
+        finally:
+            self._discard()
+
+    def _begin(self, frame: Frame) -> None:
+        """Set up encoder and tracks by the first frame, and write the header."""
+        height, width = frame.rgb.shape[:2]
+        odd = bool(height % 2 or width % 2)
+        tags = self._colour or ColourTags.by_size(min(height, width))
+        pixel_format = self._codec.odd_format if odd else "yuv420p"
+        self._to_yuv = YuvWriter(tags, pixel_format, height, width)
+        self._step = max(1, round(1 / self._fps / frame.time_base)) if self._fps else 0
+        self._video = cast(
+            VideoStream, self._output.add_stream(self._codec.encoder, rate=self._fps or None, options=self._options)
+        )
+        context = self._video.codec_context
+        context.width, context.height, context.pix_fmt = width, height, pixel_format
+        context.time_base = frame.time_base
+        context.colorspace, context.color_primaries, context.color_trc = tags.matrix, tags.primaries, tags.transfer
+        context.color_range = 1  # limited, as ``YuvWriter`` makes it
+        if self._pixel_aspect is not None:
+            context.sample_aspect_ratio = self._pixel_aspect
+        if self._codec.name == "hevc" and self._container_kind.format in ("mp4", "mov"):
+            context.codec_tag = "hvc1"  # the default tag, hev1, does not play on Apple's systems
+        self._shift = 0
+        if self._template is not None:
+            self._shift = round(self._template.origin_s / frame.time_base)
+            self._tracks = Tracks(self._template, self._output, self._container_kind)
+            self._tracks.copy_video_metadata(self._video)
+            self.warnings += self._tracks.warnings
+        self._output.start_encoding()
+
+    def _finish(self) -> None:
+        if self._last_pts is None:
+            raise SinkError(f"{self._path} is not written: there was no frame")
+        packets = self._video.encode(None)
+        self._lengthen_last(packets)
+        self._output.mux(packets)
+        if self._tracks is not None:
+            known = len(self._tracks.warnings)
+            self._tracks.finish()
+            self.warnings += self._tracks.warnings[known:]
+        self._output.close()
+        os.replace(self._part, self._path)
+
+    def _lengthen_last(self, packets: list[Packet[VideoStream]]) -> None:
+        """The last frame lasts as long as it did in the input; the encoder only knows the nominal length."""
+        if self.end_pts is None or self._last_pts is None:
+            return
+        for packet in packets:
+            if packet.pts == self._last_pts:
+                packet.duration = max(1, self.end_pts - self._shift - self._last_pts)
+
+    def _discard(self) -> None:
+        """Let go of everything; after ``_finish`` there is nothing left to remove."""
+        # Removed first: an MP4 that nobody wants need not be reordered, and cannot be without its name.
+        with suppress(OSError):
+            self._part.unlink(missing_ok=True)
+        with suppress(av.FFmpegError, OSError, ValueError):
+            self._output.close()
+        if self._tracks is not None:
+            self._tracks.close()
+        with suppress(OSError):  # Windows does not remove open files
+            self._part.unlink(missing_ok=True)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Foreign errors become ours."""
+        try:
+            yield
+        except (av.FFmpegError, OSError) as error:
+            reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
+            raise SinkError(f"cannot write {self._path}", hint=reason) from error

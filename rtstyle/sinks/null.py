@@ -1,0 +1,19 @@
+"""The sink that throws frames away, for measuring everything else."""
+
+from __future__ import annotations
+
+from rtstyle.frame import Frame
+
+
+class NullSink:
+    """Takes every frame at once and keeps none."""
+
+    name = "null"
+    main_thread = False
+
+    def write(self, frame: Frame) -> bool:
+        """Forget the frame."""
+        return True
+
+    def close(self, *, completed: bool) -> None:
+        """Nothing to close."""

@@ -1,0 +1,55 @@
+"""Subtitles from one text format to another: SubRip, MP4 timed text, WebVTT, ASS."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from av import Packet
+from av.stream import Stream
+from av.subtitles.stream import SubtitleStream
+from av.subtitles.subtitle import AssSubtitle, SubtitleSet
+
+_HEADER = (
+    "[Script Info]\r\nScriptType: v4.00+\r\nPlayResX: 384\r\nPlayResY: 288\r\n\r\n[V4+ Styles]\r\n"
+    "Format: Name, Fontname, Fontsize, PrimaryColour, SecondaryColour, OutlineColour, BackColour, Bold, Italic, "
+    "Underline, StrikeOut, ScaleX, ScaleY, Spacing, Angle, BorderStyle, Outline, Shadow, Alignment, MarginL, "
+    "MarginR, MarginV, Encoding\r\n"
+    "Style: Default,Arial,16,&Hffffff,&Hffffff,&H0,&H0,0,0,0,0,100,100,0,0,1,1,0,2,10,10,10,1\r\n\r\n"
+    "[Events]\r\nFormat: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text\r\n"
+).encode()
+"""What FFmpeg's text encoders want to know of the look; they all start from ASS."""
+
+TEXT_CODECS = frozenset({"srt", "subrip", "mov_text", "webvtt", "ass", "ssa", "text"})
+"""Subtitles that are text, not pictures."""
+
+_MS = Fraction(1, 1000)
+
+
+class TextConverter:
+    """Re-writes the packets of one subtitle track.
+
+    Args:
+        source: track of the input.
+        target: track of the output, made with a text encoder, its container not yet started.
+    """
+
+    def __init__(self, source: SubtitleStream, target: SubtitleStream) -> None:
+        self._source = source
+        self._target: Stream = target
+        self._encoder = target.codec_context
+        self._encoder.subtitle_header = source.codec_context.subtitle_header or _HEADER
+
+    def __call__(self, packet: Packet[Stream]) -> list[Packet[Stream]]:
+        """One packet in, at most one out, with the same time and duration."""
+        decoded = self._source.codec_context.decode2(packet)
+        lines = [rect.ass for rect in decoded or () if isinstance(rect, AssSubtitle)]
+        if not lines or packet.pts is None:
+            return []
+        start_ms = round(packet.pts * packet.time_base / _MS)
+        length_ms = round((packet.duration or 0) * packet.time_base / _MS)
+        text = SubtitleSet.create(b"\\N".join(lines), 0, length_ms, start_ms * 1000)
+        out = self._encoder.encode_subtitle(text)
+        out.stream, out.time_base = self._target, _MS
+        out.pts = out.dts = start_ms
+        out.duration = length_ms
+        return [out]

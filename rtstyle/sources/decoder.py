@@ -1,0 +1,106 @@
+"""Pictures as they are stored, from a part of a clip, over damaged places."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from threading import Event
+
+import av
+from av import Packet, VideoFrame
+from av.video.stream import VideoStream
+
+from engines.errors import SourceError
+from rtstyle.sources.losses import Losses
+from rtstyle.sources.opening import open_input, video_stream
+
+
+class Decoder:
+    """An open clip with its first wanted picture decoded, for only that tells size, colours and orientation.
+
+    Args:
+        name: file or URL.
+        start, end: seconds from the beginning of the clip; pictures in [start, end) are wanted.
+        live: a stream that breaks off is an error; of a file, what can be read is good.
+        stop: set from outside to end the iteration.
+
+    Raises: SourceError: it cannot be opened, has no video, or no wanted picture can be decoded.
+    """
+
+    def __init__(self, name: str, start: float | None, end: float | None, live: bool, stop: Event) -> None:
+        self.name = name
+        self._start, self._end = start, end
+        self._live = live
+        self._stop = stop
+        self.container = open_input(name)
+        try:
+            self.stream = video_stream(self.container, name)
+            self.stream.thread_type = "AUTO"
+            self.origin_s = Fraction(self.container.start_time or 0, av.time_base)
+            self.losses = Losses(self.container, self.stream, whole=start is None and end is None and not live)
+            self._seek()
+            self._decoded = self._decode()
+            self.first = self._first_picture()
+        except BaseException:
+            self.container.close()
+            raise
+
+    def pictures(self) -> Iterator[VideoFrame]:
+        """Yield the first picture and the rest of the range, in order of presentation.
+
+        Raises: SourceError: a live stream broke off.
+        """
+        picture: VideoFrame | None = self.first
+        while picture is not None and not self._stop.is_set() and self._before_end(picture):
+            yield picture
+            picture = next(self._decoded, None)
+
+    def _first_picture(self) -> VideoFrame:
+        for picture in self._decoded:
+            if self._start is None or picture.pts is None or self._seconds(picture) >= self._start:
+                return picture
+        if self._start is not None:
+            raise SourceError(f"{self.name} has no picture after {self._start:g} s", hint="choose an earlier start")
+        raise SourceError(f"no picture in {self.name} can be decoded", hint="the file is damaged or cut off")
+
+    def _seek(self) -> None:
+        """Go to the last key frame before the start; a clip that cannot be searched is decoded from its beginning."""
+        if not self._start:
+            return
+        offset_s = Fraction(self._start) + self.origin_s
+        try:
+            self.container.seek(int(offset_s / (self.stream.time_base or 1)), stream=self.stream)
+        except (av.FFmpegError, OSError):
+            pass
+
+    def _decode(self) -> Iterator[VideoFrame]:
+        try:
+            for packet in self.container.demux(*self.losses.streams_to_watch(self.container)):
+                if self._stop.is_set():
+                    return
+                self.losses.packet(packet)
+                if packet.stream_index == self.stream.index:
+                    yield from self._decode_packet(packet)
+        except (av.FFmpegError, OSError) as error:
+            if self._live:
+                raise SourceError(f"{self.name} broke off", hint=str(error)) from error
+            self.losses.undecodable()
+
+    def _decode_packet(self, packet: Packet[VideoStream]) -> list[VideoFrame]:
+        try:
+            pictures = packet.decode()
+        except av.EOFError:
+            return []
+        except (av.FFmpegError, OSError):
+            self.losses.undecodable()
+            return []
+        for picture in pictures:
+            self.losses.picture(picture)
+        return pictures
+
+    def _seconds(self, picture: VideoFrame) -> Fraction:
+        """Seconds from the beginning of the clip, of a picture that has a time."""
+        return Fraction(picture.pts or 0) * Fraction(picture.time_base or 1) - self.origin_s
+
+    def _before_end(self, picture: VideoFrame) -> bool:
+        return self._end is None or picture.pts is None or self._seconds(picture) < self._end

@@ -1,0 +1,94 @@
+"""How many pictures of a damaged clip did not make it.
+
+An intact clip may well have fewer pictures than packets (hidden reference frames, trimmed beginnings), so a
+difference alone means nothing: something must have gone wrong before any loss is reported.
+"""
+
+from __future__ import annotations
+
+import re
+
+import av
+from av import Packet, VideoFrame
+from av.container import InputContainer
+from av.stream import Stream
+from av.video.stream import VideoStream
+
+_SHORT_S = 0.5
+"""A clip that ends this much before its own word for its length was cut off, seconds."""
+
+_CLOCK = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
+
+
+class Losses:
+    """Counts packets and pictures while a clip is read.
+
+    Args:
+        container, stream: the clip, nothing read of it yet.
+        whole: False when only a part is read; then the length of the clip tells nothing.
+    """
+
+    def __init__(self, container: InputContainer, stream: VideoStream, *, whole: bool) -> None:
+        self._stream = stream
+        self._whole = whole
+        self._indexed = 0 < stream.frames <= len(stream.index_entries)
+        self._stated_s = _stated_length_s(stream)
+        self._container_s = (container.duration or 0) / av.time_base
+        self._packets = 0
+        self._discarded = 0
+        self._undecodable = 0
+        self._corrupt_packets = 0
+        self._pictures = 0
+        self._last_s = 0.0
+        self.corrupt_pictures = 0
+
+    def streams_to_watch(self, container: InputContainer) -> tuple[Stream, ...]:
+        """The video; where only the container's length is known also the sound, which may outlast the video."""
+        if self._indexed or self._stated_s is not None or not self._whole:
+            return (self._stream,)
+        return (self._stream, *container.streams.audio)
+
+    def packet(self, packet: Packet[Stream]) -> None:
+        """A packet of a watched stream was read."""
+        if packet.pts is not None:
+            self._last_s = max(self._last_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+        if packet.stream_index == self._stream.index and packet.size:
+            self._packets += 1
+            self._discarded += packet.is_discard
+            self._corrupt_packets += packet.is_corrupt
+
+    def undecodable(self) -> None:
+        """A packet, or what follows it, could not be read or decoded."""
+        self._undecodable += 1
+
+    def picture(self, picture: VideoFrame) -> None:
+        """A picture was decoded."""
+        self._pictures += 1
+        self.corrupt_pictures += picture.is_corrupt
+
+    def count(self) -> int:
+        """Pictures that the clip promises and that did not come; 0 when nothing went wrong.
+
+        Where no index counts them, the missing seconds are taken to be like those that were read.
+        """
+        if not self._whole:
+            return self._undecodable
+        if self._indexed:
+            expected = len(self._stream.index_entries)
+            if self._packets >= expected and not self._undecodable and not self._corrupt_packets:
+                return 0
+            return max(self._undecodable, expected - self._discarded - self._pictures)
+        stated_s = self._container_s if self._stated_s is None else self._stated_s
+        missing_s = stated_s - self._last_s
+        if missing_s <= _SHORT_S or self._last_s <= 0:
+            return self._undecodable
+        return max(self._undecodable, round(missing_s * self._pictures / self._last_s))
+
+
+def _stated_length_s(stream: VideoStream) -> float | None:
+    """End of the stream as Matroska's statistics tag has it, seconds; None without the tag."""
+    match = _CLOCK.match(stream.metadata.get("DURATION", ""))
+    if match is None:
+        return None
+    hours, minutes, seconds = match.groups()
+    return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
