@@ -1,0 +1,88 @@
+"""How fast an engine is on this machine."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from engines.base import RGB, Engine, check_size
+
+SIZES = ((640, 360), (1280, 720), (1920, 1080))
+"""What is measured unless told, (width, height) in pixels."""
+
+WARM_UP = 3
+"""Calls that are not counted: the first of each size compiles."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Speed at one size.
+
+    Attributes:
+        width, height: pixels.
+        median_ms, p95_ms: of one call, uint8 in to uint8 out, milliseconds.
+        fps: frames per second at the median.
+        first_ms: the first call, which compiles for the size, milliseconds.
+        calls: how many were counted.
+    """
+
+    width: int
+    height: int
+    median_ms: float
+    p95_ms: float
+    fps: float
+    first_ms: float
+    calls: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain form for JSON, rounded."""
+        return {key: round(value, 3) if isinstance(value, float) else value for key, value in asdict(self).items()}
+
+
+def measure(
+    engine: Engine,
+    width: int,
+    height: int,
+    *,
+    seconds: float = 3.0,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Timing:
+    """Time an engine at one size.
+
+    Args:
+        engine: what to measure.
+        width, height: pixels.
+        seconds: for how long; at least five calls are made.
+        clock: in seconds.
+    Raises: ShapeError: a size that no engine takes.
+    """
+    check_size(height, width)
+    frames = [_picture(width, height, seed) for seed in range(4)]
+    first_s = _time(engine, frames[0], clock)
+    for number in range(WARM_UP):
+        engine(frames[number])
+    times: list[float] = []
+    while sum(times) < seconds or len(times) < 5:
+        times.append(_time(engine, frames[len(times) % len(frames)], clock))
+    median_s = statistics.median(times)
+    p95_s = sorted(times)[max(0, round(0.95 * len(times)) - 1)]
+    fps = 1 / median_s if median_s > 0 else 0.0
+    return Timing(width, height, median_s * 1e3, p95_s * 1e3, fps, first_s * 1e3, len(times))
+
+
+def _time(engine: Engine, rgb: RGB, clock: Callable[[], float]) -> float:
+    start_s = clock()
+    engine(rgb)
+    return clock() - start_s
+
+
+def _picture(width: int, height: int, seed: int) -> RGB:
+    """Something with edges and flat parts; a frame of zeros can be faster than real ones."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (9, 16, 3), dtype=np.uint8)
+    return np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)

@@ -1,0 +1,1 @@
+"""One file for each command of ``rtstyle``; everything heavy is imported inside the functions."""

@@ -1,0 +1,62 @@
+"""``rtstyle bench``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from rtstyle.commands.options import (
+    DEFAULT_STYLE,
+    EngineName,
+    Json,
+    Size,
+    Style,
+    Threads,
+    load_engine,
+    parse_size,
+    print_json,
+)
+from rtstyle.commands.styles import table
+
+
+def bench(
+    style: Style = DEFAULT_STYLE,
+    engine: EngineName = "auto",
+    size: Annotated[
+        list[Size] | None,
+        typer.Option(metavar="WxH", parser=parse_size, help="Repeat for more. [default: 640x360 1280x720 1920x1080]"),
+    ] = None,
+    seconds: Annotated[float, typer.Option(metavar="S", min=0.0, max=600.0, help="How long for each size.")] = 3.0,
+    threads: Threads = None,
+    as_json: Json = False,
+) -> None:
+    """Measure how fast styles are painted on this machine.
+
+    \b
+    rtstyle bench
+    rtstyle bench --engine cpu --size 1280x720
+    """
+    from rtstyle.bench import SIZES, measure
+    from rtstyle.doctor import cpu_name
+
+    painter = load_engine(style, engine, threads)
+    try:
+        timings = []
+        for width, height in [(one.width, one.height) for one in size or []] or SIZES:
+            if not as_json:
+                typer.echo(f"measuring {width}×{height} …", err=True)
+            timings.append(measure(painter, width, height, seconds=seconds))
+        info = painter.info
+    finally:
+        painter.close()
+    if as_json:
+        print_json({"engine": asdict(info), "cpu": cpu_name(), "timings": [timing.to_dict() for timing in timings]})
+        return
+    typer.echo(f"{info.style} · {info.name} ({info.runtime}, {info.precision}) · {info.device}")
+    rows = [("SIZE", "MEDIAN", "P95", "FPS", "FIRST CALL")]
+    for t in timings:
+        first = f"{t.first_ms:.0f} ms"
+        rows.append((f"{t.width}×{t.height}", f"{t.median_ms:.1f} ms", f"{t.p95_ms:.1f} ms", f"{t.fps:.1f}", first))
+    typer.echo(table(rows))

@@ -1,0 +1,38 @@
+"""``rtstyle styles``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import typer
+
+from rtstyle.commands.options import Json, print_json
+
+
+def styles(as_json: Json = False) -> None:
+    """List the styles that come with rtstyle.
+
+    A style of your own (`rtstyle train`) is used by its folder: --style path/to/folder
+    """
+    from rtstyle.styles import installed
+
+    entries = installed()
+    if as_json:
+        print_json({"styles": [entry.to_dict() for entry in entries]})
+        return
+    if not entries:
+        typer.echo("There is no style here yet; `rtstyle train` makes one.")
+    rows = [("NAME", "TITLE", "PAINTER", "LICENCE", "FOLDER")]
+    rows += [(e.name, e.fault or e.title, e.painter, e.licence, e.path) for e in entries]
+    if entries:
+        typer.echo(table(rows))
+
+
+def table(rows: Sequence[tuple[str, ...]]) -> str:
+    """Columns as wide as their longest cell, the last one free."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    lines = []
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        lines.append("  ".join([*cells, row[-1]]).rstrip())
+    return "\n".join(lines)

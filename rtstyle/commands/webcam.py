@@ -1,0 +1,99 @@
+"""``rtstyle webcam``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rtstyle.commands.options import (
+    DEFAULT_STYLE,
+    EngineName,
+    Json,
+    Overwrite,
+    Quiet,
+    Size,
+    Strength,
+    Style,
+    Threads,
+    load_engine,
+    parse_rate,
+    parse_size,
+    print_json,
+)
+
+if TYPE_CHECKING:
+    from rtstyle.sources.base import Source
+    from rtstyle.stats import Stats
+
+
+def webcam(
+    style: Style = DEFAULT_STYLE,
+    source: Annotated[
+        str,
+        typer.Option(metavar="0|PATH|URL|pattern", help="Camera number, clip, stream, or the built-in moving scene."),
+    ] = "0",
+    sink: Annotated[
+        str, typer.Option(metavar="window|null|FILE", help="Where the painting goes; null only measures.")
+    ] = "window",
+    size: Annotated[
+        Size | None, typer.Option(metavar="WxH", parser=parse_size, help="Size to ask the camera for.")
+    ] = None,
+    fps: Annotated[
+        float | None, typer.Option(metavar="N", parser=parse_rate, help="Frames per second to ask the camera for.")
+    ] = None,
+    mirror: Annotated[bool, typer.Option("--mirror", help="Swap left and right, like a mirror.")] = False,
+    strength: Strength = 1.0,
+    frames: Annotated[int | None, typer.Option(metavar="N", min=1, help="Stop after N frames.")] = None,
+    engine: EngineName = "auto",
+    threads: Threads = None,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+    as_json: Json = False,
+) -> None:
+    """Paint what a camera sees, as it happens.
+
+    Always shows the newest picture: when the machine is too slow, pictures are dropped and delay never builds up.
+    In the window: Esc stop, T mirror, Z/C strength, I figures, F full screen. Ctrl-C stops everywhere.
+
+    \b
+    rtstyle webcam
+    rtstyle webcam --source pattern
+    rtstyle webcam --source 1 --size 1280x720 --mirror
+    rtstyle webcam --source rtsp://camera.local/live --sink recording.mkv
+    """
+    from rtstyle.pipeline import Controls
+    from rtstyle.progress import StatusLine
+    from rtstyle.signals import STOPPER
+    from rtstyle.webcam import WebcamJob, run_webcam
+
+    controls = Controls(strength, mirror)
+    line = StatusLine(style, quiet=quiet)
+    opened: list[Source] = []
+
+    def stop() -> None:
+        controls.request_stop()
+        for one in opened:
+            one.close()
+
+    def show(stats: Stats) -> None:
+        if line.due():
+            line.show(stats.snapshot())
+
+    job = WebcamJob(source, sink, (size.width, size.height) if size else None, fps, frames, overwrite)
+    try:
+        with STOPPER.gently(stop):
+            figures = run_webcam(
+                job,
+                lambda: load_engine(style, engine, threads),
+                controls,
+                on_frame=show,
+                on_start=opened.append,
+            )
+    finally:
+        line.finish()
+    if as_json:
+        print_json({"style": style, "source": source, "sink": sink, **figures.to_dict()})
+    elif not quiet:
+        line.show(figures)
+        line.finish()

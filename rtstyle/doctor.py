@@ -1,0 +1,210 @@
+"""What is here: machine, runtimes, engines, cameras, display, and what is missing with the line that adds it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib import metadata, util
+from pathlib import Path
+from typing import Any
+
+import rtstyle
+from engines.errors import StylerError
+
+PACKAGES = ("numpy", "opencv-python-headless", "av", "openvino", "pygame-ce", "safetensors", "typer", "rich")
+"""Distributions of the base install."""
+
+EXTRAS: dict[str, tuple[str, ...]] = {
+    "train": ("torch",),
+    "cuda": ("torch",),
+    "tensorrt": ("torch_tensorrt",),
+    "virtual-camera": ("pyvirtualcam",),
+    "web": ("aiohttp", "aiortc"),
+}
+"""Extra → modules that it brings."""
+
+FEATURES = (
+    "avx",
+    "avx2",
+    "fma",
+    "f16c",
+    "avx512f",
+    "avx512_vnni",
+    "avx512_bf16",
+    "amx_bf16",
+    "asimd",
+    "asimddp",
+    "bf16",
+)
+"""Instruction sets that change the speed of a network."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report.
+
+    Attributes:
+        topic: what it is about.
+        good: whether it can be used.
+        found: what is there.
+        hint: what would make it better; empty when nothing would.
+    """
+
+    topic: str
+    good: bool
+    found: str
+    hint: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain form for JSON."""
+        return asdict(self)
+
+
+def examine(style: str) -> list[Finding]:
+    """Look at everything; a part that breaks is reported, never raised.
+
+    Args:
+        style: the style that the engines are tried with.
+    """
+    parts: list[tuple[str, Callable[[], list[Finding]]]] = [
+        ("machine", _machine),
+        ("packages", _packages),
+        ("engine", lambda: _engines(style)),
+        ("cameras", _cameras),
+        ("display", _display),
+        ("extras", _extras),
+    ]
+    findings = []
+    for topic, part in parts:
+        try:
+            findings += part()
+        except Exception as error:  # a broken install is what a doctor is called for
+            findings.append(Finding(topic, False, f"cannot be examined: {type(error).__name__}: {error}"))
+    return findings
+
+
+def cpu_name() -> str:
+    """The processor, as it calls itself."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass  # not Linux
+    return platform.processor() or platform.machine()
+
+
+def cpu_count() -> int:
+    """Processors that this process may use, which is fewer than there are in a container or under taskset."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _machine() -> list[Finding]:
+    features = _cpu_features()
+    processor = f"{cpu_name()}, {cpu_count()} processors"
+    return [
+        Finding("rtstyle", True, f"{rtstyle.__version__} on Python {platform.python_version()}"),
+        Finding("system", True, platform.platform(terse=True)),
+        Finding("processor", True, processor + (f" ({' '.join(features)})" if features else "")),
+    ]
+
+
+def _cpu_features() -> list[str]:
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return []  # not Linux
+    line = next((one for one in text.splitlines() if one.startswith(("flags", "Features"))), "")
+    present = set(line.partition(":")[2].split())
+    return [feature for feature in FEATURES if feature in present]
+
+
+def _packages() -> list[Finding]:
+    versions, missing = [], []
+    for name in PACKAGES:
+        try:
+            versions.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            missing.append(name)
+    findings = [Finding("packages", not missing, ", ".join(versions))]
+    if missing:
+        findings.append(Finding("missing", False, ", ".join(missing), hint=f"pip install {' '.join(missing)}"))
+    return findings
+
+
+def _engines(style: str) -> list[Finding]:
+    """Start every engine, and say which one ``auto`` takes."""
+    import engines
+    from rtstyle.styles import find
+
+    try:
+        folder = find(style)
+    except StylerError as error:
+        return [Finding("engine", False, error.problem, error.hint)]
+    findings, working = [], []
+    for name in [name for name in engines.NAMES if name != "auto"]:
+        try:
+            engine = engines.load(folder, name)
+        except StylerError as error:
+            findings.append(Finding(f"engine {name}", False, error.problem, error.hint))
+            continue
+        info = engine.info
+        engine.close()
+        working.append(name)
+        findings.append(Finding(f"engine {name}", True, f"{info.runtime}, {info.precision}, {info.device}"))
+    chosen = next((name for name in engines.AUTO_ORDER if name in working), None)
+    if chosen is None:
+        return [*findings, Finding("engine auto", False, "no engine works here", hint="pip install --upgrade rtstyle")]
+    reason = f"the first of {', '.join(engines.AUTO_ORDER)} that works here"
+    return [*findings, Finding("engine auto", True, f"takes {chosen}: {reason}")]
+
+
+def _cameras() -> list[Finding]:
+    from rtstyle.sources.camera import list_cameras
+
+    if not sys.platform.startswith("linux"):
+        return [Finding("cameras", True, "this system does not list them", hint="try --source 0, 1, 2 …")]
+    cameras = list_cameras()
+    if not cameras:
+        return [Finding("cameras", False, "none", hint="rtstyle webcam --source pattern needs none")]
+    virtual = [camera for camera in cameras if _is_virtual(camera.path)]
+    findings = [
+        Finding("cameras", True, ", ".join(f"{c.index} ({c.name})" for c in cameras if c not in virtual) or "none")
+    ]
+    if virtual:
+        findings.append(Finding("virtual camera", True, ", ".join(f"{c.path} ({c.name})" for c in virtual)))
+    return findings
+
+
+def _is_virtual(path: str) -> bool:
+    """v4l2loopback devices have no hardware behind them."""
+    return "virtual" in str(Path("/sys/class/video4linux", Path(path).name).resolve())
+
+
+def _display() -> list[Finding]:
+    from rtstyle.sinks.window import start_display
+
+    try:
+        pygame = start_display()
+    except StylerError as error:
+        return [Finding("display", False, error.problem, error.hint)]
+    sizes = ", ".join(f"{width}×{height}" for width, height in pygame.display.get_desktop_sizes())
+    driver = pygame.display.get_driver()
+    pygame.display.quit()
+    return [Finding("display", True, f"{sizes} ({driver})")]
+
+
+def _extras() -> list[Finding]:
+    findings = []
+    for extra, modules in EXTRAS.items():
+        missing = [module for module in modules if util.find_spec(module) is None]
+        if missing:
+            findings.append(Finding(f"extra {extra}", False, "not installed", hint=f'pip install "rtstyle[{extra}]"'))
+        else:
+            findings.append(Finding(f"extra {extra}", True, "installed"))
+    return findings

@@ -1,0 +1,150 @@
+"""Progress on standard error: a bar on a terminal, plain lines elsewhere, nothing when quiet."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Any, TextIO
+
+from rtstyle.stats import Figures
+
+LINE_EVERY_S = 5.0
+"""Seconds between two lines of progress where there is no terminal."""
+
+STATUS_EVERY_S = 1.0
+"""Seconds between two readings of a live run."""
+
+
+class Progress:
+    """Shows how far a job is, its fps and the time left.
+
+    Args:
+        label: what is worked on.
+        total: frames to expect; ``None`` when unknown.
+        quiet: show nothing.
+        stream: where to, standard error unless told.
+    """
+
+    def __init__(
+        self, label: str, total: int | None = None, *, quiet: bool = False, stream: TextIO | None = None
+    ) -> None:
+        self._label = label
+        self._total = total
+        self._quiet = quiet
+        self._stream = stream or sys.stderr
+        self._bar: Any = None
+        self._start_s = time.monotonic()
+        self._last_line_s = self._start_s
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def update(self, done: int, fps: float, total: int | None = None) -> None:
+        """Show that ``done`` frames are done, at ``fps`` frames per second now."""
+        self._total = total or self._total
+        if self._quiet:
+            return
+        if self._stream.isatty():
+            self._draw(done, fps)
+            return
+        now_s = time.monotonic()
+        if now_s - self._last_line_s >= LINE_EVERY_S:
+            self._last_line_s = now_s
+            print(self.line(done, fps), file=self._stream, flush=True)
+
+    def line(self, done: int, fps: float) -> str:
+        """Progress as one plain line."""
+        if not self._total:
+            return f"{self._label}: {done} frames, {fps:.1f} fps"
+        left_s = (self._total - done) / fps if fps > 0 else 0.0
+        return f"{self._label}: {done}/{self._total} frames, {fps:.1f} fps, {clock(left_s)} left"
+
+    def _draw(self, done: int, fps: float) -> None:
+        if self._bar is None:
+            self._bar = _rich_bar(self._stream)
+            self._task = self._bar.add_task(self._label, total=self._total, fps=0.0)
+            self._bar.start()
+        # A guessed total may be too small; a bar over its end would say nonsense.
+        total = None if self._total is None else max(self._total, done)
+        self._bar.update(self._task, completed=done, total=total, fps=fps)
+
+
+class StatusLine:
+    """Figures of a live run once a second: one line that is rewritten on a terminal, otherwise line after line.
+
+    Args:
+        label: what runs.
+        quiet: show nothing.
+        stream: where to, standard error unless told.
+    """
+
+    def __init__(self, label: str, *, quiet: bool = False, stream: TextIO | None = None) -> None:
+        self._label = label
+        self._quiet = quiet
+        self._stream = stream or sys.stderr
+        self._next_s = time.monotonic() + STATUS_EVERY_S
+        self._open = False
+
+    def due(self) -> bool:
+        """True once a second: time to call ``show``."""
+        now_s = time.monotonic()
+        if self._quiet or now_s < self._next_s:
+            return False
+        # No catching up after a stall.
+        self._next_s = max(self._next_s + STATUS_EVERY_S, now_s)
+        return True
+
+    def show(self, figures: Figures) -> None:
+        """Write the figures."""
+        text = f"{self._label} · {status(figures)}"
+        if self._stream.isatty():
+            self._stream.write(f"\r\x1b[2K{text}")
+            self._open = True
+        else:
+            self._stream.write(text + "\n")
+        self._stream.flush()
+
+    def finish(self) -> None:
+        """End the line that was rewritten."""
+        if self._open:
+            self._stream.write("\n")
+            self._stream.flush()
+            self._open = False
+
+
+def status(figures: Figures) -> str:
+    """Live figures in one short line."""
+    return (
+        f"{figures.width}×{figures.height} · {figures.fps_out:.1f} fps · "
+        f"age p50 {figures.age_p50_ms:.0f} ms p95 {figures.age_p95_ms:.0f} ms · {figures.dropped} dropped"
+    )
+
+
+def clock(seconds: float) -> str:
+    """Seconds as m:ss or h:mm:ss."""
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def _rich_bar(stream: TextIO) -> Any:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    return Bar(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[fps]:.1f} fps"),
+        TimeRemainingColumn(),
+        console=Console(file=stream),
+        transient=False,
+    )

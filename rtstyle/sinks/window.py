@@ -1,0 +1,189 @@
+"""Window sink: shows frames in a resizable SDL window, with keys to play with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+
+from engines.base import RGB
+from engines.errors import SinkError
+from rtstyle.frame import Frame
+from rtstyle.pipeline import Controls
+
+if TYPE_CHECKING:
+    import pygame
+
+KEYS = "Esc stop · T mirror · Z/C strength · I figures · F full screen"
+"""One line for people; the keys are those of avatarify."""
+
+STRENGTH_STEP = 0.1
+"""Change of strength for one press of Z or C."""
+
+_NO_SCREEN = ("offscreen", "dummy", "evdev")
+"""SDL drivers that show nothing; SDL falls back to them in silence where there is no display."""
+
+
+class WindowSink:
+    """A window that keeps the aspect of the picture, on black.
+
+    Args:
+        title: of the window.
+        controls: what the keys change.
+        figures: gives the lines that the I key shows.
+        figures_shown: show them from the start.
+    Raises: SinkError: there is no display.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        controls: Controls,
+        figures: Callable[[], list[str]] = list,
+        *,
+        figures_shown: bool = False,
+    ) -> None:
+        self._title = title
+        self._controls = controls
+        self._figures = figures
+        self._figures_shown = figures_shown
+        self._pygame = start_display()
+        self._window: pygame.Surface | None = None
+        self._font: Any = None
+        self._closed = False
+
+    @property
+    def name(self) -> str:
+        """``window``."""
+        return "window"
+
+    @property
+    def main_thread(self) -> bool:
+        """Windows belong to the main thread."""
+        return True
+
+    def write(self, frame: Frame) -> bool:
+        """Show one frame and obey the keys.
+
+        Returns: False when the window was closed, or Esc or Q pressed.
+        Raises: SinkError: the display went away.
+        """
+        if self._closed:
+            return False
+        try:
+            window = self._window or self._open(frame.rgb)
+            # Events come first: they may change the size of the window that is drawn into.
+            wanted = all([self._obey(event) for event in self._pygame.event.get()])
+            window = self._pygame.display.get_surface() or window
+            self._draw(window, frame.rgb)
+            self._pygame.display.flip()
+        except self._pygame.error as error:
+            raise SinkError(f"the window failed: {error}", hint="is the display still there?") from error
+        return wanted
+
+    def close(self, *, completed: bool) -> None:
+        """Close the window. Twice is fine."""
+        if not self._closed:
+            self._closed = True
+            self._pygame.display.quit()
+            self._pygame.font.quit()
+
+    def _open(self, rgb: RGB) -> pygame.Surface:
+        """Open the window at the size of the frame, smaller where the screen is."""
+        sizes = self._pygame.display.get_desktop_sizes()
+        screen_width, screen_height = sizes[0] if sizes else (1920, 1080)
+        height, width = rgb.shape[:2]
+        # Title bar and task bar take a tenth of the screen.
+        scale = min(1.0, 0.9 * screen_width / width, 0.9 * screen_height / height)
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        self._window = self._pygame.display.set_mode(size, self._pygame.RESIZABLE)
+        self._pygame.display.set_caption(self._title)
+        return self._window
+
+    def _obey(self, event: Any) -> bool:
+        """Do what an event asks for. Returns: False when it asks to stop."""
+        if event.type == self._pygame.QUIT:
+            return False
+        if event.type != self._pygame.KEYDOWN:
+            return True
+        if event.key in (self._pygame.K_ESCAPE, self._pygame.K_q):
+            return False
+        action = {
+            self._pygame.K_t: self._flip_mirror,
+            self._pygame.K_z: lambda: self._change_strength(-STRENGTH_STEP),
+            self._pygame.K_c: lambda: self._change_strength(STRENGTH_STEP),
+            self._pygame.K_i: self._flip_figures,
+            self._pygame.K_f: self._pygame.display.toggle_fullscreen,
+        }.get(event.key)
+        if action is not None:
+            action()
+        return True
+
+    def _flip_mirror(self) -> None:
+        self._controls.mirror = not self._controls.mirror
+
+    def _flip_figures(self) -> None:
+        self._figures_shown = not self._figures_shown
+
+    def _change_strength(self, step: float) -> None:
+        self._controls.strength = round(min(1.0, max(0.0, self._controls.strength + step)), 2)
+
+    def _draw(self, window: pygame.Surface, rgb: RGB) -> None:
+        left, top, width, height = fit(rgb.shape[1], rgb.shape[0], *window.get_size())
+        if (width, height) != (rgb.shape[1], rgb.shape[0]):
+            rgb = np.asarray(cv2.resize(rgb, (width, height), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+        if (width, height) != window.get_size():
+            window.fill((0, 0, 0))
+        picture = self._pygame.image.frombuffer(np.ascontiguousarray(rgb), (width, height), "RGB")
+        window.blit(picture, (left, top))
+        if self._figures_shown:
+            self._draw_figures(window)
+
+    def _draw_figures(self, window: pygame.Surface) -> None:
+        if self._font is None:
+            self._pygame.font.init()
+            self._font = self._pygame.font.Font(None, 22)
+        lines = [self._font.render(line, True, (255, 255, 255)) for line in [*self._figures(), KEYS]]
+        panel = self._pygame.Surface((max(line.get_width() for line in lines) + 16, 20 * len(lines) + 10))
+        panel.set_alpha(170)
+        window.blit(panel, (8, 8))
+        for number, line in enumerate(lines):
+            window.blit(line, (16, 14 + 20 * number))
+
+
+def fit(width: int, height: int, room_width: int, room_height: int) -> tuple[int, int, int, int]:
+    """Place a picture as large as possible in the middle of a window, all in pixels.
+
+    Returns: left, top, width, height.
+    """
+    scale = min(room_width / width, room_height / height)
+    shown_width, shown_height = max(1, round(width * scale)), max(1, round(height * scale))
+    return (room_width - shown_width) // 2, (room_height - shown_height) // 2, shown_width, shown_height
+
+
+def start_display() -> Any:
+    """Start SDL's display. Returns: the pygame module.
+
+    Raises: SinkError: pygame is missing, or nothing would be seen.
+    """
+    os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+    # SDL would keep the screen saver off and would take over SIGINT and SIGTERM.
+    os.environ.setdefault("SDL_VIDEO_ALLOW_SCREENSAVER", "1")
+    os.environ.setdefault("SDL_NO_SIGNAL_HANDLERS", "1")
+    try:
+        import pygame
+    except ImportError as error:
+        raise SinkError("the window needs pygame-ce", hint="pip install pygame-ce") from error
+    hint = "use --sink out.mp4 to write a file, or --sink null to measure"
+    try:
+        pygame.display.init()
+    except pygame.error as error:
+        raise SinkError(f"there is no display to open a window on: {error}", hint=hint) from error
+    driver = pygame.display.get_driver()
+    if driver in _NO_SCREEN and os.environ.get("SDL_VIDEODRIVER") != driver:
+        pygame.display.quit()
+        raise SinkError("there is no display to open a window on", hint=hint)
+    return pygame

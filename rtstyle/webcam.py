@@ -1,0 +1,142 @@
+"""Live use: a camera, stream, clip or the built-in scene, painted as it comes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from engines.base import Engine, check_size
+from engines.errors import SinkError
+from rtstyle.pipeline import Controls, run
+from rtstyle.progress import status
+from rtstyle.sinks.base import Sink
+from rtstyle.sources.base import Source
+from rtstyle.stats import Figures, Stats
+
+
+@dataclass(frozen=True)
+class WebcamJob:
+    """What to show where.
+
+    Attributes:
+        source: number or device file of a camera, a clip, a URL, or ``pattern``.
+        sink: ``window``, ``null``, or a video file to write.
+        size: (width, height) to ask the camera for, pixels; of a clip or stream, the height is used.
+        fps: frames per second to ask for.
+        frames: stop after so many; ``None`` goes on until somebody stops it.
+        overwrite: replace a file that exists.
+    """
+
+    source: str = "0"
+    sink: str = "window"
+    size: tuple[int, int] | None = None
+    fps: float | None = None
+    frames: int | None = None
+    overwrite: bool = False
+
+
+def run_webcam(
+    job: WebcamJob,
+    load_engine: Callable[[], Engine],
+    controls: Controls,
+    *,
+    on_frame: Callable[[Stats], None] = lambda stats: None,
+    on_start: Callable[[Source], None] = lambda source: None,
+) -> Figures:
+    """Paint a live source, the newest frame first, until it ends or is stopped.
+
+    Args:
+        job: source and sink.
+        load_engine: called after the source was found to work.
+        controls: live settings, and the request to stop.
+        on_frame: called in this thread after each frame.
+        on_start: told the open source, so that a caller can close it to end a wait.
+    Returns: the final figures.
+    Raises: SourceError, SinkError, StyleError, EngineError.
+    """
+    if job.size is not None:
+        check_size(job.size[1], job.size[0])
+    check_sink(job)
+    source = open_source(job)
+    engine: Engine | None = None
+    try:
+        on_start(source)
+        engine = load_engine()
+        info = source.info
+        if info.width and info.height:
+            # A new size costs a compilation, which must not count as the age of the first frames.
+            engine(np.zeros((info.height, info.width, 3), np.uint8), controls.strength)
+        stats = Stats()
+        sink = open_sink(job, source, engine, controls, stats)
+        run(source, engine, sink, controls, stats, max_frames=job.frames, on_frame=lambda frame: on_frame(stats))
+        return stats.snapshot()
+    finally:
+        source.close()
+        if engine is not None:
+            engine.close()
+
+
+def open_source(job: WebcamJob) -> Source:
+    """Tell from its text what a source is, and open it.
+
+    Raises: SourceError: it cannot be opened.
+    """
+    text = job.source
+    if text == "pattern":
+        from rtstyle.sources.pattern import PatternSource
+
+        width, height = job.size or (640, 360)
+        return PatternSource(width, height, Fraction(job.fps or 30).limit_denominator(1001))
+    if is_camera(text):
+        from rtstyle.sources.camera import CameraSource
+
+        return CameraSource(int(text) if text.isdigit() else text, size=job.size, fps=job.fps)
+    from rtstyle.sources.file import FileSource
+
+    return FileSource(text, height=job.size[1] if job.size else None, live=True)
+
+
+def is_camera(source: str) -> bool:
+    """True for the number or the device file of a camera."""
+    return source.isdigit() or (source.startswith("/dev/") and not Path(source).is_file())
+
+
+def check_sink(job: WebcamJob) -> None:
+    """Refuse a file that must not or cannot be written, before a camera is started.
+
+    Raises: SinkError
+    """
+    if job.sink in ("window", "null"):
+        return
+    path = Path(job.sink)
+    if not path.suffix:
+        raise SinkError(f"unknown sink {job.sink!r}", hint="use window, null, or a video file like out.mp4")
+    if path.exists() and not job.overwrite:
+        raise SinkError(f"{path} exists", hint="--overwrite replaces it")
+    if not path.parent.is_dir():
+        raise SinkError(f"no such folder: {path.parent}", hint="create it first")
+
+
+def open_sink(job: WebcamJob, source: Source, engine: Engine, controls: Controls, stats: Stats) -> Sink:
+    """Open the window, the file, or nothing.
+
+    Raises: SinkError
+    """
+    if job.sink == "window":
+        from rtstyle.sinks.window import WindowSink
+
+        def lines() -> list[str]:
+            return [f"{engine.info.style} · strength {controls.strength:.1f}", status(stats.snapshot())]
+
+        return WindowSink(f"rtstyle · {engine.info.style} · {source.info.name}", controls, lines)
+    if job.sink == "null":
+        from rtstyle.sinks.null import NullSink
+
+        return NullSink()
+    from rtstyle.sinks.file import FileSink
+
+    return FileSink(Path(job.sink), fps=source.info.fps or Fraction(30), time_base=Fraction(1, 90_000))
