@@ -60,16 +60,28 @@ class Arch:
 
 
 class Conv(nn.Module):
-    """Zero-padded convolution, while training optionally followed by batch normalisation.
+    """Convolution, while training optionally followed by batch normalisation.
 
     Args:
         in_channels, out_channels, kernel, stride: as in ``nn.Conv2d``.
         norm: normalise the output over the batch; ``folded`` turns that into plain weights.
+        edge: repeat the border instead of padding with zeros. Zeros tell a network where the border is, and it
+            paints a frame there; a layer may only use them when the margin is cropped before they can be seen.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, kernel: int = 3, stride: int = 1, norm: bool = False):
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel: int = 3,
+        stride: int = 1,
+        *,
+        norm: bool = False,
+        edge: bool = False,
+    ):
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2)
+        mode = "replicate" if edge else "zeros"
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, padding_mode=mode)
         self.norm = nn.BatchNorm2d(out_channels) if norm else None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -94,8 +106,8 @@ class Residual(nn.Module):
 
     def __init__(self, channels: int, norm: bool):
         super().__init__()
-        self.first = Conv(channels, channels, norm=norm)
-        self.second = Conv(channels, channels, norm=norm)
+        self.first = Conv(channels, channels, norm=norm, edge=True)
+        self.second = Conv(channels, channels, norm=norm, edge=True)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) → the same shape."""
@@ -114,35 +126,36 @@ class Generator(nn.Module):
     def __init__(self, arch: Arch, norm: bool = False):
         super().__init__()
         self.arch = arch
-        self.stem = Conv(48, arch.stem, norm=norm)
-        self.down = Conv(arch.stem, arch.body, stride=2, norm=norm)
+        self.stem = Conv(48, arch.stem, norm=norm, edge=True)
+        self.down = Conv(arch.stem, arch.body, stride=2, norm=norm, edge=True)
         self.body = nn.Sequential(*[Residual(arch.body, norm) for _ in range(arch.blocks)])
-        self.up = Conv(arch.body, arch.stem * 4, kernel=1, norm=norm)
+        self.up = Conv(arch.body, arch.stem, kernel=1, norm=norm)
         self.mid = Conv(arch.stem, arch.stem, norm=norm)
-        self.refine = Conv(arch.stem, arch.head * 4, kernel=1, norm=norm)
+        self.refine = Conv(arch.stem, arch.head, kernel=1, norm=norm)
         self.head = Conv(arch.head, 12)
-        _near_identity(self)
+        _near_identity(self.head.conv)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, 3, H, W) → (N, 3, H, W); H and W are multiples of ``STRIDE``."""
         quarter = F.relu(self.stem(F.pixel_unshuffle(x, 4)))
         eighth = self.body(F.relu(self.down(quarter)))
-        quarter = F.relu(quarter + F.pixel_shuffle(self.up(eighth), 2))
+        quarter = F.relu(quarter + _twice(self.up(eighth)))
         quarter = F.relu(self.mid(quarter))
-        half = F.relu(F.pixel_shuffle(self.refine(quarter), 2))
+        half = F.relu(_twice(self.refine(quarter)))
         return x + F.pixel_shuffle(self.head(half), 2)
 
 
-def _near_identity(generator: Generator) -> None:
-    """Start as the input itself with equal sub-pixels (ICNR, Aitken et al. 2017, arXiv:1707.02937)."""
-    for layer, factor in ((generator.up, 2), (generator.refine, 2), (generator.head, 2)):
-        weight = layer.conv.weight
-        with torch.no_grad():
-            weight.copy_(weight[:: factor**2].clone().repeat_interleave(factor**2, dim=0))
+def _twice(x: Tensor) -> Tensor:
+    """Double the size bilinearly: where the input is flat the output is flat, so that no grid can appear."""
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def _near_identity(head: nn.Conv2d) -> None:
+    """Start near the input itself, with equal sub-pixels (ICNR, Aitken et al. 2017, arXiv:1707.02937)."""
     with torch.no_grad():
-        generator.head.conv.weight.mul_(0.1)
-        if generator.head.conv.bias is not None:
-            generator.head.conv.bias.zero_()
+        head.weight.copy_(0.1 * head.weight[::4].repeat_interleave(4, dim=0))
+        if head.bias is not None:
+            head.bias.zero_()
 
 
 def fold(generator: Generator) -> Generator:

@@ -1,0 +1,162 @@
+"""The CPU engine: OpenVINO, fp32, no torch. What everybody has."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections import OrderedDict
+from collections.abc import Iterator
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from engines.base import RGB, EngineInfo, check_rgb, check_strength
+from engines.errors import EngineError, StyleError
+from engines.model_file import StyleModel
+
+if TYPE_CHECKING:
+    import openvino as ov
+
+KEPT_SIZES = 3
+"""Frame sizes whose compiled graphs are kept. One more costs a compilation, about 0.1 s."""
+
+Precision = Literal["fp32", "bf16"]
+
+_HINTS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16"}
+
+
+class CpuEngine:
+    """Stylizes on the CPU; see ``engines.base.Engine`` for the promises.
+
+    Args:
+        style: a verified style.
+        threads: for the arithmetic; ``None`` is one for each core that this process may use.
+        precision: of the convolutions. ``bf16`` is faster where the chip has it, and up to a few 8-bit steps off.
+    Raises:
+        EngineError: OpenVINO is missing or cannot run here, or the chip has no bf16.
+        StyleError: the graph of the style is not one of ours.
+    """
+
+    def __init__(self, style: StyleModel, threads: int | None = None, precision: Precision = "fp32") -> None:
+        if threads is not None and threads < 1:
+            raise EngineError(f"cannot run on {threads} threads", hint="give 1 or more")
+        openvino = _import_openvino()
+        self._core = openvino.Core()
+        if precision == "bf16" and "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            raise EngineError("this CPU has no bf16 arithmetic", hint="use fp32")
+        self._options: dict[str, Any] = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": _HINTS[precision],
+        }
+        if threads is not None:
+            self._options["INFERENCE_NUM_THREADS"] = threads
+        self._graph: ov.Model | None = _read(self._core, style)
+        self._compiled: OrderedDict[tuple[int, int], ov.InferRequest] = OrderedDict()
+        self._info = EngineInfo(
+            name="cpu",
+            runtime=f"OpenVINO {openvino.__version__.split('-')[0]}",
+            device=str(self._core.get_property("CPU", "FULL_DEVICE_NAME")).strip(),
+            precision=precision,
+            style=style.name,
+        )
+
+    @property
+    def info(self) -> EngineInfo:
+        """What this engine is."""
+        return self._info
+
+    def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
+        """Stylize one frame; see ``engines.base.Engine``.
+
+        Raises:
+            ShapeError: not an RGB picture, or outside the size limits; strength outside 0…1.
+            EngineError: the engine is closed, or OpenVINO failed (out of memory).
+        """
+        check_rgb(rgb)
+        check_strength(strength)
+        frame = np.ascontiguousarray(rgb)[None]
+        try:
+            request = self._request(rgb.shape[0], rgb.shape[1])
+            # Neither the input nor the output is copied by the runtime. The output is the request's own buffer,
+            # which the next call overwrites, so the one copy is ours.
+            outputs = request.infer(
+                {0: frame, 1: np.array([strength], np.float32)}, share_inputs=True, share_outputs=True
+            )
+            painting: RGB = outputs[0][0].copy()
+        except (RuntimeError, MemoryError) as error:
+            raise EngineError(f"OpenVINO failed on a frame of {rgb.shape[1]}×{rgb.shape[0]}: {_first_line(error)}") from error
+        return painting
+
+    def close(self) -> None:
+        """Free the graph and everything compiled from it."""
+        self._compiled.clear()
+        self._graph = None
+
+    def _request(self, height: int, width: int) -> ov.InferRequest:
+        """The compiled graph for one frame size, made now if need be."""
+        if self._graph is None:
+            raise EngineError("the engine is closed")
+        size = (height, width)
+        if size in self._compiled:
+            self._compiled.move_to_end(size)
+            return self._compiled[size]
+        while len(self._compiled) >= KEPT_SIZES:
+            self._compiled.popitem(last=False)
+        graph = self._graph.clone()
+        # A graph of fixed shape is planned ahead: it runs a third faster than one with free height and width.
+        graph.reshape({0: [1, height, width, 3], 1: [1]})
+        request = self._core.compile_model(graph, "CPU", self._options).create_infer_request()
+        self._compiled[size] = request
+        return request
+
+
+def _import_openvino() -> ModuleType:
+    """OpenVINO without its model converter.
+
+    ``import openvino`` imports the converter, which starts a telemetry client and reports the import to its
+    makers unless the user has opted out. A painting program has no business doing that, and needs no converter:
+    without it the import is also a third faster.
+    """
+    try:
+        with _blocked("openvino.tools.ovc"):
+            import openvino
+    except ImportError as error:
+        raise EngineError("the cpu engine needs OpenVINO", hint="pip install openvino") from error
+    return openvino
+
+
+@contextlib.contextmanager
+def _blocked(module: str) -> Iterator[None]:
+    """While this lasts, importing ``module`` raises ImportError, unless it is loaded already."""
+    if module in sys.modules:
+        yield
+        return
+    sys.modules[module] = None  # type: ignore[assignment]  # what the import system documents for this
+    try:
+        yield
+    finally:
+        del sys.modules[module]
+
+
+def _read(core: ov.Core, style: StyleModel) -> ov.Model:
+    """The graph with free height and width.
+
+    Raises: StyleError: OpenVINO cannot read it, or its inputs and outputs are not a frame graph's.
+    """
+    try:
+        graph = core.read_model(style.graph)
+        inputs = [port.get_any_name() for port in graph.inputs]
+        outputs = [port.get_any_name() for port in graph.outputs]
+    except RuntimeError as error:
+        raise StyleError(f"{style.graph} cannot be read: {_first_line(error)}") from error
+    if inputs != ["frame", "strength"] or outputs != ["painting"]:
+        raise StyleError(f"{style.graph} is no frame graph: it takes {inputs} and gives {outputs}")
+    return graph
+
+
+def _first_line(error: BaseException) -> str:
+    """OpenVINO's messages begin with the place in its source; what is wrong comes after."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = [line for line in lines if not line.startswith("Exception from")]
+    return (told or lines or [type(error).__name__])[0]

@@ -1,0 +1,104 @@
+"""Saving a style: all or nothing, and what is saved is what runs."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from engines import export
+from engines.cpu import CpuEngine
+from engines.eager import EagerEngine
+from engines.errors import EngineError, StyleError
+from engines.export import save_style
+from engines.generator import Arch, FrameGraph, fold
+from engines.model_file import MANIFEST, StyleMeta, StyleModel
+from tests.engines.test_golden import picture
+from tests.generators import narrow, unlike_identity
+
+META = StyleMeta("tiny", "Tiny", "nobody", "noise", "CC0-1.0", {"loss": 0.5})
+
+
+@pytest.fixture
+def one_export(monkeypatch: pytest.MonkeyPatch, tiny_style: Path) -> None:
+    """Spare the seconds of torch's exporter: the graph is the tiny style's."""
+    import onnx
+
+    model = onnx.load(str(tiny_style / "graph.onnx"), load_external_data=False)
+    monkeypatch.setattr(export, "_onnx", lambda generator: model)
+    monkeypatch.setattr(export, "_point_into", lambda model, weights, tensors: None)
+
+
+def test_the_default_generator_is_saved_as_it_runs(tmp_path: Path) -> None:
+    """Folded, in fp16 weights: every engine agrees with torch run on the generator before saving."""
+    generator = unlike_identity(export.rounded(fold(unlike_identity(narrow()))), seed=3)
+    style = save_style(tmp_path / "new" / "tiny", generator, META, preview=b"\xff\xd8")
+    assert style.preview is not None and dict(style.training) == {"loss": 0.5}
+    assert Arch.from_dict(dict(style.arch)) == generator.arch
+    rgb = picture(45, 61)
+    with torch.inference_mode():
+        graph = FrameGraph(export.rounded(fold(generator))).eval()
+        expected = graph(torch.from_numpy(rgb)[None], torch.ones(1))[0].numpy()
+    np.testing.assert_array_equal(EagerEngine(style, device="cpu")(rgb), expected)
+    assert np.abs(CpuEngine(style)(rgb).astype(np.int16) - expected).max() <= 1
+
+
+@pytest.mark.usefixtures("one_export")
+def test_replaces_a_style_but_nothing_else(tmp_path: Path) -> None:
+    folder = tmp_path / "tiny"
+    save_style(folder, narrow(), META)
+    again = save_style(folder, unlike_identity(narrow()), META)
+    assert again == StyleModel.open(folder)
+    other = tmp_path / "pictures"
+    other.mkdir()
+    (other / "holiday.jpg").write_bytes(b"precious")
+    with pytest.raises(StyleError, match="is no style"):
+        save_style(other, narrow(), META)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["pictures", "tiny"]
+    assert (other / "holiday.jpg").read_bytes() == b"precious"
+
+
+@pytest.mark.usefixtures("one_export")
+def test_a_full_disk_leaves_the_old_style(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "tiny"
+    before = save_style(folder, narrow(), META)
+    text = (folder / MANIFEST).read_text()
+
+    def full(self: Path, *args: object, **kwargs: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(StyleError, match="No space left on device"):
+        save_style(folder, unlike_identity(narrow()), META)
+    assert (folder / MANIFEST).read_text() == text and StyleModel.open(folder) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["tiny"]
+
+
+def test_diverged_weights_are_not_saved(tmp_path: Path) -> None:
+    for value in (float("nan"), 1e6):
+        generator = narrow(norm=False)
+        with torch.no_grad():
+            generator.head.conv.weight[0, 0, 0, 0] = value
+        with pytest.raises(StyleError, match="not finite in fp16"):
+            save_style(tmp_path / "x", generator, META)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_renamed_weight_is_noticed(tiny_style: Path, tmp_path: Path) -> None:
+    model = export._onnx(fold(narrow()))
+    big = max(model.graph.initializer, key=lambda i: len(i.raw_data))
+    tensors = dict(fold(narrow()).state_dict())
+    del tensors[big.name.removeprefix("generator.")]
+    with pytest.raises(EngineError, match="renamed the weights"):
+        export._point_into(model, tiny_style / "weights.safetensors", tensors)
+
+
+def test_saving_does_not_change_the_generator(tmp_path: Path, one_export: None) -> None:
+    generator = unlike_identity(narrow())
+    before = {name: value.clone() for name, value in generator.state_dict().items()}
+    save_style(tmp_path / "x", generator, META)
+    for name, value in generator.state_dict().items():
+        assert torch.equal(value, before[name])
