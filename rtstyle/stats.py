@@ -109,6 +109,12 @@ class Stats:
             self._size = (height, width)
             self._out.add(now)
 
+    def progress(self) -> tuple[int, float, float]:
+        """Frames out, frames out per second lately, seconds since the start; cheap enough for every frame."""
+        with self._lock:
+            now = self._clock()
+            return self._out.count, self._out.per_second(now), now - self._start_s
+
     def snapshot(self) -> Figures:
         """Read all figures at one instant."""
         with self._lock:

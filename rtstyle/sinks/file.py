@@ -44,6 +44,7 @@ class FileSink:
     Args:
         path: ends in ``.mp4``, ``.m4v``, ``.mov``, ``.mkv`` or ``.webm``.
         fps: nominal frames per second; 0 when unknown.
+        time_base: seconds per unit in the file; ``None`` takes that of the first frame.
         codec, crf, preset: as in ``codecs.CODECS``; ``None`` for the default.
         colour: what to say of the colours; ``None`` goes by size.
         pixel_aspect: width : height of a pixel; ``None`` for square.
@@ -62,6 +63,7 @@ class FileSink:
         path: Path,
         *,
         fps: Fraction = Fraction(0),
+        time_base: Fraction | None = None,
         codec: str | None = None,
         crf: int | None = None,
         preset: str | None = None,
@@ -72,11 +74,13 @@ class FileSink:
     ) -> None:
         self.warnings: list[str] = []
         self.end_pts: int | None = None
+        """When the last frame ends, in the units of its ``pts``; to be set before closing, if known."""
         self._path = path
         self._part = part_path(path)
         self._container_kind, self._codec = choose(path, codec)
         self._options = self._codec.encoder_options(crf, preset)
         self._fps = fps
+        self._time_base = time_base
         self._colour = colour
         self._pixel_aspect = pixel_aspect
         self._template = template
@@ -109,9 +113,9 @@ class FileSink:
             if self._last_pts is None:
                 self._begin(frame)
             picture = self._to_yuv(frame.rgb)
-            pts = frame.pts - self._shift
+            pts = self._own_pts(frame.pts, frame.time_base)
             picture.pts = pts if self._last_pts is None else max(pts, self._last_pts + 1)
-            picture.time_base = frame.time_base
+            picture.time_base = self._unit_s
             picture.duration = self._step
             self._last_pts = picture.pts
             self._output.mux(self._video.encode(picture))
@@ -141,26 +145,31 @@ class FileSink:
         tags = self._colour or ColourTags.by_size(min(height, width))
         pixel_format = self._codec.odd_format if odd else "yuv420p"
         self._to_yuv = YuvWriter(tags, pixel_format, height, width)
-        self._step = max(1, round(1 / self._fps / frame.time_base)) if self._fps else 0
+        self._unit_s = self._time_base or frame.time_base
+        self._frame_unit_s = frame.time_base
+        self._step = max(1, round(1 / self._fps / self._unit_s)) if self._fps else 0
         self._video = cast(
             VideoStream, self._output.add_stream(self._codec.encoder, rate=self._fps or None, options=self._options)
         )
         context = self._video.codec_context
         context.width, context.height, context.pix_fmt = width, height, pixel_format
-        context.time_base = frame.time_base
+        context.time_base = self._unit_s
         context.colorspace, context.color_primaries, context.color_trc = tags.matrix, tags.primaries, tags.transfer
         context.color_range = 1  # limited, as ``YuvWriter`` makes it
         if self._pixel_aspect is not None:
             context.sample_aspect_ratio = self._pixel_aspect
         if self._codec.name == "hevc" and self._container_kind.format in ("mp4", "mov"):
             context.codec_tag = "hvc1"  # the default tag, hev1, does not play on Apple's systems
-        self._shift = 0
+        self._origin_s = frame.pts * frame.time_base if self._template is None else self._template.origin_s
         if self._template is not None:
-            self._shift = round(self._template.origin_s / frame.time_base)
             self._tracks = Tracks(self._template, self._output, self._container_kind)
             self._tracks.copy_video_metadata(self._video)
             self.warnings += self._tracks.warnings
         self._output.start_encoding()
+
+    def _own_pts(self, pts: int, unit_s: Fraction) -> int:
+        """A time of the input on the scale of the output."""
+        return round((pts * unit_s - self._origin_s) / self._unit_s)
 
     def _finish(self) -> None:
         if self._last_pts is None:
@@ -181,7 +190,7 @@ class FileSink:
             return
         for packet in packets:
             if packet.pts == self._last_pts:
-                packet.duration = max(1, self.end_pts - self._shift - self._last_pts)
+                packet.duration = max(1, self._own_pts(self.end_pts, self._frame_unit_s) - self._last_pts)
 
     def _discard(self) -> None:
         """Let go of everything; after ``_finish`` there is nothing left to remove."""

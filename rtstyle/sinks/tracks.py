@@ -16,7 +16,7 @@ import av
 from av import Packet
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
-from av.stream import AttachmentStream, DataStream, Stream
+from av.stream import AttachmentStream, DataStream, Discard, Stream
 from av.subtitles.stream import SubtitleStream
 from av.video.stream import VideoStream
 
@@ -102,7 +102,7 @@ class Tracks:
         Raises: av.FFmpegError, OSError: the output cannot be written.
         """
         while True:
-            packet = self._pending or next(self._packets, None)
+            packet = next(self._packets, None) if self._pending is None else self._pending
             self._pending = None
             if packet is None:
                 return
@@ -128,6 +128,8 @@ class Tracks:
         if isinstance(stream, AttachmentStream):
             self._attach(stream)
             return
+        if isinstance(stream, DataStream) and "timecode" in stream.metadata:
+            return  # the muxer makes a new one from the video's metadata
         track = self._copied(stream) or self._converted(stream)
         if track is None:
             self.warnings.append(f"the {_title(stream)} is left out: {self._kind.format} cannot carry it")
@@ -167,6 +169,10 @@ class Tracks:
     def _copy_metadata(self) -> None:
         output = self._output.metadata
         output.update({k: v for k, v in self._input.metadata.items() if k.upper() not in _ABOUT_THE_FILE})
+        flags = self._output.container_options.get("movflags")
+        if flags and any(key.startswith("com.apple.quicktime.") for key in output):
+            # A phone's place and model fit in no classic MP4 field; without this flag they are dropped.
+            self._output.container_options["movflags"] = f"{flags}+use_metadata_tags"
         if self._template.start_s is None and self._template.end_s is None:
             self._output.set_chapters(self._input.chapters())
 
@@ -184,7 +190,7 @@ class Tracks:
             return
         for stream in self._input.streams:
             if stream.index not in self._tracks:
-                stream.discard = "all"
+                stream.discard = Discard.all
         try:
             for packet in self._input.demux(*wanted):
                 if packet.size and packet.pts is not None and self._in_range(packet):

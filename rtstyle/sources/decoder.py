@@ -79,7 +79,8 @@ class Decoder:
                 if self._stop.is_set():
                     return
                 self.losses.packet(packet)
-                if packet.stream_index == self.stream.index:
+                # Not packet.stream_index: it is 0 in the packet that flushes the decoder, whatever its stream.
+                if packet.stream.index == self.stream.index:
                     yield from self._decode_packet(packet)
         except (av.FFmpegError, OSError) as error:
             if self._live:

@@ -8,6 +8,7 @@ from fractions import Fraction
 from threading import Event, Lock
 
 import av
+from av.format import Flags
 
 from rtstyle.colour import ColourTags, RgbReader, hdr_name
 from rtstyle.frame import Frame
@@ -84,6 +85,20 @@ class FileSource:
     def first_pts(self) -> int:
         """Time of the first frame, in units of ``time_base``."""
         return self._decoder.first.pts or 0
+
+    @property
+    def begin_s(self) -> Fraction:
+        """Moment at which the clip begins, on the scale of its own timestamps, seconds."""
+        return self._decoder.origin_s
+
+    @property
+    def origin_s(self) -> Fraction:
+        """Moment that a copy should call 0, seconds.
+
+        Broadcast timestamps count from anywhere; those of files from 0, and they are kept as they are.
+        """
+        counts_from_anywhere = self._decoder.container.format.flags & Flags.ts_discont.value
+        return self.begin_s if counts_from_anywhere else Fraction(0)
 
     @property
     def pixel_aspect(self) -> Fraction | None:

@@ -52,7 +52,7 @@ class Losses:
         """A packet of a watched stream was read."""
         if packet.pts is not None:
             self._last_s = max(self._last_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-        if packet.stream_index == self._stream.index and packet.size:
+        if packet.size and packet.stream.index == self._stream.index:
             self._packets += 1
             self._discarded += packet.is_discard
             self._corrupt_packets += packet.is_corrupt

@@ -29,7 +29,7 @@ def open_input(name: str) -> InputContainer:
     Raises: SourceError: it does not exist, cannot be read, or is no video; one line that says which.
     """
     if not is_url(name):
-        _check_file(Path(name))
+        check_file(Path(name))
     try:
         if is_url(name):
             options = {"rtsp_transport": "tcp"} if name.startswith("rtsp") else {}
@@ -59,7 +59,11 @@ def video_stream(container: InputContainer, name: str) -> VideoStream:
     return max(known, key=lambda s: (bool(s.disposition & Disposition.default), s.width * s.height, -s.index))
 
 
-def _check_file(path: Path) -> None:
+def check_file(path: Path) -> None:
+    """Refuse what cannot be a clip.
+
+    Raises: SourceError: there is no such file, it is a folder, or it is empty.
+    """
     if not path.exists():
         raise SourceError(f"no such file: {path}")
     if path.is_dir():
