@@ -6,7 +6,6 @@ import contextlib
 import sys
 from collections import OrderedDict
 from collections.abc import Iterator
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -85,7 +84,9 @@ class CpuEngine:
             )
             painting: RGB = outputs[0][0].copy()
         except (RuntimeError, MemoryError) as error:
-            raise EngineError(f"OpenVINO failed on a frame of {rgb.shape[1]}×{rgb.shape[0]}: {_first_line(error)}") from error
+            raise EngineError(
+                f"OpenVINO failed on a frame of {rgb.shape[1]}×{rgb.shape[0]}: {_first_line(error)}"
+            ) from error
         return painting
 
     def close(self) -> None:
@@ -111,7 +112,7 @@ class CpuEngine:
         return request
 
 
-def _import_openvino() -> ModuleType:
+def _import_openvino() -> Any:
     """OpenVINO without its model converter.
 
     ``import openvino`` imports the converter, which starts a telemetry client and reports the import to its

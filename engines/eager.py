@@ -29,7 +29,7 @@ class EagerEngine:
         try:
             import torch
         except ImportError as error:
-            raise EngineError("the torch engine needs torch", hint="pip install 'rtstyle[train]'") from error
+            raise EngineError("the torch engine needs torch", hint='pip install "rtstyle[train]"') from error
         if threads is not None:
             torch.set_num_threads(threads)
         self._device = _device(device)
@@ -99,7 +99,9 @@ def _device(name: str) -> str:
     if name == "auto":
         return next(device for device, there in present.items() if there)
     if not present.get(name, False):
-        raise EngineError(f"torch has no device {name} here", hint=f"here: {', '.join(d for d in present if present[d])}")
+        raise EngineError(
+            f"torch has no device {name} here", hint=f"here: {', '.join(d for d in present if present[d])}"
+        )
     return name
 
 

@@ -128,7 +128,7 @@ def _onnx(generator: Generator) -> onnx.ModelProto:
     try:
         import onnxscript  # noqa: F401  # torch's exporter needs it and says so less clearly
     except ImportError as error:
-        raise EngineError("saving a style needs onnx and onnxscript", hint="pip install 'rtstyle[train]'") from error
+        raise EngineError("saving a style needs onnx and onnxscript", hint='pip install "rtstyle[train]"') from error
     # Two different multiples of STRIDE: from other sizes the exporter cannot derive the padded ones.
     example = (torch.zeros(1, 8 * STRIDE, 9 * STRIDE, 3, dtype=torch.uint8), torch.ones(1))
     height = torch.export.Dim("height", min=MIN_SIDE, max=MAX_SIZE[1])

@@ -196,7 +196,9 @@ def _check_file(path: Path, expected: object) -> None:
     except OSError as error:
         raise StyleError(f"{path} cannot be read: {error.strerror}") from error
     if actual != expected:
-        raise StyleError(f"{path} is truncated or altered: its sha256 is not the recorded one", hint="get the style again")
+        raise StyleError(
+            f"{path} is truncated or altered: its sha256 is not the recorded one", hint="get the style again"
+        )
 
 
 def _damaged(folder: Path, what: str) -> StyleError:

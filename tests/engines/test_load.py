@@ -48,7 +48,7 @@ def test_missing_torch_names_the_pip_line(tiny_style: Path, monkeypatch: pytest.
     import engines.eager
 
     without(monkeypatch, "torch")
-    with pytest.raises(EngineError, match=r"needs torch \(pip install 'rtstyle\[train\]'\)"):
+    with pytest.raises(EngineError, match=r'needs torch \(pip install "rtstyle\[train\]"\)'):
         engines.load(tiny_style, "torch")
 
 
