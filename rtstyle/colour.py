@@ -97,7 +97,9 @@ class RgbReader:
 
         Args:
             frame: any pixel format.
-            height, width: of the result, pixels.
+            height: of the result, pixels.
+            width: of the result, pixels.
+
         Returns: (height, width, 3); a view of the scaler's new frame when its rows have no padding.
         """
         hdr = hdr_name(frame) is not None
@@ -115,7 +117,7 @@ class RgbReader:
             threads=self._threads,
         )
         plane = rgb.planes[0]
-        rows = np.frombuffer(plane, np.uint8).reshape(height, plane.line_size)
+        rows = np.frombuffer(memoryview(plane), np.uint8).reshape(height, plane.line_size)
         return np.ascontiguousarray(rows[:, : width * 3]).reshape(height, width, 3)
 
 

@@ -92,8 +92,9 @@ def run(
     live source was stopped or lost; with False when a file was stopped before its end, and after other errors.
 
     Args:
-        source, sink: open; closed here in every case.
+        source: open; closed here in every case.
         engine: left open, it belongs to the caller.
+        sink: open; closed here in every case.
         controls: live settings, and the request to stop.
         stats: receives the figures.
         max_frames: end after so many frames were written; ``None`` for all.
@@ -101,110 +102,110 @@ def run(
 
     Raises: whatever source, engine, sink or ``on_frame`` raised first; KeyboardInterrupt.
     """
-    live = source.info.live
-    capacity = 1 if live else LOSSLESS_CAPACITY
-    captured: Link[Frame] = Link(capacity, newest_wins=live)
-    painted: Link[Frame] = Link(capacity, newest_wins=live)
-    threads = [
-        Thread(target=_read, args=(source, captured, controls, stats), name="source", daemon=True),
-        Thread(target=_paint, args=(engine, captured, painted, controls, stats), name="engine", daemon=True),
-    ]
-    completed = False
-    try:
-        for thread in threads:
-            thread.start()
-        ended = _write(painted, sink, controls, stats, max_frames, on_frame)
-        completed = ended or live
-    except (KeyboardInterrupt, SourceError):
-        # What was recorded from a camera until somebody pulled its plug is worth keeping.
-        completed = live
-        raise
-    finally:
-        captured.close(drain=False)
-        painted.close(drain=False)
-        _shut(source, sink, threads, completed)
+    _Pipeline(source, engine, sink, controls, stats).run(max_frames, on_frame)
 
 
-def _shut(source: Source, sink: Sink, threads: list[Thread], completed: bool) -> None:
-    """Close both ends, whatever one of them raises, and wait for the threads."""
-    try:
-        source.close()
-    finally:
+class _Pipeline:
+    """One run: the five that take part, and the two links between them."""
+
+    def __init__(self, source: Source, engine: Engine, sink: Sink, controls: Controls, stats: Stats) -> None:
+        self._source, self._engine, self._sink = source, engine, sink
+        self._controls, self._stats = controls, stats
+        self._live = source.info.live
+        capacity = 1 if self._live else LOSSLESS_CAPACITY
+        self._captured: Link[Frame] = Link(capacity, newest_wins=self._live)
+        self._painted: Link[Frame] = Link(capacity, newest_wins=self._live)
+
+    def run(self, max_frames: int | None, on_frame: Callable[[Frame], None] | None) -> None:
+        threads = [
+            Thread(target=self._read, name="source", daemon=True),
+            Thread(target=self._paint, name="engine", daemon=True),
+        ]
+        completed = False
         try:
-            sink.close(completed=completed)
-        finally:
             for thread in threads:
-                if thread.ident is not None:
-                    thread.join(JOIN_S)
+                thread.start()
+            completed = self._write(max_frames, on_frame) or self._live
+        except (KeyboardInterrupt, SourceError):
+            # What was recorded from a camera until somebody pulled its plug is worth keeping.
+            completed = self._live
+            raise
+        finally:
+            self._captured.close(drain=False)
+            self._painted.close(drain=False)
+            self._shut(threads, completed=completed)
 
+    def _shut(self, threads: list[Thread], *, completed: bool) -> None:
+        """Close both ends, whatever one of them raises, and wait for the threads."""
+        try:
+            self._source.close()
+        finally:
+            try:
+                self._sink.close(completed=completed)
+            finally:
+                for thread in threads:
+                    if thread.ident is not None:
+                        thread.join(JOIN_S)
 
-def _read(source: Source, captured: Link[Frame], controls: Controls, stats: Stats) -> None:
-    """Source thread: fetch frames until the source ends or nobody wants more."""
-    cause: BaseException | None = None
-    try:
-        frames = iter(source.frames())
-        while not controls.stop_requested:
-            start_s = time.monotonic()
-            frame = next(frames, None)
-            if frame is None:
-                break
-            stats.frame_read(time.monotonic() - start_s)
-            if not captured.put(frame):
-                stats.frame_dropped()
-    except LinkClosedError:
-        pass
-    except BaseException as error:
-        cause = error
-    captured.close(cause)
+    def _read(self) -> None:
+        """Source thread: fetch frames until the source ends or nobody wants more."""
+        cause: BaseException | None = None
+        try:
+            frames = iter(self._source.frames())
+            while not self._controls.stop_requested:
+                start_s = time.monotonic()
+                frame = next(frames, None)
+                if frame is None:
+                    break
+                self._stats.frame_read(time.monotonic() - start_s)
+                self._hand_over(self._captured, frame)
+        except LinkClosedError:
+            pass
+        except BaseException as error:  # noqa: BLE001 - it travels to the caller's thread and is raised there
+            cause = error
+        self._captured.close(cause)
 
+    def _paint(self) -> None:
+        """Engine thread: the only one that calls the engine."""
+        cause: BaseException | None = None
+        try:
+            for frame in self._captured.receive():
+                rgb = np.ascontiguousarray(frame.rgb[:, ::-1]) if self._controls.mirror else frame.rgb
+                start_s = time.monotonic()
+                rgb = self._engine(rgb, self._controls.strength)
+                self._stats.frame_painted(time.monotonic() - start_s)
+                self._hand_over(self._painted, dataclasses.replace(frame, rgb=rgb))
+        except LinkClosedError:
+            pass
+        except BaseException as error:  # noqa: BLE001 - it travels to the caller's thread and is raised there
+            cause = error
+        self._captured.close(drain=False)
+        self._painted.close(cause)
 
-def _paint(engine: Engine, captured: Link[Frame], painted: Link[Frame], controls: Controls, stats: Stats) -> None:
-    """Engine thread: the only one that calls the engine."""
-    cause: BaseException | None = None
-    try:
-        for frame in captured.receive():
-            rgb = np.ascontiguousarray(frame.rgb[:, ::-1]) if controls.mirror else frame.rgb
-            start_s = time.monotonic()
-            rgb = engine(rgb, controls.strength)
-            stats.frame_painted(time.monotonic() - start_s)
-            if not painted.put(dataclasses.replace(frame, rgb=rgb)):
-                stats.frame_dropped()
-    except LinkClosedError:
-        pass
-    except BaseException as error:
-        cause = error
-    captured.close(drain=False)
-    painted.close(cause)
+    def _hand_over(self, link: Link[Frame], frame: Frame) -> None:
+        if not link.put(frame):
+            self._stats.frame_dropped()
 
+    def _write(self, max_frames: int | None, on_frame: Callable[[Frame], None] | None) -> bool:
+        """Feed the sink in the calling thread.
 
-def _write(
-    painted: Link[Frame],
-    sink: Sink,
-    controls: Controls,
-    stats: Stats,
-    max_frames: int | None,
-    on_frame: Callable[[Frame], None] | None,
-) -> bool:
-    """Feed the sink in the calling thread.
-
-    Returns: True when all wanted frames are written, False when somebody asked to stop before.
-    """
-    written = 0
-    if max_frames is not None and max_frames <= 0:
-        return True
-    for frame in painted.receive(lambda: controls.stop_requested):
-        if controls.stop_requested:
-            return False
-        start_s = time.monotonic()
-        wanted = sink.write(frame)
-        height, width = frame.rgb.shape[:2]
-        stats.frame_written(time.monotonic() - start_s, frame.captured_s, height, width)
-        written += 1
-        if on_frame is not None:
-            on_frame(frame)
-        if not wanted:
-            controls.request_stop()
-            return False
-        if written == max_frames:
+        Returns: True when all wanted frames are written, False when somebody asked to stop before.
+        """
+        if max_frames is not None and max_frames <= 0:
             return True
-    return not controls.stop_requested
+        frames = self._painted.receive(lambda: self._controls.stop_requested)
+        for written, frame in enumerate(frames, start=1):
+            if self._controls.stop_requested:
+                return False
+            start_s = time.monotonic()
+            wanted = self._sink.write(frame)
+            height, width = frame.rgb.shape[:2]
+            self._stats.frame_written(time.monotonic() - start_s, frame.captured_s, height, width)
+            if on_frame is not None:
+                on_frame(frame)
+            if not wanted:
+                self._controls.request_stop()
+                return False
+            if written == max_frames:
+                return True
+        return not self._controls.stop_requested

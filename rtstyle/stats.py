@@ -98,7 +98,8 @@ class Stats:
         Args:
             busy_s: seconds that the sink took.
             captured_s: when the frame was captured, on the clock of these statistics.
-            height, width: of the frame, pixels.
+            height: of the frame, pixels.
+            width: of the frame, pixels.
         """
         with self._lock:
             now = self._clock()

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from engines.base import MAX_SIZE, MIN_SIDE, Engine, check_size
 from engines.errors import ConfigError, StylerError
@@ -218,7 +218,7 @@ class _Loading:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="load")
         self._future = self._pool.submit(load_engine)
 
-    def __enter__(self) -> _Loading:
+    def __enter__(self) -> Self:
         return self
 
     def engine(self) -> Engine:
@@ -231,33 +231,28 @@ class _Loading:
             self._future.result().close()
 
 
-class _ClipSink(FileSink):
-    """A file that learns from its clip how long the last frame lasts."""
-
-    def __init__(self, clip: FileSource, path: Path, **options: Any) -> None:
-        super().__init__(path, **options)
-        self._clip = clip
-
-    def close(self, *, completed: bool) -> None:
-        """As ``FileSink.close``."""
-        self.end_pts = self._clip.end_pts
-        super().close(completed=completed)
-
-
 def _open(job: VideoJob, source: Source | None) -> tuple[Source, FileSink]:
     """Open both ends, the output last: nothing is created for a clip that cannot be read."""
-    options: dict[str, Any] = {"codec": job.codec, "crf": job.crf, "preset": job.preset, "overwrite": job.overwrite}
     clip = source or FileSource(job.input, height=job.height, start=job.start, end=job.end)
+    of_clip = clip if isinstance(clip, FileSource) else None
     try:
         check_size(clip.info.height, clip.info.width)
-        options["fps"] = clip.info.fps
-        if not isinstance(clip, FileSource):
-            return clip, FileSink(job.output, **options)
-        options["colour"], options["pixel_aspect"] = clip.colour, clip.pixel_aspect
-        return clip, _ClipSink(clip, job.output, template=_template(job, clip), **options)
+        sink = FileSink(
+            job.output,
+            fps=clip.info.fps,
+            codec=job.codec,
+            crf=job.crf,
+            preset=job.preset,
+            colour=of_clip.colour if of_clip else None,
+            pixel_aspect=of_clip.pixel_aspect if of_clip else None,
+            template=_template(job, of_clip) if of_clip else None,
+            last_end=lambda: of_clip.end_pts if of_clip else None,
+            overwrite=job.overwrite,
+        )
     except BaseException:
         clip.close()
         raise
+    return clip, sink
 
 
 def _template(job: VideoJob, clip: FileSource) -> Template:
@@ -279,7 +274,7 @@ def _teller(
     if on_progress is None:
         return None
 
-    def tell(frame: Frame) -> None:
+    def tell(_: Frame) -> None:
         frames, fps, seconds = stats.progress()
         on_progress(Progress(frames, total, fps, seconds))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
@@ -49,6 +49,7 @@ class FileSink:
         colour: what to say of the colours; ``None`` goes by size.
         pixel_aspect: width : height of a pixel; ``None`` for square.
         template: clip whose other tracks and metadata go along.
+        last_end: asked at the end for the moment when the last frame ends, in the units of its ``pts``.
         overwrite: replace a file of that name.
 
     Raises:
@@ -70,11 +71,10 @@ class FileSink:
         colour: ColourTags | None = None,
         pixel_aspect: Fraction | None = None,
         template: Template | None = None,
+        last_end: Callable[[], int | None] = lambda: None,
         overwrite: bool = False,
     ) -> None:
         self.warnings: list[str] = []
-        self.end_pts: int | None = None
-        """When the last frame ends, in the units of its ``pts``; to be set before closing, if known."""
         self._path = path
         self._part = part_path(path)
         self._container_kind, self._codec = choose(path, codec)
@@ -84,6 +84,7 @@ class FileSink:
         self._colour = colour
         self._pixel_aspect = pixel_aspect
         self._template = template
+        self._last_end = last_end
         self._tracks: Tracks | None = None
         self._closed = False
         self._last_pts: int | None = None
@@ -149,7 +150,7 @@ class FileSink:
         self._frame_unit_s = frame.time_base
         self._step = max(1, round(1 / self._fps / self._unit_s)) if self._fps else 0
         self._video = cast(
-            VideoStream, self._output.add_stream(self._codec.encoder, rate=self._fps or None, options=self._options)
+            "VideoStream", self._output.add_stream(self._codec.encoder, rate=self._fps or None, options=self._options)
         )
         context = self._video.codec_context
         context.width, context.height, context.pix_fmt = width, height, pixel_format
@@ -182,15 +183,16 @@ class FileSink:
             self._tracks.finish()
             self.warnings += self._tracks.warnings[known:]
         self._output.close()
-        os.replace(self._part, self._path)
+        self._part.replace(self._path)
 
     def _lengthen_last(self, packets: list[Packet[VideoStream]]) -> None:
         """The last frame lasts as long as it did in the input; the encoder only knows the nominal length."""
-        if self.end_pts is None or self._last_pts is None:
+        end_pts = self._last_end()
+        if end_pts is None or self._last_pts is None:
             return
         for packet in packets:
             if packet.pts == self._last_pts:
-                packet.duration = max(1, self._own_pts(self.end_pts, self._frame_unit_s) - self._last_pts)
+                packet.duration = max(1, self._own_pts(end_pts, self._frame_unit_s) - self._last_pts)
 
     def _discard(self) -> None:
         """Let go of everything; after ``_finish`` there is nothing left to remove."""

@@ -11,7 +11,7 @@ class NullSink:
     name = "null"
     main_thread = False
 
-    def write(self, frame: Frame) -> bool:
+    def write(self, frame: Frame) -> bool:  # noqa: ARG002 - the name belongs to the contract
         """Forget the frame."""
         return True
 

@@ -32,7 +32,7 @@ class SoundEncoder:
             rate = 48000
         mono = context.layout.nb_channels == 1
         self._source = source
-        self.target = cast(AudioStream, output.add_stream(encoder, rate=rate))
+        self.target = cast("AudioStream", output.add_stream(encoder, rate=rate))
         self.target.codec_context.layout = "mono" if mono else "stereo"
         self.target.codec_context.bit_rate = _BITS_PER_CHANNEL * (1 if mono else 2)
 

@@ -15,7 +15,7 @@ from typing import cast
 import av
 from av import Packet
 from av.audio.stream import AudioStream
-from av.container import InputContainer, OutputContainer
+from av.container import OutputContainer
 from av.stream import AttachmentStream, DataStream, Discard, Stream
 from av.subtitles.stream import SubtitleStream
 from av.video.stream import VideoStream
@@ -151,14 +151,14 @@ class Tracks:
         return _Track(copy, target)
 
     def _converted(self, stream: Stream) -> _Track | None:
-        if stream.codec_context is None:
+        if getattr(stream, "codec_context", None) is None:  # no decoder, whatever the type says
             return None
         if isinstance(stream, AudioStream):
             sound = SoundEncoder(stream, self._output, self._kind.audio_encoder)
             self.warnings.append(f"the {_title(stream)} is encoded anew: {self._kind.format} cannot carry it as it is")
             return _Track(sound, sound.target)
         if isinstance(stream, SubtitleStream) and stream.codec_context.name in TEXT_CODECS and self._kind.text_encoder:
-            target = cast(SubtitleStream, self._output.add_stream(self._kind.text_encoder))
+            target = cast("SubtitleStream", self._output.add_stream(self._kind.text_encoder))
             return _Track(TextConverter(stream, target), target)
         return None
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
 from threading import Event
+from typing import cast
 
 import av
 from av import Packet, VideoFrame
+from av.stream import Stream
 from av.video.stream import VideoStream
 
 from engines.errors import SourceError
@@ -68,10 +71,8 @@ class Decoder:
         if not self._start:
             return
         offset_s = Fraction(self._start) + self.origin_s
-        try:
+        with suppress(av.FFmpegError, OSError):
             self.container.seek(int(offset_s / (self.stream.time_base or 1)), stream=self.stream)
-        except (av.FFmpegError, OSError):
-            pass
 
     def _decode(self) -> Iterator[VideoFrame]:
         try:
@@ -87,9 +88,9 @@ class Decoder:
                 raise SourceError(f"{self.name} broke off", hint=str(error)) from error
             self.losses.undecodable()
 
-    def _decode_packet(self, packet: Packet[VideoStream]) -> list[VideoFrame]:
+    def _decode_packet(self, packet: Packet[Stream]) -> list[VideoFrame]:
         try:
-            pictures = packet.decode()
+            pictures = self.stream.decode(cast("Packet[VideoStream]", packet))
         except av.EOFError:
             return []
         except (av.FFmpegError, OSError):

@@ -8,7 +8,6 @@ from fractions import Fraction
 from threading import Event, Lock
 
 import av
-from av.format import Flags
 
 from rtstyle.colour import ColourTags, RgbReader, hdr_name
 from rtstyle.frame import Frame
@@ -17,6 +16,9 @@ from rtstyle.sources.decoder import Decoder
 from rtstyle.sources.opening import is_url
 from rtstyle.sources.orientation import Orientation
 from rtstyle.sources.timing import Timeline, nominal_fps
+
+_TS_DISCONT = 0x0200
+"""FFmpeg's AVFMT_TS_DISCONT: timestamps of this kind of file may jump and begin anywhere."""
 
 
 class FileSource:
@@ -97,7 +99,7 @@ class FileSource:
 
         Broadcast timestamps count from anywhere; those of files from 0, and they are kept as they are.
         """
-        counts_from_anywhere = self._decoder.container.format.flags & Flags.ts_discont.value
+        counts_from_anywhere = self._decoder.container.format.flags & _TS_DISCONT
         return self.begin_s if counts_from_anywhere else Fraction(0)
 
     @property

@@ -75,6 +75,4 @@ def check_file(path: Path) -> None:
 def _reason(error: Exception) -> str:
     if isinstance(error, av.error.InvalidDataError):
         return "it is no video, or its index is missing because it was cut off"
-    if isinstance(error, av.FFmpegError):
-        return error.strerror
-    return str(error)
+    return getattr(error, "strerror", None) or str(error)

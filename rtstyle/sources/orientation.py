@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from av import VideoFrame
-from av.sidedata.sidedata import Type
+from av.sidedata.sidedata import SideDataContainer, Type
 
 from engines.base import RGB
 
@@ -32,7 +33,7 @@ class Orientation:
         Source: FFmpeg's display.h: the 3×3 matrix maps (x, y) to (a·x + c·y, b·x + d·y).
         """
         try:
-            data = frame.side_data[Type.DISPLAYMATRIX]
+            data = cast("SideDataContainer", frame.side_data)[Type.DISPLAYMATRIX]
         except KeyError:
             return cls()
         a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].astype(np.int64)
