@@ -1,0 +1,66 @@
+# `make demo` and `make test` do all of their set-up by themselves. Two environments: .venv is what a user has
+# (no torch), .venv-dev is what a developer has.
+
+PYTHON ?= python3
+PIP_OPTIONS ?= --quiet --disable-pip-version-check
+DATA ?= ../shared/data
+
+IN ?= pattern
+OUT ?= out/demo.mp4
+STYLE ?= vangogh
+
+BASE := .venv/bin
+DEV := .venv-dev/bin
+BASE_READY := .venv/ready
+DEV_READY := .venv-dev/ready
+BENCHMARKS ?= $(wildcard benchmarks/*.py)
+
+.PHONY: help setup demo test test-slow check format bench style clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(DEV_READY) ## everything for developing, in .venv-dev
+
+demo: $(BASE_READY) ## paint a clip: make demo [IN=clip.mp4] [OUT=out.mp4] [STYLE=vangogh]
+	@mkdir -p "$(dir $(OUT))"
+	$(BASE)/rtstyle video "$(IN)" "$(OUT)" --style "$(STYLE)" $(if $(filter default file,$(origin OUT)),--overwrite)
+	@echo "The painting is in $(OUT)"
+
+test: $(DEV_READY) ## the tests, without the slow ones
+	$(DEV)/python -m pytest $(ARGS)
+
+test-slow: $(DEV_READY) ## the slow tests: the largest frames, every real clip
+	$(DEV)/python -m pytest -m slow $(ARGS)
+
+check: $(DEV_READY) ## lint, format, types, imports between the floors
+	$(DEV)/ruff check .
+	$(DEV)/ruff format --check .
+	$(DEV)/mypy
+	$(DEV)/lint-imports
+
+format: $(DEV_READY) ## format the code, mend what ruff can mend
+	$(DEV)/ruff format .
+	$(DEV)/ruff check --fix .
+
+bench: $(DEV_READY) ## every benchmark, one table each
+	@for script in $(BENCHMARKS); do echo "== $$script"; PYTHONPATH=. $(DEV)/python "$$script" || exit 1; done
+
+style: $(DEV_READY) ## train a style: make style NAME=n PICTURE=painting.jpg CONTENT=photos/ [ARGS="--minutes 120"]
+	@test -n "$(NAME)" -a -n "$(PICTURE)" -a -n "$(CONTENT)" || \
+		{ echo "usage: make style NAME=name PICTURE=painting.jpg CONTENT=folder [ARGS=...]" >&2; exit 2; }
+	$(DEV)/rtstyle train --style-picture "$(PICTURE)" --content "$(CONTENT)" --out "runs/$(NAME)" --name "$(NAME)" $(ARGS)
+
+clean: ## remove the environments and caches; what you painted and trained stays
+	rm -rf .venv .venv-dev build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+
+# The stamp comes last, so that an interrupted installation starts again.
+$(BASE_READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BASE)/python -m pip install $(PIP_OPTIONS) --constraint constraints.txt --editable .
+	@touch $@
+
+$(DEV_READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-dev
+	$(DEV)/python -m pip install $(PIP_OPTIONS) --constraint constraints.txt --editable '.[dev]'
+	@touch $@
