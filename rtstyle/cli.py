@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -21,9 +22,7 @@ from rtstyle.signals import STOPPER
 OK, FAILED, USAGE = 0, 1, 2
 
 # Rich's help takes longer to import than everything else together; plain help is there at once.
-app = typer.Typer(
-    name="rtstyle", rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False, no_args_is_help=True
-)
+app = typer.Typer(name="rtstyle", rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
 for command in (video, image, webcam, styles, doctor, bench):
     app.command()(command)
 # Its options belong to the training program, --help included.
@@ -58,10 +57,11 @@ def main(argv: list[str] | None = None) -> int:
         argv: arguments without the program's name; those of the process unless given.
     Returns: 0; 1 for an error, 2 for wrong usage; 128 + number of the signal that stopped it.
     """
+    args = sys.argv[1:] if argv is None else argv
     with STOPPER.installed():
         STOPPER.received = None
         try:
-            result = app(args=argv, prog_name="rtstyle", standalone_mode=False)
+            result = app(args=args or ["--help"], prog_name="rtstyle", standalone_mode=False)
             code = result if isinstance(result, int) else OK
             sys.stdout.flush()
         except (KeyboardInterrupt, typer.Abort):
@@ -107,10 +107,8 @@ def _one_line(text: str) -> str:
 
 
 def _say(line: str) -> None:
-    try:
+    with suppress(OSError):  # the terminal may be gone; the exit code still tells
         print(line, file=sys.stderr, flush=True)
-    except OSError:
-        pass  # the terminal is gone; the exit code still tells
 
 
 def _forget_stdout() -> int:

@@ -202,9 +202,14 @@ def _display() -> list[Finding]:
 def _extras() -> list[Finding]:
     findings = []
     for extra, modules in EXTRAS.items():
-        missing = [module for module in modules if util.find_spec(module) is None]
-        if missing:
-            findings.append(Finding(f"extra {extra}", False, "not installed", hint=f'pip install "rtstyle[{extra}]"'))
-        else:
-            findings.append(Finding(f"extra {extra}", True, "installed"))
+        present = all(util.find_spec(module) is not None for module in modules)
+        if extra == "cuda" and present:
+            present = _torch_has_cuda()
+        hint = "" if present else f'pip install "rtstyle[{extra}]"'
+        findings.append(Finding(f"extra {extra}", present, "installed" if present else "not installed", hint))
     return findings
+
+
+def _torch_has_cuda() -> bool:
+    """Told from the version, because importing torch takes seconds."""
+    return "+cpu" not in metadata.version("torch") and sys.platform != "darwin"

@@ -50,6 +50,8 @@ def find(style: str, gallery: Path | None = None) -> Path:
     gallery = gallery or GALLERY
     if style in _names(gallery):
         return gallery / style
+    if not style:  # Path("") would be the current folder
+        raise StyleError("the name of the style is empty", hint=_nearest(style, _names(gallery)))
     path = Path(style).expanduser()
     if (path / MANIFEST).is_file():
         return path

@@ -108,13 +108,16 @@ def is_camera(source: str) -> bool:
 def check_sink(job: WebcamJob) -> None:
     """Refuse a file that must not or cannot be written, before a camera is started.
 
-    Raises: SinkError
+    Raises: SinkError; ConfigError: a kind of file that cannot be written.
     """
     if job.sink in ("window", "null"):
         return
+    from rtstyle.codecs import choose
+
     path = Path(job.sink)
     if not path.suffix:
         raise SinkError(f"unknown sink {job.sink!r}", hint="use window, null, or a video file like out.mp4")
+    choose(path, None)
     if path.exists() and not job.overwrite:
         raise SinkError(f"{path} exists", hint="--overwrite replaces it")
     if not path.parent.is_dir():
@@ -132,11 +135,13 @@ def open_sink(job: WebcamJob, source: Source, engine: Engine, controls: Controls
         def lines() -> list[str]:
             return [f"{engine.info.style} · strength {controls.strength:.1f}", status(stats.snapshot())]
 
-        return WindowSink(f"rtstyle · {engine.info.style} · {source.info.name}", controls, lines)
+        info = source.info
+        title = f"rtstyle · {engine.info.style} · {info.name}"
+        return WindowSink(title, controls, lines, size=(info.width, info.height))
     if job.sink == "null":
         from rtstyle.sinks.null import NullSink
 
         return NullSink()
     from rtstyle.sinks.file import FileSink
 
-    return FileSink(Path(job.sink), fps=source.info.fps or Fraction(30), time_base=Fraction(1, 90_000))
+    return FileSink(Path(job.sink), fps=source.info.fps, overwrite=job.overwrite)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,9 +22,16 @@ from rtstyle.commands.options import (
     warn,
 )
 
+if TYPE_CHECKING:
+    from rtstyle.sources.base import Source
+    from rtstyle.video import VideoJob, VideoReport
+
+PATTERN_S = 10.0
+"""How long the built-in scene is as a clip, seconds."""
+
 
 def video(
-    input: Annotated[str, typer.Argument(metavar="IN", help="A clip, a URL, or `pattern`, the built-in moving scene.")],
+    clip: Annotated[str, typer.Argument(metavar="IN", help="A clip, a URL, or `pattern`, the built-in moving scene.")],
     output: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write: .mp4, .mov, .mkv or .webm.")],
     style: Style = DEFAULT_STYLE,
     strength: Strength = 1.0,
@@ -53,3 +60,41 @@ def video(
     rtstyle video film.mkv film-painted.mkv --height 720 --codec hevc
     rtstyle video pattern painting.mp4
     """
+    from rtstyle.progress import Progress
+    from rtstyle.video import VideoJob, stylize_video
+
+    job = VideoJob(
+        clip, output, strength, height, start, end, codec, crf, preset, overwrite=overwrite, audio=not no_audio
+    )
+    job.check()
+    with Progress(Path(clip).name, quiet=quiet) as bar:
+        report = stylize_video(
+            job,
+            lambda: load_engine(style, engine, threads),
+            source=_pattern(job) if clip == "pattern" else None,
+            on_progress=lambda now: bar.update(now.frames, now.fps, now.total),
+        )
+    for warning in report.warnings:
+        warn(warning)
+    if as_json:
+        print_json({"style": style, "input": clip, **report.to_dict()})
+    elif not quiet:
+        typer.echo(_summary(report), err=True)
+
+
+def _pattern(job: VideoJob) -> Source:
+    """The built-in scene in place of a clip: ten seconds unless ``--end`` says otherwise."""
+    from rtstyle.sources.pattern import PatternSource
+
+    height = job.height or 360
+    first_s, last_s = job.start or 0.0, PATTERN_S if job.end is None else job.end
+    # Even sides, which every player likes; 16:9.
+    return PatternSource(round(height * 8 / 9) * 2, height, frames=max(1, round((last_s - first_s) * 30)), live=False)
+
+
+def _summary(report: VideoReport) -> str:
+    lost = f", {report.frames_lost} lost" if report.frames_lost else ""
+    return (
+        f"{report.output}: {report.frames_out} frames of {report.width}×{report.height}{lost} "
+        f"in {report.seconds:.1f} s ({report.fps:.1f} fps)"
+    )

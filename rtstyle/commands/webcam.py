@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -68,7 +69,7 @@ def webcam(
     from rtstyle.webcam import WebcamJob, run_webcam
 
     controls = Controls(strength, mirror)
-    line = StatusLine(style, quiet=quiet)
+    line = StatusLine(Path(style).name, quiet=quiet)
     opened: list[Source] = []
 
     def stop() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -34,6 +36,7 @@ class WindowSink:
         title: of the window.
         controls: what the keys change.
         figures: gives the lines that the I key shows.
+        size: (width, height) of the frames to come, pixels; the window then opens at once, not with the first frame.
         figures_shown: show them from the start.
     Raises: SinkError: there is no display.
     """
@@ -44,6 +47,7 @@ class WindowSink:
         controls: Controls,
         figures: Callable[[], list[str]] = list,
         *,
+        size: tuple[int, int] | None = None,
         figures_shown: bool = False,
     ) -> None:
         self._title = title
@@ -54,6 +58,9 @@ class WindowSink:
         self._window: pygame.Surface | None = None
         self._font: Any = None
         self._closed = False
+        if size is not None and min(size) > 0:
+            with self._mapped_errors():
+                self._open(*size)
 
     @property
     def name(self) -> str:
@@ -73,15 +80,13 @@ class WindowSink:
         """
         if self._closed:
             return False
-        try:
-            window = self._window or self._open(frame.rgb)
+        with self._mapped_errors():
+            window = self._window or self._open(frame.rgb.shape[1], frame.rgb.shape[0])
             # Events come first: they may change the size of the window that is drawn into.
             wanted = all([self._obey(event) for event in self._pygame.event.get()])
             window = self._pygame.display.get_surface() or window
             self._draw(window, frame.rgb)
             self._pygame.display.flip()
-        except self._pygame.error as error:
-            raise SinkError(f"the window failed: {error}", hint="is the display still there?") from error
         return wanted
 
     def close(self, *, completed: bool) -> None:
@@ -91,11 +96,17 @@ class WindowSink:
             self._pygame.display.quit()
             self._pygame.font.quit()
 
-    def _open(self, rgb: RGB) -> pygame.Surface:
-        """Open the window at the size of the frame, smaller where the screen is."""
+    @contextmanager
+    def _mapped_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except self._pygame.error as error:
+            raise SinkError(f"the window failed: {error}", hint="is the display still there?") from error
+
+    def _open(self, width: int, height: int) -> pygame.Surface:
+        """Open the window at the size of the frames, smaller where the screen is."""
         sizes = self._pygame.display.get_desktop_sizes()
         screen_width, screen_height = sizes[0] if sizes else (1920, 1080)
-        height, width = rgb.shape[:2]
         # Title bar and task bar take a tenth of the screen.
         scale = min(1.0, 0.9 * screen_width / width, 0.9 * screen_height / height)
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -178,6 +189,8 @@ def start_display() -> Any:
     except ImportError as error:
         raise SinkError("the window needs pygame-ce", hint="pip install pygame-ce") from error
     hint = "use --sink out.mp4 to write a file, or --sink null to measure"
+    if sys.platform.startswith("linux") and not _choose_driver():
+        raise SinkError("there is no display to open a window on", hint=hint)
     try:
         pygame.display.init()
     except pygame.error as error:
@@ -187,3 +200,13 @@ def start_display() -> Any:
         pygame.display.quit()
         raise SinkError("there is no display to open a window on", hint=hint)
     return pygame
+
+
+def _choose_driver() -> bool:
+    """Keep SDL on Linux from trying drivers that cannot work and complain on standard error.
+
+    Returns: False when there is neither X, Wayland, nor a driver that the user has named.
+    """
+    if os.environ.get("DISPLAY") and not os.environ.get("WAYLAND_DISPLAY"):
+        os.environ.setdefault("SDL_VIDEODRIVER", "x11")
+    return any(os.environ.get(name) for name in ("SDL_VIDEODRIVER", "DISPLAY", "WAYLAND_DISPLAY"))

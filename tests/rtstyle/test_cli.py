@@ -1,0 +1,262 @@
+"""The command line as a person or a script meets it: exit codes, one line for an error, one object for JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import cv2
+import numpy as np
+import pytest
+
+import rtstyle
+from rtstyle.cli import main
+
+ROOT = Path(__file__).resolve().parents[2]
+
+PATTERN = ("--source", "pattern", "--sink", "null", "--size", "64x48")
+
+
+class Run:
+    """Runs ``main`` in this process and keeps what it printed."""
+
+    def __init__(self, capfd: pytest.CaptureFixture[str]) -> None:
+        self._capfd = capfd
+        self.out = self.err = ""
+
+    def __call__(self, *arguments: str | Path) -> int:
+        code = main([str(argument) for argument in arguments])
+        self.out, self.err = self._capfd.readouterr()
+        return code
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """The one object on standard output."""
+        value = json.loads(self.out)
+        assert isinstance(value, dict) and self.out.count("\n") == 1
+        return value
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str]) -> Run:
+    return Run(capfd)
+
+
+def test_help_and_version(run: Run) -> None:
+    assert run("--help") == 0
+    assert all(name in run.out for name in ("video", "image", "webcam", "styles", "doctor", "bench", "train"))
+    assert run() == 0 and "Usage" in run.out
+    assert run("--version") == 0 and run.out == f"rtstyle {rtstyle.__version__}\n"
+    for command in ("video", "image", "webcam", "styles", "doctor", "bench"):
+        assert run(command, "--help") == 0 and "Options:" in run.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["paint"], "No such command 'paint'"),
+        (["video"], "Missing argument"),
+        (["video", "a.mp4", "b.mp4", "--bogus"], "No such option"),
+        (["video", "a.mp4", "b.mp4", "--strength", "2"], "--strength"),
+        (["video", "a.mp4", "b.mp4", "--start", "soon"], "is no time"),
+        (["webcam", "--size", "640"], "is no size"),
+        (["webcam", "--fps", "-1"], "is no frame rate"),
+        (["webcam", "--fps", "nan"], "is no frame rate"),
+        (["webcam", "--frames", "0"], "--frames"),
+        (["bench", "--size", "axb"], "is no size"),
+    ],
+)
+def test_wrong_usage_is_two_lines_and_exit_2(run: Run, arguments: list[str], problem: str) -> None:
+    assert run(*arguments) == 2
+    first, hint = run.err.splitlines()
+    assert first.startswith("rtstyle: ") and problem in first
+    assert hint.startswith("hint: ") and "--help" in hint
+    assert run.out == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["webcam", "--style", "no-such-style", *PATTERN], "no style 'no-such-style'"),
+        (["webcam", "--source", "95", "--sink", "null"], "camera 95"),
+        (["webcam", "--source", "pattern", "--sink", "null", "--size", "8x8"], "too small"),
+        (["webcam", "--source", "none.mp4", "--sink", "null"], "none.mp4"),
+        (["webcam", "--source", "pattern", "--sink", "x.exe"], "'.exe'"),
+        (["image", "none.jpg", "out.jpg"], "no such file: none.jpg"),
+        (["image", "pyproject.toml", "out.jpg", "--style", "nowhere"], "nowhere"),
+        (["video", "none.mp4", "out.mp4"], "none.mp4"),
+        (["video", "pattern", "no/folder/out.mp4"], "no/folder"),
+        (["video", "pattern", "out.exe"], "'.exe'"),
+        (["bench", "--style", "nowhere"], "nowhere"),
+    ],
+)
+def test_an_error_is_one_line_and_exit_1(run: Run, arguments: list[str], problem: str) -> None:
+    assert run(*arguments) == 1
+    lines = run.err.splitlines()
+    assert lines[0].startswith("rtstyle: ") and problem in lines[0]
+    assert len(lines) <= 2 and all(line.startswith("hint: ") for line in lines[1:])
+    assert "Traceback" not in run.err and run.out == ""
+
+
+def test_engine_that_does_not_exist(run: Run, tiny_style: Path) -> None:
+    assert run("webcam", "--style", tiny_style, "--engine", "abacus", *PATTERN) == 1
+    assert "abacus" in run.err and "cpu" in run.err
+
+
+def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    from engines.errors import StyleError
+
+    monkeypatch.setenv("RTSTYLE_DEBUG", "1")
+    with pytest.raises(StyleError):
+        main(["webcam", "--style", "nowhere", *PATTERN])
+
+
+def test_a_fault_of_ours_is_one_line_too(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def break_down(*_: object) -> None:
+        raise ZeroDivisionError("no\nway")
+
+    monkeypatch.setattr("rtstyle.styles.installed", break_down)
+    assert run("styles") == 1
+    assert run.err.splitlines()[0] == "rtstyle: ZeroDivisionError: no way"
+
+
+def test_styles_doctor_bench(run: Run, tiny_style: Path) -> None:
+    assert run("styles") == 0
+    assert run("styles", "--json") == 0 and "styles" in run.json
+    assert run("doctor", "--style", tiny_style) == 0 and "processor" in run.out
+    assert run("doctor", "--style", tiny_style, "--json") == 0
+    found = {finding["topic"]: finding for finding in run.json["findings"]}
+    assert found["engine cpu"]["good"] and "cpu" in found["engine auto"]["found"]
+    assert run("doctor", "--style", "nowhere") == 0 and "nowhere" in run.out
+    assert run("bench", "--style", tiny_style, "--size", "64x48", "--seconds", "0", "--json") == 0
+    (timing,) = run.json["timings"]
+    assert (timing["width"], timing["height"]) == (64, 48) and timing["median_ms"] > 0
+    assert run("bench", "--style", tiny_style, "--size", "64x48", "--seconds", "0") == 0 and "64×48" in run.out
+
+
+def test_image(run: Run, tiny_style: Path, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "in.png"), np.full((40, 50, 3), 100, np.uint8))
+    arguments = ("image", tmp_path / "in.png", tmp_path / "out.png", "--style", tiny_style)
+    assert run(*arguments, "--json") == 0
+    assert run.json["images"][0]["width"] == 50
+    assert run(*arguments) == 1 and "--overwrite" in run.err
+    assert run(*arguments, "--overwrite") == 0 and "out.png" in run.err and run.out == ""
+    assert run(*arguments, "--overwrite", "--strength", "0", "--quiet") == 0 and run.err == ""
+    assert (cv2.imread(str(tmp_path / "out.png")) == 100).all()
+
+
+def test_webcam(run: Run, tiny_style: Path, tmp_path: Path) -> None:
+    assert run("webcam", "--style", tiny_style, *PATTERN, "--fps", "100", "--frames", "10", "--json") == 0
+    assert run.json["frames_out"] == 10 and run.json["age_p95_ms"] > 0
+    assert run("webcam", "--style", tiny_style, *PATTERN, "--fps", "100", "--frames", "3", "--quiet") == 0
+    assert run.err == run.out == ""
+    assert run("webcam", "--style", tiny_style, *PATTERN, "--fps", "100", "--frames", "3") == 0
+    assert "age p50" in run.err and "dropped" in run.err and "fps" in run.err
+
+
+def test_video_of_the_pattern(run: Run, tiny_style: Path, tmp_path: Path) -> None:
+    arguments = ("video", "pattern", tmp_path / "out.mp4", "--style", tiny_style, "--height", "48", "--end", "0.5")
+    assert run(*arguments, "--json") == 0
+    assert (run.json["frames_out"], run.json["width"], run.json["height"]) == (15, 86, 48)
+    assert run(*arguments) == 1 and "exists" in run.err
+    assert run(*arguments, "--overwrite") == 0 and "15 frames" in run.err
+    assert run(*arguments, "--overwrite", "--quiet") == 0 and run.err == run.out == ""
+
+
+def test_train_without_torch_prints_the_pip_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def absent(name: str) -> None:
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    monkeypatch.setattr("rtstyle.commands.train.importlib.import_module", absent)
+    assert run("train", "--style-picture", "x.jpg") == 1
+    assert 'pip install "rtstyle[train]"' in run.err
+
+
+def test_output_that_nobody_reads_is_no_error() -> None:
+    program = subprocess.Popen([sys.executable, "-m", "rtstyle", "styles", "--json"], cwd=ROOT, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE)  # fmt: skip
+    assert program.stdout is not None and program.stderr is not None
+    program.stdout.close()
+    assert program.stderr.read() == b""
+    program.stderr.close()
+    program.wait(timeout=30)
+
+
+@pytest.fixture
+def endless(tiny_style: Path, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A recording that goes on until it is stopped; it has begun to report."""
+    program = subprocess.Popen(
+        [sys.executable, "-m", "rtstyle", "webcam", "--style", str(tiny_style), "--source", "pattern",
+         "--size", "64x48", "--fps", "50", "--sink", str(tmp_path / "out.mp4"), "--json"],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert program.stderr is not None
+    program.stderr.readline()
+    yield program
+    program.kill()
+    program.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_recording_and_keeps_it(
+    endless: subprocess.Popen[str], tmp_path: Path, number: signal.Signals
+) -> None:
+    import av
+
+    endless.send_signal(number)
+    out, err = endless.communicate(timeout=30)
+    assert endless.returncode == 128 + number
+    assert "Traceback" not in err
+    frames = json.loads(out)["frames_out"]
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert sum(1 for _ in container.decode(video=0)) == frames
+    assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_video_and_leaves_nothing(tiny_style: Path, tmp_path: Path, number: signal.Signals) -> None:
+    program = start_on_terminal("video", "pattern", str(tmp_path / "out.mp4"), "--style", str(tiny_style), "--end", "9999")
+    wait_for(program.screen, b"fps")
+    program.process.send_signal(number)
+    assert program.process.wait(timeout=30) == 128 + number
+    assert list(tmp_path.iterdir()) == []
+    program.screen.close()
+
+
+def test_a_terminal_that_closes_leaves_nothing(tiny_style: Path, tmp_path: Path) -> None:
+    program = start_on_terminal("video", "pattern", str(tmp_path / "out.mp4"), "--style", str(tiny_style), "--end", "9999")
+    wait_for(program.screen, b"fps")
+    program.screen.close()  # the other end of its standard error is gone now, as when a window is closed
+    program.process.send_signal(signal.SIGHUP)
+    assert program.process.wait(timeout=30) != 0
+    assert list(tmp_path.iterdir()) == []
+
+
+class Terminal:
+    """A process whose standard error is a terminal."""
+
+    def __init__(self, process: subprocess.Popen[bytes], screen: IO[bytes]) -> None:
+        self.process = process
+        self.screen = screen
+
+
+def start_on_terminal(*arguments: str) -> Terminal:
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen([sys.executable, "-m", "rtstyle", *arguments], cwd=ROOT, stderr=theirs, stdout=theirs)
+    os.close(theirs)
+    return Terminal(process, os.fdopen(ours, "rb", buffering=0))
+
+
+def wait_for(screen: IO[bytes], text: bytes) -> None:
+    seen = b""
+    while text not in seen:
+        chunk = screen.read(4096)
+        assert chunk, seen
+        seen += chunk

@@ -1,0 +1,60 @@
+"""Names of the gallery, folders of one's own, and what is neither."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from engines.errors import StyleError
+from rtstyle.styles import find, installed
+
+
+@pytest.fixture
+def gallery(tmp_path: Path, tiny_style: Path) -> Path:
+    for name in ("vangogh", "monet"):
+        shutil.copytree(tiny_style, tmp_path / "gallery" / name)
+    (tmp_path / "gallery" / "notes").mkdir()
+    return tmp_path / "gallery"
+
+
+def test_a_name_is_found_in_the_gallery(gallery: Path) -> None:
+    assert find("monet", gallery) == gallery / "monet"
+
+
+def test_a_folder_is_found_by_its_path(gallery: Path, tiny_style: Path) -> None:
+    assert find(str(tiny_style), gallery) == tiny_style
+
+
+def test_near_names_are_suggested(gallery: Path) -> None:
+    with pytest.raises(StyleError) as caught:
+        find("van-gogh", gallery)
+    assert caught.value.hint == "did you mean vangogh?"
+    with pytest.raises(StyleError) as caught:
+        find("zzz", gallery)
+    assert caught.value.hint == "styles here: monet, vangogh"
+
+
+def test_what_is_no_style_is_refused(gallery: Path, tmp_path: Path) -> None:
+    with pytest.raises(StyleError, match=r"has no style\.json"):
+        find(str(tmp_path), gallery)
+    weights = tmp_path / "model.pth"
+    weights.write_bytes(b"\x80\x02")
+    with pytest.raises(StyleError, match="is a file") as caught:
+        find(str(weights), gallery)
+    assert "safetensors" in caught.value.hint
+    with pytest.raises(StyleError, match="is empty"):
+        find("", gallery / "notes")
+
+
+def test_the_list_names_what_is_damaged(gallery: Path) -> None:
+    (gallery / "monet" / "weights.safetensors").write_bytes(b"short")
+    (gallery / "vangogh" / "preview.jpg").write_bytes(b"not listed, not checked")
+    monet, vangogh = installed(gallery)
+    assert monet.name == "monet" and "weights.safetensors" in monet.fault
+    assert vangogh.fault == "" and vangogh.licence == "CC0-1.0"
+
+
+def test_the_gallery_of_rtstyle_is_whole() -> None:
+    assert [entry.fault for entry in installed() if entry.fault] == []

@@ -1,0 +1,137 @@
+"""Live use without a camera: the pattern through a known engine into nothing, a file and a dummy window."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from engines.base import RGB, EngineInfo
+from engines.errors import ConfigError, ShapeError, SinkError, SourceError
+from rtstyle.pipeline import Controls
+from rtstyle.sources.camera import CameraSource
+from rtstyle.sources.pattern import PatternSource
+from rtstyle.stats import Stats
+from rtstyle.webcam import WebcamJob, is_camera, open_source, run_webcam
+
+
+class Identity:
+    """Gives every frame back."""
+
+    info = EngineInfo("identity", "numpy", "here", "uint8", "none")
+
+    def __init__(self) -> None:
+        self.closed = False
+
+    def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
+        return rgb.copy()
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_pattern_into_nothing_gives_figures() -> None:
+    engine = Identity()
+    seen: list[int] = []
+    figures = run_webcam(
+        WebcamJob("pattern", "null", (64, 48), 200.0, 20),
+        lambda: engine,
+        Controls(),
+        on_frame=lambda stats: seen.append(stats.snapshot().frames_out),
+    )
+    assert figures.frames_out == 20 and seen == list(range(1, 21))
+    assert (figures.width, figures.height) == (64, 48)
+    assert engine.closed
+
+
+def test_pattern_into_a_file(tmp_path: Path) -> None:
+    import av
+
+    target = tmp_path / "out.mp4"
+    run_webcam(WebcamJob("pattern", str(target), (64, 48), 100.0, 10), Identity, Controls())
+    with av.open(str(target)) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 10
+    with pytest.raises(SinkError, match="exists"):
+        run_webcam(WebcamJob("pattern", str(target), (64, 48), 100.0, 10), Identity, Controls())
+    assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
+
+
+def test_a_recording_that_is_stopped_is_kept(tmp_path: Path) -> None:
+    import av
+
+    controls = Controls()
+
+    def stop_soon(stats: Stats) -> None:
+        if stats.snapshot().frames_out == 5:
+            controls.request_stop()
+
+    target = tmp_path / "out.mkv"
+    run_webcam(WebcamJob("pattern", str(target), (64, 48), 100.0), Identity, controls, on_frame=stop_soon)
+    with av.open(str(target)) as container:
+        assert sum(1 for _ in container.decode(video=0)) == 5
+
+
+def test_closing_the_source_ends_a_wait() -> None:
+    """With one frame in a quarter of an hour, only the close can end this."""
+    controls = Controls()
+    opened: list[PatternSource] = []
+    first = threading.Event()
+
+    def stop() -> None:
+        first.wait(10.0)
+        controls.request_stop()
+        opened[0].close()
+
+    threading.Thread(target=stop, daemon=True).start()
+    job = WebcamJob("pattern", "null", (64, 48), 0.001)
+    figures = run_webcam(
+        job, Identity, controls, on_frame=lambda _: first.set(), on_start=lambda s: opened.append(s)  # type: ignore[arg-type]
+    )
+    assert figures.frames_out == 1
+
+
+def test_window_on_a_dummy_display(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pygame")
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    figures = run_webcam(WebcamJob("pattern", "window", (64, 48), 200.0, 5), Identity, Controls())
+    assert figures.frames_out == 5
+
+
+@pytest.mark.parametrize(
+    ("job", "kind", "problem"),
+    [
+        (WebcamJob("pattern", "window", (15, 480)), ShapeError, "too small"),
+        (WebcamJob("pattern", "screen"), SinkError, "unknown sink"),
+        (WebcamJob("pattern", "out.xyz"), ConfigError, "unknown kind"),
+        (WebcamJob("pattern", "no/such/folder/out.mp4"), SinkError, "no such folder"),
+        (WebcamJob("none.mp4", "null"), SourceError, "no such file"),
+        (WebcamJob("98", "null"), SourceError, "camera 98"),
+    ],
+)
+def test_bad_jobs_fail_before_an_engine_is_loaded(job: WebcamJob, kind: type[Exception], problem: str) -> None:
+    def never() -> Identity:
+        raise AssertionError("the engine was loaded")
+
+    with pytest.raises(kind, match=problem):
+        run_webcam(job, never, Controls())
+
+
+def test_an_engine_that_fails_closes_the_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = PatternSource(64, 48, 100)
+    monkeypatch.setattr("rtstyle.webcam.open_source", lambda job: source)
+
+    def fail() -> Identity:
+        raise SourceError("no engine")
+
+    with pytest.raises(SourceError, match="no engine"):
+        run_webcam(WebcamJob("pattern", "null"), fail, Controls())
+    assert list(source.frames()) == []
+
+
+def test_sources_are_told_apart(tmp_path: Path) -> None:
+    assert is_camera("0") and is_camera("12") and is_camera("/dev/video0")
+    assert not is_camera("clip.mp4") and not is_camera("rtsp://host/1") and not is_camera("pattern")
+    assert isinstance(open_source(WebcamJob("pattern")), PatternSource)
+    with pytest.raises(SourceError, match="no camera|cannot open"):
+        assert not isinstance(open_source(WebcamJob("/dev/video96")), CameraSource)

@@ -1,0 +1,182 @@
+"""The window with SDL's dummy driver, and once on a real X server."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from engines.errors import SinkError
+from rtstyle.frame import Frame
+from rtstyle.pipeline import Controls
+from rtstyle.sinks.window import WindowSink, fit
+
+pygame = pytest.importorskip("pygame")
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def frame(width: int = 64, height: int = 48, value: int = 200) -> Frame:
+    return Frame(np.full((height, width, 3), value, np.uint8), 0, 0, Fraction(1, 30), 0.0)
+
+
+@pytest.fixture
+def controls() -> Controls:
+    return Controls()
+
+
+@pytest.fixture
+def window(controls: Controls, monkeypatch: pytest.MonkeyPatch) -> Iterator[WindowSink]:
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    sink = WindowSink("test", controls, lambda: ["figures"], size=(64, 48))
+    yield sink
+    sink.close(completed=True)
+
+
+def press(key: int) -> None:
+    pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=key))
+
+
+def test_frame_is_shown_as_it_is(window: WindowSink) -> None:
+    assert window.write(frame(value=123))
+    shown = pygame.surfarray.array3d(pygame.display.get_surface())
+    assert shown.shape == (64, 48, 3) and (shown == 123).all()
+
+
+def test_keys_change_the_controls(window: WindowSink, controls: Controls) -> None:
+    for key in (pygame.K_t, pygame.K_z, pygame.K_z, pygame.K_c):
+        press(key)
+    assert window.write(frame())
+    assert controls.mirror
+    assert controls.strength == pytest.approx(0.9)
+
+
+def test_strength_stays_in_range(window: WindowSink, controls: Controls) -> None:
+    press(pygame.K_c)
+    window.write(frame())
+    assert controls.strength == 1.0
+    for _ in range(15):
+        press(pygame.K_z)
+    window.write(frame())
+    assert controls.strength == 0.0
+
+
+def test_figures_are_shown_and_hidden(window: WindowSink) -> None:
+    press(pygame.K_i)
+    window.write(frame(640, 360))
+    assert np.ptp(pygame.surfarray.array3d(pygame.display.get_surface())[:40]) > 50
+    press(pygame.K_i)
+    window.write(frame(64, 48))
+    assert np.ptp(pygame.surfarray.array3d(pygame.display.get_surface())[32]) == 0
+
+
+@pytest.mark.parametrize("key", [pygame.K_ESCAPE, pygame.K_q])
+def test_keys_stop(window: WindowSink, key: int) -> None:
+    press(key)
+    assert not window.write(frame())
+
+
+def test_close_button_stops_and_close_is_idempotent(window: WindowSink) -> None:
+    pygame.event.post(pygame.event.Event(pygame.QUIT))
+    assert not window.write(frame())
+    window.close(completed=True)
+    window.close(completed=False)
+    assert not window.write(frame())
+
+
+def test_frames_of_another_size_fit_the_window(window: WindowSink) -> None:
+    assert window.write(frame(32, 48))
+    shown = pygame.surfarray.array3d(pygame.display.get_surface())
+    assert shown[:16].max() == 0 and shown[48:].max() == 0 and shown[16:48].min() == 200
+
+
+@pytest.mark.parametrize(
+    ("picture", "room", "place"),
+    [
+        ((640, 360), (640, 360), (0, 0, 640, 360)),
+        ((640, 360), (1280, 720), (0, 0, 1280, 720)),
+        ((640, 360), (640, 640), (0, 140, 640, 360)),
+        ((100, 400), (400, 100), (187, 0, 25, 100)),
+        ((4000, 16), (100, 100), (0, 49, 100, 1)),
+    ],
+)
+def test_fit_keeps_the_aspect(
+    picture: tuple[int, int], room: tuple[int, int], place: tuple[int, int, int, int]
+) -> None:
+    assert fit(*picture, *room) == place
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="displays by environment are X's and Wayland's")
+def test_no_display_is_one_clear_error(controls: Controls, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(SinkError, match="no display") as caught:
+        WindowSink("test", controls)
+    assert "--sink" in caught.value.hint
+    monkeypatch.setenv("DISPLAY", ":7654")
+    with pytest.raises(SinkError, match="no display"):
+        WindowSink("test", controls)
+
+
+SHOW = """
+import sys
+from fractions import Fraction
+import numpy as np
+from rtstyle.frame import Frame
+from rtstyle.pipeline import Controls
+from rtstyle.sinks.window import WindowSink
+rgb = np.zeros((120, 160, 3), np.uint8)
+rgb[:, :80] = (255, 0, 0)
+rgb[:, 80:] = (0, 0, 255)
+sink = WindowSink("test", Controls(), size=(160, 120))
+for number in range(5):
+    sink.write(Frame(rgb, number, number, Fraction(1, 30), 0.0))
+print("shown", flush=True)
+sys.stdin.readline()
+sink.close(completed=True)
+"""
+
+
+@pytest.mark.skipif(shutil.which("Xvfb") is None, reason="needs Xvfb")
+def test_the_window_is_seen_on_an_x_server(tmp_path: Path) -> None:
+    read_end, write_end = os.pipe()
+    arguments = ["Xvfb", "-displayfd", str(write_end), "-screen", "0", "320x240x24", "-fbdir", str(tmp_path)]
+    server = subprocess.Popen([*arguments, "-nolisten", "tcp"], pass_fds=[write_end], stderr=subprocess.DEVNULL)
+    try:
+        os.close(write_end)
+        with os.fdopen(read_end) as numbers:
+            display = numbers.readline().strip()
+        env = {k: v for k, v in os.environ.items() if k not in ("SDL_VIDEODRIVER", "WAYLAND_DISPLAY")}
+        env["DISPLAY"] = f":{display}"
+        painter = subprocess.Popen(
+            [sys.executable, "-c", SHOW], cwd=ROOT, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert painter.stdout is not None
+        while painter.stdout.readline().strip() not in ("shown", ""):
+            pass  # pygame may greet
+        screen = read_xwd(tmp_path / "Xvfb_screen0")
+        painter.communicate("\n", timeout=20)
+        assert painter.returncode == 0
+    finally:
+        server.terminate()
+        server.wait(timeout=20)
+    red, blue = (screen == (255, 0, 0)).all(axis=2), (screen == (0, 0, 255)).all(axis=2)
+    assert red.sum() == blue.sum() == 80 * 120
+
+
+def read_xwd(path: Path) -> npt.NDArray[np.uint8]:
+    """The screen of Xvfb's frame buffer file (X11/XWDFile.h). (height, width, 3), RGB."""
+    data = path.read_bytes()
+    header = struct.unpack(">25I", data[:100])
+    start, width, height, row_bytes, colours = header[0], header[4], header[5], header[12], header[19]
+    pixels = np.frombuffer(data, np.uint8, row_bytes * height, start + 12 * colours)
+    return pixels.reshape(height, row_bytes // 4, 4)[:, :width, 2::-1]
