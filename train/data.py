@@ -1,0 +1,146 @@
+"""Pictures from a folder, as random crops that depend on nothing but the seed and the step."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from engines.base import RGB
+from engines.errors import TrainError
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """Pictures under a folder, recursively, in a fixed order.
+
+    Raises: TrainError: no such folder, or nothing in it that looks like a picture.
+    """
+    if not folder.is_dir():
+        raise TrainError(f"no such folder: {folder}", hint="--content takes a folder of photographs")
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    if not files:
+        raise TrainError(f"no pictures in {folder}", hint=f"looked for {', '.join(sorted(SUFFIXES))}")
+    return files
+
+
+def split(files: Sequence[Path], hold_out: int) -> tuple[list[Path], list[Path]]:
+    """Training pictures and held-out pictures: the same choice for the same names.
+
+    Stills of clips (``frame_…``) are never held out, because their neighbours would stay in training.
+
+    Raises: TrainError: nothing would be left to train on.
+    """
+    eligible = sorted((p for p in files if not p.name.startswith("frame_")), key=_name_hash)
+    held = set(eligible[:hold_out])
+    rest = [p for p in files if p not in held]
+    if not rest:
+        raise TrainError(f"only {len(files)} pictures, and {hold_out} are held out", hint="lower --hold-out")
+    return rest, sorted(held)
+
+
+def _name_hash(path: Path) -> bytes:
+    return hashlib.sha256(path.name.encode()).digest()
+
+
+def read_picture(path: Path) -> RGB:
+    """Decode a picture to RGB, upright by its EXIF tag.
+
+    Raises: TrainError: the file cannot be read or is no picture.
+    """
+    try:
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+    except OSError as error:
+        raise TrainError(f"cannot read {path}: {error.strerror}") from error
+    bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    if bgr is None:
+        raise TrainError(f"not a picture, or damaged: {path}")
+    return np.ascontiguousarray(bgr[..., ::-1], dtype=np.uint8)
+
+
+def with_short_side(rgb: RGB, pixels: int) -> RGB:
+    """Resize so that the short side has this many pixels; area interpolation when shrinking."""
+    height, width = rgb.shape[:2]
+    scale = pixels / min(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(rgb, size, interpolation=method), dtype=np.uint8)
+
+
+def to_tensor(rgb: RGB) -> Tensor:
+    """uint8 (H, W, 3) → float32 (1, 3, H, W) in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1)[None].float() / 255.0
+
+
+def to_picture(x: Tensor) -> RGB:
+    """float (1, 3, H, W) or (3, H, W), about [0, 1] → uint8 (H, W, 3), clamped and rounded."""
+    x = x.detach().reshape(x.shape[-3:]).clamp(0, 1)
+    return np.asarray((x * 255.0 + 0.5).to(torch.uint8).permute(1, 2, 0).contiguous().cpu().numpy())
+
+
+def random_crop(rgb: RGB, crop: int, rng: np.random.Generator) -> RGB:
+    """A random square, mirrored half of the time, shown at ``crop`` pixels.
+
+    The square covers ``crop`` pixels or up to twice as many where the picture has them, so that the generator
+    meets both details and whole scenes.
+    """
+    short = min(rgb.shape[:2])
+    side = int(min(short, rng.uniform(crop, max(crop, min(short, 2 * crop)))))
+    top = int(rng.integers(0, rgb.shape[0] - side + 1))
+    left = int(rng.integers(0, rgb.shape[1] - side + 1))
+    square = rgb[top : top + side, left : left + side]
+    if side != crop:
+        square = with_short_side(square, crop)
+    return square[:, ::-1] if rng.random() < 0.5 else square
+
+
+class Pictures:
+    """Training pictures, decoded when they are needed, one batch ahead.
+
+    The batch of a step is a function of the seed and the step alone, so a resumed run sees what an
+    uninterrupted one would have seen, and nothing of the loader's state needs to be saved.
+
+    Args:
+        files: the pictures.
+        batch: pictures in a batch.
+        crop: side of a crop, pixels.
+        seed: of choice, place and mirroring.
+    Raises: TrainError: not a single picture can be read.
+    """
+
+    def __init__(self, files: Sequence[Path], batch: int, crop: int, seed: int):
+        self.files = list(files)
+        self.batch, self.crop, self.seed = batch, crop, seed
+        self.skipped: dict[Path, str] = {}
+
+    def __call__(self, step: int) -> Tensor:
+        """The batch of a step: float32 (batch, 3, crop, crop) in [0, 1]."""
+        rng = np.random.default_rng((self.seed, step))
+        return torch.cat([to_tensor(random_crop(self._read(rng), self.crop, rng)) for _ in range(self.batch)])
+
+    def _read(self, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+        while len(self.skipped) < len(self.files):
+            path = self.files[int(rng.integers(len(self.files)))]
+            try:
+                return read_picture(path)
+            except TrainError as error:
+                self.skipped[path] = error.problem
+        raise TrainError("none of the content pictures can be read", hint=next(iter(self.skipped.values())))
+
+    def from_step(self, step: int) -> Iterator[Tensor]:
+        """Endless batches, the next one being made while the last one is used."""
+        with ThreadPoolExecutor(1, thread_name_prefix="pictures") as pool:
+            coming: Future[Tensor] = pool.submit(self, step)
+            while True:
+                batch = coming.result()
+                step += 1
+                coming = pool.submit(self, step)
+                yield batch

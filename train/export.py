@@ -1,0 +1,76 @@
+"""From a trained painter to a style on disk whose engines agree."""
+
+from __future__ import annotations
+
+import platform
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import torch
+
+import engines
+from engines.errors import TrainError
+from engines.export import save_style
+from engines.model_file import StyleMeta, StyleModel
+from train.data import picture_files, read_picture, split, with_short_side
+from train.features import sha256_of
+from train.loop import Painter
+
+TOLERANCE = 2
+"""Largest difference between two engines on one pixel, 8-bit steps; both compute in fp32."""
+
+
+def finish(painter: Painter, *, title: str = "", artist: str = "", licence: str = "unspecified") -> StyleModel:
+    """Freeze, fold, export to ``OUT/style``, and verify that every engine paints the same picture.
+
+    Args:
+        painter: trained.
+        title: of the work.
+        artist: who painted it.
+        licence: of the style.
+    Returns: the style on disk.
+    Raises: TrainError: two engines disagree. StyleError: the folder cannot be written.
+    """
+    config = painter.config
+    name = "".join(c if c.isalnum() else "-" for c in config.name.lower()).strip("-") or "style"
+    meta = StyleMeta(
+        name=name, title=title or name, painter=artist, work=title, licence=licence, training=record(painter)
+    )
+    model = save_style(config.out / "style", painter.generator, meta)
+    verify(model, painter)
+    return model
+
+
+def record(painter: Painter) -> dict[str, Any]:
+    """What it takes to train the same style again: settings, data by hash, versions."""
+    config = painter.config
+    return {
+        "settings": config.to_dict(),
+        "steps_done": painter.step,
+        "minutes": round(painter.seconds / 60, 1),
+        "style_picture_sha256": sha256_of(config.style_picture),
+        "content_pictures": len(split(picture_files(config.content), config.hold_out)[0]),
+        "torch": torch.__version__,
+        "machine": platform.machine(),
+        "finished": datetime.now(UTC).strftime("%Y-%m-%d"),
+    }
+
+
+def verify(model: StyleModel, painter: Painter) -> None:
+    """Paint one photograph with the engines that run without a GPU and compare.
+
+    Raises: TrainError: they differ by more than ``TOLERANCE`` somewhere.
+    """
+    picture = with_short_side(read_picture(picture_files(painter.config.content)[0]), 240)
+    results = {}
+    for name in ("torch", "cpu"):
+        engine = engines.load(model, name)
+        results[name] = engine(picture).astype(np.int16)
+        engine.close()
+    worst = int(np.abs(results["torch"] - results["cpu"]).max())
+    if worst > TOLERANCE:
+        raise TrainError(
+            f"the torch and cpu engines differ by {worst} of 255 on one picture",
+            hint=f"the style is in {model.folder}; please report this",
+        )

@@ -1,0 +1,199 @@
+"""Pretrained feature networks: where they come from, and the features the losses and figures are made of."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from engines.errors import TrainError
+
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+VGG19_CONVS = (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28)
+"""torchvision's indices of the convolutions conv1_1 … conv5_1."""
+
+POOLED = frozenset({5, 10, 19, 28})
+"""Convolutions that follow a 2×2 max pool."""
+
+TAPS = {"relu1_1": 0, "relu2_1": 5, "relu3_1": 10, "relu4_1": 19, "relu5_1": 28}
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file that can be fetched and is trusted by its hash alone.
+
+    Attributes:
+        url: where it is.
+        name: file name in the features folder.
+        sha256: of the whole file.
+    """
+
+    url: str
+    name: str
+    sha256: str
+
+
+VGG19 = Download(
+    url="https://download.pytorch.org/models/vgg19-dcbb9e9d.pth",
+    name="vgg19-dcbb9e9d.pth",
+    sha256="dcbb9e9dad569fff7a846263a77324fc34978fea2bfb039c012d710e1776ae44",
+)
+"""torchvision's VGG19 (Simonyan and Zisserman 2014, arXiv:1409.1556), CC-BY 4.0, 575 MB."""
+
+WIDE = "vgg19_normalised_relu3_1_fp16.safetensors"
+DISTILLED = "vgg19_16x_relu4_1_fp16.safetensors"
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept: ``$RTSTYLE_FEATURES``, or below the user's cache folder."""
+    given = os.environ.get("RTSTYLE_FEATURES")
+    if given:
+        return Path(given)
+    root = os.environ.get("XDG_CACHE_HOME")
+    return (Path(root) if root else Path.home() / ".cache") / "rtstyle" / "features"
+
+
+def sha256_of(path: Path) -> str:
+    """Hash of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fetch(download: Download, folder: Path, timeout_s: float = 30.0) -> Path:
+    """Download once, verify, keep.
+
+    Args:
+        download: what to fetch.
+        folder: where to keep it; made when it is not there.
+        timeout_s: longest silence of the server, seconds.
+    Returns: the verified file.
+    Raises: TrainError: no network, or the file that arrived has another hash; nothing is kept then.
+    """
+    target = folder / download.name
+    if target.exists():
+        if sha256_of(target) != download.sha256:
+            raise TrainError(f"{target} has the wrong hash", hint="delete it; it will be downloaded again")
+        return target
+    part = target.with_name(f"{target.name}.part-{os.getpid()}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with urllib.request.urlopen(download.url, timeout=timeout_s) as answer, part.open("wb") as file:
+            while block := answer.read(1 << 20):
+                file.write(block)
+        if sha256_of(part) != download.sha256:
+            raise TrainError(f"{download.url} sent a file with the wrong hash", hint="try again later")
+        part.replace(target)
+    except (OSError, http.client.HTTPException) as error:  # URLError is an OSError; BadStatusLine is none
+        raise TrainError(
+            f"cannot download {download.url}: {error}",
+            hint=f"download it elsewhere and put it at {target}, or give --features DIR",
+        ) from error
+    finally:
+        part.unlink(missing_ok=True)
+    return target
+
+
+class Vgg19(nn.Module):
+    """VGG19 up to some layer, with reflect padding; fixed weights.
+
+    Args:
+        tensors: ``features.N.weight`` and ``.bias``; optional 1×1 heads ``aux.N`` that map a narrow network's
+            features to the full width (applied before the ReLU).
+        taps: names from ``TAPS`` whose features are returned, in rising order.
+        dtype: of the arithmetic; features come back in it.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor], taps: Sequence[str], dtype: torch.dtype = torch.float32):
+        super().__init__()
+        self.taps = [TAPS[name] for name in taps]
+        self.convs = [index for index in VGG19_CONVS if index <= self.taps[-1]]
+        self.dtype = dtype
+        for kind, indices in (("features", self.convs), ("aux", self.taps)):
+            for index in indices:
+                if f"{kind}.{index}.weight" in tensors:
+                    for part in ("weight", "bias"):
+                        value = tensors[f"{kind}.{index}.{part}"].to(dtype)
+                        self.register_buffer(f"{kind}_{index}_{part}", value, persistent=False)
+        self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """(N, 3, H, W) in [0, 1] → one tensor (N, C, H / s, W / s) for each tap."""
+        x = ((x - self.get_buffer("mean")) / self.get_buffer("std")).to(self.dtype)
+        found = []
+        for index in self.convs:
+            if index in POOLED:
+                x = F.max_pool2d(x, 2)
+            x = F.pad(x, (1, 1, 1, 1), mode="reflect")
+            x = F.conv2d(x, self.get_buffer(f"features_{index}_weight"), self.get_buffer(f"features_{index}_bias"))
+            if index in self.taps:
+                found.append(F.relu(self._head(index, x)))
+            x = F.relu(x)
+        return found
+
+    def _head(self, index: int, x: Tensor) -> Tensor:
+        if not hasattr(self, f"aux_{index}_weight"):
+            return x
+        weight, bias = self.get_buffer(f"aux_{index}_weight"), self.get_buffer(f"aux_{index}_bias")
+        return F.conv2d(F.relu(x), weight, bias)
+
+
+class Features(nn.Module):
+    """The two views of a picture: what it shows (content) and how it is painted (style).
+
+    Args:
+        style: network with the taps relu1_1, relu2_1, relu3_1.
+        deep: network with the tap relu4_1, which serves content and, as a fourth layer, style.
+    """
+
+    def __init__(self, style: Vgg19, deep: Vgg19):
+        super().__init__()
+        self.style_network, self.deep_network = style, deep
+
+    def content(self, x: Tensor) -> Tensor:
+        """relu4_1: (N, 3, H, W) → (N, 512, H / 8, W / 8)."""
+        return self.deep_network(x)[-1]  # type: ignore[no-any-return]
+
+    def style(self, x: Tensor) -> list[Tensor]:
+        """relu1_1, relu2_1, relu3_1."""
+        return self.style_network(x)  # type: ignore[no-any-return]
+
+
+def _tensors(path: Path, expected: Sequence[str]) -> dict[str, Tensor]:
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise TrainError(f"cannot read the feature network {path.name}: {error}") from error
+    missing = [name for name in expected if name not in tensors]
+    if missing:
+        raise TrainError(f"{path.name} is no such feature network: {missing[0]} is missing")
+    return tensors
+
+
+def load_features(folder: Path | None = None, dtype: torch.dtype = torch.float32) -> Features:
+    """The feature networks, from a folder or from the cache, downloaded when they are nowhere.
+
+    A folder may hold the two small files (full-width VGG19 to relu3_1 and a distilled one to relu4_1) or
+    torchvision's whole VGG19.
+
+    Raises: TrainError: a file is missing, damaged, or cannot be downloaded.
+    """
+    folder = folder or cache_folder()
+    if (folder / WIDE).exists() and (folder / DISTILLED).exists():
+        wide = _tensors(folder / WIDE, ["features.0.weight", "features.10.bias"])
+        deep = _tensors(folder / DISTILLED, ["features.0.weight", "features.19.bias", "aux.19.bias"])
+    else:
+        whole = torch.load(fetch(VGG19, folder), map_location="cpu", weights_only=True)
+        wide = deep = whole
+    style = Vgg19(wide, ("relu1_1", "relu2_1", "relu3_1"), dtype)
+    return Features(style, Vgg19(deep, ("relu4_1",), dtype)).eval()

@@ -1,0 +1,200 @@
+"""One visible training loop."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from engines.errors import TrainError
+from engines.generator import Generator, stylize
+from train import checkpoint
+from train.config import TrainConfig
+from train.data import Pictures, picture_files, read_picture, split, to_tensor, with_short_side
+from train.features import Features, load_features
+from train.losses import (
+    StraightClamp,
+    content_loss,
+    gram,
+    noise_loss,
+    range_loss,
+    style_distances,
+    temporal_loss,
+    variation_loss,
+)
+from train.motion import inside, random_flow, sensor_noise, warp
+from train.sheet import save_sheet
+
+CHECKPOINT = "checkpoint.pt"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands.
+
+    Attributes:
+        step: steps done.
+        share: of the run, 0 … 1.
+        seconds: spent training, over all resumed parts.
+        losses: value of each term at this step, unweighted, and ``total``, weighted.
+    """
+
+    step: int
+    share: float
+    seconds: float
+    losses: Mapping[str, float]
+
+
+class Painter:
+    """A generator with what its training needs beside it.
+
+    Args:
+        config: of the run.
+        features: fixed networks.
+    """
+
+    def __init__(self, config: TrainConfig, features: Features):
+        torch.manual_seed(config.seed)
+        self.config, self.features = config, features
+        self.generator = Generator(config.arch, norm=config.norm)
+        self.optimizer = torch.optim.Adam(self.generator.parameters(), lr=config.learning_rate)
+        self.step, self.seconds = 0, 0.0
+        painting = with_short_side(read_picture(config.style_picture), config.style_size)
+        with torch.no_grad():
+            x = to_tensor(painting)
+            self.painting_grams = [gram(f) for f in [*features.style(x), features.content(x)]]
+
+    @property
+    def share(self) -> float:
+        """How much of the run is done, 0 … 1."""
+        if self.config.minutes is not None:
+            return min(1.0, self.seconds / (60 * self.config.minutes))
+        return min(1.0, self.step / self.config.steps)
+
+    def losses(self, x: Tensor, step: int) -> dict[str, Tensor]:
+        """Every loss term for a batch, unweighted. Random numbers depend on the seed and the step alone."""
+        config, half = self.config, (x.shape[0] + 1) // 2
+        rng = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
+        flow = random_flow(half, (config.crop, config.crop), config.motion, rng)
+        moved = sensor_noise(warp(x[:half], flow), config.noise_sigma, rng)
+        noisy = sensor_noise(x[-half:], config.noise_sigma, rng)
+        # One pass for all, so that batch normalisation sees one batch. Half of the pictures move and the other
+        # half get noise: both terms at two thirds of the cost.
+        raw, raw_moved, raw_noisy = stylize(self.generator, torch.cat([x, moved, noisy])).split([len(x), half, half])
+        y: Tensor = StraightClamp.apply(raw)  # type: ignore[no-untyped-call]
+        with torch.no_grad():
+            original = self.features.content(x)
+        deep = self.features.content(y)
+        style = style_distances([*self.features.style(y), deep], self.painting_grams)
+        return {
+            "content": content_loss(deep, original),
+            "style": torch.stack(style).sum(),
+            "temporal": temporal_loss(warp(raw[:half], flow), raw_moved, inside(flow)),
+            "noise": noise_loss(raw[-half:], raw_noisy),
+            "variation": variation_loss(raw),
+            "range": range_loss(raw),
+        }
+
+    def state(self) -> dict[str, Any]:
+        """Everything that a resumed run needs."""
+        return {
+            "generator": self.generator.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+            "arch": self.config.arch.to_dict(),
+            "norm": self.config.norm,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on where a checkpoint was written.
+
+        Raises: TrainError: it holds a generator of another shape, or not all that is needed.
+        """
+        missing = sorted(self.state().keys() - state.keys())
+        if missing:
+            raise TrainError(f"the checkpoint holds no {', '.join(missing)}", hint="leave --resume away to start anew")
+        if state["arch"] != self.config.arch.to_dict() or state["norm"] != self.config.norm:
+            raise TrainError(f"the checkpoint holds a generator of another shape: {state['arch']}")
+        self.generator.load_state_dict(state["generator"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step, self.seconds = state["step"], state["seconds"]
+
+
+def learning_rate(config: TrainConfig, step: int, share: float) -> float:
+    """Linear warm-up, then a cosine from the full rate to 1 % of it. Loshchilov and Hutter 2017, arXiv:1608.03983."""
+    warm = min(1.0, (step + 1) / (config.warmup + 1))
+    return config.learning_rate * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
+
+
+def train(
+    config: TrainConfig,
+    *,
+    resume: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Painter:
+    """Train a generator.
+
+    Args:
+        config: of the run.
+        resume: go on from the run folder's checkpoint; bit for bit on one CPU when the run counts steps.
+        on_progress: called after every step.
+        stop: asked after every step; True ends the run with a checkpoint.
+    Returns: the painter, its generator trained and not yet folded.
+    Raises: TrainError: unusable pictures, features or checkpoint; a loss that is not finite.
+    """
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    painter = Painter(config, load_features(config.features, _feature_dtype()))
+    files, _ = split(picture_files(config.content), config.hold_out)
+    pictures = Pictures(files, config.batch, config.crop, config.seed)
+    config.out.mkdir(parents=True, exist_ok=True)
+    path = config.out / CHECKPOINT
+    if resume:
+        painter.restore(checkpoint.load(path))
+    weights = vars(config.weights)
+    for x in pictures.from_step(painter.step):
+        began = time.monotonic()
+        share = painter.share
+        if share >= 1.0 or stop():
+            break
+        painter.generator.train(share < config.freeze_at)
+        for group in painter.optimizer.param_groups:
+            group["lr"] = learning_rate(config, painter.step, share)
+        losses = painter.losses(x, painter.step)
+        total = torch.stack([weights[name] * value for name, value in losses.items()]).sum()
+        if not torch.isfinite(total):
+            worst = next((name for name, value in losses.items() if not torch.isfinite(value)), "total")
+            raise TrainError(
+                f"the loss term {worst} is not finite at step {painter.step}",
+                hint=f"go on from the last checkpoint with a lower --learning-rate: --resume --out {config.out}",
+            )
+        painter.optimizer.zero_grad(set_to_none=True)
+        total.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(painter.generator.parameters(), 5.0)
+        painter.optimizer.step()
+        painter.step += 1
+        painter.seconds += time.monotonic() - began
+        if painter.step % config.checkpoint_steps == 0:
+            checkpoint.save(path, painter.state())
+        if painter.step % config.sheet_steps == 0:
+            save_sheet(config.out / f"sheet-{painter.step:06d}.jpg", painter.generator, pictures)
+        if on_progress is not None:
+            values = {name: float(value.detach()) for name, value in (losses | {"total": total}).items()}
+            on_progress(Progress(painter.step, painter.share, painter.seconds, values))
+    checkpoint.save(path, painter.state())
+    return painter
+
+
+def _feature_dtype() -> torch.dtype:
+    """bfloat16 halves the time of a step where the CPU computes with it; elsewhere it is emulated and slow."""
+    supported = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return torch.bfloat16 if supported else torch.float32
+

@@ -1,0 +1,81 @@
+"""The loss terms, each a function with its formula and its source.
+
+All take pictures or features of shape (N, C, H, W) and return a scalar, the mean over the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+
+def gram(features: Tensor) -> Tensor:
+    """G = F Fᵀ / (H W). (N, C, H, W) → (N, C, C), float32. Gatys et al. 2016, CVPR, eq. 3."""
+    flat = features.flatten(2).float()
+    return flat @ flat.transpose(1, 2) / flat.shape[-1]
+
+
+def content_loss(painted: Tensor, original: Tensor) -> Tensor:
+    """‖F(y) − F(x)‖² / ‖F(x)‖² for each picture. Gatys et al. 2016, eq. 1, made relative."""
+    painted, original = painted.float().flatten(1), original.float().flatten(1)
+    return ((painted - original).square().sum(1) / original.square().sum(1).clamp_min(1e-8)).mean()
+
+
+def style_distances(painted: Sequence[Tensor], painting: Sequence[Tensor]) -> list[Tensor]:
+    """‖G(y) − G(s)‖² / ‖G(s)‖², Frobenius, for each layer.
+
+    Args:
+        painted: features of the results, one tensor for each layer.
+        painting: Gram matrices of the painting, (1, C, C), same layers.
+    Returns: one scalar for each layer. Gatys et al. 2016, eq. 4, made relative.
+    """
+    return [
+        ((gram(f) - g).square().sum((1, 2)) / g.square().sum((1, 2))).mean()
+        for f, g in zip(painted, painting, strict=True)
+    ]
+
+
+def temporal_loss(moved_painting: Tensor, painting_of_moved: Tensor, valid: Tensor) -> Tensor:
+    """mean over valid pixels of (warp(G(x)) − G(warp(x)))². Ruder et al. 2016, arXiv:1604.08610, eq. 7.
+
+    Args:
+        moved_painting: the first painting, warped onto the second frame.
+        painting_of_moved: the painting of the second frame.
+        valid: (N, 1, H, W), 1 where the flow is defined.
+    """
+    error = (moved_painting - painting_of_moved).square().mean(1, keepdim=True)
+    return (error * valid).sum() / valid.sum().clamp_min(1)
+
+
+def noise_loss(painting: Tensor, painting_of_noisy: Tensor) -> Tensor:
+    """mean (G(x) − G(x + n))². Stability training, Zheng et al. 2016, arXiv:1604.04326, eq. 3."""
+    return (painting - painting_of_noisy).square().mean()
+
+
+def variation_loss(y: Tensor) -> Tensor:
+    """Anisotropic total variation: mean |∂x y| + mean |∂y y|. Mahendran and Vedaldi 2015, arXiv:1412.0035."""
+    return (y[..., 1:] - y[..., :-1]).abs().mean() + (y[..., 1:, :] - y[..., :-1, :]).abs().mean()
+
+
+def range_loss(y: Tensor) -> Tensor:
+    """mean of the squared excess over [0, 1], which the deployed graph clamps away."""
+    return (y - y.clamp(0, 1)).square().mean()
+
+
+class StraightClamp(torch.autograd.Function):
+    """Clamp to [0, 1] whose gradient passes unchanged. Straight-through, Bengio et al. 2013, arXiv:1308.3432.
+
+    The feature networks see what a viewer will see, and a channel that has left the range can still come back.
+    """
+
+    @staticmethod
+    def forward(ctx: object, y: Tensor) -> Tensor:
+        """Clamp."""
+        return y.clamp(0, 1)
+
+    @staticmethod
+    def backward(ctx: object, *grads: Tensor) -> Tensor:
+        """Pass."""
+        return grads[0]
