@@ -81,7 +81,7 @@ def examine(style: str) -> list[Finding]:
     for topic, part in parts:
         try:
             findings += part()
-        except Exception as error:  # a broken install is what a doctor is called for
+        except Exception as error:  # noqa: BLE001, a broken install is what a doctor is called for
             findings.append(Finding(topic, False, f"cannot be examined: {type(error).__name__}: {error}"))
     return findings
 
@@ -165,7 +165,7 @@ def _engines(style: str) -> list[Finding]:
 
 
 def _cameras() -> list[Finding]:
-    from rtstyle.sources.camera import list_cameras
+    from rtstyle.sources.devices import list_cameras
 
     if not sys.platform.startswith("linux"):
         return [Finding("cameras", True, "this system does not list them", hint="try --source 0, 1, 2 …")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any, Self, TextIO
 
 from rtstyle.stats import Figures
 
@@ -37,7 +37,7 @@ class Progress:
         self._start_s = time.monotonic()
         self._last_line_s = self._start_s
 
-    def __enter__(self) -> Progress:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

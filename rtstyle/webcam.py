@@ -44,8 +44,8 @@ def run_webcam(
     load_engine: Callable[[], Engine],
     controls: Controls,
     *,
-    on_frame: Callable[[Stats], None] = lambda stats: None,
-    on_start: Callable[[Source], None] = lambda source: None,
+    on_frame: Callable[[Stats], None] = lambda _: None,
+    on_start: Callable[[Source], None] = lambda _: None,
 ) -> Figures:
     """Paint a live source, the newest frame first, until it ends or is stopped.
 
@@ -72,7 +72,7 @@ def run_webcam(
             engine(np.zeros((info.height, info.width, 3), np.uint8), controls.strength)
         stats = Stats()
         sink = open_sink(job, source, engine, controls, stats)
-        run(source, engine, sink, controls, stats, max_frames=job.frames, on_frame=lambda frame: on_frame(stats))
+        run(source, engine, sink, controls, stats, max_frames=job.frames, on_frame=lambda _: on_frame(stats))
         return stats.snapshot()
     finally:
         source.close()

@@ -66,7 +66,6 @@ def video(
     job = VideoJob(
         clip, output, strength, height, start, end, codec, crf, preset, overwrite=overwrite, audio=not no_audio
     )
-    job.check()
     with Progress(Path(clip).name, quiet=quiet) as bar:
         report = stylize_video(
             job,

@@ -83,13 +83,13 @@ class WindowSink:
         with self._mapped_errors():
             window = self._window or self._open(frame.rgb.shape[1], frame.rgb.shape[0])
             # Events come first: they may change the size of the window that is drawn into.
-            wanted = all([self._obey(event) for event in self._pygame.event.get()])
+            answers = [self._obey(event) for event in self._pygame.event.get()]
             window = self._pygame.display.get_surface() or window
             self._draw(window, frame.rgb)
             self._pygame.display.flip()
-        return wanted
+        return all(answers)
 
-    def close(self, *, completed: bool) -> None:
+    def close(self, *, completed: bool) -> None:  # noqa: ARG002, a window has nothing to complete
         """Close the window. Twice is fine."""
         if not self._closed:
             self._closed = True

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from engines.base import RGB
 from engines.errors import SourceError
 from rtstyle.frame import Frame
 from rtstyle.sources.base import SourceInfo
+from rtstyle.sources.devices import Capture, ask_for, cameras_hint, check_device, claimed_fps, open_device
 
 OPEN_TIMEOUT_S = 12.0
 """Some devices need several seconds to start; one that hangs in its driver never answers."""
@@ -27,45 +26,6 @@ RETRY_S = 1.0
 
 TIMED_FRAMES = 6
 """The rate is measured over this many pictures at the start."""
-
-
-class Capture(Protocol):
-    """The part of ``cv2.VideoCapture`` that is used."""
-
-    def isOpened(self) -> bool:
-        """True when the device was opened."""
-        ...
-
-    def read(self) -> tuple[bool, Any]:
-        """(True, picture) or (False, nothing)."""
-        ...
-
-    def get(self, prop: int, /) -> float:
-        """A setting, as the driver claims it."""
-        ...
-
-    def set(self, prop: int, value: float, /) -> bool:
-        """Ask for a setting. The answer means nothing."""
-        ...
-
-    def release(self) -> None:
-        """Give the device back."""
-        ...
-
-
-@dataclass(frozen=True)
-class Camera:
-    """A camera that the system lists.
-
-    Attributes:
-        index: what ``--source`` takes.
-        path: its device file.
-        name: as the maker calls it.
-    """
-
-    index: int
-    path: str
-    name: str
 
 
 @dataclass(frozen=True)
@@ -104,7 +64,7 @@ class CameraSource:
         self._name = f"camera {device}"
         self._read_timeout_s = read_timeout_s
         if opener is None:
-            _check_device(device)
+            check_device(device)
             opener = open_device
         self._wanted = (size, fps)
         self._changed = threading.Condition()
@@ -193,14 +153,14 @@ class CameraSource:
         try:
             capture = opener(device)
             if not capture.isOpened():
-                raise SourceError(f"cannot open {self._name}", hint=_cameras_hint())
-            _ask_for(capture, *self._wanted)
-            self._claimed_fps = max(0.0, _claimed_fps(capture))
+                raise SourceError(f"cannot open {self._name}", hint=cameras_hint())
+            ask_for(capture, *self._wanted)
+            self._claimed_fps = claimed_fps(capture)
             self._read_all(capture)
         except SourceError as error:
             self._fail(error)
-        except Exception as error:
-            self._fail(SourceError(f"{self._name} failed: {error}", hint=_cameras_hint()))
+        except Exception as error:  # noqa: BLE001, whatever a driver raises must reach the reader of frames
+            self._fail(SourceError(f"{self._name} failed: {error}", hint=cameras_hint()))
         finally:
             if capture is not None:
                 capture.release()
@@ -241,32 +201,6 @@ class CameraSource:
         )
 
 
-def open_device(device: int | str) -> Capture:
-    """Open a capture device with the system's own camera interface, without OpenCV's chatter on standard error."""
-    import cv2
-
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    interfaces = {"linux": cv2.CAP_V4L2, "darwin": cv2.CAP_AVFOUNDATION, "win32": cv2.CAP_DSHOW}
-    interface = interfaces.get(sys.platform, cv2.CAP_ANY)
-    if isinstance(device, int):
-        return cv2.VideoCapture(device, interface)
-    return cv2.VideoCapture(str(Path(device).resolve()), interface)
-
-
-def list_cameras() -> list[Camera]:
-    """The cameras that Linux knows, without opening any; an empty list elsewhere."""
-    found = []
-    for folder in Path("/sys/class/video4linux").glob("video*"):
-        try:
-            # Nodes after the first of a device carry metadata, no pictures.
-            if (folder / "index").read_text().strip() == "0":
-                name = (folder / "name").read_text().strip()
-                found.append(Camera(int(folder.name.removeprefix("video")), f"/dev/{folder.name}", name))
-        except (OSError, ValueError):
-            continue  # unplugged while we looked
-    return sorted(found, key=lambda camera: camera.index)
-
-
 def to_rgb(picture: Any) -> RGB:
     """A picture as OpenCV captures it, grey or BGR, as RGB."""
     import cv2
@@ -274,55 +208,3 @@ def to_rgb(picture: Any) -> RGB:
     grey = picture.ndim == 2 or picture.shape[2] == 1
     rgb: RGB = cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB if grey else cv2.COLOR_BGR2RGB)
     return rgb
-
-
-def _ask_for(capture: Capture, size: tuple[int, int] | None, fps: float | None) -> None:
-    """Ask for settings. Drivers ignore some and say yes to all, so nothing here is relied on."""
-    import cv2
-
-    if size is not None or fps is not None:
-        # Uncompressed pictures do not fit through USB 2 at the larger sizes.
-        capture.set(cv2.CAP_PROP_FOURCC, float(cv2.VideoWriter.fourcc(*"MJPG")))
-    if size is not None:
-        capture.set(cv2.CAP_PROP_FRAME_WIDTH, size[0])
-        capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size[1])
-    if fps is not None:
-        capture.set(cv2.CAP_PROP_FPS, fps)
-    capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-
-
-def _claimed_fps(capture: Capture) -> float:
-    import cv2
-
-    return capture.get(cv2.CAP_PROP_FPS)
-
-
-def _check_device(device: int | str) -> None:
-    """On Linux, tell a missing device from a forbidden one before the driver is asked.
-
-    Raises: SourceError
-    """
-    import os
-
-    if not sys.platform.startswith("linux"):
-        return
-    path = Path(f"/dev/video{device}" if isinstance(device, int) else device)
-    if not path.exists():
-        raise SourceError(f"no camera {device}", hint=_cameras_hint())
-    if not path.is_char_device():
-        raise SourceError(f"{device} is no camera", hint=_cameras_hint())
-    if not os.access(path, os.R_OK | os.W_OK):
-        raise SourceError(
-            f"no permission to use {path}", hint="add yourself to its group: sudo usermod -aG video $USER"
-        )
-
-
-def _cameras_hint() -> str:
-    cameras = list_cameras()
-    if cameras:
-        return "cameras here: " + ", ".join(f"{camera.index} ({camera.name})" for camera in cameras)
-    return (
-        "no camera is connected; --source pattern needs none"
-        if sys.platform.startswith("linux")
-        else ("try 0, 1, 2 …; --source pattern needs no camera")
-    )

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -93,14 +94,14 @@ def read_number(rgb: RGB) -> int:
     """
     edges = _cell_edges(rgb.shape[1])
     row = rgb[-_cell_height(rgb.shape[0]) :].astype(np.float32).mean(axis=(0, 2))
-    bits = [row[left:right].mean() > 127.5 for left, right in zip(edges, edges[1:], strict=False)]
+    bits = [row[left:right].mean() > 127.5 for left, right in pairwise(edges)]
     return int("".join("1" if bit else "0" for bit in bits), 2)
 
 
 def _write_number(rgb: RGB, number: int) -> None:
     height, width = rgb.shape[:2]
     edges, cell = _cell_edges(width), _cell_height(height)
-    for bit, (left, right) in enumerate(zip(edges, edges[1:], strict=False)):
+    for bit, (left, right) in enumerate(pairwise(edges)):
         rgb[-cell:, left:right] = 255 if number >> (CELLS - 1 - bit) & 1 else 0
     scale = max(0.2, height / 700)
     cv2.rectangle(rgb, (0, 0), (round(130 * scale), round(34 * scale)), (0, 0, 0), -1)

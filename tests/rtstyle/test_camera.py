@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 import threading
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 
 from engines.errors import SourceError
-from rtstyle.sources.camera import CameraSource, list_cameras, open_device, to_rgb
+from rtstyle.sources.camera import CameraSource, to_rgb
+from rtstyle.sources.devices import list_cameras, open_device
 
 
 class FakeDevice:
@@ -61,7 +63,7 @@ def test_pictures_come_in_order_and_newest_first() -> None:
     frames = [frame for frame, _ in zip(source.frames(), range(5), strict=False)]
     source.close()
     assert [frame.index for frame in frames] == [0, 1, 2, 3, 4]
-    assert all(a.captured_s < b.captured_s and a.pts <= b.pts for a, b in zip(frames, frames[1:], strict=False))
+    assert all(a.captured_s < b.captured_s and a.pts <= b.pts for a, b in pairwise(frames))
     assert frames[0].rgb.shape == (48, 64, 3) and frames[0].pts == 0
     assert source.info.live and (source.info.width, source.info.height) == (64, 48)
     assert device.released.wait(5.0)

@@ -222,7 +222,7 @@ def test_a_signal_ends_a_recording_and_keeps_it(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_a_video_and_leaves_nothing(tiny_style: Path, tmp_path: Path, number: signal.Signals) -> None:
-    program = start_on_terminal("video", "pattern", str(tmp_path / "out.mp4"), "--style", str(tiny_style), "--end", "9999")
+    program = start_on_terminal("video", "pattern", f"{tmp_path}/out.mp4", "--style", f"{tiny_style}", "--end", "9999")
     wait_for(program.screen, b"fps")
     program.process.send_signal(number)
     assert program.process.wait(timeout=30) == 128 + number
@@ -231,7 +231,7 @@ def test_a_signal_ends_a_video_and_leaves_nothing(tiny_style: Path, tmp_path: Pa
 
 
 def test_a_terminal_that_closes_leaves_nothing(tiny_style: Path, tmp_path: Path) -> None:
-    program = start_on_terminal("video", "pattern", str(tmp_path / "out.mp4"), "--style", str(tiny_style), "--end", "9999")
+    program = start_on_terminal("video", "pattern", f"{tmp_path}/out.mp4", "--style", f"{tiny_style}", "--end", "9999")
     wait_for(program.screen, b"fps")
     program.screen.close()  # the other end of its standard error is gone now, as when a window is closed
     program.process.send_signal(signal.SIGHUP)

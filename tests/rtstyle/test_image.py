@@ -12,7 +12,8 @@ import pytest
 
 from engines.base import RGB, EngineInfo
 from engines.errors import ShapeError, SinkError, SourceError, StylerError
-from rtstyle.image import ImageJob, fitted_size, read_picture, stylize_images, write_picture
+from rtstyle.image import ImageJob, fitted_size, stylize_images
+from rtstyle.picture import read_picture, write_picture
 
 
 class Invert:

@@ -42,7 +42,10 @@ def test_listing_styles_loads_no_runtime(command: str) -> None:
     assert loaded & (HEAVY - {"numpy", "safetensors"}) == set()
 
 
-@pytest.mark.parametrize("module", ["rtstyle.video", "rtstyle.webcam", "rtstyle.image", "rtstyle.doctor", "engines.cpu"])
+BASE = ["rtstyle.video", "rtstyle.webcam", "rtstyle.image", "rtstyle.doctor", "engines.cpu"]
+
+
+@pytest.mark.parametrize("module", BASE)
 def test_nothing_of_the_base_loads_torch(module: str) -> None:
     assert loaded_by(f"import {module}") & {"torch", "onnx", "pygame"} == set()
 

@@ -10,6 +10,7 @@ import pytest
 from engines.base import RGB, EngineInfo
 from engines.errors import ConfigError, ShapeError, SinkError, SourceError
 from rtstyle.pipeline import Controls
+from rtstyle.sources.base import Source
 from rtstyle.sources.camera import CameraSource
 from rtstyle.sources.pattern import PatternSource
 from rtstyle.stats import Stats
@@ -75,7 +76,7 @@ def test_a_recording_that_is_stopped_is_kept(tmp_path: Path) -> None:
 def test_closing_the_source_ends_a_wait() -> None:
     """With one frame in a quarter of an hour, only the close can end this."""
     controls = Controls()
-    opened: list[PatternSource] = []
+    opened: list[Source] = []
     first = threading.Event()
 
     def stop() -> None:
@@ -85,9 +86,7 @@ def test_closing_the_source_ends_a_wait() -> None:
 
     threading.Thread(target=stop, daemon=True).start()
     job = WebcamJob("pattern", "null", (64, 48), 0.001)
-    figures = run_webcam(
-        job, Identity, controls, on_frame=lambda _: first.set(), on_start=lambda s: opened.append(s)  # type: ignore[arg-type]
-    )
+    figures = run_webcam(job, Identity, controls, on_frame=lambda _: first.set(), on_start=opened.append)
     assert figures.frames_out == 1
 
 
