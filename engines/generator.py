@@ -80,8 +80,9 @@ class Conv(nn.Module):
         edge: bool = False,
     ):
         super().__init__()
-        mode = "replicate" if edge else "zeros"
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, kernel // 2, padding_mode=mode)
+        self.conv = nn.Conv2d(
+            in_channels, out_channels, kernel, stride, kernel // 2, padding_mode="replicate" if edge else "zeros"
+        )
         self.norm = nn.BatchNorm2d(out_channels) if norm else None
 
     def forward(self, x: Tensor) -> Tensor:

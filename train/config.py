@@ -101,24 +101,19 @@ class TrainConfig:
 
 
 def _faults(config: TrainConfig) -> list[str]:
-    faults = []
-    for name in ("steps", "batch", "checkpoint_steps", "sheet_steps"):
-        if getattr(config, name) < 1:
-            faults.append(f"{name} must be at least 1, got {getattr(config, name)}")
-    if config.crop < 64 or config.crop % 8:
-        faults.append(f"crop must be a multiple of 8 from 64 up, got {config.crop}")
-    if config.style_size < 64:
-        faults.append(f"style_size must be at least 64 pixels, got {config.style_size}")
-    if not 0.0 < config.learning_rate < 1.0:
-        faults.append(f"learning_rate must be between 0 and 1, got {config.learning_rate}")
-    if not 0.0 <= config.freeze_at <= 1.0:
-        faults.append(f"freeze_at must be between 0 and 1, got {config.freeze_at}")
-    if config.minutes is not None and not 0.0 < config.minutes < math.inf:
-        faults.append(f"minutes must be positive, got {config.minutes}")
-    for name in ("warmup", "hold_out", "motion", "noise_sigma", "threads", "seed"):
-        if not 0 <= getattr(config, name) < math.inf:
-            faults.append(f"{name} must be a number from 0 up, got {getattr(config, name)}")
-    for weight in fields(config.weights):
-        if not 0 <= getattr(config.weights, weight.name) < math.inf:
-            faults.append(f"weight of {weight.name} must be a number from 0 up, got {getattr(config.weights, weight.name)}")
-    return faults
+    checks = [
+        *(_at_least(config, name, 1) for name in ("steps", "batch", "checkpoint_steps", "sheet_steps")),
+        *(_at_least(config, name, 0) for name in ("warmup", "hold_out", "motion", "noise_sigma", "threads", "seed")),
+        *(_at_least(config.weights, weight.name, 0) for weight in fields(config.weights)),
+        (config.crop >= 64 and config.crop % 8 == 0, f"crop must be a multiple of 8 from 64 up, got {config.crop}"),
+        (config.style_size >= 64, f"style_size must be at least 64 pixels, got {config.style_size}"),
+        (0 < config.learning_rate < 1, f"learning_rate must be between 0 and 1, got {config.learning_rate}"),
+        (0 <= config.freeze_at <= 1, f"freeze_at must be between 0 and 1, got {config.freeze_at}"),
+        (config.minutes is None or config.minutes > 0, f"minutes must be positive, got {config.minutes}"),
+    ]
+    return [fault for holds, fault in checks if not holds]
+
+
+def _at_least(settings: TrainConfig | Weights, name: str, least: int) -> tuple[bool, str]:
+    value = getattr(settings, name)
+    return math.isfinite(value) and value >= least, f"{name} must be at least {least}, got {value}"

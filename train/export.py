@@ -11,11 +11,14 @@ import torch
 
 import engines
 from engines.errors import TrainError
-from engines.export import save_style
+from engines.export import rounded, save_style
+from engines.generator import fold
 from engines.model_file import StyleMeta, StyleModel
 from train.data import picture_files, read_picture, split, with_short_side
 from train.features import sha256_of
 from train.loop import Painter
+from train.preview import small_preview
+from train.sheet import paint
 
 TOLERANCE = 2
 """Largest difference between two engines on one pixel, 8-bit steps; both compute in fp32."""
@@ -37,7 +40,9 @@ def finish(painter: Painter, *, title: str = "", artist: str = "", licence: str 
     meta = StyleMeta(
         name=name, title=title or name, painter=artist, work=title, licence=licence, training=record(painter)
     )
-    model = save_style(config.out / "style", painter.generator, meta)
+    plain = rounded(fold(painter.generator))
+    preview = small_preview(lambda rgb: paint(plain, rgb))
+    model = save_style(config.out / "style", plain, meta, preview)
     verify(model, painter)
     return model
 

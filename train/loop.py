@@ -6,7 +6,6 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,11 +18,11 @@ from train.config import TrainConfig
 from train.data import Pictures, picture_files, read_picture, split, to_tensor, with_short_side
 from train.features import Features, load_features
 from train.losses import (
-    StraightClamp,
     content_loss,
     gram,
     noise_loss,
     range_loss,
+    straight_clamp,
     style_distances,
     temporal_loss,
     variation_loss,
@@ -86,8 +85,9 @@ class Painter:
         noisy = sensor_noise(x[-half:], config.noise_sigma, rng)
         # One pass for all, so that batch normalisation sees one batch. Half of the pictures move and the other
         # half get noise: both terms at two thirds of the cost.
-        raw, raw_moved, raw_noisy = stylize(self.generator, torch.cat([x, moved, noisy])).split([len(x), half, half])
-        y: Tensor = StraightClamp.apply(raw)  # type: ignore[no-untyped-call]
+        together = stylize(self.generator, torch.cat([x, moved, noisy]))
+        raw, raw_moved, raw_noisy = torch.split(together, [len(x), half, half])
+        y = straight_clamp(raw)
         with torch.no_grad():
             original = self.features.content(x)
         deep = self.features.content(y)
@@ -150,15 +150,8 @@ def train(
     Returns: the painter, its generator trained and not yet folded.
     Raises: TrainError: unusable pictures, features or checkpoint; a loss that is not finite.
     """
-    if config.threads:
-        torch.set_num_threads(config.threads)
-    painter = Painter(config, load_features(config.features, _feature_dtype()))
-    files, _ = split(picture_files(config.content), config.hold_out)
-    pictures = Pictures(files, config.batch, config.crop, config.seed)
-    config.out.mkdir(parents=True, exist_ok=True)
+    painter, pictures = _prepare(config, resume)
     path = config.out / CHECKPOINT
-    if resume:
-        painter.restore(checkpoint.load(path))
     weights = vars(config.weights)
     for x in pictures.from_step(painter.step):
         began = time.monotonic()
@@ -170,12 +163,7 @@ def train(
             group["lr"] = learning_rate(config, painter.step, share)
         losses = painter.losses(x, painter.step)
         total = torch.stack([weights[name] * value for name, value in losses.items()]).sum()
-        if not torch.isfinite(total):
-            worst = next((name for name, value in losses.items() if not torch.isfinite(value)), "total")
-            raise TrainError(
-                f"the loss term {worst} is not finite at step {painter.step}",
-                hint=f"go on from the last checkpoint with a lower --learning-rate: --resume --out {config.out}",
-            )
+        _check_finite(losses, config, painter.step)
         painter.optimizer.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(painter.generator.parameters(), 5.0)
@@ -193,8 +181,27 @@ def train(
     return painter
 
 
+def _prepare(config: TrainConfig, resume: bool) -> tuple[Painter, Pictures]:
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    files, _ = split(picture_files(config.content), config.hold_out)
+    painter = Painter(config, load_features(config.features, _feature_dtype()))
+    config.out.mkdir(parents=True, exist_ok=True)
+    if resume:
+        painter.restore(checkpoint.load(config.out / CHECKPOINT))
+    return painter, Pictures(files, config.batch, config.crop, config.seed)
+
+
+def _check_finite(losses: Mapping[str, Tensor], config: TrainConfig, step: int) -> None:
+    wrong = [name for name, value in losses.items() if not torch.isfinite(value)]
+    if wrong:
+        raise TrainError(
+            f"the loss term {wrong[0]} is {float(losses[wrong[0]].detach())} at step {step}",
+            hint=f"go on from the last checkpoint with a lower --learning-rate: --resume --out {config.out}",
+        )
+
+
 def _feature_dtype() -> torch.dtype:
     """bfloat16 halves the time of a step where the CPU computes with it; elsewhere it is emulated and slow."""
-    supported = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    supported: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()  # noqa: SLF001  # there is no public question
     return torch.bfloat16 if supported else torch.float32
-

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
 
@@ -64,18 +63,9 @@ def range_loss(y: Tensor) -> Tensor:
     return (y - y.clamp(0, 1)).square().mean()
 
 
-class StraightClamp(torch.autograd.Function):
-    """Clamp to [0, 1] whose gradient passes unchanged. Straight-through, Bengio et al. 2013, arXiv:1308.3432.
+def straight_clamp(y: Tensor) -> Tensor:
+    """Clamp to [0, 1] with an unchanged gradient. Straight-through, Bengio et al. 2013, arXiv:1308.3432.
 
     The feature networks see what a viewer will see, and a channel that has left the range can still come back.
     """
-
-    @staticmethod
-    def forward(ctx: object, y: Tensor) -> Tensor:
-        """Clamp."""
-        return y.clamp(0, 1)
-
-    @staticmethod
-    def backward(ctx: object, *grads: Tensor) -> Tensor:
-        """Pass."""
-        return grads[0]
+    return y + (y.clamp(0, 1) - y).detach()

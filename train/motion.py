@@ -44,9 +44,7 @@ def warp(x: Tensor, flow: Tensor) -> Tensor:
     height, width = x.shape[-2:]
     ys = torch.arange(height, dtype=flow.dtype, device=flow.device).view(1, height, 1)
     xs = torch.arange(width, dtype=flow.dtype, device=flow.device).view(1, 1, width)
-    grid = torch.stack(
-        [2 * (xs + flow[..., 0] + 0.5) / width - 1, 2 * (ys + flow[..., 1] + 0.5) / height - 1], dim=-1
-    )
+    grid = torch.stack([2 * (xs + flow[..., 0] + 0.5) / width - 1, 2 * (ys + flow[..., 1] + 0.5) / height - 1], dim=-1)
     return F.grid_sample(x, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
