@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from av import VideoFrame
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, Interpolation, VideoReformatter
+from av.video.reformatter import ColorRange, Colorspace, ColorTrc, Interpolation, VideoReformatter
 
 from engines.base import RGB
+from rtstyle.hdr import ToneMapper
 
 UNSPECIFIED = 2
 """In H.273, which all these numbers come from: the writer did not say."""
@@ -91,6 +92,7 @@ class RgbReader:
     def __init__(self, threads: int = 1) -> None:
         self._scaler = VideoReformatter()
         self._threads = threads
+        self._tone_mappers: dict[str, ToneMapper] = {}
 
     def __call__(self, frame: VideoFrame, height: int, width: int) -> RGB:
         """Convert and resize in one pass.
@@ -102,23 +104,24 @@ class RgbReader:
 
         Returns: (height, width, 3); a view of the scaler's new frame when its rows have no padding.
         """
-        hdr = hdr_name(frame) is not None
-        matrix = frame.colorspace if frame.colorspace in _SWSCALE else ColourTags.of(frame).matrix
+        hdr = hdr_name(frame)
+        matrix = frame.colorspace
+        if matrix not in _SWSCALE:
+            matrix = BT2020 if hdr else ColourTags.of(frame).matrix
         rgb = self._scaler.reformat(
             frame,
             width=width,
             height=height,
             format="rgb24",
-            src_colorspace=_SWSCALE[BT2020 if hdr and frame.colorspace == UNSPECIFIED else matrix],
+            src_colorspace=_SWSCALE[matrix],
             src_color_range=_range(frame),
-            dst_color_trc=ColorTrc.IEC61966_2_1 if hdr else None,
-            dst_color_primaries=ColorPrimaries.BT709 if hdr else None,
             interpolation=_interpolation(frame, height),
             threads=self._threads,
         )
         plane = rgb.planes[0]
         rows = np.frombuffer(memoryview(plane), np.uint8).reshape(height, plane.line_size)
-        return np.ascontiguousarray(rows[:, : width * 3]).reshape(height, width, 3)
+        picture = np.ascontiguousarray(rows[:, : width * 3]).reshape(height, width, 3)
+        return picture if hdr is None else self._tone_mappers.setdefault(hdr, ToneMapper(hdr))(picture)
 
 
 class YuvWriter:

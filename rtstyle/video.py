@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, Self
 
@@ -22,6 +21,7 @@ from rtstyle.sinks.tracks import Template
 from rtstyle.sources.base import Source
 from rtstyle.sources.file import FileSource
 from rtstyle.sources.opening import check_file, is_url
+from rtstyle.sources.timing import exact_seconds
 from rtstyle.stats import Figures, Stats
 
 
@@ -258,12 +258,13 @@ def _open(job: VideoJob, source: Source | None) -> tuple[Source, FileSink]:
 def _template(job: VideoJob, clip: FileSource) -> Template:
     """What goes along: all of it, or what lies within the part that is painted."""
     first_s = clip.first_pts * clip.time_base
+    end_s = exact_seconds(job.end)
     trimmed = bool(job.start)
     return Template(
         job.input,
         origin_s=first_s if trimmed else clip.origin_s,
         start_s=first_s if trimmed else None,
-        end_s=None if job.end is None else Fraction(job.end) + clip.begin_s,
+        end_s=None if end_s is None else end_s + clip.begin_s,
         audio=job.audio,
     )
 

@@ -16,6 +16,7 @@ from av.video.stream import VideoStream
 from engines.errors import SourceError
 from rtstyle.sources.losses import Losses
 from rtstyle.sources.opening import open_input, video_stream
+from rtstyle.sources.timing import exact_seconds
 
 
 class Decoder:
@@ -32,7 +33,7 @@ class Decoder:
 
     def __init__(self, name: str, start: float | None, end: float | None, live: bool, stop: Event) -> None:
         self.name = name
-        self._start, self._end = start, end
+        self._start, self._end = exact_seconds(start), exact_seconds(end)
         self._live = live
         self._stop = stop
         self.container = open_input(name)
@@ -63,14 +64,16 @@ class Decoder:
             if self._start is None or picture.pts is None or self._seconds(picture) >= self._start:
                 return picture
         if self._start is not None:
-            raise SourceError(f"{self.name} has no picture after {self._start:g} s", hint="choose an earlier start")
+            raise SourceError(
+                f"{self.name} has no picture after {float(self._start):g} s", hint="choose an earlier start"
+            )
         raise SourceError(f"no picture in {self.name} can be decoded", hint="the file is damaged or cut off")
 
     def _seek(self) -> None:
         """Go to the last key frame before the start; a clip that cannot be searched is decoded from its beginning."""
         if not self._start:
             return
-        offset_s = Fraction(self._start) + self.origin_s
+        offset_s = self._start + self.origin_s
         with suppress(av.FFmpegError, OSError):
             self.container.seek(int(offset_s / (self.stream.time_base or 1)), stream=self.stream)
 

@@ -20,6 +20,11 @@ def nominal_fps(stream: VideoStream) -> Fraction:
     return Fraction(0)
 
 
+def exact_seconds(seconds: float | None) -> Fraction | None:
+    """The number that was meant: 0.8 as a float is a little more, and would miss the frame at 20/25."""
+    return None if seconds is None else Fraction(seconds).limit_denominator(1_000_000)
+
+
 class Timeline:
     """Repairs presentation times.
 
