@@ -21,6 +21,7 @@ from rtstyle.commands.options import (
     parse_rate,
     parse_size,
     print_json,
+    warn,
 )
 
 if TYPE_CHECKING:
@@ -72,6 +73,10 @@ def webcam(
     line = StatusLine(Path(style).name, quiet=quiet)
     opened: list[Source] = []
 
+    def started(live: Source) -> None:
+        opened.append(live)
+        _tell_size(live, size)
+
     def stop() -> None:
         controls.request_stop()
         for one in opened:
@@ -89,7 +94,7 @@ def webcam(
                 lambda: load_engine(style, engine, threads),
                 controls,
                 on_frame=show,
-                on_start=opened.append,
+                on_start=started,
             )
     finally:
         line.finish()
@@ -98,3 +103,10 @@ def webcam(
     elif not quiet:
         line.show(figures)
         line.finish()
+
+
+def _tell_size(source: Source, wanted: Size | None) -> None:
+    """A camera takes the request for a size as a wish; say so when it does not fulfil it."""
+    got = source.info
+    if wanted is not None and (got.width, got.height) != (wanted.width, wanted.height):
+        warn(f"{got.name} gives {got.width}×{got.height}, not {wanted.width}×{wanted.height}")

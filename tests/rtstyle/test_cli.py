@@ -260,3 +260,12 @@ def wait_for(screen: IO[bytes], text: bytes) -> None:
         chunk = screen.read(4096)
         assert chunk, seen
         seen += chunk
+
+
+def test_a_camera_that_gives_another_size_says_so(run: Run, tiny_style: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rtstyle.sources.pattern import PatternSource
+
+    monkeypatch.setattr("rtstyle.webcam.open_source", lambda job: PatternSource(64, 48, 100))
+    arguments = ("webcam", "--style", tiny_style, "--sink", "null", "--size", "128x96", "--frames", "2")
+    assert run(*arguments) == 0
+    assert "warning: pattern gives 64×48, not 128×96" in run.err

@@ -134,3 +134,17 @@ def test_sources_are_told_apart(tmp_path: Path) -> None:
     assert isinstance(open_source(WebcamJob("pattern")), PatternSource)
     with pytest.raises(SourceError, match="no camera|cannot open"):
         assert not isinstance(open_source(WebcamJob("/dev/video96")), CameraSource)
+
+
+def test_delay_of_a_slow_engine_stays_below_its_time_and_one_frame() -> None:
+    """An engine that takes ten frames' time must not let them queue: the figures count what was thrown away."""
+    gate = threading.Event()
+
+    class Slow(Identity):
+        def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
+            gate.wait(0.05)
+            return rgb.copy()
+
+    figures = run_webcam(WebcamJob("pattern", "null", (64, 48), 200.0, 12), Slow, Controls())
+    assert figures.frames_out == 12 and figures.dropped > 50
+    assert figures.age_p50_ms < 2 * 50
