@@ -109,7 +109,7 @@ def _faults(config: TrainConfig) -> list[str]:
         (config.style_size >= 64, f"style_size must be at least 64 pixels, got {config.style_size}"),
         (0 < config.learning_rate < 1, f"learning_rate must be between 0 and 1, got {config.learning_rate}"),
         (0 <= config.freeze_at <= 1, f"freeze_at must be between 0 and 1, got {config.freeze_at}"),
-        (config.minutes is None or config.minutes > 0, f"minutes must be positive, got {config.minutes}"),
+        (config.minutes is None or 0 < config.minutes < math.inf, f"minutes must be positive, got {config.minutes}"),
     ]
     return [fault for holds, fault in checks if not holds]
 

@@ -1,0 +1,78 @@
+"""Photographs, a painting and feature networks small enough for a test, all generated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from tests.generators import narrow
+from tests.train.pictures import texture, write_picture
+from train.config import TrainConfig
+from train.features import DISTILLED, WIDE
+
+TINY = narrow(norm=False).arch
+WIDTHS = {0: 6, 2: 6, 5: 8, 7: 8, 10: 10, 12: 10, 14: 10, 16: 10, 19: 12}
+"""Channels of the narrow feature networks, by torchvision's index of the convolution."""
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Sums are taken in the same order in every run, and small nets are not slowed by waiting threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of six photographs, 96×120 pixels."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(6):
+        write_picture(folder / f"photo_{number}.png", texture(96, 120, number))
+    return folder
+
+
+@pytest.fixture
+def painting(tmp_path: Path) -> Path:
+    """The style picture: finer and more colourful than the photographs."""
+    return write_picture(tmp_path / "painting.png", texture(80, 100, 99, detail=40))
+
+
+@pytest.fixture(scope="session")
+def narrow_features(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with feature networks of the right form and a few random channels."""
+    rng = torch.Generator().manual_seed(0)
+    tensors, before = {}, 3
+    for index, width in WIDTHS.items():
+        tensors[f"features.{index}.weight"] = (
+            torch.randn(width, before, 3, 3, generator=rng) * (2 / (9 * before)) ** 0.5
+        )
+        tensors[f"features.{index}.bias"] = 0.1 * torch.randn(width, generator=rng)
+        before = width
+    tensors["aux.19.weight"] = torch.randn(16, WIDTHS[19], 1, 1, generator=rng) * (2 / WIDTHS[19]) ** 0.5
+    tensors["aux.19.bias"] = torch.zeros(16)
+    folder = tmp_path_factory.mktemp("features")
+    wide = {name: value for name, value in tensors.items() if int(name.split(".")[1]) <= 10}
+    save_file(wide, folder / WIDE)
+    save_file(tensors, folder / DISTILLED)
+    return folder
+
+
+@pytest.fixture
+def config(photos: Path, painting: Path, narrow_features: Path, tmp_path: Path) -> Callable[..., TrainConfig]:
+    """Makes the settings of a run of a second; any field may be given."""
+
+    def make(**fields: object) -> TrainConfig:
+        values: dict[str, object] = {
+            "style_picture": painting, "content": photos, "out": tmp_path / "run", "features": narrow_features,
+            "steps": 6, "batch": 2, "crop": 64, "style_size": 64, "hold_out": 1, "warmup": 0, "arch": TINY,
+        }  # fmt: skip
+        return TrainConfig(**(values | fields))  # type: ignore[arg-type]
+
+    return make

@@ -1,0 +1,150 @@
+"""Pictures: which ones, how they are read, and that a step sees the same ones again."""
+
+from __future__ import annotations
+
+import random
+import struct
+import zlib
+from itertools import islice
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from engines.errors import TrainError
+from tests.train.pictures import texture, write_picture
+from train.data import Pictures, picture_files, random_crop, read_picture, split, to_picture, to_tensor, with_short_side
+
+
+def test_split_depends_on_names_only() -> None:
+    files = [Path(f"a/{number:03}.jpg") for number in range(40)]
+    shuffled = [Path("elsewhere") / path.name for path in random.Random(0).sample(files, len(files))]
+    rest, held = split(files, 7)
+    assert len(held) == 7 and set(rest) | set(held) == set(files) and not set(rest) & set(held)
+    assert {p.name for p in split(shuffled, 7)[1]} == {p.name for p in held}
+
+
+def test_a_new_picture_displaces_at_most_one_held_out_picture() -> None:
+    files = [Path(f"{number:03}.jpg") for number in range(40)]
+    assert len(set(split(files, 7)[1]) - set(split([*files, Path("new.jpg")], 7)[1])) <= 1
+
+
+def test_stills_of_clips_are_never_held_out() -> None:
+    files = [Path(f"frame_{number}.jpg") for number in range(9)] + [Path("one.jpg"), Path("two.jpg")]
+    assert split(files, 5)[1] == [Path("one.jpg"), Path("two.jpg")]
+
+
+def test_something_must_be_left_to_train_on() -> None:
+    with pytest.raises(TrainError, match="held out") as caught:
+        split([Path("a.jpg"), Path("b.jpg")], 2)
+    assert "--hold-out" in caught.value.hint
+
+
+def test_picture_files_skips_what_is_no_picture(photos: Path) -> None:
+    (photos / "notes.txt").write_text("no picture")
+    (photos / ".hidden.jpg").write_bytes(b"")
+    (photos / "deeper").mkdir()
+    write_picture(photos / "deeper" / "UPPER.JPG", texture(20, 20, 0))
+    assert picture_files(photos)[0].name == "UPPER.JPG"
+    assert len(picture_files(photos)) == 7
+
+
+def test_no_folder_and_no_pictures_are_told(tmp_path: Path) -> None:
+    with pytest.raises(TrainError, match="no such folder"):
+        picture_files(tmp_path / "nowhere")
+    with pytest.raises(TrainError, match="no pictures"):
+        picture_files(tmp_path)
+
+
+def test_a_batch_is_a_function_of_seed_and_step(photos: Path) -> None:
+    files = picture_files(photos)
+    straight = list(islice(Pictures(files, 2, 64, seed=3).from_step(0), 5))
+    resumed = list(islice(Pictures(files, 2, 64, seed=3).from_step(3), 2))
+    assert torch.equal(straight[3], resumed[0]) and torch.equal(straight[4], resumed[1])
+    assert not torch.equal(straight[0], straight[1])
+    assert not torch.equal(straight[0], Pictures(files, 2, 64, seed=4)(0))
+    assert straight[0].shape == (2, 3, 64, 64)
+    assert float(straight[0].min()) >= 0 and float(straight[0].max()) <= 1
+
+
+def test_a_damaged_picture_is_passed_over_and_noted(photos: Path) -> None:
+    (photos / "damaged.jpg").write_bytes(b"\xff\xd8\xff\xe0 this is no JPEG")
+    (photos / "empty.jpg").write_bytes(b"")
+    files = picture_files(photos)
+    pictures, again = Pictures(files, 4, 64, seed=1), Pictures(files, 4, 64, seed=1)
+    batches = [pictures(step) for step in range(12)]
+    assert {p.name for p in pictures.skipped} == {"damaged.jpg", "empty.jpg"}
+    assert torch.equal(batches[11], again(11)), "what was skipped before must not change a later batch"
+
+
+def test_only_damaged_pictures_are_an_error(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.png").write_bytes(b"no picture")
+    with pytest.raises(TrainError, match="none of the content pictures"):
+        Pictures(picture_files(tmp_path), 2, 64, seed=1)(0)
+
+
+@pytest.mark.parametrize("kind", ["grey", "alpha", "16 bit", "grey 16 bit"])
+def test_every_kind_of_png_becomes_rgb(tmp_path: Path, kind: str) -> None:
+    rgb = texture(40, 50, 1)
+    bgr = rgb[..., ::-1]
+    written = {
+        "grey": bgr[..., 0],
+        "alpha": np.dstack([bgr, np.full((40, 50), 128, np.uint8)]),
+        "16 bit": bgr.astype(np.uint16) * 257,
+        "grey 16 bit": bgr[..., 0].astype(np.uint16) * 257,
+    }[kind]
+    path = tmp_path / "picture.png"
+    assert cv2.imwrite(str(path), written)
+    expected = np.repeat(rgb[..., 2:], 3, axis=2) if "grey" in kind else rgb
+    assert np.array_equal(read_picture(path), expected)
+
+
+def test_exif_rotation_is_applied(tmp_path: Path) -> None:
+    rgb = np.zeros((32, 64, 3), np.uint8)
+    rgb[:, :32] = 255  # the left half is white
+    jpeg = cv2.imencode(".jpg", rgb)[1].tobytes()
+    turn_right = 6  # EXIF 0x0112: row 0 is the right side, so white comes to the top
+    tiff = b"II*\0\x08\0\0\0\x01\0" + struct.pack("<HHIHH", 0x0112, 3, 1, turn_right, 0) + b"\0\0\0\0"
+    exif = b"Exif\0\0" + tiff
+    path = tmp_path / "turned.jpg"
+    path.write_bytes(jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:])
+    upright = read_picture(path)
+    assert upright.shape == (64, 32, 3)
+    assert upright[:28].mean() > 250 and upright[36:].mean() < 5
+
+
+def test_one_pixel_is_enough_for_a_crop() -> None:
+    dot = np.full((1, 1, 3), 77, np.uint8)
+    crop = random_crop(dot, 64, np.random.default_rng(0))
+    assert crop.shape == (64, 64, 3) and (crop == 77).all()
+    line = random_crop(texture(1, 300, 0), 64, np.random.default_rng(0))
+    assert line.shape == (64, 64, 3)
+
+
+def test_a_picture_bomb_is_refused(tmp_path: Path) -> None:
+    header = b"IHDR" + struct.pack(">IIBBBBB", 200_000, 200_000, 8, 2, 0, 0, 0)
+    path = tmp_path / "bomb.png"
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header)))
+    with pytest.raises(TrainError, match="bomb"):
+        read_picture(path)
+
+
+def test_a_folder_named_like_a_picture_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "folder.jpg").mkdir()
+    with pytest.raises(TrainError, match="cannot read"):
+        read_picture(tmp_path / "folder.jpg")
+
+
+def test_tensor_and_back_changes_nothing() -> None:
+    rgb = texture(33, 41, 5)
+    assert np.array_equal(to_picture(to_tensor(rgb)), rgb)
+
+
+@pytest.mark.parametrize(("size", "pixels"), [((100, 50), 30), ((50, 100), 80), ((1, 9), 3)])
+def test_with_short_side(size: tuple[int, int], pixels: int) -> None:
+    resized = with_short_side(texture(*size, 0), pixels)
+    assert min(resized.shape[:2]) == pixels
+    assert resized.shape[0] / resized.shape[1] == pytest.approx(size[0] / size[1], rel=0.05)

@@ -1,0 +1,198 @@
+"""Figures against known answers: brute force, translations, and ground-truth flow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from engines.base import RGB
+from engines.errors import TrainError
+from tests.train.pictures import texture
+from train import evaluate
+from train.data import read_picture, to_tensor, with_short_side
+from train.evaluate import Flow, StyleFigure, StyleJudge
+from train.features import load_features
+
+
+def brute_force_ssim(first: RGB, second: RGB) -> float:
+    """Wang et al. 2004, eqs. 13 to 16, window by window in float64."""
+    axis = np.arange(-5, 6)
+    window = np.exp(-(axis[:, None] ** 2 + axis**2) / (2 * 1.5**2))
+    window /= window.sum()
+    a, b = (x.astype(np.float64) @ [0.299, 0.587, 0.114] for x in (first, second))
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    values = []
+    for y in range(a.shape[0] - 10):
+        for x in range(a.shape[1] - 10):
+            p, q = a[y : y + 11, x : x + 11], b[y : y + 11, x : x + 11]
+            mp, mq = (window * p).sum(), (window * q).sum()
+            vp, vq = (window * (p - mp) ** 2).sum(), (window * (q - mq) ** 2).sum()
+            cov = (window * (p - mp) * (q - mq)).sum()
+            values.append((2 * mp * mq + c1) * (2 * cov + c2) / ((mp**2 + mq**2 + c1) * (vp + vq + c2)))
+    return float(np.mean(values))
+
+
+def scene(height: int, width: int) -> RGB:
+    """Fine enough for optical flow to hold on to."""
+    return texture(height, width, 5, detail=24)
+
+
+def shifted(count: int, dx: int, dy: int) -> list[RGB]:
+    """A clip in which everything moves by (dx, dy) pixels a frame."""
+    whole = scene(200, 260)
+    return [whole[40 - dy * i : 160 - dy * i, 50 - dx * i : 210 - dx * i] for i in range(count)]
+
+
+def test_ssim_of_equal_pictures_is_one() -> None:
+    assert evaluate.ssim(texture(40, 50, 0), texture(40, 50, 0)) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_ssim_agrees_with_brute_force() -> None:
+    first, second = texture(30, 34, 0), texture(30, 34, 1)
+    noisy = np.clip(first + np.random.default_rng(0).normal(0, 20, first.shape), 0, 255).astype(np.uint8)
+    for other in (second, noisy, 255 - first):
+        assert evaluate.ssim(first, other) == pytest.approx(brute_force_ssim(first, other), abs=2e-3)
+
+
+def test_pull_fetches_from_where_the_flow_points() -> None:
+    x = np.arange(20, dtype=np.float32)[None].repeat(10, axis=0)
+    flow = np.zeros((10, 20, 2), np.float32)
+    flow[..., 0] = 2.5
+    assert np.allclose(evaluate.pull(x, flow)[:, :17], x[:, :17] + 2.5, atol=0.05)
+
+
+@pytest.mark.parametrize(("dx", "dy"), [(3, 0), (-2, 4)])
+def test_estimated_flow_finds_a_shift(dx: int, dy: int) -> None:
+    first, second = shifted(2, dx, dy)
+    flow = evaluate.estimate_flow(first, second)[16:-16, 16:-16]
+    assert np.abs(np.median(flow, axis=(0, 1)) - [dx, dy]).max() < 0.1
+
+
+def test_a_static_clip_has_no_warping_error() -> None:
+    clip = [scene(80, 100)] * 3
+    assert evaluate.warping_error(clip, clip) == pytest.approx(0.0, abs=1e-7)
+
+
+def test_a_moving_clip_has_nearly_none_and_a_boiling_one_has_what_it_boils() -> None:
+    clip = shifted(4, 3, -2)
+    steady = evaluate.warping_error(clip, clip)
+    assert steady < 1e-4
+    rng = np.random.default_rng(0)
+    sigma = 10.0
+    boiling = [np.clip(x + rng.normal(0, sigma, x.shape), 0, 255).astype(np.uint8) for x in clip]
+    error = evaluate.warping_error(boiling, clip)
+    # Two independent noises; whole-pixel motion blurs neither, sub-pixel errors of the flow blur the second.
+    assert 1.2 < error / (sigma / 255) ** 2 < 2.1
+
+
+def test_a_painting_that_stays_while_the_scene_moves_is_an_error() -> None:
+    clip = shifted(3, 4, 0)
+    assert evaluate.warping_error([clip[0]] * 3, clip) > 20 * evaluate.warping_error(clip, clip)
+
+
+@pytest.mark.parametrize("counts", [(1, 1), (3, 2), (0, 0)])
+def test_too_few_frames_are_refused(counts: tuple[int, int]) -> None:
+    frame = scene(40, 40)
+    with pytest.raises(TrainError, match="two or more"):
+        evaluate.warping_error([frame] * counts[0], [frame] * counts[1])
+
+
+def test_what_leaves_the_picture_or_does_not_return_is_occluded() -> None:
+    forward = np.zeros((20, 30, 2), np.float32)
+    forward[..., 0] = 4.0
+    occluded = evaluate.occluded(forward, -forward)
+    assert occluded[:, 26:].all() and not occluded[:, :26].any()
+    assert evaluate.occluded(forward, forward)[:, :26].all()
+
+
+def test_motion_boundaries_are_occluded() -> None:
+    forward = np.zeros((20, 30, 2), np.float32)
+    forward[:, 15:, 1] = 3.0
+    forward[:, :15, 1] = -3.0
+    occluded = evaluate.occluded(forward, -forward)
+    assert occluded[:, 14:16].all()
+
+
+def ground_truth(data_dir: Path) -> Sequence[tuple[RGB, RGB, Flow]]:
+    """Frames 10 and 11 and the true flow between them, for each pair that is there."""
+    pairs = []
+    for folder in sorted(p for p in (data_dir / "flow").iterdir() if p.is_dir()):
+        first, second = (read_picture(next(folder.glob(f"frame{n}.*"))) for n in (10, 11))
+        pairs.append((first, second, evaluate.read_flow(next(folder.glob("*.flo")))))
+    assert pairs
+    return pairs
+
+
+def test_the_metric_agrees_with_ground_truth_flow(data_dir: Path) -> None:
+    """The estimated flow may stand in for the true one: it is near, and so is the warping error."""
+    for first, second, true in ground_truth(data_dir):
+        known = (np.abs(true) < 1e9).all(-1)
+        estimated = evaluate.estimate_flow(first, second)
+        endpoint = np.sqrt(((estimated - true) ** 2).sum(-1))[known]
+        assert endpoint.mean() < 0.35, "average endpoint error, pixels"
+        valid = known & ~evaluate.occluded(estimated, evaluate.estimate_flow(second, first))
+        assert 0.5 < valid.mean() <= 1.0
+        with_true = evaluate.masked_error(first, second, np.where(known[..., None], true, 0), valid)
+        with_estimate = evaluate.masked_error(first, second, estimated, valid)
+        still = evaluate.masked_error(first, second, np.zeros_like(true), valid)
+        assert with_estimate < 1.25 * with_true
+        assert with_true < 0.5 * still
+
+
+def test_a_file_that_is_no_flow_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.flo").write_bytes(b"PNG")
+    with pytest.raises(TrainError, match="no"):
+        evaluate.read_flow(tmp_path / "a.flo")
+
+
+def test_flow_files_are_read(tmp_path: Path) -> None:
+    flow = np.random.default_rng(0).normal(size=(3, 5, 2)).astype("<f4")
+    path = tmp_path / "a.flo"
+    path.write_bytes(b"PIEH" + np.array([5, 3], "<i4").tobytes() + flow.tobytes())
+    assert np.array_equal(evaluate.read_flow(path), flow)
+
+
+def test_noise_is_measured_relative_to_what_comes_in() -> None:
+    still = texture(40, 60, 0)
+    mild = (still // 2 + 64).astype(np.uint8)  # away from black and white, where noise is clipped
+    assert evaluate.noise_amplification(lambda x: x, mild) == pytest.approx(1.0)
+    assert evaluate.noise_amplification(lambda x: mild, mild) == 0.0
+    # Rounding to whole steps adds 1/12 of a squared step; with a large noise it does not count.
+    half = evaluate.noise_amplification(lambda x: (x.astype(np.float32) * 0.5 + 0.5).astype(np.uint8), mild, sigma=8.0)
+    assert half == pytest.approx(0.5, rel=0.02)
+
+
+def test_the_figure_of_the_painting_itself_is_zero(narrow_features: Path) -> None:
+    painting = texture(80, 100, 3, detail=40)
+    judge = StyleJudge(load_features(narrow_features).style_network, painting)
+    itself = with_short_side(painting, evaluate.PAINTING_SIDE)
+    assert judge([itself]).mean == pytest.approx(0.0, abs=1e-9)
+    photo = judge([texture(60, 60, 1)])
+    assert photo.strokes > 0 and len(photo.layers) == 3
+
+
+def test_the_style_figure_is_the_formula(narrow_features: Path) -> None:
+    painting, picture = texture(64, 64, 3, detail=40), texture(40, 48, 1)
+    network = load_features(narrow_features).style_network
+    expected = []
+    with torch.no_grad():
+        itself = with_short_side(painting, evaluate.PAINTING_SIDE)
+        for f, s in zip(network(to_tensor(picture)), network(to_tensor(itself)), strict=True):
+            a, b = (x[0].flatten(1).double().numpy() for x in (f, s))
+            g, target = a @ a.T / a.shape[1], b @ b.T / b.shape[1]
+            expected.append(np.linalg.norm(g - target) ** 2 / np.linalg.norm(target) ** 2)
+    assert StyleJudge(network, painting)([picture]).layers == pytest.approx(expected, rel=1e-4)
+
+
+def test_mean_and_strokes() -> None:
+    figure = StyleFigure((0.1, 0.2, 0.6))
+    assert figure.mean == pytest.approx(0.3) and figure.strokes == 0.6
+
+
+def test_judged_pictures_have_one_short_side(photos: Path) -> None:
+    pictures = evaluate.judge_pictures(sorted(photos.iterdir())[:2])
+    assert [min(x.shape[:2]) for x in pictures] == [evaluate.PICTURE_SIDE] * 2

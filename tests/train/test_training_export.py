@@ -1,0 +1,76 @@
+"""From a trained painter to a style that opens and whose engines agree."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import engines
+from engines.base import RGB
+from engines.errors import StyleError, TrainError
+from engines.model_file import StyleModel
+from tests.train.pictures import texture
+from train.config import TrainConfig
+from train.export import TOLERANCE, finish, record, verify
+from train.loop import train
+from train.sheet import paint
+
+Make = Callable[..., TrainConfig]
+
+
+@pytest.mark.parametrize("norm", [False, True])
+def test_a_trained_style_opens_and_paints_what_the_painter_paints(config: Make, norm: bool) -> None:
+    painter = train(config(steps=2, norm=norm, learning_rate=5e-3, freeze_at=0.9, name="My Wave (2)!"))
+    model = finish(painter, title="A work", artist="A painter", licence="CC0-1.0")
+    opened = StyleModel.open(painter.config.out / "style")
+    assert opened == model
+    assert (opened.name, opened.title, opened.painter) == ("my-wave--2", "A work", "A painter")
+    assert opened.training == record(painter)
+    picture: RGB = texture(61, 83, 7)
+    engine = engines.load(opened, "cpu")
+    painted = engine(picture)
+    engine.close()
+    assert np.abs(painted.astype(int) - paint(painter.generator, picture)).max() <= TOLERANCE + 1  # fp16 weights
+    assert not np.array_equal(painted, picture)
+
+
+def test_the_record_tells_how_and_names_no_folder(config: Make) -> None:
+    painter = train(config(steps=1))
+    text = json.dumps(record(painter))
+    assert str(painter.config.out.parent) not in text
+    for key in ("settings", "steps_done", "style_picture_sha256", "torch", "finished"):
+        assert key in json.loads(text)
+
+
+def test_engines_that_disagree_are_told(config: Make, tiny_style: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    painter = train(config(steps=1))
+    real = engines.load
+
+    class Off:
+        """Paints everything a little too bright."""
+
+        def __init__(self, style: StyleModel, name: str) -> None:
+            self.engine, self.extra = real(style, name), TOLERANCE + 1 if name == "cpu" else 0
+
+        def __call__(self, rgb: RGB) -> RGB:
+            return np.minimum(self.engine(rgb), 250) + np.uint8(self.extra)
+
+        def close(self) -> None:
+            self.engine.close()
+
+    monkeypatch.setattr(engines, "load", Off)
+    with pytest.raises(TrainError, match="differ"):
+        verify(StyleModel.open(tiny_style), painter)
+
+
+def test_a_folder_that_is_no_style_is_left_alone(config: Make) -> None:
+    painter = train(config(steps=1))
+    (painter.config.out / "style").mkdir()
+    (painter.config.out / "style" / "thesis.txt").write_text("years of work")
+    with pytest.raises(StyleError, match="no style"):
+        finish(painter)
+    assert (painter.config.out / "style" / "thesis.txt").read_text() == "years of work"
