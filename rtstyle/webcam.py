@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from engines.base import Engine, check_size
-from engines.errors import SinkError
+from engines.errors import SinkError, SourceError
+from rtstyle.frame import Frame
 from rtstyle.pipeline import Controls, run
 from rtstyle.progress import status
 from rtstyle.sinks.base import Sink
-from rtstyle.sources.base import Source
+from rtstyle.sources.base import Source, SourceInfo
 from rtstyle.stats import Figures, Stats
 
 
@@ -56,7 +57,7 @@ def run_webcam(
         on_frame: called in this thread after each frame.
         on_start: told the open source, so that a caller can close it to end a wait.
     Returns: the final figures.
-    Raises: SourceError, SinkError, StyleError, EngineError.
+    Raises: SourceError, SinkError, StyleError, EngineError; a recording is kept when its source fails.
     """
     if job.size is not None:
         check_size(job.size[1], job.size[0])
@@ -72,12 +73,36 @@ def run_webcam(
             engine(np.zeros((info.height, info.width, 3), np.uint8), controls.strength)
         stats = Stats()
         sink = open_sink(job, source, engine, controls, stats)
-        run(source, engine, sink, controls, stats, max_frames=job.frames, on_frame=lambda _: on_frame(stats))
+        lasting = _UntilGone(source)
+        run(lasting, engine, sink, controls, stats, max_frames=job.frames, on_frame=lambda _: on_frame(stats))
+        if lasting.failure is not None:
+            raise lasting.failure
         return stats.snapshot()
     finally:
         source.close()
         if engine is not None:
             engine.close()
+
+
+class _UntilGone:
+    """A source whose failure is its end: a camera that is unplugged must not take the recording with it."""
+
+    def __init__(self, source: Source) -> None:
+        self.failure: SourceError | None = None
+        self._source = source
+
+    @property
+    def info(self) -> SourceInfo:
+        return self._source.info
+
+    def frames(self) -> Iterator[Frame]:
+        try:
+            yield from self._source.frames()
+        except SourceError as error:
+            self.failure = error
+
+    def close(self) -> None:
+        self._source.close()
 
 
 def open_source(job: WebcamJob) -> Source:

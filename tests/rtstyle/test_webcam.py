@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from engines.base import RGB, EngineInfo
 from engines.errors import ConfigError, ShapeError, SinkError, SourceError
+from rtstyle.frame import Frame
 from rtstyle.pipeline import Controls
 from rtstyle.sources.base import Source
 from rtstyle.sources.camera import CameraSource
@@ -148,3 +150,25 @@ def test_delay_of_a_slow_engine_stays_below_its_time_and_one_frame() -> None:
     figures = run_webcam(WebcamJob("pattern", "null", (64, 48), 200.0, 12), Slow, Controls())
     assert figures.frames_out == 12 and figures.dropped > 50
     assert figures.age_p50_ms < 2 * 50
+
+
+def test_an_unplugged_camera_leaves_the_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import av
+
+    class Unplugged(PatternSource):
+        def frames(self) -> Iterator[Frame]:
+            for frame in super().frames():
+                if frame.index == 8:
+                    self.painted.wait(10.0)  # newest wins: what is not painted yet would be lost
+                    raise SourceError("camera 0 stopped sending pictures")
+                yield frame
+
+        painted = threading.Event()
+
+    source = Unplugged(64, 48, 50)
+    monkeypatch.setattr("rtstyle.webcam.open_source", lambda job: source)
+    target = tmp_path / "out.mp4"
+    with pytest.raises(SourceError, match="stopped sending"):
+        run_webcam(WebcamJob("0", str(target)), Identity, Controls(), on_frame=lambda _: source.painted.set())
+    with av.open(str(target)) as container:
+        assert sum(1 for _ in container.decode(video=0)) >= 1
