@@ -3,7 +3,6 @@
 
 PYTHON ?= python3
 PIP_OPTIONS ?= --quiet --disable-pip-version-check
-DATA ?= ../shared/data
 
 IN ?= pattern
 OUT ?= out/demo.mp4
@@ -13,7 +12,7 @@ BASE := .venv/bin
 DEV := .venv-dev/bin
 BASE_READY := .venv/ready
 DEV_READY := .venv-dev/ready
-BENCHMARKS ?= $(wildcard benchmarks/*.py)
+BENCHMARKS ?= runtime
 
 .PHONY: help setup demo test test-slow check format bench style clean
 
@@ -44,7 +43,7 @@ format: $(DEV_READY) ## format the code, mend what ruff can mend
 	$(DEV)/ruff check --fix .
 
 bench: $(DEV_READY) ## every benchmark, one table each
-	@for script in $(BENCHMARKS); do echo "== $$script"; PYTHONPATH=. $(DEV)/python "$$script" || exit 1; done
+	@for name in $(BENCHMARKS); do echo "## $$name"; $(DEV)/python -m "benchmarks.$$name" || exit 1; done
 
 style: $(DEV_READY) ## train a style: make style NAME=n PICTURE=painting.jpg CONTENT=photos/ [ARGS="--minutes 120"]
 	@test -n "$(NAME)" -a -n "$(PICTURE)" -a -n "$(CONTENT)" || \

@@ -40,7 +40,7 @@ class CpuEngine:
     def __init__(self, style: StyleModel, threads: int | None = None, precision: Precision = "fp32") -> None:
         if threads is not None and threads < 1:
             raise EngineError(f"cannot run on {threads} threads", hint="give 1 or more")
-        openvino = _import_openvino()
+        openvino = import_openvino()
         self._core = openvino.Core()
         if precision == "bf16" and "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise EngineError("this CPU has no bf16 arithmetic", hint="use fp32")
@@ -112,12 +112,14 @@ class CpuEngine:
         return request
 
 
-def _import_openvino() -> Any:
+def import_openvino() -> Any:
     """OpenVINO without its model converter.
 
     ``import openvino`` imports the converter, which starts a telemetry client and reports the import to its
     makers unless the user has opted out. A painting program has no business doing that, and needs no converter:
     without it the import is also a third faster.
+
+    Raises: EngineError: it is not installed.
     """
     try:
         with _blocked("openvino.tools.ovc"):

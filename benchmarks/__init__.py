@@ -1,0 +1,1 @@
+"""Scripts that print one table each, with the machine named in it."""
