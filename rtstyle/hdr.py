@@ -34,7 +34,10 @@ def pq_nits(code: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def hlg_nits(code: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Hybrid log-gamma, 0…1 → cd/m² on a display of 1000. BT.2100-2, table 5, its system gamma for each channel alone."""
+    """Hybrid log-gamma, 0…1 → cd/m² on a display of 1000.
+
+    Source: BT.2100-2, table 5, with its system gamma applied to each channel alone.
+    """
     a, b, c = 0.17883277, 0.28466892, 0.55991073
     scene = np.where(code <= 0.5, code**2 / 3, (np.exp((code - c) / a) + b) / 12)
     nits: npt.NDArray[np.float64] = 1000 * scene**1.2

@@ -233,8 +233,10 @@ class _Loading:
 
 def _open(job: VideoJob, source: Source | None) -> tuple[Source, FileSink]:
     """Open both ends, the output last: nothing is created for a clip that cannot be read."""
-    clip = source or FileSource(job.input, height=job.height, start=job.start, end=job.end)
-    of_clip = clip if isinstance(clip, FileSource) else None
+    of_clip: FileSource | None = None
+    clip = source
+    if clip is None:
+        clip = of_clip = FileSource(job.input, height=job.height, start=job.start, end=job.end)
     try:
         check_size(clip.info.height, clip.info.width)
         sink = FileSink(

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import textwrap
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -318,7 +319,7 @@ class TestTracks:
         write(tmp_path / "b.mp4", 200, template=Template(str(source)))
         with av.open(str(tmp_path / "b.mp4")) as file:
             places = sorted((p.pos or 0, float(p.pts * p.time_base)) for p in file.demux() if p.size)
-        apart = [abs(b[1] - a[1]) for a, b in zip(places, places[1:], strict=False)]
+        apart = [abs(b[1] - a[1]) for a, b in pairwise(places)]
         assert max(apart) < 2.5
 
     def test_attachments_and_chapters(self, tmp_path: Path) -> None:
