@@ -6,14 +6,36 @@ All take pictures or features of shape (N, C, H, W) and return a scalar, the mea
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import torch
 from torch import Tensor
 
 
+class _Gram(torch.autograd.Function):
+    """F Fᵀ with the gradient (∂G + ∂Gᵀ) F: one product, where automatic differentiation would take two and a sum."""
+
+    @staticmethod
+    def forward(ctx: Any, flat: Tensor) -> Tensor:
+        """(N, C, P) → (N, C, C)."""
+        ctx.save_for_backward(flat)
+        return flat @ flat.transpose(1, 2)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        """(N, C, C) → (N, C, P)."""
+        (flat,) = ctx.saved_tensors
+        return (grads[0] + grads[0].transpose(1, 2)) @ flat
+
+
 def gram(features: Tensor) -> Tensor:
-    """G = F Fᵀ / (H W). (N, C, H, W) → (N, C, C), float32. Gatys et al. 2016, CVPR, eq. 3."""
-    flat = features.flatten(2).float()
-    return flat @ flat.transpose(1, 2) / flat.shape[-1]
+    """G = F Fᵀ / (H W). (N, C, H, W) → (N, C, C), float32. Gatys et al. 2016, CVPR, eq. 3.
+
+    The product is taken in the features' own type: bfloat16 sums in float32, and is several times faster.
+    """
+    flat = features.flatten(2)
+    product: Tensor = _Gram.apply(flat)  # type: ignore[no-untyped-call]
+    return product.float() / flat.shape[-1]
 
 
 def content_loss(painted: Tensor, original: Tensor) -> Tensor:

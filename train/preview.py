@@ -1,0 +1,77 @@
+"""Pictures that show a style: photographs from scikit-image's wheel, which anybody may use, and their paintings.
+
+`python -m train.preview STYLE OUT.jpg` writes the large one for the documentation.
+Astronaut and rocket are in the public domain, chelsea and coffee are CC0.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+import engines
+from engines.base import RGB
+from engines.errors import TrainError
+from train.data import read_picture, with_short_side
+
+PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
+SMALL_LIMIT = 60_000
+"""Largest preview inside a style, bytes."""
+
+
+def photographs(count: int, side: int) -> list[RGB]:
+    """The middle squares of the first photographs, ``side`` pixels; none where scikit-image is not installed."""
+    spec = importlib.util.find_spec("skimage")
+    if spec is None or spec.origin is None:
+        return []
+    folder = Path(spec.origin).parent / "data"
+    return [_square(read_picture(folder / name), side) for name in PHOTOGRAPHS[:count]]
+
+
+def _square(rgb: RGB, side: int) -> RGB:
+    rgb = with_short_side(rgb, side)
+    top, left = (rgb.shape[0] - side) // 2, (rgb.shape[1] - side) // 2
+    return np.ascontiguousarray(rgb[top : top + side, left : left + side])
+
+
+def sheet(originals: Sequence[RGB], paint: Callable[[RGB], RGB]) -> RGB:
+    """A row of photographs above the row of their paintings; a single pair lies side by side."""
+    painted = [paint(rgb) for rgb in originals]
+    if len(originals) == 1:
+        return np.hstack([originals[0], painted[0]])
+    return np.vstack([np.hstack(originals), np.hstack(painted)])
+
+
+def jpeg(rgb: RGB, limit: int) -> bytes:
+    """Encode at the best quality that fits into ``limit`` bytes.
+
+    Raises: TrainError: not even the worst quality fits.
+    """
+    bgr = np.ascontiguousarray(rgb[..., ::-1])
+    for quality in (92, 88, 84, 80, 75, 70, 60, 50, 40):
+        _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        if data.size <= limit:
+            return data.tobytes()
+    raise TrainError(f"a picture of {rgb.shape[1]}×{rgb.shape[0]} does not fit into {limit} bytes")
+
+
+def small_preview(paint: Callable[[RGB], RGB]) -> bytes | None:
+    """The preview inside a style: one photograph and its painting; ``None`` without scikit-image."""
+    originals = photographs(1, 320)
+    return jpeg(sheet(originals, paint), SMALL_LIMIT) if originals else None
+
+
+def main(style: str, out: str) -> None:
+    """Write the row of four for the documentation."""
+    engine = engines.load(style)
+    Path(out).write_bytes(jpeg(sheet(photographs(4, 384), engine), 400_000))
+    engine.close()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:3])
