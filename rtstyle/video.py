@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from engines.base import MAX_SIZE, MIN_SIDE, Engine, check_size
-from engines.errors import ConfigError, StylerError
+from engines.errors import ConfigError, SourceError, StylerError
 from rtstyle.codecs import choose
 from rtstyle.frame import Frame
 from rtstyle.pipeline import Controls, run
@@ -68,6 +68,9 @@ class VideoJob:
         """
         if named_input and not is_url(self.input):
             check_file(Path(self.input))
+            if not Path(self.input).is_file():
+                # It is read twice, once for the pictures and once for the sound; a pipe would hang.
+                raise SourceError(f"{self.input} is no file", hint="for devices and pipes there is `rtstyle webcam`")
         faults = [*self._range_faults(), *self._codec_faults(), *self._output_faults()]
         if len(faults) == 1:
             raise faults[0]

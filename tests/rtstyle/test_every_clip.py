@@ -51,7 +51,10 @@ def payload(path: Path) -> list[bytes]:
 def colour_error(clip: Path, out: Path) -> float:
     """Mean difference over the first frames, in 8-bit steps, and no shift of any channel by more than one."""
     first, second = FileSource(str(clip)), FileSource(str(out))
-    pairs = [(a.rgb.astype(int), b.rgb.astype(int)) for a, b, _ in zip(first.frames(), second.frames(), range(10))]
+    pairs = [
+        (a.rgb.astype(int), b.rgb.astype(int))
+        for a, b, _ in zip(first.frames(), second.frames(), range(10), strict=False)
+    ]
     first.close()
     second.close()
     difference = np.array([(b - a).mean((0, 1)) for a, b in pairs]).mean(0)

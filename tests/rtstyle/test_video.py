@@ -10,6 +10,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -17,7 +18,7 @@ from engines.base import RGB, Engine
 from engines.errors import ConfigError, EngineError, ShapeError, SinkError, SourceError, StylerError
 from rtstyle.pipeline import Controls
 from rtstyle.video import Progress, StoppedError, VideoJob, VideoReport, stylize_video
-from tests.rtstyle.clips import Clip, Seen, Still, number_of
+from tests.rtstyle.clips import Clip, Seen, Still, number_of, numbered, write_sound
 
 
 def paint(clip: Path, out: Path, engine: Engine | None = None, **options: Any) -> VideoReport:
@@ -140,6 +141,11 @@ class TestRefusals:
         self.refused(SourceError, "empty", tmp_path / "empty.mp4", tmp_path / "b.mp4")
         self.refused(SourceError, "no video", tmp_path / "text.mp4", tmp_path / "b.mp4")
 
+    @pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
+    def test_pipe(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "pipe.mp4")
+        self.refused(SourceError, "is no file", tmp_path / "pipe.mp4", tmp_path / "b.mp4")
+
     def test_output(self, clip: Path, tmp_path: Path) -> None:
         (tmp_path / "there.mp4").write_text("precious")
         (tmp_path / "link.mp4").symlink_to(clip)
@@ -181,6 +187,21 @@ class TestRefusals:
     def test_tiny_frames(self, tmp_path: Path, size: tuple[int, int]) -> None:
         clip = Clip(frames=2, height=size[0], width=size[1], codec="ffv1", pixel_format="yuv444p")
         self.refused(ShapeError, "too small", clip.write(tmp_path / "a.mkv"), tmp_path / "b.mp4")
+
+    def test_cover_picture_is_no_video(self, tmp_path: Path) -> None:
+        path = tmp_path / "song.m4a"
+        with av.open(str(path), "w", format="mp4") as out:
+            sound = out.add_stream("aac", rate=48000)
+            cover = out.add_stream("mjpeg", rate=1)
+            cover.width, cover.height, cover.pix_fmt = 64, 48, "yuvj420p"
+            cover.disposition = av.stream.Disposition.attached_pic
+            picture = av.VideoFrame.from_ndarray(numbered(1)).reformat(format="yuvj420p")
+            picture.pts, picture.time_base = 0, Fraction(1)
+            for packet in [*cover.encode(picture), *cover.encode(None)]:
+                packet.stream = cover
+                out.mux(packet)
+            write_sound(out, sound, 0.2)
+        self.refused(SourceError, "no video", path, tmp_path / "b.mp4")
 
     def test_start_after_the_end(self, clip: Path, tmp_path: Path) -> None:
         self.refused(SourceError, "after 99 s", clip, tmp_path / "b.mp4", start=99.0)
