@@ -85,7 +85,7 @@ class CpuEngine:
             painting: RGB = outputs[0][0].copy()
         except (RuntimeError, MemoryError) as error:
             raise EngineError(
-                f"OpenVINO failed on a frame of {rgb.shape[1]}×{rgb.shape[0]}: {_first_line(error)}"
+                f"OpenVINO failed on a frame of {rgb.shape[1]}×{rgb.shape[0]}: {_cause(error)}"
             ) from error
         return painting
 
@@ -152,14 +152,14 @@ def _read(core: ov.Core, style: StyleModel) -> ov.Model:
         inputs = [port.get_any_name() for port in graph.inputs]
         outputs = [port.get_any_name() for port in graph.outputs]
     except RuntimeError as error:
-        raise StyleError(f"{style.graph} cannot be read: {_first_line(error)}") from error
+        raise StyleError(f"{style.graph} cannot be read: {_cause(error)}") from error
     if inputs != ["frame", "strength"] or outputs != ["painting"]:
         raise StyleError(f"{style.graph} is no frame graph: it takes {inputs} and gives {outputs}")
     return graph
 
 
-def _first_line(error: BaseException) -> str:
-    """OpenVINO's messages begin with the place in its source; what is wrong comes after."""
+def _cause(error: BaseException) -> str:
+    """OpenVINO's messages begin with places in its source; what is wrong comes last."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line for line in lines if not line.startswith("Exception from")]
-    return (told or lines or [type(error).__name__])[0]
+    told = [line for line in lines if not line.startswith(("Exception from", "Check '"))]
+    return (told or lines or [type(error).__name__])[-1]

@@ -12,7 +12,7 @@ import pytest
 
 from engines.cpu import KEPT_SIZES, CpuEngine
 from engines.errors import EngineError, StyleError
-from engines.model_file import StyleModel
+from engines.model_file import WEIGHTS, StyleModel
 from tests.conftest import ROOT
 from tests.engines.test_golden import picture
 
@@ -44,7 +44,7 @@ def test_runtime_failure_is_an_engine_error(tiny_style: Path, monkeypatch: pytes
         """Stands in for a compiled graph when memory is short."""
 
         def infer(self, *args: object, **kwargs: object) -> None:
-            raise RuntimeError("Exception from src/x.cpp:1:\nout of memory\nmore")
+            raise RuntimeError("Exception from src/x.cpp:1:\nCheck 'false' failed:\nout of memory\n\n")
 
     monkeypatch.setattr(engine, "_request", lambda height, width: Failing())
     with pytest.raises(EngineError, match="frame of 20×16: out of memory$"):
@@ -67,6 +67,23 @@ def test_a_graph_that_is_not_ours_is_refused(tiny_style: Path, tmp_path: Path) -
     with pytest.raises(StyleError, match=r"graph\.onnx cannot be read"):
         CpuEngine(style)
     onnx.checker.check_model(str(tiny_style / "graph.onnx"))
+
+
+@pytest.mark.parametrize("location", ["../outside.bin", "/etc/passwd", "nothing.bin"])
+def test_weights_outside_the_style_are_not_read(tiny_style: Path, tmp_path: Path, location: str) -> None:
+    """A stranger's graph must not reach for other files, even where its sha256 is right."""
+    import onnx
+
+    (tmp_path / "outside.bin").write_bytes((tiny_style / WEIGHTS).read_bytes())
+    folder = tmp_path / "style"
+    folder.mkdir()
+    model = onnx.load(str(tiny_style / "graph.onnx"), load_external_data=False)
+    for entry in (e for i in model.graph.initializer for e in i.external_data if e.key == "location"):
+        entry.value = location
+    (folder / "graph.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(StyleError, match=r"graph\.onnx cannot be read") as caught:
+        CpuEngine(StyleModel("t", "", "", "", "", {}, folder, {}))
+    assert location.rpartition("/")[2] in str(caught.value)
 
 
 def test_needs_no_torch_and_reports_to_nobody(tiny_style: Path, tmp_path: Path) -> None:
