@@ -23,6 +23,9 @@ from engines.errors import StyleError
 STRIDE = 8
 """Both sides of what the network sees are multiples of this many pixels."""
 
+CANVAS = 256
+"""Side of the square that the canvas texture repeats, pixels."""
+
 MARGIN = 8
 """Reflected pixels on every side. Frames of 16 pixels can reflect MARGIN + STRIDE − 1 = 15."""
 
@@ -116,6 +119,34 @@ class Residual(nn.Module):
         return y
 
 
+class Canvas(nn.Module):
+    """A learned texture, fixed to the screen, repeated over it: something to paint strokes on where a picture is flat.
+
+    Without it a flat wall can only become a flat colour or the grid of the pixel shuffle. Being fixed, it adds
+    nothing to the flicker of a still scene; what it costs under motion, the temporal loss weighs against the style.
+
+    Args:
+        channels: of the stored texture.
+        out_channels: of the layer that it is added to.
+        cells: side of the repeated square, in pixels of that layer.
+    Source: learned constant inputs, Karras et al. 2019, arXiv:1812.04948, section 2.
+    """
+
+    def __init__(self, channels: int, out_channels: int, cells: int):
+        super().__init__()
+        self.field = nn.Parameter(torch.randn(1, channels, cells, cells))
+        self.mix = Conv(channels, out_channels, kernel=1)
+        with torch.no_grad():
+            self.mix.conv.weight.mul_(0.5)
+
+    def forward(self, height: int, width: int, shift: tuple[int, int]) -> Tensor:
+        """(1, out_channels, height, width), the texture moved by ``shift`` pixels, (y, x)."""
+        field = torch.roll(self.field, shift, (2, 3)) if any(shift) else self.field
+        cells = self.field.shape[-1]
+        square: Tensor = self.mix(field)
+        return square.repeat(1, 1, -(-height // cells), -(-width // cells))[..., :height, :width]
+
+
 class Generator(nn.Module):
     """Picture in [0, 1] → painting, about [0, 1], not clamped.
 
@@ -133,14 +164,24 @@ class Generator(nn.Module):
         self.up = Conv(arch.body, arch.stem, kernel=1, norm=norm)
         self.mid = Conv(arch.stem, arch.stem, norm=norm)
         self.refine = Conv(arch.stem, arch.head, kernel=1, norm=norm)
+        self.coarse_canvas = Canvas(16, arch.body, CANVAS // 8)
+        self.fine_canvas = Canvas(8, arch.stem, CANVAS // 4)
         self.head = Conv(arch.head, 12)
         _near_identity(self.head.conv)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, H, W) → (N, 3, H, W); H and W are multiples of ``STRIDE``."""
+    def forward(self, x: Tensor, shift: tuple[int, int] = (0, 0)) -> Tensor:
+        """Paint.
+
+        Args:
+            x: (N, 3, H, W); H and W are multiples of ``STRIDE``.
+            shift: of the canvas, (y, x), in units of ``STRIDE`` pixels; training moves it about.
+        Returns: (N, 3, H, W).
+        """
         quarter = F.relu(self.stem(F.pixel_unshuffle(x, 4)))
-        eighth = self.body(F.relu(self.down(quarter)))
-        quarter = F.relu(quarter + _twice(self.up(eighth)))
+        height, width = x.shape[-2] // 8, x.shape[-1] // 8
+        eighth = self.body(F.relu(self.down(quarter) + self.coarse_canvas(height, width, shift)))
+        fine = self.fine_canvas(2 * height, 2 * width, (2 * shift[0], 2 * shift[1]))
+        quarter = F.relu(quarter + _twice(self.up(eighth)) + fine)
         quarter = F.relu(self.mid(quarter))
         half = F.relu(_twice(self.refine(quarter)))
         return x + F.pixel_shuffle(self.head(half), 2)
@@ -162,12 +203,15 @@ def _near_identity(head: nn.Conv2d) -> None:
 def fold(generator: Generator) -> Generator:
     """The same function without normalisation layers, statistics frozen into the convolutions."""
     plain = Generator(generator.arch)
-    sources = {name: module for name, module in generator.named_modules() if isinstance(module, Conv)}
+    sources = dict(generator.named_modules())
     for name, module in plain.named_modules():
-        if isinstance(module, Conv) and module.conv.bias is not None:
-            weight, bias = sources[name].folded()
+        source = sources[name]
+        if isinstance(module, Conv) and isinstance(source, Conv) and module.conv.bias is not None:
+            weight, bias = source.folded()
             module.conv.weight.data.copy_(weight)
             module.conv.bias.data.copy_(bias)
+        elif isinstance(module, Canvas) and isinstance(source, Canvas):
+            module.field.data.copy_(source.field.detach())
     return plain.eval()
 
 
@@ -178,10 +222,10 @@ def padded(x: Tensor) -> Tensor:
     return F.pad(x, (MARGIN, right, MARGIN, bottom), mode="reflect")
 
 
-def stylize(generator: Generator, x: Tensor) -> Tensor:
+def stylize(generator: Generator, x: Tensor, shift: tuple[int, int] = (0, 0)) -> Tensor:
     """Pad, generate, crop: (N, 3, H, W) in [0, 1] → (N, 3, H, W), about [0, 1], any H and W from 16 up."""
     height, width = x.shape[-2], x.shape[-1]
-    y: Tensor = generator(padded(x))
+    y: Tensor = generator(padded(x), shift)
     return y[..., MARGIN : MARGIN + height, MARGIN : MARGIN + width]
 
 

@@ -25,7 +25,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 DEFAULT, WEIGHTS, SHAPE = TrainConfig(Path(), Path(), Path()), Weights(), Arch()
 
 
-@app.command(name="rtstyle train")
+@app.command()
 def run(
     style_picture: Annotated[Path, typer.Option(help="The painting.")],
     content: Annotated[Path, typer.Option(help="Folder of photographs; a few hundred are enough.")],
@@ -115,7 +115,7 @@ def main(argv: Sequence[str]) -> int:
 
     Raises: StylerError: anything that went wrong on purpose. click.ClickException: wrong usage.
     """
-    return int(app(args=list(argv), standalone_mode=False) or 0)
+    return int(app(args=list(argv), prog_name="rtstyle train", standalone_mode=False) or 0)
 
 
 if __name__ == "__main__":

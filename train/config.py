@@ -24,10 +24,10 @@ class Weights:
         range: squared excess over [0, 1].
     """
 
-    content: float = 1.0
+    content: float = 2.5
     style: float = 10.0
-    temporal: float = 400.0
-    noise: float = 400.0
+    temporal: float = 200.0
+    noise: float = 100.0
     variation: float = 0.0
     range: float = 10.0
 
@@ -67,7 +67,7 @@ class TrainConfig:
     out: Path
     name: str = ""
     features: Path | None = None
-    steps: int = 4500
+    steps: int = 3600
     minutes: float | None = None
     batch: int = 4
     crop: int = 192
@@ -75,7 +75,7 @@ class TrainConfig:
     learning_rate: float = 2e-3
     warmup: int = 50
     norm: bool = True
-    freeze_at: float = 0.7
+    freeze_at: float = 0.4
     motion: float = 12.0
     noise_sigma: float = 4.0
     hold_out: int = 20

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from engines.errors import TrainError
-from engines.generator import Generator, stylize
+from engines.generator import CANVAS, STRIDE, Generator, stylize
 from train import checkpoint
 from train.config import TrainConfig
 from train.data import Pictures, picture_files, read_picture, split, to_tensor, with_short_side
@@ -85,7 +85,8 @@ class Painter:
         noisy = sensor_noise(x[-half:], config.noise_sigma, rng)
         # One pass for all, so that batch normalisation sees one batch. Half of the pictures move and the other
         # half get noise: both terms at two thirds of the cost.
-        together = stylize(self.generator, torch.cat([x, moved, noisy]))
+        shift = torch.randint(CANVAS // STRIDE, (2,), generator=rng).tolist()
+        together = stylize(self.generator, torch.cat([x, moved, noisy]), (shift[0], shift[1]))
         raw, raw_moved, raw_noisy = torch.split(together, [len(x), half, half])
         y = straight_clamp(raw)
         with torch.no_grad():
