@@ -12,7 +12,7 @@ BASE := .venv/bin
 DEV := .venv-dev/bin
 BASE_READY := .venv/ready
 DEV_READY := .venv-dev/ready
-BENCHMARKS ?= runtime
+BENCHMARKS ?= bench runtime
 
 .PHONY: help setup demo test test-slow check format bench style clean
 
