@@ -10,7 +10,7 @@ from threading import Event, Lock, Thread
 import numpy as np
 
 from engines.base import Engine, check_strength
-from engines.errors import SourceError
+from engines.errors import EngineError, SourceError
 from rtstyle.frame import Frame
 from rtstyle.link import Link, LinkClosedError
 from rtstyle.sinks.base import Sink
@@ -89,7 +89,8 @@ def run(
     The sink runs in the calling thread: windows need the main thread on macOS, and Ctrl-C arrives there.
     A file is read without loss; of a live source, frames that come too fast are dropped, oldest first.
     The sink is closed with ``completed=True`` when the source has ended, ``max_frames`` are written, or a
-    live source was stopped or lost; with False when a file was stopped before its end, and after other errors.
+    live source was stopped or lost, or its engine failed; with False when a file was stopped before its end,
+    and after other errors.
 
     Args:
         source: open; closed here in every case.
@@ -126,8 +127,8 @@ class _Pipeline:
             for thread in threads:
                 thread.start()
             completed = self._write(max_frames, on_frame) or self._live
-        except (KeyboardInterrupt, SourceError):
-            # What was recorded from a camera until somebody pulled its plug is worth keeping.
+        except (KeyboardInterrupt, SourceError, EngineError):
+            # What was recorded from a camera until somebody pulled its plug, or the engine broke, is worth keeping.
             completed = self._live
             raise
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -36,7 +37,7 @@ def finish(painter: Painter, *, title: str = "", artist: str = "", licence: str 
     Raises: TrainError: two engines disagree. StyleError: the folder cannot be written.
     """
     config = painter.config
-    name = "".join(c if c.isalnum() else "-" for c in config.name.lower()).strip("-") or "style"
+    name = re.sub(r"[^a-z0-9]+", "-", config.name.lower()).strip("-")[:64] or "style"
     meta = StyleMeta(
         name=name, title=title or name, painter=artist, work=title, licence=licence, training=record(painter)
     )

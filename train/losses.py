@@ -24,7 +24,7 @@ class _Gram(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
         """(N, C, C) → (N, C, P)."""
-        (flat,) = ctx.saved_tensors
+        flat: Tensor = ctx.saved_tensors[0]
         return (grads[0] + grads[0].transpose(1, 2)) @ flat
 
 

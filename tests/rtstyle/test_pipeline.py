@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from engines.base import RGB
-from engines.errors import ShapeError, SinkError, SourceError
+from engines.errors import EngineError, ShapeError, SinkError, SourceError
 from rtstyle.frame import Frame
 from rtstyle.pipeline import Controls, run
 from rtstyle.sinks.null import NullSink
@@ -121,6 +121,17 @@ def test_a_recording_survives_its_camera() -> None:
     sink = Sink()
     with pytest.raises(SourceError, match="unplugged"):
         run(Source(5, live=True, error=SourceError("unplugged")), Still(), sink, Controls(), Stats())
+    assert sink.completed == [True]
+
+
+def test_a_recording_survives_its_engine() -> None:
+    class Broken(Still):
+        def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
+            raise EngineError("out of memory")
+
+    sink = Sink()
+    with pytest.raises(EngineError, match="memory"):
+        run(Source(5, live=True), Broken(), sink, Controls(), Stats())
     assert sink.completed == [True]
 
 
