@@ -28,7 +28,7 @@ def test_a_trained_style_opens_and_paints_what_the_painter_paints(config: Make, 
     model = finish(painter, title="A work", artist="A painter", licence="CC0-1.0")
     opened = StyleModel.open(painter.config.out / "style")
     assert opened == model
-    assert (opened.name, opened.title, opened.painter) == ("my-wave--2", "A work", "A painter")
+    assert (opened.name, opened.title, opened.painter) == ("my-wave-2", "A work", "A painter")
     assert opened.training == record(painter)
     picture: RGB = texture(61, 83, 7)
     engine = engines.load(opened, "cpu")
