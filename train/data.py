@@ -130,9 +130,13 @@ class Pictures:
         while len(self.skipped) < len(self.files):
             path = self.files[int(rng.integers(len(self.files)))]
             try:
-                return read_picture(path)
+                rgb = read_picture(path)
             except TrainError as error:
                 self.skipped[path] = error.problem
+            else:
+                # A crop from a photograph of many megapixels would show nothing but blur.
+                largest = 2 * self.crop
+                return with_short_side(rgb, largest) if min(rgb.shape[:2]) > largest else rgb
         raise TrainError("none of the content pictures can be read", hint=next(iter(self.skipped.values())))
 
     def from_step(self, step: int) -> Iterator[Tensor]:

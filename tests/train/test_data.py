@@ -148,3 +148,11 @@ def test_with_short_side(size: tuple[int, int], pixels: int) -> None:
     resized = with_short_side(texture(*size, 0), pixels)
     assert min(resized.shape[:2]) == pixels
     assert resized.shape[0] / resized.shape[1] == pytest.approx(size[0] / size[1], rel=0.05)
+
+
+def test_large_photographs_are_seen_whole(tmp_path: Path) -> None:
+    """A gradient over 2000 pixels: a crop at the photograph's own scale would hardly show it."""
+    gradient = np.broadcast_to(np.linspace(0, 255, 2000, dtype=np.uint8)[None, :, None], (1500, 2000, 3))
+    cv2.imwrite(str(tmp_path / "large.png"), gradient)
+    batch = Pictures([tmp_path / "large.png"], batch=1, crop=64, seed=1)(0)
+    assert float(batch.max() - batch.min()) > 0.3
