@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from engines.base import RGB, EngineInfo, check_rgb, check_strength
-from engines.errors import EngineError, StyleError
+from engines.errors import EngineError
 from engines.model_file import StyleModel
 
 
@@ -33,7 +33,9 @@ class EagerEngine:
         if threads is not None:
             torch.set_num_threads(threads)
         self._device = _device(device)
-        self._graph: Any = _frame_graph(style).to(self._device)
+        from engines.generator import FrameGraph, load_generator
+
+        self._graph: Any = FrameGraph(load_generator(style)).eval().to(self._device)
         self._info = EngineInfo(
             name="torch",
             runtime=f"torch {torch.__version__}",
@@ -74,21 +76,6 @@ class EagerEngine:
     def close(self) -> None:
         """Free the weights."""
         self._graph = None
-
-
-def _frame_graph(style: StyleModel) -> Any:
-    """The frame graph with the style's weights."""
-    import torch
-
-    from engines.generator import Arch, FrameGraph, Generator
-
-    generator = Generator(Arch.from_dict(dict(style.arch)))
-    tensors = {name: torch.from_numpy(value.astype(np.float32)) for name, value in style.tensors().items()}
-    try:
-        generator.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise StyleError(f"the weights of {style.folder} do not fit its generator") from error
-    return FrameGraph(generator).eval()
 
 
 def _device(name: str) -> str:

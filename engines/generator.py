@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engines.errors import StyleError
+from engines.model_file import StyleModel
 
 STRIDE = 8
 """Both sides of what the network sees are multiples of this many pixels."""
@@ -213,6 +214,20 @@ def fold(generator: Generator) -> Generator:
         elif isinstance(module, Canvas) and isinstance(source, Canvas):
             module.field.data.copy_(source.field.detach())
     return plain.eval()
+
+
+def load_generator(style: StyleModel) -> Generator:
+    """The folded generator of a style, its weights in fp32.
+
+    Raises: StyleError: the weights do not fit the generator.
+    """
+    generator = Generator(Arch.from_dict(dict(style.arch)))
+    tensors = {name: torch.from_numpy(value).float() for name, value in style.tensors().items()}
+    try:
+        generator.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise StyleError(f"the weights of {style.folder} do not fit its generator") from error
+    return generator
 
 
 def padded(x: Tensor) -> Tensor:

@@ -37,6 +37,7 @@ def run(
     features: Annotated[
         Path | None, typer.Option(help="Folder with the feature networks; otherwise VGG19 is downloaded once (575 MB).")
     ] = None,
+    init: Annotated[Path | None, typer.Option(help="Folder of a trained style to start from.")] = None,
     steps: Annotated[int, typer.Option(help="Optimisation steps.")] = DEFAULT.steps,
     minutes: Annotated[float | None, typer.Option(help="Train for this long instead of counting steps.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
@@ -50,6 +51,9 @@ def run(
     style_weight: Annotated[float, typer.Option(help="Likeness to the painting.")] = WEIGHTS.style,
     temporal_weight: Annotated[float, typer.Option(help="Steadiness under motion.")] = WEIGHTS.temporal,
     noise_weight: Annotated[float, typer.Option(help="Steadiness under sensor noise.")] = WEIGHTS.noise,
+    canvas_weight: Annotated[
+        float, typer.Option(help="Against patches that stand still while the scene moves.")
+    ] = WEIGHTS.canvas,
     hold_out: Annotated[int, typer.Option(help="Photographs left out of training, for judging.")] = DEFAULT.hold_out,
     checkpoint_steps: Annotated[int, typer.Option(help="Steps between checkpoints.")] = DEFAULT.checkpoint_steps,
     sheet_steps: Annotated[int, typer.Option(help="Steps between contact sheets.")] = DEFAULT.sheet_steps,
@@ -63,11 +67,13 @@ def run(
     Ctrl-C saves a checkpoint; the same command with --resume goes on. At the end the style lies in OUT/style:
     rtstyle webcam --style runs/wave/style
     """
-    weights = Weights(content=content_weight, style=style_weight, temporal=temporal_weight, noise=noise_weight)
+    weights = Weights(
+        content=content_weight, style=style_weight, temporal=temporal_weight, noise=noise_weight, canvas=canvas_weight
+    )
     config = TrainConfig(
         style_picture=style_picture, content=content, out=out, name=name or style_picture.stem, features=features,
-        steps=steps, minutes=minutes, batch=batch, crop=crop, style_size=style_size, learning_rate=learning_rate,
-        hold_out=hold_out, checkpoint_steps=checkpoint_steps, sheet_steps=sheet_steps, threads=threads, seed=seed,
+        init=init, steps=steps, minutes=minutes, batch=batch, crop=crop, style_size=style_size,
+        learning_rate=learning_rate, hold_out=hold_out, checkpoint_steps=checkpoint_steps, sheet_steps=sheet_steps, threads=threads, seed=seed,
         weights=weights,
     )  # fmt: skip
     if not resume and (out / CHECKPOINT).exists():

@@ -21,6 +21,7 @@ class Weights:
         temporal: squared pixel error between the moved painting and the painting of the moved picture.
         noise: squared pixel error between the paintings of a picture with and without sensor noise.
         variation: total variation, mean absolute difference of neighbouring pixels.
+        canvas: squared error, at the scale of large patches, between two paintings on differently placed canvases.
         range: squared excess over [0, 1].
     """
 
@@ -29,6 +30,7 @@ class Weights:
     temporal: float = 200.0
     noise: float = 100.0
     variation: float = 0.0
+    canvas: float = 300.0
     range: float = 10.0
 
 
@@ -42,6 +44,7 @@ class TrainConfig:
         out: folder of the run; holds the checkpoint, contact sheets and at the end the style in ``style/``.
         name: short name of the style; by default that of the painting's file.
         features: folder with the feature networks; ``None`` looks in the cache and downloads.
+        init: folder of a trained style to start from; its shape is taken, and ``norm`` is off.
         steps: optimisation steps.
         minutes: stop after this many minutes of training instead; ``None`` counts steps.
         batch: pictures a step.
@@ -67,6 +70,7 @@ class TrainConfig:
     out: Path
     name: str = ""
     features: Path | None = None
+    init: Path | None = None
     steps: int = 3600
     minutes: float | None = None
     batch: int = 4
@@ -95,7 +99,7 @@ class TrainConfig:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for checkpoints and records; paths as file names only, so that no machine is named."""
         values = asdict(self)
-        for key in ("style_picture", "content", "out", "features"):
+        for key in ("style_picture", "content", "out", "features", "init"):
             values[key] = Path(values[key]).name if values[key] is not None else None
         return values
 

@@ -12,12 +12,14 @@ import torch
 from torch import Tensor
 
 from engines.errors import TrainError
-from engines.generator import CANVAS, STRIDE, Generator, stylize
+from engines.generator import CANVAS, STRIDE, Generator, load_generator, stylize
+from engines.model_file import StyleModel
 from train import checkpoint
 from train.config import TrainConfig
 from train.data import Pictures, picture_files, read_picture, split, to_tensor, with_short_side
 from train.features import Features, load_features
 from train.losses import (
+    canvas_loss,
     content_loss,
     gram,
     noise_loss,
@@ -61,7 +63,7 @@ class Painter:
     def __init__(self, config: TrainConfig, features: Features):
         torch.manual_seed(config.seed)
         self.config, self.features = config, features
-        self.generator = Generator(config.arch, norm=config.norm)
+        self.generator = _first_generator(config)
         self.optimizer = torch.optim.Adam(self.generator.parameters(), lr=config.learning_rate)
         self.step, self.seconds = 0, 0.0
         painting = with_short_side(read_picture(config.style_picture), config.style_size)
@@ -85,9 +87,10 @@ class Painter:
         noisy = sensor_noise(x[-half:], config.noise_sigma, rng)
         # One pass for all, so that batch normalisation sees one batch. Half of the pictures move and the other
         # half get noise: both terms at two thirds of the cost.
-        shift = torch.randint(CANVAS // STRIDE, (2,), generator=rng).tolist()
-        together = stylize(self.generator, torch.cat([x, moved, noisy]), (shift[0], shift[1]))
+        places = torch.randint(CANVAS // STRIDE, (4,), generator=rng).tolist()
+        together = stylize(self.generator, torch.cat([x, moved, noisy]), (places[0], places[1]))
         raw, raw_moved, raw_noisy = torch.split(together, [len(x), half, half])
+        elsewhere = stylize(self.generator, x[:half], (places[2], places[3]))
         y = straight_clamp(raw)
         with torch.no_grad():
             original = self.features.content(x)
@@ -98,6 +101,7 @@ class Painter:
             "style": torch.stack(style).sum(),
             "temporal": temporal_loss(warp(raw[:half], flow), raw_moved, inside(flow)),
             "noise": noise_loss(raw[-half:], raw_noisy),
+            "canvas": canvas_loss(raw[:half], elsewhere),
             "variation": variation_loss(raw),
             "range": range_loss(raw),
         }
@@ -109,8 +113,8 @@ class Painter:
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
             "seconds": self.seconds,
-            "arch": self.config.arch.to_dict(),
-            "norm": self.config.norm,
+            "arch": self.generator.arch.to_dict(),
+            "norm": self.generator.stem.norm is not None,
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -121,11 +125,19 @@ class Painter:
         missing = sorted(self.state().keys() - state.keys())
         if missing:
             raise TrainError(f"the checkpoint holds no {', '.join(missing)}", hint="leave --resume away to start anew")
-        if state["arch"] != self.config.arch.to_dict() or state["norm"] != self.config.norm:
+        mine = self.state()
+        if state["arch"] != mine["arch"] or state["norm"] != mine["norm"]:
             raise TrainError(f"the checkpoint holds a generator of another shape: {state['arch']}")
         self.generator.load_state_dict(state["generator"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step, self.seconds = state["step"], state["seconds"]
+
+
+def _first_generator(config: TrainConfig) -> Generator:
+    """Fresh, or that of the style to start from, which has been folded and needs no normalisation any more."""
+    if config.init is None:
+        return Generator(config.arch, norm=config.norm)
+    return load_generator(StyleModel.open(config.init))
 
 
 def learning_rate(config: TrainConfig, step: int, share: float) -> float:

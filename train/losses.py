@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -73,6 +74,15 @@ def temporal_loss(moved_painting: Tensor, painting_of_moved: Tensor, valid: Tens
 def noise_loss(painting: Tensor, painting_of_noisy: Tensor) -> Tensor:
     """mean (G(x) − G(x + n))². Stability training, Zheng et al. 2016, arXiv:1604.04326, eq. 3."""
     return (painting - painting_of_noisy).square().mean()
+
+
+def canvas_loss(painting: Tensor, on_moved_canvas: Tensor) -> Tensor:
+    """mean (A(y) − A(y′))², A the average over 24×24 pixels, y and y′ painted on differently placed canvases.
+
+    The canvas is fixed to the screen. It may carry strokes, but what is larger than a stroke must belong to the
+    picture: otherwise the colours of the painting stand still like a dirty window while the scene moves behind.
+    """
+    return (F.avg_pool2d(painting, 24, 8) - F.avg_pool2d(on_moved_canvas, 24, 8)).square().mean()
 
 
 def variation_loss(y: Tensor) -> Tensor:
