@@ -73,8 +73,8 @@ def run(
     config = TrainConfig(
         style_picture=style_picture, content=content, out=out, name=name or style_picture.stem, features=features,
         init=init, steps=steps, minutes=minutes, batch=batch, crop=crop, style_size=style_size,
-        learning_rate=learning_rate, hold_out=hold_out, checkpoint_steps=checkpoint_steps, sheet_steps=sheet_steps, threads=threads, seed=seed,
-        weights=weights,
+        learning_rate=learning_rate, hold_out=hold_out, checkpoint_steps=checkpoint_steps, sheet_steps=sheet_steps,
+        threads=threads, seed=seed, weights=weights,
     )  # fmt: skip
     if not resume and (out / CHECKPOINT).exists():
         raise TrainError(f"{out} holds another run", hint="--resume goes on with it; or give another --out")
