@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from av import Packet
+from av.error import FFmpegError
 from av.stream import Stream
 from av.subtitles.stream import SubtitleStream
 from av.subtitles.subtitle import AssSubtitle, SubtitleSet
@@ -31,9 +32,13 @@ class TextConverter:
     Args:
         source: track of the input.
         target: track of the output, made with a text encoder, its container not yet started.
+
+    Attributes:
+        lost: packets that could not be converted: damaged, or text in an old 8-bit encoding.
     """
 
     def __init__(self, source: SubtitleStream, target: SubtitleStream) -> None:
+        self.lost = 0
         self._source = source
         self._target: Stream = target
         self._encoder = target.codec_context
@@ -43,6 +48,13 @@ class TextConverter:
         """One packet in, at most one out, with the same time and duration; ``None`` has nothing to flush."""
         if packet is None:
             return []
+        try:
+            return self._converted(packet)
+        except (FFmpegError, ValueError):
+            self.lost += 1
+            return []
+
+    def _converted(self, packet: Packet[Stream]) -> list[Packet[Stream]]:
         decoded = self._source.codec_context.decode2(packet)
         lines = [rect.ass for rect in decoded or () if isinstance(rect, AssSubtitle)]
         if not lines or packet.pts is None:

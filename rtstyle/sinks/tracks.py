@@ -83,6 +83,7 @@ class Tracks:
         self._kind = kind
         self._input = open_input(template.name)
         self._tracks: dict[int, _Track] = {}
+        self._texts: list[TextConverter] = []
         self._video = video_stream(self._input, template.name)
         for stream in self._input.streams:
             self._add(stream)
@@ -116,6 +117,9 @@ class Tracks:
         self.write_until(None)
         for track in self._tracks.values():
             self._mux(track, track.convert(None))
+        lost = sum(text.lost for text in self._texts)
+        if lost:
+            self.warnings.append(f"subtitles lost: {lost}, they are damaged or not in UTF-8")
 
     def close(self) -> None:
         """Release the input. Twice is fine."""
@@ -159,7 +163,9 @@ class Tracks:
             return _Track(sound, sound.target)
         if isinstance(stream, SubtitleStream) and stream.codec_context.name in TEXT_CODECS and self._kind.text_encoder:
             target = cast("SubtitleStream", self._output.add_stream(self._kind.text_encoder))
-            return _Track(TextConverter(stream, target), target)
+            text = TextConverter(stream, target)
+            self._texts.append(text)
+            return _Track(text, target)
         return None
 
     def _attach(self, stream: AttachmentStream) -> None:

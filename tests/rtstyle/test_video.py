@@ -309,3 +309,14 @@ def test_sink_error_closes_the_engine(tmp_path: Path) -> None:
     with pytest.raises(SinkError):
         paint(Clip(frames=3).write(tmp_path / "a.mp4"), tmp_path / "b.mp4", engine)
     assert engine.closed == 1
+
+
+def test_a_subtitle_in_an_old_encoding_does_not_cost_the_clip(tmp_path: Path) -> None:
+    source = tmp_path / "a.mkv"
+    Clip(frames=25, text="srt").write(source)
+    data = source.read_bytes()
+    assert data.count(b"line 1") == 1
+    source.write_bytes(data.replace(b"line 1", b"f\xfcnf! "))  # Latin-1, and no UTF-8
+    report = paint(source, tmp_path / "b.mp4")
+    assert report.frames_out == 25
+    assert any("subtitles lost: 1" in warning for warning in report.warnings)
