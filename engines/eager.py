@@ -65,8 +65,8 @@ class EagerEngine:
         # torch shares memory with writable, contiguous arrays only, and warns about the rest.
         frame = torch.from_numpy(np.require(rgb, requirements=["C", "W"]))
         try:
-            # TF32 would make the reference itself 10 bits exact.
-            with torch.inference_mode(), torch.backends.cudnn.flags(allow_tf32=False):
+            # TF32 would make the reference itself 10 bits exact. `flags` turns off what it is not told to leave on.
+            with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
                 painting = self._graph(frame[None].to(self._device), torch.tensor([strength], device=self._device))
                 result: RGB = painting[0].contiguous().cpu().numpy()
         except RuntimeError as error:

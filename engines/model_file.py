@@ -188,7 +188,9 @@ def _check_files(folder: Path, files: Mapping[str, Any]) -> None:
 def _check_file(path: Path, expected: object) -> None:
     try:
         with path.open("rb") as file:
-            if path.name == WEIGHTS and file.read(4).startswith(_PICKLE_STARTS):
+            # The length that a safetensors file begins with may look like a pickle; the brace after it does not.
+            start = file.read(9)
+            if path.name == WEIGHTS and start.startswith(_PICKLE_STARTS) and start[8:] != b"{":
                 raise StyleError(f"{path} is a pickle", hint=_ONLY_SAFETENSORS)
         actual = sha256(path)
     except FileNotFoundError as error:

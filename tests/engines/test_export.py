@@ -102,3 +102,25 @@ def test_saving_does_not_change_the_generator(tmp_path: Path, one_export: None) 
     save_style(tmp_path / "x", generator, META)
     for name, value in generator.state_dict().items():
         assert torch.equal(value, before[name])
+
+
+@pytest.mark.usefixtures("one_export")
+def test_the_old_style_survives_where_it_cannot_even_be_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "tiny"
+    save_style(folder, narrow(), META)
+    text = (folder / MANIFEST).read_text()
+    rename = Path.rename
+
+    def refuse(self: Path, target: Path) -> Path:
+        if target == folder:
+            raise OSError(errno.EIO, "Input/output error")
+        return rename(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", refuse)
+        with pytest.raises(StyleError, match="Input/output error"):
+            save_style(folder, unlike_identity(narrow()), META)
+    (kept,) = tmp_path.glob(f".tiny-old-*/tiny/{MANIFEST}")
+    assert kept.read_text() == text

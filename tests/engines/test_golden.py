@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import engines
 from engines.base import MAX_SIZE, MIN_SIDE, RGB, Engine
@@ -196,3 +197,12 @@ def test_identity_is_never_shifted(name: str, identity_style: Path) -> None:
         rgb = picture(*size)
         np.testing.assert_array_equal(engine(rgb), rgb)
     engine.close()
+
+
+def test_the_reference_computes_with_cudnn(tiny_style: Path) -> None:
+    """Forbidding TF32 must not turn the library off."""
+    engine = EagerEngine(StyleModel.open(tiny_style), device="cpu")
+    seen = []
+    engine._graph.register_forward_hook(lambda *_: seen.append(torch.backends.cudnn.enabled))
+    engine(np.zeros((MIN_SIDE, MIN_SIDE, 3), np.uint8))
+    assert seen == [True]

@@ -160,3 +160,15 @@ def test_rubbish_weights_with_the_right_sum(style: Path) -> None:
     edit(style, lambda m: m["files"].update({WEIGHTS: sha256(style / WEIGHTS)}))
     with pytest.raises(StyleError, match=r"weights\.safetensors cannot be read"):
         StyleModel.open(style).tensors()
+
+
+@pytest.mark.parametrize("header", [640, 896, 1152, 1408])
+def test_a_header_as_long_as_the_start_of_a_pickle(style: Path, header: int) -> None:
+    """These lengths begin with the bytes of a pickle: 0x80 and a protocol."""
+    rest = (style / WEIGHTS).read_bytes()
+    length = int.from_bytes(rest[:8], "little")
+    table = json.dumps(json.loads(rest[8 : 8 + length]), separators=(",", ":")).encode()
+    size = header + 65536 * (len(table) > header)
+    (style / WEIGHTS).write_bytes(size.to_bytes(8, "little") + table.ljust(size) + rest[8 + length :])
+    edit(style, lambda m: m["files"].update({WEIGHTS: sha256(style / WEIGHTS)}))
+    assert StyleModel.open(style).tensors()
