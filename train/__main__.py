@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import signal
+import importlib.util
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +17,7 @@ from rich.console import Console
 
 from engines.errors import TrainError
 from engines.generator import Arch
+from rtstyle.signals import STOPPER
 from train.config import TrainConfig, Weights
 from train.export import finish
 from train.loop import CHECKPOINT, Progress, train
@@ -64,8 +66,8 @@ def run(
 
     Example: rtstyle train --style-picture wave.jpg --content photos/ --out runs/wave --minutes 60
 
-    Ctrl-C saves a checkpoint; the same command with --resume goes on. At the end the style lies in OUT/style:
-    rtstyle webcam --style runs/wave/style
+    Ctrl-C saves a checkpoint, a second one stops at once; the same command with --resume goes on. At the end the style
+    lies in OUT/style: rtstyle webcam --style runs/wave/style
     """
     weights = Weights(
         content=content_weight, style=style_weight, temporal=temporal_weight, noise=noise_weight, canvas=canvas_weight
@@ -78,16 +80,30 @@ def run(
     )  # fmt: skip
     if not resume and (out / CHECKPOINT).exists():
         raise TrainError(f"{out} holds another run", hint="--resume goes on with it; or give another --out")
+    _check_start(out)
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    with _progress() as show:
+    with STOPPER.installed(), STOPPER.gently(stop.set), _progress() as show:
         result = train(config, resume=resume, on_progress=show, stop=stop.is_set)
     if stop.is_set() and result.share < 1.0:
         print(f"stopped at step {result.step}; the same command with --resume goes on", file=sys.stderr)
         raise typer.Exit(130)
     model = finish(result, title=title, artist=artist, licence=licence)
     print(f"the style is in {model.folder}: try `rtstyle image photo.jpg painted.jpg --style {model.folder}`")
+
+
+def _check_start(out: Path) -> None:
+    """What would fail only after hours fails now.
+
+    Raises: TrainError: a package that the export needs is missing, or the folder of the run cannot be written.
+    """
+    missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise TrainError(
+            f"{' and '.join(missing)} must be installed to save a style", hint='pip install "rtstyle[train]"'
+        )
+    there = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):
+        raise TrainError(f"the folder {out} cannot be written: see {there}", hint="give another --out")
 
 
 @contextmanager

@@ -60,7 +60,10 @@ def read_picture(path: Path) -> RGB:
         data = np.frombuffer(path.read_bytes(), np.uint8)
     except OSError as error:
         raise TrainError(f"cannot read {path}: {error.strerror}") from error
-    bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    try:
+        bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    except cv2.error:  # OpenCV's own limit of 2^30 pixels
+        bgr = None
     if bgr is None:
         raise TrainError(f"not a picture, or damaged: {path}")
     return np.ascontiguousarray(bgr[..., ::-1], dtype=np.uint8)

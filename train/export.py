@@ -14,12 +14,11 @@ import engines
 from engines.errors import TrainError
 from engines.export import rounded, save_style
 from engines.generator import fold
-from engines.model_file import StyleMeta, StyleModel
-from train.data import picture_files, read_picture, split, with_short_side
-from train.features import sha256_of
+from engines.model_file import StyleMeta, StyleModel, sha256
+from train.data import picture_files, read_picture, split
 from train.loop import Painter
 from train.preview import small_preview
-from train.sheet import paint
+from train.sheet import cell, paint
 
 TOLERANCE = 2
 """Largest difference between two engines on one pixel, 8-bit steps; both compute in fp32."""
@@ -37,7 +36,7 @@ def finish(painter: Painter, *, title: str = "", artist: str = "", licence: str 
     Raises: TrainError: two engines disagree. StyleError: the folder cannot be written.
     """
     config = painter.config
-    name = re.sub(r"[^a-z0-9]+", "-", config.name.lower()).strip("-")[:64] or "style"
+    name = re.sub(r"[^a-z0-9]+", "-", (config.name or config.style_picture.stem).lower()).strip("-")[:64] or "style"
     meta = StyleMeta(
         name=name, title=title or name, painter=artist, work=title, licence=licence, training=record(painter)
     )
@@ -49,13 +48,14 @@ def finish(painter: Painter, *, title: str = "", artist: str = "", licence: str 
 
 
 def record(painter: Painter) -> dict[str, Any]:
-    """What it takes to train the same style again: settings, data by hash, versions."""
+    """What it takes to train the same style again: settings, the painting by hash, versions."""
     config = painter.config
     return {
-        "settings": config.to_dict(),
+        # With `init` the shape is that of the style it started from, whatever the settings say.
+        "settings": config.to_dict() | {key: painter.state()[key] for key in ("arch", "norm")},
         "steps_done": painter.step,
         "minutes": round(painter.seconds / 60, 1),
-        "style_picture_sha256": sha256_of(config.style_picture),
+        "style_picture_sha256": sha256(config.style_picture),
         "content_pictures": len(split(picture_files(config.content), config.hold_out)[0]),
         "torch": torch.__version__,
         "machine": platform.machine(),
@@ -64,11 +64,13 @@ def record(painter: Painter) -> dict[str, Any]:
 
 
 def verify(model: StyleModel, painter: Painter) -> None:
-    """Paint one photograph with the engines that run without a GPU and compare.
+    """Paint a part of the style picture with the engines that run without a GPU and compare.
+
+    Of all pictures it is the one that is known to be readable, or there would be no painter.
 
     Raises: TrainError: they differ by more than ``TOLERANCE`` somewhere.
     """
-    picture = with_short_side(read_picture(picture_files(painter.config.content)[0]), 240)
+    picture = cell(read_picture(painter.config.style_picture))
     results = {}
     for name in ("torch", "cpu"):
         engine = engines.load(model, name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import http.client
 import os
 import urllib.request
@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from engines.errors import TrainError
+from engines.model_file import sha256
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 VGG19_CONVS = (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28)
@@ -63,12 +64,6 @@ def cache_folder() -> Path:
     return (Path(root) if root else Path.home() / ".cache") / "rtstyle" / "features"
 
 
-def sha256_of(path: Path) -> str:
-    """Hash of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def fetch(download: Download, folder: Path, timeout_s: float = 30.0) -> Path:
     """Download once, verify, keep.
 
@@ -81,7 +76,7 @@ def fetch(download: Download, folder: Path, timeout_s: float = 30.0) -> Path:
     """
     target = folder / download.name
     if target.exists():
-        if sha256_of(target) != download.sha256:
+        if sha256(target) != download.sha256:
             raise TrainError(f"{target} has the wrong hash", hint="delete it; it will be downloaded again")
         return target
     part = target.with_name(f"{target.name}.part-{os.getpid()}")
@@ -90,7 +85,7 @@ def fetch(download: Download, folder: Path, timeout_s: float = 30.0) -> Path:
         with urllib.request.urlopen(download.url, timeout=timeout_s) as answer, part.open("wb") as file:  # noqa: S310  # our own URL, pinned by hash
             while block := answer.read(1 << 20):
                 file.write(block)
-        if sha256_of(part) != download.sha256:
+        if sha256(part) != download.sha256:
             raise TrainError(f"{download.url} sent a file with the wrong hash", hint="try again later")
         part.replace(target)
     except (OSError, http.client.HTTPException) as error:  # URLError is an OSError; BadStatusLine is none
@@ -99,7 +94,8 @@ def fetch(download: Download, folder: Path, timeout_s: float = 30.0) -> Path:
             hint=f"download it elsewhere and put it at {target}, or give --features DIR",
         ) from error
     finally:
-        part.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # where the folder is a file, there is no part either
+            part.unlink(missing_ok=True)
     return target
 
 

@@ -55,7 +55,10 @@ def _originals(pictures: Pictures) -> list[RGB]:
 
 
 def save_sheet(path: Path, generator: Generator, pictures: Pictures) -> None:
-    """Write a JPEG with a row of photographs and, below it, the row of their paintings."""
+    """Write a JPEG with a row of photographs and, below it, the row of their paintings.
+
+    Raises: TrainError: it cannot be written.
+    """
     originals = _originals(pictures)
     if not originals:
         return
@@ -63,4 +66,8 @@ def save_sheet(path: Path, generator: Generator, pictures: Pictures) -> None:
     sheet = np.vstack([np.hstack(row) for row in rows])
     ok, data = cv2.imencode(".jpg", np.ascontiguousarray(sheet[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 90])
     if ok:
-        path.write_bytes(data.tobytes())
+        try:
+            path.write_bytes(data.tobytes())
+        except OSError as error:
+            hint = "is the disk full? then make room; --resume goes on"
+            raise TrainError(f"cannot write {path}: {error.strerror}", hint=hint) from error

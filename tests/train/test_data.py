@@ -124,8 +124,9 @@ def test_one_pixel_is_enough_for_a_crop() -> None:
     assert line.shape == (64, 64, 3)
 
 
-def test_a_picture_bomb_is_refused(tmp_path: Path) -> None:
-    header = b"IHDR" + struct.pack(">IIBBBBB", 200_000, 200_000, 8, 2, 0, 0, 0)
+@pytest.mark.parametrize("side", [60_000, 200_000], ids=["over OpenCV's limit", "over the format's"])
+def test_a_picture_bomb_is_refused(tmp_path: Path, side: int) -> None:
+    header = b"IHDR" + struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
     path = tmp_path / "bomb.png"
     path.write_bytes(b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header)))
     with pytest.raises(TrainError, match="bomb"):

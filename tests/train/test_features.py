@@ -150,3 +150,9 @@ def test_the_given_networks_are_what_they_say(data_dir: Path) -> None:
     for feature in loaded.style(x):
         assert 0.3 < float(feature.mean()) < 3.0
     assert loaded.content(x).shape[1] == 512
+
+
+def test_a_file_in_place_of_the_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "features").write_text("no folder")
+    with pytest.raises(TrainError, match="cannot download"):
+        fetch(Download("http://127.0.0.1:9/whole", "net.pth", HASH), tmp_path / "features")

@@ -17,7 +17,7 @@ from train.config import TrainConfig, Weights
 from train.data import Pictures, picture_files, read_picture
 from train.features import load_features
 from train.loop import CHECKPOINT, Painter, Progress, learning_rate, train
-from train.sheet import CELL, COLUMNS, cell
+from train.sheet import CELL, COLUMNS, cell, save_sheet
 
 Make = Callable[..., TrainConfig]
 
@@ -169,3 +169,10 @@ def test_unusable_inputs_are_told(config: Make, tmp_path: Path) -> None:
     for fields in ({"content": tmp_path / "nowhere"}, {"style_picture": tmp_path / "nothing.jpg"}, {"hold_out": 6}):
         with pytest.raises(TrainError):
             train(config(**fields))
+
+
+def test_a_sheet_that_cannot_be_written_is_told(config: Make, tmp_path: Path) -> None:
+    painter = train(config(steps=1))
+    pictures = Pictures(picture_files(painter.config.content), 1, 64, 1)
+    with pytest.raises(TrainError, match="cannot write"):
+        save_sheet(tmp_path / "nowhere" / "sheet.jpg", painter.generator, pictures)

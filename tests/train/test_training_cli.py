@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -21,10 +22,13 @@ from train.loop import CHECKPOINT
 ROOT = Path(__file__).resolve().parents[2]
 
 
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
 @pytest.fixture(autouse=True)
 def _signals() -> Iterator[None]:
-    """The command takes the signals over; give them back."""
-    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    """Nothing is ignored, as it would be under nohup or in the background of a script."""
+    kept = {number: signal.signal(number, signal.SIG_DFL) for number in SIGNALS}
     yield
     for number, handler in kept.items():
         signal.signal(number, handler)
@@ -56,30 +60,38 @@ def test_bad_settings_are_told_together(arguments: list[str]) -> None:
         main([*arguments, "--batch", "0", "--crop", "13"])
 
 
+@pytest.mark.parametrize("number", SIGNALS)
 def test_an_interrupted_run_goes_on_with_resume_only(
-    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    number: signal.Signals,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     path = tmp_path / "run" / CHECKPOINT
-    save = checkpoint.save
+    save, handler = checkpoint.save, signal.getsignal(number)
 
     def save_and_interrupt(target: Path, state: dict[str, Any]) -> None:
         save(target, state)
-        os.kill(os.getpid(), signal.SIGINT)
+        patch.undo()  # a second signal would not wait for the checkpoint
+        os.kill(os.getpid(), number)
 
     with monkeypatch.context() as patch:
         patch.setattr("train.loop.checkpoint.save", save_and_interrupt)
         assert main([*arguments, "--steps", "1000", "--checkpoint-steps", "2"]) == 130
+    assert signal.getsignal(number) is handler
     assert "--resume" in capsys.readouterr().err
-    assert checkpoint.load(path)["step"] == 2
+    step = checkpoint.load(path)["step"]
+    assert 2 <= step < 1000
     assert not (tmp_path / "run" / "style").exists()
 
     with pytest.raises(TrainError, match="another run") as caught:
         main(arguments)
     assert "--resume" in caught.value.hint
-    assert checkpoint.load(path)["step"] == 2
+    assert checkpoint.load(path)["step"] == step
 
-    assert main([*arguments, "--steps", "3", "--resume", "--title", "A work"]) == 0
-    assert checkpoint.load(path)["step"] == 3
+    assert main([*arguments, "--steps", str(step + 1), "--resume", "--title", "A work"]) == 0
+    assert checkpoint.load(path)["step"] == step + 1
     assert StyleModel.open(tmp_path / "run" / "style").title == "A work"
     assert "rtstyle image" in capsys.readouterr().out
 
@@ -91,3 +103,16 @@ def test_the_module_tells_faults_in_one_line(tmp_path: Path) -> None:
     nothing = tmp_path / "nothing"
     failed = run_module("--style-picture", f"{nothing}.jpg", "--content", str(nothing), "--out", str(tmp_path / "run"))
     assert failed.returncode == 1 and "Traceback" not in failed.stderr and failed.stderr.count("\n") <= 2
+
+
+def test_what_would_fail_at_the_end_fails_at_once(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(TrainError, match="cannot be written"):
+        main([*arguments, "--out", str(tmp_path / "file" / "run")])
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxscript" else find_spec(name))
+    with pytest.raises(TrainError, match="onnxscript must be installed"):
+        main(arguments)
+    assert not (tmp_path / "run").exists()

@@ -12,6 +12,7 @@ import pytest
 import engines
 from engines.base import RGB
 from engines.errors import StyleError, TrainError
+from engines.generator import Arch
 from engines.model_file import StyleModel
 from tests.train.pictures import texture
 from train.config import TrainConfig
@@ -74,3 +75,15 @@ def test_a_folder_that_is_no_style_is_left_alone(config: Make) -> None:
     with pytest.raises(StyleError, match="no style"):
         finish(painter)
     assert (painter.config.out / "style" / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_damaged_photograph_does_not_spoil_the_end(config: Make, photos: Path) -> None:
+    (photos / "a_first.jpg").write_bytes(b"no picture")
+    assert finish(train(config(steps=1))).name == "painting"
+
+
+def test_the_record_of_a_run_from_a_style_tells_that_style_s_shape(config: Make, tiny_style: Path) -> None:
+    painter = train(config(steps=1, init=tiny_style, arch=Arch()))
+    settings = record(painter)["settings"]
+    assert settings["arch"] == dict(StyleModel.open(tiny_style).arch)
+    assert settings["norm"] is False
