@@ -18,7 +18,7 @@ PACKAGES = ("numpy", "opencv-python-headless", "av", "openvino", "pygame-ce", "s
 """Distributions of the base install."""
 
 EXTRAS: dict[str, tuple[str, ...]] = {
-    "train": ("torch",),
+    "train": ("torch", "onnx", "onnxscript"),
     "cuda": ("torch",),
     "tensorrt": ("torch_tensorrt",),
     "virtual-camera": ("pyvirtualcam",),

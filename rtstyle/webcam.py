@@ -119,7 +119,7 @@ def open_source(job: WebcamJob) -> Source:
     if is_camera(text):
         from rtstyle.sources.camera import CameraSource
 
-        return CameraSource(int(text) if text.isdigit() else text, size=job.size, fps=job.fps)
+        return CameraSource(int(text) if text.isdecimal() else text, size=job.size, fps=job.fps)
     from rtstyle.sources.file import FileSource
 
     return FileSource(text, height=job.size[1] if job.size else None, live=True)
@@ -127,7 +127,7 @@ def open_source(job: WebcamJob) -> Source:
 
 def is_camera(source: str) -> bool:
     """True for the number or the device file of a camera."""
-    return source.isdigit() or (source.startswith("/dev/") and not Path(source).is_file())
+    return source.isdecimal() or (source.startswith("/dev/") and not Path(source).is_file())
 
 
 def check_sink(job: WebcamJob) -> None:
