@@ -30,7 +30,7 @@ class Weights:
     temporal: float = 200.0
     noise: float = 100.0
     variation: float = 0.0
-    canvas: float = 300.0
+    canvas: float = 60.0
     range: float = 10.0
 
 
