@@ -184,6 +184,8 @@ def load_features(folder: Path | None = None, dtype: torch.dtype = torch.float32
 
     Raises: TrainError: a file is missing, damaged, or cannot be downloaded.
     """
+    if folder is not None and not folder.is_dir():
+        raise TrainError(f"no such folder: {folder}", hint="leave --features away to use the cache")
     folder = folder or cache_folder()
     if (folder / WIDE).exists() and (folder / DISTILLED).exists():
         wide = _tensors(folder / WIDE, ["features.0.weight", "features.10.bias"])

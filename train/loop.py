@@ -34,6 +34,9 @@ from train.sheet import save_sheet
 
 CHECKPOINT = "checkpoint.pt"
 
+ORDER = ("seed", "batch", "crop", "hold_out")
+"""Settings that decide which pictures a step sees; a resumed run keeps them."""
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -85,8 +88,7 @@ class Painter:
         flow = random_flow(half, (config.crop, config.crop), config.motion, rng)
         moved = sensor_noise(warp(x[:half], flow), config.noise_sigma, rng)
         noisy = sensor_noise(x[-half:], config.noise_sigma, rng)
-        # One pass for all, so that batch normalisation sees one batch. Half of the pictures move and the other
-        # half get noise: both terms at two thirds of the cost.
+        # Half of the pictures move and the other half get noise, in one pass: both terms at two thirds of the cost.
         places = torch.randint(CANVAS // STRIDE, (4,), generator=rng).tolist()
         together = stylize(self.generator, torch.cat([x, moved, noisy]), (places[0], places[1]))
         raw, raw_moved, raw_noisy = torch.split(together, [len(x), half, half])
@@ -115,12 +117,13 @@ class Painter:
             "seconds": self.seconds,
             "arch": self.generator.arch.to_dict(),
             "norm": self.generator.stem.norm is not None,
+            "order": {name: getattr(self.config, name) for name in ORDER},
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on where a checkpoint was written.
 
-        Raises: TrainError: it holds a generator of another shape, or not all that is needed.
+        Raises: TrainError: it holds a generator of another shape, not all that is needed, or was started otherwise.
         """
         missing = sorted(self.state().keys() - state.keys())
         if missing:
@@ -128,8 +131,13 @@ class Painter:
         mine = self.state()
         if state["arch"] != mine["arch"] or state["norm"] != mine["norm"]:
             raise TrainError(f"the checkpoint holds a generator of another shape: {state['arch']}")
-        self.generator.load_state_dict(state["generator"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        if state["order"] != mine["order"]:
+            raise TrainError(f"the run was started with {state['order']}", hint="give the same, or another --out")
+        try:
+            self.generator.load_state_dict(state["generator"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, ValueError) as error:
+            raise TrainError("the checkpoint does not fit this version's generator", hint="start anew") from error
         self.step, self.seconds = state["step"], state["seconds"]
 
 
@@ -176,10 +184,10 @@ def train(
             group["lr"] = learning_rate(config, painter.step, share)
         losses = painter.losses(x, painter.step)
         total = torch.stack([weights[name] * value for name, value in losses.items()]).sum()
-        _check_finite(losses, config, painter.step)
         painter.optimizer.zero_grad(set_to_none=True)
         total.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(painter.generator.parameters(), 5.0)
+        gradient = torch.nn.utils.clip_grad_norm_(painter.generator.parameters(), 5.0)
+        _check_finite({**losses, "gradient": gradient}, config, painter.step)
         painter.optimizer.step()
         painter.step += 1
         painter.seconds += time.monotonic() - began
@@ -205,12 +213,15 @@ def _prepare(config: TrainConfig, resume: bool) -> tuple[Painter, Pictures]:
     return painter, Pictures(files, config.batch, config.crop, config.seed)
 
 
-def _check_finite(losses: Mapping[str, Tensor], config: TrainConfig, step: int) -> None:
-    wrong = [name for name, value in losses.items() if not torch.isfinite(value)]
+def _check_finite(terms: Mapping[str, Tensor], config: TrainConfig, step: int) -> None:
+    """Stop before a step that would ruin the weights, and with them the next checkpoint."""
+    wrong = [name for name, value in terms.items() if not torch.isfinite(value)]
     if wrong:
+        saved = (config.out / CHECKPOINT).exists()
         raise TrainError(
-            f"the loss term {wrong[0]} is {float(losses[wrong[0]].detach())} at step {step}",
-            hint=f"go on from the last checkpoint with a lower --learning-rate: --resume --out {config.out}",
+            f"the loss term {wrong[0]} is {float(terms[wrong[0]].detach())} at step {step}",
+            hint="lower --learning-rate"
+            + (f" and go on from {config.out / CHECKPOINT} with --resume" if saved else ""),
         )
 
 
