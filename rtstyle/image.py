@@ -104,14 +104,20 @@ def _resized(picture: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArr
     return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC), np.uint8)
 
 
+def _check_input(source: Path) -> None:
+    if source.is_dir():
+        raise SourceError(f"{source} is a folder", hint=f"for the pictures in it: {source}/*.jpg")
+    if not source.is_file():
+        raise SourceError(f"no such file: {source}", hint="check the name and the folder")
+
+
 def _targets(job: ImageJob) -> list[Path]:
     """The file for every input, all checked.
 
     Raises: SourceError, SinkError
     """
     for source in job.inputs:
-        if not source.is_file():
-            raise SourceError(f"{source} is a folder" if source.is_dir() else f"no such file: {source}")
+        _check_input(source)
     output = job.output
     into_folder = output.is_dir() or len(job.inputs) > 1 or str(output).endswith(os.sep)
     targets = [output / _target_name(source) for source in job.inputs] if into_folder else [output]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,8 @@ def write_picture(path: Path, rgb: RGB, alpha: Alpha | None = None) -> None:
             f"cannot write {path}: {error.strerror}", hint="is the disk full, or the folder protected?"
         ) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # a read-only disk refuses this too, and the first error is the one to tell
+            part.unlink(missing_ok=True)
 
 
 def _decode(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
@@ -84,7 +86,7 @@ def _decode(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     except OSError as error:
         raise SourceError(f"cannot read {path}: {error.strerror}") from error
     if data.size == 0:
-        raise SourceError(f"{path} is empty")
+        raise SourceError(f"{path} is empty", hint="it was not written to the end; copy it again")
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
         colour = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)

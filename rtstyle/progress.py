@@ -63,8 +63,9 @@ class Progress:
         """Progress as one plain line."""
         if not self._total:
             return f"{self._label}: {done} frames, {fps:.1f} fps"
-        left_s = (self._total - done) / fps if fps > 0 else 0.0
-        return f"{self._label}: {done}/{self._total} frames, {fps:.1f} fps, {clock(left_s)} left"
+        # Before there is a rate, nobody knows how long it takes; a guessed total may be too small.
+        left = f", {clock((self._total - done) / fps)} left" if fps > 0 else ""
+        return f"{self._label}: {done}/{max(self._total, done)} frames, {fps:.1f} fps{left}"
 
     def _draw(self, done: int, fps: float) -> None:
         if self._bar is None:

@@ -13,7 +13,10 @@ AGE_WINDOW = 4096
 """Frames over which the percentiles are taken; bounds the memory of an endless run."""
 
 RATE_WINDOW_S = 2.0
-"""Seconds over which frames per second are averaged."""
+"""Seconds over which frames per second are averaged; a slower stream is judged by its last two frames."""
+
+SILENCE_S = 10.0
+"""Seconds without a frame after which the rate is 0."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class Figures:
         frames_in: frames that the source delivered.
         frames_out: frames that the sink took.
         dropped: frames of a live source that were replaced by newer ones.
-        fps_in, fps_out: frames per second over the last ``RATE_WINDOW_S``.
+        fps_in, fps_out: frames per second lately, over ``RATE_WINDOW_S``.
         age_p50_ms, age_p95_ms, age_max_ms: from capture until the sink was done; percentiles over the
             last ``AGE_WINDOW`` frames, the maximum over all.
         engine_p50_ms: median time of one engine call.
@@ -154,15 +157,17 @@ class _Rate:
         self._forget(now_s)
 
     def per_second(self, now_s: float) -> float:
-        """Events per second; 0 when there were fewer than two in the window."""
+        """Events per second; 0 before the second one, and after ``SILENCE_S`` without any."""
         self._forget(now_s)
-        if len(self._times_s) < 2:
+        waiting_s = now_s - self._times_s[-1] if self._times_s else 0.0
+        if len(self._times_s) < 2 or waiting_s > SILENCE_S:
             return 0.0
         span_s = self._times_s[-1] - self._times_s[0]
-        return (len(self._times_s) - 1) / span_s if span_s > 0 else 0.0
+        rate = (len(self._times_s) - 1) / span_s if span_s > 0 else 0.0
+        return rate if waiting_s <= RATE_WINDOW_S else min(rate, 1 / waiting_s)
 
     def _forget(self, now_s: float) -> None:
-        while self._times_s and now_s - self._times_s[0] > RATE_WINDOW_S:
+        while len(self._times_s) > 2 and now_s - self._times_s[0] > RATE_WINDOW_S:
             self._times_s.popleft()
 
 

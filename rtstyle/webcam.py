@@ -143,6 +143,8 @@ def check_sink(job: WebcamJob) -> None:
     if not path.suffix:
         raise SinkError(f"unknown sink {job.sink!r}", hint="use window, null, or a video file like out.mp4")
     choose(path, None)
+    if path.exists() and Path(job.source).exists() and path.samefile(job.source):
+        raise SinkError(f"{path} is the source itself", hint="give another name for the recording")
     if path.exists() and not job.overwrite:
         raise SinkError(f"{path} exists", hint="--overwrite replaces it")
     if not path.parent.is_dir():

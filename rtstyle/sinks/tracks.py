@@ -32,6 +32,16 @@ _ABOUT_THE_FILE = ("MAJOR_BRAND", "MINOR_VERSION", "COMPATIBLE_BRANDS", "ENCODER
 """What a container says of itself and not of the film, in capitals."""
 
 
+_QUICKTIME_LANGUAGES = dict(
+    pair.split("=")
+    for pair in (
+        "bod=tib cym=wel cze=ces deu=ger ell=gre eus=baq fas=per fre=fra hye=arm isl=ice kat=geo mkd=mac "
+        "msa=may mya=bur nld=dut rum=ron slo=slk sqi=alb swe=sve zho=chi"
+    ).split()
+)
+"""Languages with two codes, or an odd one in QuickTime: the muxer of .mov knows only the second and drops others."""
+
+
 @dataclass(frozen=True)
 class Template:
     """The clip whose tracks and metadata go along.
@@ -95,7 +105,7 @@ class Tracks:
 
     def copy_video_metadata(self, target: VideoStream) -> None:
         """Language, title and disposition of the video track."""
-        _copy_description(self._video, target)
+        _copy_description(self._video, target, self._kind)
 
     def write_until(self, time_s: Fraction | None) -> None:
         """Write what comes up to a moment of the input, seconds; ``None`` for all that is left.
@@ -138,7 +148,7 @@ class Tracks:
         if track is None:
             self.warnings.append(f"the {_title(stream)} is left out: {self._kind.format} cannot carry it")
             return
-        _copy_description(stream, track.target)
+        _copy_description(stream, track.target, self._kind)
         self._tracks[stream.index] = track
 
     def _copied(self, stream: Stream) -> _Track | None:
@@ -238,8 +248,10 @@ def _carries(kind: Container, stream: Stream) -> bool:
     return True
 
 
-def _copy_description(source: Stream, target: Stream) -> None:
+def _copy_description(source: Stream, target: Stream, kind: Container) -> None:
     kept = {k: v for k, v in source.metadata.items() if not k.upper().startswith(_STATISTICS)}
+    if kind.format == "mov" and "language" in kept:
+        kept["language"] = _QUICKTIME_LANGUAGES.get(kept["language"], kept["language"])
     target.metadata.update(kept)
     target.disposition = source.disposition
 

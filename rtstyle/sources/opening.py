@@ -65,11 +65,11 @@ def check_file(path: Path) -> None:
     Raises: SourceError: there is no such file, it is a folder, or it is empty.
     """
     if not path.exists():
-        raise SourceError(f"no such file: {path}")
+        raise SourceError(f"no such file: {path}", hint="check the name and the folder")
     if path.is_dir():
         raise SourceError(f"{path} is a folder", hint="give one video file")
     if path.is_file() and path.stat().st_size == 0:
-        raise SourceError(f"{path} is empty")
+        raise SourceError(f"{path} is empty", hint="it was not written to the end; copy it again")
 
 
 def _reason(error: Exception) -> str:
