@@ -34,10 +34,28 @@ _ABOUT_THE_FILE = ("MAJOR_BRAND", "MINOR_VERSION", "COMPATIBLE_BRANDS", "ENCODER
 
 _QUICKTIME_LANGUAGES = dict(
     pair.split("=")
-    for pair in (
-        "bod=tib cym=wel cze=ces deu=ger ell=gre eus=baq fas=per fre=fra hye=arm isl=ice kat=geo mkd=mac "
-        "msa=may mya=bur nld=dut rum=ron slo=slk sqi=alb swe=sve zho=chi"
-    ).split()
+    for pair in [
+        "bod=tib",
+        "cym=wel",
+        "cze=ces",
+        "deu=ger",
+        "ell=gre",
+        "eus=baq",
+        "fas=per",
+        "fre=fra",
+        "hye=arm",
+        "isl=ice",
+        "kat=geo",
+        "mkd=mac",
+        "msa=may",
+        "mya=bur",
+        "nld=dut",
+        "rum=ron",
+        "slo=slk",
+        "sqi=alb",
+        "swe=sve",
+        "zho=chi",
+    ]
 )
 """Languages with two codes, or an odd one in QuickTime: the muxer of .mov knows only the second and drops others."""
 
