@@ -148,9 +148,9 @@ class Head(Conv):
 
     def _merged(self) -> tuple[Tensor, Tensor]:
         taps = self.get_buffer("taps")
-        small = self.conv.weight.unflatten(0, (3, 2, 2))  # colour, row and column in a square of 2×2
+        small = self.conv.weight.reshape(3, 2, 2, -1, 3, 3)  # colour, row and column in a square of 2×2
         weight = torch.einsum("ostiyx,pyj,qxk->psqtoijk", small, taps, taps)
-        bias = torch.einsum("ost,pq->psqto", self.bias().unflatten(0, (3, 2, 2)), torch.ones_like(taps[:, 0, :2]))
+        bias = torch.einsum("ost,pq->psqto", self.bias().reshape(3, 2, 2), torch.ones_like(taps[:, 0, :2]))
         return weight.flatten(0, 4), bias.flatten()
 
 
@@ -286,14 +286,18 @@ def to_cells(pictures: Tensor) -> Tensor:
     top, bottom = margins(pictures.shape[1])
     left, right = margins(pictures.shape[2])
     whole = F.pad(pictures, (0, 0, left, right, top, bottom), mode="reflect")
-    return whole.unflatten(2, (-1, CELL)).unflatten(1, (-1, CELL)).transpose(2, 3).flatten(3)
+    count, high, wide = whole.shape[0], whole.shape[1] // CELL, whole.shape[2] // CELL
+    squares = whole.reshape(count, high, CELL, wide, CELL * 3).transpose(2, 3)
+    return squares.reshape(count, high, wide, CELL * CELL * 3)
 
 
 def from_cells(cells: Tensor, height: int, width: int) -> Tensor:
     """Scatter and crop what the generator gives: (N, h − 6, w − 6, 48) → (N, height, width, 3)."""
     top, left = margins(height)[0] - MARGIN, margins(width)[0] - MARGIN
-    squares = cells.unflatten(3, (CELL, CELL, 3)).transpose(2, 3)
-    return squares.flatten(3, 4).flatten(1, 2)[:, top : top + height, left : left + width]
+    count, high, wide = cells.shape[:3]
+    squares = cells.reshape(count, high, wide, CELL, CELL * 3).transpose(2, 3)
+    whole = squares.reshape(count, high * CELL, wide * CELL, 3)
+    return whole[:, top : top + height, left : left + width]
 
 
 def inner(cells: Tensor) -> Tensor:

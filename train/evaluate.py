@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -17,12 +15,8 @@ from engines.base import RGB
 from engines.errors import TrainError
 from train.data import read_picture, to_tensor, with_short_side
 from train.features import Vgg19
+from train.flow import Float, Flow, Mask, estimate_flow, occluded, pull
 from train.losses import gram, style_distances
-
-Float: TypeAlias = npt.NDArray[np.float32]
-Flow: TypeAlias = npt.NDArray[np.float32]
-"""(H, W, 2), pixels, (x, y)."""
-Mask: TypeAlias = npt.NDArray[np.bool_]
 
 LAYERS = ("relu1_1", "relu2_1", "relu3_1")
 PICTURE_SIDE, PAINTING_SIDE = 384, 512
@@ -99,51 +93,6 @@ def ssim(first: RGB, second: RGB) -> float:
     return float((top / ((mean_a**2 + mean_b**2 + c1) * (var_a + var_b + c2))).mean())
 
 
-def estimate_flow(first: RGB, second: RGB) -> Flow:
-    """Optical flow from the first frame to the second by DIS (medium). Kroeger et al. 2016, arXiv:1603.03590.
-
-    Returns: (H, W, 2), pixels, (x, y): first(p) corresponds to second(p + flow(p)).
-    """
-    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    a, b = (cv2.cvtColor(x, cv2.COLOR_RGB2GRAY) for x in (first, second))
-    return np.asarray(dis.calc(a, b, None), dtype=np.float32)  # type: ignore[call-overload]
-
-
-def pull(x: npt.NDArray[np.generic], flow: Flow) -> Float:
-    """x(p + flow(p)), bilinear, float32; the border is repeated. (H, W[, C]) → same shape."""
-    height, width = flow.shape[:2]
-    grid_x, grid_y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
-    moved = cv2.remap(
-        x.astype(np.float32),
-        grid_x + flow[..., 0],
-        grid_y + flow[..., 1],
-        cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    return np.asarray(moved, dtype=np.float32)
-
-
-def occluded(forward: Flow, backward: Flow) -> Mask:
-    """Mark pixels of the first frame whose motion cannot be trusted.
-
-    Args:
-        forward: flow t to t+1 on the grid of t.
-        backward: flow t+1 to t on the grid of t+1.
-    Returns: (H, W), True where the two do not cancel, at motion boundaries, and where the flow leaves the picture.
-    Source: Ruder et al. 2016, arXiv:1604.08610, section 4.2, eqs. 5 and 6.
-    """
-    returned = pull(backward, forward)
-    squares = (forward**2).sum(-1) + (returned**2).sum(-1)
-    lost = ((forward + returned) ** 2).sum(-1) > 0.01 * squares + 0.5
-    gradient = sum((np.gradient(forward[..., i], axis=axis) ** 2 for i in (0, 1) for axis in (0, 1)), np.float32(0))
-    boundary = gradient > 0.01 * (forward**2).sum(-1) + 0.002
-    height, width = forward.shape[:2]
-    x = forward[..., 0] + np.arange(width, dtype=np.float32)
-    y = forward[..., 1] + np.arange(height, dtype=np.float32)[:, None]
-    outside = (x < 0) | (x > width - 1) | (y < 0) | (y > height - 1)
-    return np.asarray(lost | boundary | outside, dtype=np.bool_)
-
-
 def warping_error(frames: Sequence[RGB], originals: Sequence[RGB]) -> float:
     """Ewarp: mean over frame pairs of the masked squared error between a frame and its successor, warped back.
 
@@ -187,18 +136,6 @@ def noise_amplification(
     noisy = np.clip(np.rint(still + noise), 0, 255).astype(np.uint8)
     painted = np.stack([paint(x) for x in noisy])
     return float(painted.std(0, dtype=np.float64).mean() / noisy.std(0, dtype=np.float64).mean())
-
-
-def read_flow(path: Path) -> Flow:
-    """Middlebury ``.flo``: (H, W, 2), pixels; unknown flow is above 1e9. Baker et al. 2011, IJCV.
-
-    Raises: TrainError: no ``.flo`` file.
-    """
-    data = path.read_bytes()
-    if data[:4] != b"PIEH":
-        raise TrainError(f"not a Middlebury flow file: {path}")
-    width, height = np.frombuffer(data, "<i4", 2, offset=4)
-    return np.frombuffer(data, "<f4", offset=12).reshape(height, width, 2).astype(np.float32)
 
 
 def judge_pictures(paths: Iterable[Path]) -> list[RGB]:

@@ -21,3 +21,14 @@ def write_picture(path: Path, rgb: RGB) -> Path:
     """Write a picture in the format of its suffix."""
     assert cv2.imwrite(str(path), np.ascontiguousarray(rgb[..., ::-1]))
     return path
+
+
+def scene(height: int, width: int) -> RGB:
+    """Fine enough for optical flow to hold on to."""
+    return texture(height, width, 5, detail=24)
+
+
+def shifted(count: int, dx: int, dy: int) -> list[RGB]:
+    """A clip in which everything moves by (dx, dy) pixels a frame."""
+    whole = scene(200, 260)
+    return [whole[40 - dy * i : 160 - dy * i, 50 - dx * i : 210 - dx * i] for i in range(count)]

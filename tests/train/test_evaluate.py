@@ -11,11 +11,13 @@ import torch
 
 from engines.base import RGB
 from engines.errors import TrainError
-from tests.train.pictures import texture
+from tests.train.pictures import scene, shifted, texture
 from train import evaluate
+from train import flow as optical
 from train.data import read_picture, to_tensor, with_short_side
-from train.evaluate import Flow, StyleFigure, StyleJudge
+from train.evaluate import StyleFigure, StyleJudge
 from train.features import load_features
+from train.flow import Flow
 
 
 def brute_force_ssim(first: RGB, second: RGB) -> float:
@@ -36,17 +38,6 @@ def brute_force_ssim(first: RGB, second: RGB) -> float:
     return float(np.mean(values))
 
 
-def scene(height: int, width: int) -> RGB:
-    """Fine enough for optical flow to hold on to."""
-    return texture(height, width, 5, detail=24)
-
-
-def shifted(count: int, dx: int, dy: int) -> list[RGB]:
-    """A clip in which everything moves by (dx, dy) pixels a frame."""
-    whole = scene(200, 260)
-    return [whole[40 - dy * i : 160 - dy * i, 50 - dx * i : 210 - dx * i] for i in range(count)]
-
-
 def test_ssim_of_equal_pictures_is_one() -> None:
     assert evaluate.ssim(texture(40, 50, 0), texture(40, 50, 0)) == pytest.approx(1.0, abs=1e-6)
 
@@ -56,20 +47,6 @@ def test_ssim_agrees_with_brute_force() -> None:
     noisy = np.clip(first + np.random.default_rng(0).normal(0, 20, first.shape), 0, 255).astype(np.uint8)
     for other in (second, noisy, 255 - first):
         assert evaluate.ssim(first, other) == pytest.approx(brute_force_ssim(first, other), abs=2e-3)
-
-
-def test_pull_fetches_from_where_the_flow_points() -> None:
-    x = np.arange(20, dtype=np.float32)[None].repeat(10, axis=0)
-    flow = np.zeros((10, 20, 2), np.float32)
-    flow[..., 0] = 2.5
-    assert np.allclose(evaluate.pull(x, flow)[:, :17], x[:, :17] + 2.5, atol=0.05)
-
-
-@pytest.mark.parametrize(("dx", "dy"), [(3, 0), (-2, 4)])
-def test_estimated_flow_finds_a_shift(dx: int, dy: int) -> None:
-    first, second = shifted(2, dx, dy)
-    flow = evaluate.estimate_flow(first, second)[16:-16, 16:-16]
-    assert np.abs(np.median(flow, axis=(0, 1)) - [dx, dy]).max() < 0.1
 
 
 def test_a_static_clip_has_no_warping_error() -> None:
@@ -101,28 +78,12 @@ def test_too_few_frames_are_refused(counts: tuple[int, int]) -> None:
         evaluate.warping_error([frame] * counts[0], [frame] * counts[1])
 
 
-def test_what_leaves_the_picture_or_does_not_return_is_occluded() -> None:
-    forward = np.zeros((20, 30, 2), np.float32)
-    forward[..., 0] = 4.0
-    occluded = evaluate.occluded(forward, -forward)
-    assert occluded[:, 26:].all() and not occluded[:, :26].any()
-    assert evaluate.occluded(forward, forward)[:, :26].all()
-
-
-def test_motion_boundaries_are_occluded() -> None:
-    forward = np.zeros((20, 30, 2), np.float32)
-    forward[:, 15:, 1] = 3.0
-    forward[:, :15, 1] = -3.0
-    occluded = evaluate.occluded(forward, -forward)
-    assert occluded[:, 14:16].all()
-
-
 def ground_truth(data_dir: Path) -> Sequence[tuple[RGB, RGB, Flow]]:
     """Frames 10 and 11 and the true flow between them, for each pair that is there."""
     pairs = []
     for folder in sorted(p for p in (data_dir / "flow").iterdir() if p.is_dir()):
         first, second = (read_picture(next(folder.glob(f"frame{n}.*"))) for n in (10, 11))
-        pairs.append((first, second, evaluate.read_flow(next(folder.glob("*.flo")))))
+        pairs.append((first, second, optical.read_flow(next(folder.glob("*.flo")))))
     assert pairs
     return pairs
 
@@ -131,29 +92,16 @@ def test_the_metric_agrees_with_ground_truth_flow(data_dir: Path) -> None:
     """The estimated flow may stand in for the true one: it is near, and so is the warping error."""
     for first, second, true in ground_truth(data_dir):
         known = (np.abs(true) < 1e9).all(-1)
-        estimated = evaluate.estimate_flow(first, second)
+        estimated = optical.estimate_flow(first, second)
         endpoint = np.sqrt(((estimated - true) ** 2).sum(-1))[known]
         assert endpoint.mean() < 0.35, "average endpoint error, pixels"
-        valid = known & ~evaluate.occluded(estimated, evaluate.estimate_flow(second, first))
+        valid = known & ~optical.occluded(estimated, optical.estimate_flow(second, first))
         assert 0.5 < valid.mean() <= 1.0
         with_true = evaluate.masked_error(first, second, np.where(known[..., None], true, 0), valid)
         with_estimate = evaluate.masked_error(first, second, estimated, valid)
         still = evaluate.masked_error(first, second, np.zeros_like(true), valid)
         assert with_estimate < 1.25 * with_true
         assert with_true < 0.5 * still
-
-
-def test_a_file_that_is_no_flow_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.flo").write_bytes(b"PNG")
-    with pytest.raises(TrainError, match="no"):
-        evaluate.read_flow(tmp_path / "a.flo")
-
-
-def test_flow_files_are_read(tmp_path: Path) -> None:
-    flow = np.random.default_rng(0).normal(size=(3, 5, 2)).astype("<f4")
-    path = tmp_path / "a.flo"
-    path.write_bytes(b"PIEH" + np.array([5, 3], "<i4").tobytes() + flow.tobytes())
-    assert np.array_equal(evaluate.read_flow(path), flow)
 
 
 def test_noise_is_measured_relative_to_what_comes_in() -> None:
