@@ -81,7 +81,8 @@ def measure(subject: Subject) -> Section:
 def painting_of(style: StyleModel) -> str:
     """File name of the picture that a style was trained on, from its record."""
     settings = style.training.get("settings")
-    name = settings.get("style_picture") if isinstance(settings, Mapping) else None
+    data = settings.get("data", settings) if isinstance(settings, Mapping) else None  # older records have no sections
+    name = data.get("style_picture") if isinstance(data, Mapping) else None
     return Path(str(name)).name if name else PAINTING
 
 

@@ -16,15 +16,14 @@ import typer
 from rich.console import Console
 
 from engines.errors import TrainError
-from engines.generator import Arch
 from rtstyle.signals import STOPPER
-from train.config import TrainConfig, Weights
+from train.config import DataConfig, GeneratorConfig, LossWeights, RunConfig, ScheduleConfig, TrainConfig
 from train.export import finish
 from train.loop import CHECKPOINT, Progress, train
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
-DEFAULT, WEIGHTS, SHAPE = TrainConfig(Path(), Path(), Path()), Weights(), Arch()
+DATA, WEIGHTS, SCHEDULE, RUN = DataConfig(content=Path()), LossWeights(), ScheduleConfig(), RunConfig(out=Path())
 
 
 @app.command()
@@ -40,15 +39,15 @@ def run(
         Path | None, typer.Option(help="Folder with the feature networks; otherwise VGG19 is downloaded once (575 MB).")
     ] = None,
     init: Annotated[Path | None, typer.Option(help="Folder of a trained style to start from.")] = None,
-    steps: Annotated[int, typer.Option(help="Optimisation steps.")] = DEFAULT.steps,
+    steps: Annotated[int, typer.Option(help="Optimisation steps.")] = SCHEDULE.steps,
     minutes: Annotated[float | None, typer.Option(help="Train for this long instead of counting steps.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
-    batch: Annotated[int, typer.Option(help="Pictures a step.")] = DEFAULT.batch,
-    crop: Annotated[int, typer.Option(help="Side of the training crops, pixels.")] = DEFAULT.crop,
+    batch: Annotated[int, typer.Option(help="Pictures a step.")] = DATA.batch,
+    crop: Annotated[int, typer.Option(help="Side of the training crops, pixels.")] = DATA.crop,
     style_size: Annotated[
         int, typer.Option(help="Short side of the painting, pixels: larger means larger strokes.")
-    ] = DEFAULT.style_size,
-    learning_rate: Annotated[float, typer.Option(help="Of Adam, at the start.")] = DEFAULT.learning_rate,
+    ] = DATA.style_size,
+    learning_rate: Annotated[float, typer.Option(help="Of Adam, at the start.")] = SCHEDULE.learning_rate,
     content_weight: Annotated[float, typer.Option(help="Likeness to the photograph.")] = WEIGHTS.content,
     style_weight: Annotated[float, typer.Option(help="Likeness to the painting.")] = WEIGHTS.style,
     temporal_weight: Annotated[float, typer.Option(help="Steadiness under motion.")] = WEIGHTS.temporal,
@@ -56,11 +55,11 @@ def run(
     canvas_weight: Annotated[
         float, typer.Option(help="Against patches that stand still while the scene moves.")
     ] = WEIGHTS.canvas,
-    hold_out: Annotated[int, typer.Option(help="Photographs left out of training, for judging.")] = DEFAULT.hold_out,
-    checkpoint_steps: Annotated[int, typer.Option(help="Steps between checkpoints.")] = DEFAULT.checkpoint_steps,
-    sheet_steps: Annotated[int, typer.Option(help="Steps between contact sheets.")] = DEFAULT.sheet_steps,
-    threads: Annotated[int, typer.Option(help="CPU threads; 0 means all.")] = DEFAULT.threads,
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = DEFAULT.seed,
+    hold_out: Annotated[int, typer.Option(help="Photographs left out of training, for judging.")] = DATA.hold_out,
+    checkpoint_steps: Annotated[int, typer.Option(help="Steps between checkpoints.")] = RUN.checkpoint_steps,
+    sheet_steps: Annotated[int, typer.Option(help="Steps between contact sheets.")] = RUN.sheet_steps,
+    threads: Annotated[int, typer.Option(help="CPU threads; 0 means all.")] = RUN.threads,
+    seed: Annotated[int, typer.Option(help="Of everything random.")] = RUN.seed,
 ) -> None:
     """Train a real-time style from one painting.
 
@@ -69,14 +68,20 @@ def run(
     Ctrl-C saves a checkpoint, a second one stops at once; the same command with --resume goes on. At the end the style
     lies in OUT/style: rtstyle webcam --style runs/wave/style
     """
-    weights = Weights(
-        content=content_weight, style=style_weight, temporal=temporal_weight, noise=noise_weight, canvas=canvas_weight
-    )
     config = TrainConfig(
-        style_picture=style_picture, content=content, out=out, name=name or style_picture.stem, features=features,
-        init=init, steps=steps, minutes=minutes, batch=batch, crop=crop, style_size=style_size,
-        learning_rate=learning_rate, hold_out=hold_out, checkpoint_steps=checkpoint_steps, sheet_steps=sheet_steps,
-        threads=threads, seed=seed, weights=weights,
+        data=DataConfig(
+            style_picture=style_picture, content=content, features=features, batch=batch, crop=crop,
+            style_size=style_size, hold_out=hold_out,
+        ),
+        generator=GeneratorConfig(init=init),
+        losses=LossWeights(
+            content=content_weight, style=style_weight, temporal=temporal_weight, noise=noise_weight,
+            canvas=canvas_weight,
+        ),
+        schedule=ScheduleConfig(steps=steps, minutes=minutes, learning_rate=learning_rate),
+        run=RunConfig(
+            out=out, name=name, checkpoint_steps=checkpoint_steps, sheet_steps=sheet_steps, threads=threads, seed=seed,
+        ),
     )  # fmt: skip
     if not resume and (out / CHECKPOINT).exists():
         raise TrainError(f"{out} holds another run", hint="--resume goes on with it; or give another --out")

@@ -16,7 +16,7 @@ from engines.export import rounded, save_style
 from engines.generator import fold
 from engines.model_file import StyleMeta, StyleModel, sha256
 from train.data import picture_files, read_picture, split
-from train.loop import Painter
+from train.loop import Painter, painting_file
 from train.preview import small_preview
 from train.sheet import cell, paint
 
@@ -36,27 +36,29 @@ def finish(painter: Painter, *, title: str = "", artist: str = "", licence: str 
     Raises: TrainError: two engines disagree. StyleError: the folder cannot be written.
     """
     config = painter.config
-    name = re.sub(r"[^a-z0-9]+", "-", (config.name or config.style_picture.stem).lower()).strip("-")[:64] or "style"
+    name = re.sub(r"[^a-z0-9]+", "-", config.name.lower()).strip("-")[:64] or "style"
     meta = StyleMeta(
         name=name, title=title or name, painter=artist, work=title, licence=licence, training=record(painter)
     )
     plain = rounded(fold(painter.generator))
     preview = small_preview(lambda rgb: paint(plain, rgb))
-    model = save_style(config.out / "style", plain, meta, preview)
+    model = save_style(config.run.out / "style", plain, meta, preview)
     verify(model, painter)
     return model
 
 
 def record(painter: Painter) -> dict[str, Any]:
     """What it takes to train the same style again: settings, the painting by hash, versions."""
-    config = painter.config
+    config, generator = painter.config, painter.generator
+    settings = config.to_dict()
+    # With `init` the shape is that of the style it started from, whatever the settings say.
+    settings["generator"] |= generator.arch.to_dict() | {"norm": generator.stem.norm is not None}
     return {
-        # With `init` the shape is that of the style it started from, whatever the settings say.
-        "settings": config.to_dict() | {key: painter.state()[key] for key in ("arch", "norm")},
+        "settings": settings,
         "steps_done": painter.step,
         "minutes": round(painter.seconds / 60, 1),
-        "style_picture_sha256": sha256(config.style_picture),
-        "content_pictures": len(split(picture_files(config.content), config.hold_out)[0]),
+        "style_picture_sha256": sha256(painting_file(config.data)),
+        "content_pictures": len(split(picture_files(config.data.content), config.data.hold_out)[0]),
         "torch": torch.__version__,
         "machine": platform.machine(),
         "finished": datetime.now(UTC).strftime("%Y-%m-%d"),
@@ -70,7 +72,7 @@ def verify(model: StyleModel, painter: Painter) -> None:
 
     Raises: TrainError: they differ by more than ``TOLERANCE`` somewhere.
     """
-    picture = cell(read_picture(painter.config.style_picture))
+    picture = cell(read_picture(painting_file(painter.config.data)))
     results = {}
     for name in ("torch", "cpu"):
         engine = engines.load(model, name)

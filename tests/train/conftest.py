@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
+from typing import Any, get_type_hints
 
 import pytest
 import torch
@@ -66,13 +68,21 @@ def narrow_features(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def config(photos: Path, painting: Path, narrow_features: Path, tmp_path: Path) -> Callable[..., TrainConfig]:
-    """Makes the settings of a run of a second; any field may be given."""
+    """Makes the settings of a run of a second; any field may be given, by section: ``run={"name": "wave"}``."""
+    small: dict[str, dict[str, Any]] = {
+        "data": {
+            "style_picture": painting, "content": photos, "features": narrow_features,
+            "batch": 2, "crop": 64, "style_size": 64, "hold_out": 1,
+        },
+        "generator": TINY.to_dict(),
+        "schedule": {"steps": 6, "warmup": 0},
+        "run": {"out": tmp_path / "run"},
+    }  # fmt: skip
 
-    def make(**fields: object) -> TrainConfig:
-        values: dict[str, object] = {
-            "style_picture": painting, "content": photos, "out": tmp_path / "run", "features": narrow_features,
-            "steps": 6, "batch": 2, "crop": 64, "style_size": 64, "hold_out": 1, "warmup": 0, "arch": TINY,
-        }  # fmt: skip
-        return TrainConfig(**(values | fields))  # type: ignore[arg-type]
+    def make(**sections: dict[str, Any]) -> TrainConfig:
+        members = {f.name: small.get(f.name, {}) | sections.pop(f.name, {}) for f in fields(TrainConfig)}
+        assert not sections, f"no such sections: {sections}"
+        kinds = get_type_hints(TrainConfig)
+        return TrainConfig(**{name: kinds[name](**values) for name, values in members.items()})
 
     return make

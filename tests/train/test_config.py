@@ -3,40 +3,123 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any, get_type_hints
 
 import pytest
 
 from engines.errors import ConfigError
-from train.config import TrainConfig, Weights
+from engines.generator import Arch
+from train.config import LEAST, POSITIVE, GeneratorConfig, LossWeights, TrainConfig
 
-PLACES = (Path("deep/painting.jpg"), Path("deep/photos"), Path("deep/out"))
+SECTIONS = get_type_hints(TrainConfig)
+PLACES: dict[str, dict[str, Any]] = {
+    "data": {"style_picture": Path("deep/painting.jpg"), "content": Path("deep/photos")},
+    "run": {"out": Path("deep/out")},
+}
+
+
+def made(**sections: dict[str, Any]) -> TrainConfig:
+    """Settings that hold, but for what is given."""
+    return TrainConfig(
+        **{name: kind(**(PLACES.get(name, {}) | sections.get(name, {}))) for name, kind in SECTIONS.items()}
+    )
+
+
+def at(name: str, value: object) -> dict[str, dict[str, Any]]:
+    """``section.field`` as the arguments of ``made``."""
+    section, member = name.split(".")
+    return {section: {member: value}}
 
 
 def test_all_faults_are_reported_together() -> None:
     with pytest.raises(ConfigError) as caught:
-        TrainConfig(
-            *PLACES, steps=0, batch=-1, crop=100, style_size=1, learning_rate=2.0, freeze_at=1.5, minutes=0.0,
-            hold_out=-3, weights=Weights(style=-1.0),
-        )  # fmt: skip
-    for name in ("steps", "batch", "crop", "style_size", "learning_rate", "freeze_at", "minutes", "hold_out", "style"):
-        assert name in caught.value.problem
+        made(
+            data={"batch": -1, "crop": 100, "style_size": 1, "hold_out": -3},
+            generator={"freeze_at": 1.5, "ema": 1.0},
+            discriminator={"loss": "least squares", "learning_rate": 0.0},
+            losses={"style": -1.0, "adversarial": 1.0},
+            motion={"source": "clips"},
+            schedule={"steps": 0, "learning_rate": 2.0, "minutes": 0.0},
+            run={"checkpoint_minutes": 0.0},
+        )
+    names = (
+        "data.batch", "data.crop", "data.style_size", "data.hold_out", "generator.freeze_at", "generator.ema",
+        "discriminator.loss", "discriminator.learning_rate", "losses.style", "losses.adversarial", "motion.source",
+        "schedule.steps", "schedule.learning_rate", "schedule.minutes", "run.checkpoint_minutes",
+    )  # fmt: skip
+    faults = caught.value.problem.split("; ")
+    assert sorted(fault.split()[0] for fault in faults) == sorted(names)
     assert caught.value.hint
 
 
-@pytest.mark.parametrize("name", ["learning_rate", "freeze_at", "minutes", "motion", "noise_sigma"])
-def test_what_is_not_a_number_is_refused(name: str) -> None:
-    with pytest.raises(ConfigError, match=name):
-        TrainConfig(*PLACES, **{name: float("nan")})  # type: ignore[arg-type]
-
-
+@pytest.mark.parametrize("name", [*LEAST, *POSITIVE, "generator.freeze_at", "generator.ema", "schedule.learning_rate"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_weights_are_finite(value: float) -> None:
-    with pytest.raises(ConfigError, match="content"):
-        TrainConfig(*PLACES, weights=Weights(content=value))
+def test_what_is_no_finite_number_is_refused(name: str, value: float) -> None:
+    with pytest.raises(ConfigError, match=name):
+        made(**at(name, value))
+
+
+def test_the_smallest_values_hold() -> None:
+    for name, least in LEAST.items():
+        if name not in ("losses.adversarial", "losses.feature_matching"):
+            made(**at(name, least))
+
+
+def test_every_number_has_a_bound() -> None:
+    """A new field cannot be forgotten here."""
+    other = {
+        "data.crop",
+        "generator.freeze_at",
+        "generator.ema",
+        "schedule.learning_rate",
+        "discriminator.learning_rate",
+    }
+    for section, kind in SECTIONS.items():
+        for member, hint in get_type_hints(kind).items():
+            if hint in (int, float, float | None):
+                assert f"{section}.{member}" in {*LEAST, *POSITIVE, *other}
+
+
+def test_one_of_two_sources_of_style_is_enough() -> None:
+    works = Path("deep/monet")
+    assert made(data={"style_picture": None, "style_pictures": works}).name == "monet"
+    with pytest.raises(ConfigError, match="data.style_picture or data.style_pictures"):
+        made(data={"style_picture": None})
+
+
+@pytest.mark.parametrize("term", ["adversarial", "feature_matching"])
+def test_a_discriminator_needs_works_to_learn_from(term: str) -> None:
+    made(losses={term: 1.0}, data={"style_pictures": Path("works")})
+    with pytest.raises(ConfigError, match=rf"losses\.{term}.*data\.style_pictures"):
+        made(losses={term: 1.0})
+
+
+@pytest.mark.parametrize("source", ["clips", "both"])
+def test_real_motion_needs_clips(source: str) -> None:
+    made(motion={"source": source}, data={"clips": Path("clips")})
+    with pytest.raises(ConfigError, match="data.clips"):
+        made(motion={"source": source})
+
+
+def test_the_default_shape_is_the_generator_s_own() -> None:
+    assert GeneratorConfig().arch == Arch()
+
+
+def test_a_style_is_named_after_its_painting() -> None:
+    assert made().name == "painting"
+    assert made(run={"name": "wave"}).name == "wave"
+
+
+@pytest.mark.parametrize("kind", [*SECTIONS.values(), TrainConfig])
+def test_every_field_is_documented(kind: type) -> None:
+    for member in fields(kind):
+        assert f"\n        {member.name}: " in (kind.__doc__ or "")
 
 
 def test_the_record_is_plain_and_names_no_folder() -> None:
-    text = json.dumps(TrainConfig(*PLACES).to_dict())
+    text = json.dumps(made().to_dict())
     assert "painting.jpg" in text
     assert "deep" not in text
+    assert json.loads(text)["losses"] == asdict(LossWeights())

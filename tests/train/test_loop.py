@@ -13,7 +13,7 @@ import torch
 from engines.errors import TrainError
 from tests.train.pictures import texture, write_picture
 from train import checkpoint
-from train.config import TrainConfig, Weights
+from train.config import LossWeights, TrainConfig
 from train.data import Pictures, picture_files, read_picture
 from train.features import load_features
 from train.loop import CHECKPOINT, Painter, Progress, learning_rate, train
@@ -39,31 +39,31 @@ def equal(first: Painter, second: Painter) -> bool:
 
 @pytest.mark.parametrize("norm", [False, True])
 def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(config: Make, tmp_path: Path, norm: bool) -> None:
-    whole = train(config(out=tmp_path / "whole", norm=norm))
+    whole = train(config(run={"out": tmp_path / "whole"}, generator={"norm": norm}))
     listener, stop = stopping_after(3)
-    half = train(config(out=tmp_path / "parts", norm=norm), on_progress=listener, stop=stop)
+    half = train(config(run={"out": tmp_path / "parts"}, generator={"norm": norm}), on_progress=listener, stop=stop)
     assert half.step == 3 and not equal(half, whole)
-    resumed = train(config(out=tmp_path / "parts", norm=norm), resume=True)
+    resumed = train(config(run={"out": tmp_path / "parts"}, generator={"norm": norm}), resume=True)
     assert resumed.step == whole.step == 6
     assert equal(resumed, whole)
 
 
 def losses_of_first_batch(painter: Painter) -> dict[str, float]:
     """The same pictures, motion and noise for every painter."""
-    settings = painter.config
-    pictures = Pictures(picture_files(settings.content)[:6], settings.batch, settings.crop, settings.seed)
+    data = painter.config.data
+    pictures = Pictures(picture_files(data.content)[:6], data.batch, data.crop, painter.config.run.seed)
     with torch.no_grad():
         return {name: float(value) for name, value in painter.losses(pictures(0), 0).items()}
 
 
 def weighted(losses: dict[str, float]) -> float:
     """What training makes small."""
-    return sum(getattr(Weights(), name) * value for name, value in losses.items())
+    return sum(getattr(LossWeights(), name) * value for name, value in losses.items())
 
 
 def test_the_loss_goes_down(config: Make) -> None:
-    settings = config(steps=30, learning_rate=2e-3)
-    before = losses_of_first_batch(Painter(settings, load_features(settings.features)))
+    settings = config(schedule={"steps": 30, "learning_rate": 2e-3})
+    before = losses_of_first_batch(Painter(settings, load_features(settings.data.features)))
     after = losses_of_first_batch(train(settings))
     assert weighted(after) < 0.8 * weighted(before)
     assert after["style"] < before["style"]
@@ -71,25 +71,28 @@ def test_the_loss_goes_down(config: Make) -> None:
 
 def test_real_features_pull_towards_a_real_painting(config: Make, data_dir: Path) -> None:
     settings = config(
-        style_picture=data_dir / "styles" / "vangogh__starry_night_hi.jpg",
-        features=data_dir / "features", style_size=128, steps=8, learning_rate=5e-3, batch=1,
+        data={
+            "style_picture": data_dir / "styles" / "vangogh__starry_night_hi.jpg",
+            "features": data_dir / "features", "style_size": 128, "batch": 1,
+        },
+        schedule={"steps": 8, "learning_rate": 5e-3},
     )  # fmt: skip
-    before = losses_of_first_batch(Painter(settings, load_features(settings.features)))
+    before = losses_of_first_batch(Painter(settings, load_features(settings.data.features)))
     assert losses_of_first_batch(train(settings))["style"] < 0.9 * before["style"]
 
 
 def test_the_first_painting_is_nearly_the_photograph(config: Make) -> None:
     first: list[Progress] = []
-    train(config(steps=1), on_progress=first.append)
+    train(config(schedule={"steps": 1}), on_progress=first.append)
     assert first[0].losses["content"] < 0.3
     assert first[0].losses["range"] < 0.01
 
 
 def test_a_run_leaves_checkpoint_and_sheets(config: Make) -> None:
-    settings = config(steps=4, checkpoint_steps=2, sheet_steps=2)
+    settings = config(schedule={"steps": 4}, run={"checkpoint_steps": 2, "sheet_steps": 2})
     train(settings)
-    assert sorted(os.listdir(settings.out)) == [CHECKPOINT, "sheet-000002.jpg", "sheet-000004.jpg"]
-    sheet = read_picture(settings.out / "sheet-000004.jpg")
+    assert sorted(os.listdir(settings.run.out)) == [CHECKPOINT, "sheet-000002.jpg", "sheet-000004.jpg"]
+    sheet = read_picture(settings.run.out / "sheet-000004.jpg")
     assert sheet.shape == (2 * CELL[1], COLUMNS * CELL[0], 3)
 
 
@@ -102,16 +105,16 @@ def test_a_damaged_photograph_does_not_spoil_the_sheet(config: Make, photos: Pat
     for path in list(picture_files(photos))[:2]:
         path.write_bytes(b"damaged")
     write_picture(photos / "photo_2.png", texture(3, 5, 0))
-    settings = config(steps=1, sheet_steps=1)
+    settings = config(schedule={"steps": 1}, run={"sheet_steps": 1})
     train(settings)
-    assert (settings.out / "sheet-000001.jpg").exists()
+    assert (settings.run.out / "sheet-000001.jpg").exists()
 
 
 @pytest.mark.parametrize("term", ["content_loss", "noise_loss", "temporal_loss"])
 def test_a_loss_that_is_not_finite_stops_the_run_by_name(
     config: Make, monkeypatch: pytest.MonkeyPatch, term: str
 ) -> None:
-    settings = config(steps=6, checkpoint_steps=2)
+    settings = config(schedule={"steps": 6}, run={"checkpoint_steps": 2})
     real = getattr(__import__("train.loop", fromlist=[term]), term)
     calls: list[int] = []
 
@@ -123,19 +126,19 @@ def test_a_loss_that_is_not_finite_stops_the_run_by_name(
     with pytest.raises(TrainError, match=rf"{term.removesuffix('_loss')} is nan at step 3") as caught:
         train(settings)
     assert "--resume" in caught.value.hint
-    assert checkpoint.load(settings.out / CHECKPOINT)["step"] == 2, "the last good checkpoint stays"
+    assert checkpoint.load(settings.run.out / CHECKPOINT)["step"] == 2, "the last good checkpoint stays"
 
 
 def test_another_shape_is_not_resumed(config: Make) -> None:
-    train(config(steps=1, norm=False))
+    train(config(schedule={"steps": 1}, generator={"norm": False}))
     with pytest.raises(TrainError, match="another shape"):
-        train(config(norm=True), resume=True)
+        train(config(generator={"norm": True}), resume=True)
 
 
 def test_a_checkpoint_without_its_parts_is_told(config: Make) -> None:
     settings = config()
-    settings.out.mkdir()
-    checkpoint.save(settings.out / CHECKPOINT, {"step": 3})
+    settings.run.out.mkdir()
+    checkpoint.save(settings.run.out / CHECKPOINT, {"step": 3})
     with pytest.raises(TrainError, match="checkpoint"):
         train(settings, resume=True)
 
@@ -146,18 +149,18 @@ def test_resuming_nothing_is_told(config: Make) -> None:
 
 
 def test_resuming_a_finished_run_changes_nothing(config: Make) -> None:
-    done = train(config(steps=2))
-    assert equal(train(config(steps=2), resume=True), done)
+    done = train(config(schedule={"steps": 2}))
+    assert equal(train(config(schedule={"steps": 2}), resume=True), done)
 
 
 def test_the_result_does_not_depend_on_what_was_drawn_before(config: Make, tmp_path: Path) -> None:
-    first = train(config(steps=2, out=tmp_path / "a"))
+    first = train(config(schedule={"steps": 2}, run={"out": tmp_path / "a"}))
     torch.rand(1000)
-    assert equal(train(config(steps=2, out=tmp_path / "b")), first)
+    assert equal(train(config(schedule={"steps": 2}, run={"out": tmp_path / "b"})), first)
 
 
 def test_the_learning_rate_rises_then_falls_to_a_hundredth(config: Make) -> None:
-    settings = config(warmup=10, learning_rate=1e-2, steps=1000)
+    settings = config(schedule={"warmup": 10, "learning_rate": 1e-2, "steps": 1000})
     rates = [learning_rate(settings, step, step / 1000) for step in range(1001)]
     assert rates[0] < rates[5] < rates[10]
     assert rates[10] == pytest.approx(1e-2, rel=1e-3)
@@ -166,13 +169,13 @@ def test_the_learning_rate_rises_then_falls_to_a_hundredth(config: Make) -> None
 
 
 def test_unusable_inputs_are_told(config: Make, tmp_path: Path) -> None:
-    for fields in ({"content": tmp_path / "nowhere"}, {"style_picture": tmp_path / "nothing.jpg"}, {"hold_out": 6}):
+    for data in ({"content": tmp_path / "nowhere"}, {"style_picture": tmp_path / "nothing.jpg"}, {"hold_out": 6}):
         with pytest.raises(TrainError):
-            train(config(**fields))
+            train(config(data=data))
 
 
 def test_a_sheet_that_cannot_be_written_is_told(config: Make, tmp_path: Path) -> None:
-    painter = train(config(steps=1))
-    pictures = Pictures(picture_files(painter.config.content), 1, 64, 1)
+    painter = train(config(schedule={"steps": 1}))
+    pictures = Pictures(picture_files(painter.config.data.content), 1, 64, 1)
     with pytest.raises(TrainError, match="cannot write"):
         save_sheet(tmp_path / "nowhere" / "sheet.jpg", painter.generator, pictures)
