@@ -41,7 +41,10 @@ class CpuEngine:
         if threads is not None and threads < 1:
             raise EngineError(f"cannot run on {threads} threads", hint="give 1 or more")
         openvino = import_openvino()
-        self._core = openvino.Core()
+        try:
+            self._core = openvino.Core()
+        except RuntimeError as error:
+            raise EngineError(f"OpenVINO does not start here: {_cause(error)}") from error
         if precision == "bf16" and "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise EngineError("this CPU has no bf16 arithmetic", hint="use fp32")
         self._options: dict[str, Any] = {

@@ -35,7 +35,10 @@ class EagerEngine:
         self._device = _device(device)
         from engines.generator import FrameGraph, load_generator
 
-        self._graph: Any = FrameGraph(load_generator(style)).eval().to(self._device)
+        try:
+            self._graph: Any = FrameGraph(load_generator(style)).eval().to(self._device)
+        except RuntimeError as error:
+            raise EngineError(f"torch cannot use {self._device}: {error}") from error
         self._info = EngineInfo(
             name="torch",
             runtime=f"torch {torch.__version__}",

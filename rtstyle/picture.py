@@ -66,7 +66,7 @@ def write_picture(path: Path, rgb: RGB, alpha: Alpha | None = None) -> None:
     encoded, data = cv2.imencode(suffix, picture, FORMATS[suffix])
     if not encoded:
         raise SinkError(f"cannot encode {path}", hint="try another format, e.g. .png")
-    part = path.with_name(f".{path.name}.rtstyle-part")
+    part = path.with_name(f".{path.name}.rtstyle-part-{os.getpid()}")
     try:
         part.write_bytes(data.tobytes())
         os.replace(part, path)

@@ -83,7 +83,7 @@ def run(
     *,
     max_frames: int | None = None,
     on_frame: Callable[[Frame], None] | None = None,
-) -> None:
+) -> bool:
     """Move every frame from the source through the engine to the sink; then close source and sink.
 
     The sink runs in the calling thread: windows need the main thread on macOS, and Ctrl-C arrives there.
@@ -101,9 +101,10 @@ def run(
         max_frames: end after so many frames were written; ``None`` for all.
         on_frame: called in this thread after each written frame.
 
+    Returns: what the sink was told: True when the result is complete, False when a file was stopped before its end.
     Raises: whatever source, engine, sink or ``on_frame`` raised first; KeyboardInterrupt.
     """
-    _Pipeline(source, engine, sink, controls, stats).run(max_frames, on_frame)
+    return _Pipeline(source, engine, sink, controls, stats).run(max_frames, on_frame)
 
 
 class _Pipeline:
@@ -117,7 +118,7 @@ class _Pipeline:
         self._captured: Link[Frame] = Link(capacity, newest_wins=self._live)
         self._painted: Link[Frame] = Link(capacity, newest_wins=self._live)
 
-    def run(self, max_frames: int | None, on_frame: Callable[[Frame], None] | None) -> None:
+    def run(self, max_frames: int | None, on_frame: Callable[[Frame], None] | None) -> bool:
         threads = [
             Thread(target=self._read, name="source", daemon=True),
             Thread(target=self._paint, name="engine", daemon=True),
@@ -135,6 +136,7 @@ class _Pipeline:
             self._captured.close(drain=False)
             self._painted.close(drain=False)
             self._shut(threads, completed=completed)
+        return completed
 
     def _shut(self, threads: list[Thread], *, completed: bool) -> None:
         """Close both ends, whatever one of them raises, and wait for the threads."""

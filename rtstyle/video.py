@@ -208,8 +208,9 @@ def stylize_video(
             sink.close(completed=False)
             raise
         stats = Stats()
-        run(clip, engine, sink, controls, stats, on_frame=_teller(on_progress, clip.info.frame_count, stats))
-    if controls.stop_requested:
+        tell = _teller(on_progress, clip.info.frame_count, stats)
+        completed = run(clip, engine, sink, controls, stats, on_frame=tell)
+    if not completed:
         raise StoppedError("stopped before the end", hint="nothing was written")
     return _report(job, clip, sink, stats.snapshot(), time.monotonic() - start_s)
 

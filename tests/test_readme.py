@@ -82,7 +82,7 @@ def test_the_program_in_the_readme_runs(tiny_style: Path, tmp_path: Path, monkey
     cv2.imwrite(str(tmp_path / "photo.jpg"), np.full((40, 60, 3), 90, np.uint8))
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
-    exec(program.replace("rtstyle/gallery/vangogh", tiny_style.as_posix()), names)
+    exec(program.replace('"vangogh"', repr(tiny_style.as_posix())), names)
     painting = names["painting"]
     assert isinstance(painting, np.ndarray)
     assert painting.shape == (40, 60, 3)

@@ -31,8 +31,11 @@ _REASONS = {
 
 
 def part_path(path: Path) -> Path:
-    """Where a file grows until it is complete: hidden, in the same folder, so that renaming costs nothing."""
-    return path.with_name(f".{path.stem}.rtstyle-part{path.suffix}")
+    """Where a file grows until it is complete: hidden, in the same folder, so that renaming costs nothing.
+
+    Each process has its own, so that two jobs with one output do not write into each other's file: the last one wins.
+    """
+    return path.with_name(f".{path.stem}.rtstyle-part-{os.getpid()}{path.suffix}")
 
 
 class FileSink:
@@ -92,12 +95,12 @@ class FileSink:
             raise SinkError(f"{path} exists already", hint="give another name, or --overwrite")
         with self._errors():
             self._part.open("wb").close()
-        self._output = av.open(
-            f"file:{self._part}",
-            "w",
-            format=self._container_kind.format,
-            container_options=dict(self._container_kind.options),
-        )
+            self._output = av.open(
+                f"file:{self._part}",
+                "w",
+                format=self._container_kind.format,
+                container_options=dict(self._container_kind.options),
+            )
 
     @property
     def name(self) -> str:

@@ -32,32 +32,33 @@ _ABOUT_THE_FILE = ("MAJOR_BRAND", "MINOR_VERSION", "COMPATIBLE_BRANDS", "ENCODER
 """What a container says of itself and not of the film, in capitals."""
 
 
-_QUICKTIME_LANGUAGES = dict(
-    pair.split("=")
-    for pair in [
-        "bod=tib",
-        "cym=wel",
-        "cze=ces",
-        "deu=ger",
-        "ell=gre",
-        "eus=baq",
-        "fas=per",
-        "fre=fra",
-        "hye=arm",
-        "isl=ice",
-        "kat=geo",
-        "mkd=mac",
-        "msa=may",
-        "mya=bur",
-        "nld=dut",
-        "rum=ron",
-        "slo=slk",
-        "sqi=alb",
-        "swe=sve",
-        "zho=chi",
-    ]
-)
+_QUICKTIME_LANGUAGES = {
+    "bod": "tib",
+    "cym": "wel",
+    "cze": "ces",
+    "deu": "ger",
+    "ell": "gre",
+    "eus": "baq",
+    "fas": "per",
+    "fre": "fra",
+    "hye": "arm",
+    "isl": "ice",
+    "kat": "geo",
+    "mkd": "mac",
+    "msa": "may",
+    "mya": "bur",
+    "nld": "dut",
+    "rum": "ron",
+    "slo": "slk",
+    "sqi": "alb",
+    "swe": "sve",
+    "zho": "chi",
+}
 """Languages with two codes, or an odd one in QuickTime: the muxer of .mov knows only the second and drops others."""
+
+
+_INTERLEAVED_S = 10
+"""How far apart two tracks lie in a file at the same moment, at most, seconds."""
 
 
 @dataclass(frozen=True)
@@ -227,16 +228,25 @@ class Tracks:
                 stream.discard = Discard.all
         try:
             for packet in self._input.demux(*wanted):
-                if packet.size and packet.pts is not None and self._in_range(packet):
+                if self._in_range(packet):
                     yield packet
+                elif self._far_beyond(packet):
+                    return
         except (av.FFmpegError, OSError) as error:
             self.warnings.append(f"sound and subtitles end early: {error}")
 
     def _in_range(self, packet: Packet[Stream]) -> bool:
+        if not packet.size or packet.pts is None:
+            return False
         start_s, end_s = self._template.start_s, self._template.end_s
         if end_s is not None and _start_s(packet) >= end_s:
             return False
         return start_s is None or _start_s(packet) >= start_s
+
+    def _far_beyond(self, packet: Packet[Stream]) -> bool:
+        """So long after the end that no other track can have a packet left before it."""
+        end_s = self._template.end_s
+        return end_s is not None and _start_s(packet) >= end_s + _INTERLEAVED_S
 
     def _write(self, packet: Packet[Stream]) -> None:
         track = self._tracks[packet.stream_index]

@@ -134,7 +134,7 @@ class TestNothingIsLeftBehind:
         sink = FileSink(tmp_path / "a.mp4")
         for frame in frames(30):
             sink.write(frame)
-        assert [p.name for p in tmp_path.iterdir()] == [".a.rtstyle-part.mp4"]
+        assert [p.name for p in tmp_path.iterdir()] == [part_path(tmp_path / "a.mp4").name]
         sink.close(completed=False)
         sink.close(completed=True)
         assert list(tmp_path.iterdir()) == []

@@ -17,6 +17,7 @@ import pytest
 from engines.base import RGB, Engine
 from engines.errors import ConfigError, EngineError, ShapeError, SinkError, SourceError, StylerError
 from rtstyle.pipeline import Controls
+from rtstyle.sinks.file import part_path
 from rtstyle.video import Progress, StoppedError, VideoJob, VideoReport, stylize_video
 from tests.rtstyle.clips import Clip, Seen, Still, number_of, numbered, write_sound
 
@@ -305,7 +306,7 @@ def test_disk_full(tmp_path: Path) -> None:
 
 def test_sink_error_closes_the_engine(tmp_path: Path) -> None:
     engine = Still()
-    (tmp_path / ".b.rtstyle-part.mp4").mkdir()
+    part_path(tmp_path / "b.mp4").mkdir()
     with pytest.raises(SinkError):
         paint(Clip(frames=3).write(tmp_path / "a.mp4"), tmp_path / "b.mp4", engine)
     assert engine.closed == 1
