@@ -1,0 +1,339 @@
+"""The report of a run: one page that tells a person how the training goes, while it goes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+from train.chart import Axis, Points, area_chart, legend, line_chart, number, smooth
+from train.glossary import MEANING
+from train.history import Entry, History
+from train.page import Html, document, element, join, markup, section, table, write_page
+from train.timeline import Sheet, sheets
+
+REPORT = "report.html"
+"""Name of the page in the folder of a run."""
+
+REFRESH_S = 20
+"""Seconds after which a browser loads the page of a running training again."""
+
+STALE_MIN = 15
+"""Minutes without news after which the page says that the run may have been killed."""
+
+AGE = f"""
+const written = document.querySelector("time[data-live]");
+function tell() {{
+  const minutes = Math.floor((Date.now() - Date.parse(written.dateTime)) / 60000);
+  written.textContent = minutes < 1 ? "just now" : minutes + " min ago";
+  document.getElementById("stale").hidden = minutes < {STALE_MIN};
+}}
+if (written) {{ tell(); setInterval(tell, 10000); }}
+"""
+"""The page of a killed run cannot be written any more, so it must find out by itself."""
+
+State = Literal["running", "stopped", "finished", "failed"]
+
+STATES: Mapping[State, str] = {
+    "running": "Training",
+    "stopped": "Stopped",
+    "finished": "Finished",
+    "failed": "Failed",
+}
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a run stands.
+
+    Attributes:
+        share: of the run that is done, 0 … 1.
+        seconds: spent training, over all resumed parts.
+        seconds_left: as far as can be told; ``None`` where it cannot.
+        state: running, stopped by a person, finished, or failed.
+        message: anything that the person should know, in plain words: a warning, or why it failed.
+    """
+
+    share: float
+    seconds: float
+    seconds_left: float | None
+    state: State
+    message: str = ""
+
+
+def write_report(
+    out: Path,
+    history: History,
+    settings: Mapping[str, Any],
+    status: Status,
+    figures: Mapping[str, str] | None = None,
+) -> None:
+    """Write ``report.html``, whole or not at all.
+
+    Args:
+        out: folder of the run; its contact sheets, ``sheet-*.jpg``, are shown.
+        history: of the run.
+        settings: of the run, plain values in sections, as in ``TrainConfig.to_dict``.
+        status: where it stands.
+        figures: what was measured on moving pictures: name of the figure and its value, both as text.
+    Raises: TrainError: it cannot be written.
+    """
+    entries, pictures = history.entries, sheets(out)
+    name, subject = _subject(settings)
+    body = [
+        _head(name, subject, entries, status),
+        *([_newest(pictures[-1])] if pictures else []),
+        _losses(entries, settings),
+        *_gradient(entries),
+        *_discriminator(entries),
+        _pace(entries),
+        *_steadiness(figures or {}),
+        *([_timeline(pictures)] if len(pictures) > 1 else []),
+        _recipe(settings),
+        element("footer", f"Written {_time(datetime.now(UTC))} by rtstyle."),
+    ]
+    running = status.state == "running"
+    title = f"{100 * status.share:.0f} % · {name}" if running else f"{STATES[status.state]} · {name}"
+    page = document(title, *body, refresh=REFRESH_S if running else None, script=AGE if running else "")
+    write_page(out / REPORT, page)
+
+
+def in_words(seconds: float) -> str:
+    """A length of time as a person says it: less than a minute, 1 minute, 35 minutes, 2 hours 5 minutes."""
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return "less than a minute"
+    hours, minutes = divmod(minutes, 60)
+    parts = [f"{count} {unit}{'s' * (count != 1)}" for count, unit in ((hours, "hour"), (minutes, "minute")) if count]
+    return " ".join(parts)
+
+
+def _subject(settings: Mapping[str, Any]) -> tuple[str, str]:
+    """The name of the style, and what it is learned from."""
+    values = dict(_flat(settings))
+    painting, works = values.get("data.style_picture"), values.get("data.style_pictures")
+    name = values.get("run.name") or (Path(str(painting or works)).stem if painting or works else "style")
+    sources = [f"the painting {painting}"] if painting else []
+    sources += [f"the pictures in {works}"] if works else []
+    return str(name), " and ".join(sources)
+
+
+def _head(name: str, subject: str, entries: Sequence[Entry], status: Status) -> Html:
+    started = _started(entries)
+    about = ["A style learned from ", element("b", subject)] if subject else ["A style"]
+    about += [f", started {_time(started)}"] if started else []
+    running = status.state == "running"
+    stale = element(
+        "p",
+        f"Nothing has been written for {STALE_MIN} minutes. If the computer is not asleep, the run was killed: "
+        "the same command with --resume goes on from its last checkpoint.",
+        class_="note bad",
+        id="stale",
+        hidden=True,
+    )
+    return join([
+        element("h1", name),
+        element("p", *about, ".", class_="lead"),
+        element("p", *_state(status), class_=f"state {status.state}"),
+        element("div", element("span", style=f"width: {100 * status.share:.1f}%"), class_="bar"),
+        element("p", status.message, class_=f"note{' bad' * (status.state == 'failed')}") if status.message else "",
+        stale if running else "",
+        _tiles(entries, status),
+    ])  # fmt: skip
+
+
+def _state(status: Status) -> Iterator[object]:
+    yield element("b", STATES[status.state])
+    if status.state == "finished":
+        yield f" after {in_words(status.seconds)}."
+        return
+    yield f": {100 * status.share:.0f} % done after {in_words(status.seconds)}"
+    if status.state == "running":
+        yield ", " + (f"about {in_words(status.seconds_left)} left. " if status.seconds_left is not None else "")
+        now = datetime.now(UTC)
+        yield join(["Written ", element("time", _time(now), datetime=now.isoformat(), data_live=True), "."])
+    elif status.state == "stopped":
+        yield ". The same command with --resume goes on."
+    else:
+        yield "."
+
+
+def _tiles(entries: Sequence[Entry], status: Status) -> Html:
+    tiles = []
+    if entries:
+        last = entries[-1]
+        tiles.append(("Step", f"{last.step:,}"))
+        if last.seconds > 0:
+            tiles.append(("Steps a minute", number(float(f"{60 * last.step / last.seconds:.2g}"))))
+    tiles.append(("Trained for", in_words(status.seconds)))
+    if entries and entries[-1].data_wait is not None:
+        tiles.append(("Waiting for pictures", f"{100 * entries[-1].data_wait:.1f} %"))
+    return element("dl", *(element("div", element("dt", key), element("dd", value)) for key, value in tiles), class_="tiles")
+
+
+def _started(entries: Sequence[Entry]) -> datetime | None:
+    """When the first step began, by the first entry."""
+    if not entries:
+        return None
+    try:
+        first = datetime.fromisoformat(entries[0].at).astimezone(UTC)
+        return first - timedelta(seconds=entries[0].seconds)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _time(when: datetime) -> str:
+    return f"{when.astimezone():%Y-%m-%d %H:%M %Z}".strip()
+
+
+def _losses(entries: Sequence[Entry], settings: Mapping[str, Any]) -> Html:
+    weights = settings.get("losses")
+    charts = [_loss(name, entries, weights if isinstance(weights, Mapping) else {}) for name in _names(entries, "losses")]
+    return section(
+        "What the training makes smaller",
+        "Each curve is one goal, and lower is better. Look for curves that fall fast and then level out; a curve that "
+        "climbs without end, or jumps up and stays there, is a reason to stop. The pale line is each step, the strong "
+        "one its course.",
+        element("div", *charts, class_="grid") if charts else element("p", "The first figures are on their way."),
+    )
+
+
+def _loss(name: str, entries: Sequence[Entry], weights: Mapping[str, Any]) -> Html:
+    points = [(entry.step, entry.losses.get(name, math.nan)) for entry in entries]
+    weight = weights.get(name)
+    meaning = MEANING.get(name, "")
+    if weight is not None:
+        meaning += f" Weight {number(float(weight))}." if weight else " Only watched, its weight is 0."
+    return _figure(name, points, meaning.strip(), "value")
+
+
+def _figure(name: str, points: Points, meaning: str, label: str, **drawing: Any) -> Html:
+    """A chart under its name, with the value at which its course stands now."""
+    axis = drawing.setdefault("y", Axis.around([value for _, value in points]))
+    course = [value for _, value in smooth(points, axis) if math.isfinite(value)]
+    now = element("b", number(course[-1])) if course else ""
+    title = element("h3", element("span", name.replace("_", " ")), now)
+    return element("figure", element("figcaption", title, meaning), line_chart(points, label, **drawing))
+
+
+def _names(entries: Sequence[Entry], field: Literal["losses", "shares"]) -> list[str]:
+    """Terms in the order in which they first appear, the total first."""
+    names = dict.fromkeys(name for entry in entries for name in getattr(entry, field))
+    return sorted(names, key=lambda name: name != "total")
+
+
+def _gradient(entries: Sequence[Entry]) -> Iterator[Html]:
+    rows = [(entry.step, entry.shares) for entry in entries if entry.shares]
+    if not rows:
+        return
+    names = _names(entries, "shares")
+    latest = rows[-max(1, len(rows) // 20) :]
+    means = [sum(shares.get(name, 0.0) for _, shares in latest) / len(latest) for name in names]
+    total = sum(means) or 1.0
+    shown = [(name.replace("_", " "), f"{100 * mean / total:.0f} %") for name, mean in zip(names, means, strict=True)]
+    yield section(
+        "Who steers",
+        "How strongly each goal pulls at the network. Style and content should share most of it; a goal that fills "
+        "the chart drowns the others, and its weight is too high.",
+        element("figure", area_chart(rows, names, "share of the gradient"), legend(shown), class_="large"),
+    )
+
+
+def _discriminator(entries: Sequence[Entry]) -> Iterator[Html]:
+    accuracy = [(entry.step, entry.accuracy) for entry in entries if entry.accuracy is not None]
+    diversity = [(entry.step, entry.diversity) for entry in entries if entry.diversity is not None]
+    charts = []
+    if accuracy:
+        meaning = "Share of patches that the critic tells apart."
+        marks = {0.5: "guessing"}
+        charts.append(_figure("accuracy of the critic", accuracy, meaning, "share", y=Axis(0.0, 1.0), marks=marks))
+    if diversity:
+        meaning = "How different the paintings are from each other, where the photographs are 1."
+        charts.append(_figure("diversity of the paintings", diversity, meaning, "ratio"))
+    if charts:
+        yield section(
+            "Painter against critic",
+            "A second network learns to tell the paintings from the artist's own. Look for an accuracy between 0.6 and "
+            "0.9: near 1 the painter learns nothing from it any more, at 0.5 the critic only guesses. Paintings that "
+            "all become alike, a diversity near 0, mean that the painter has found a trick.",
+            element("div", *charts, class_="grid wide"),
+        )
+
+
+def _pace(entries: Sequence[Entry]) -> Html:
+    rates = [(entry.step, entry.learning_rate) for entry in entries]
+    waits = [(entry.step, 100 * entry.data_wait) for entry in entries if entry.data_wait is not None]
+    charts = [_figure("learning rate", rates, "Size of a step.", "rate", raw=False)] if rates else []
+    if waits:
+        meaning = "Part of the time in which the network waits for the next pictures."
+        charts.append(_figure("waiting for pictures, %", waits, meaning, "% of the time"))
+    return section(
+        "Pace",
+        "The learning rate rises at the start and then falls along a smooth curve; the last, small steps settle the "
+        "details. Waiting for pictures should stay near 0 %: more means that the disk or the decoding is the brake.",
+        element("div", *charts, class_="grid wide"),
+    )
+
+
+def _steadiness(figures: Mapping[str, str]) -> Iterator[Html]:
+    if figures:
+        yield section(
+            "Steadiness",
+            "Measured on moving pictures. Smaller is steadier; what matters is how near a figure comes to that of the "
+            "pictures before they were painted.",
+            table(list(figures.items()), head=("figure", "value")),
+        )
+
+
+def _newest(sheet: Sheet) -> Html:
+    return section(
+        "What it paints now",
+        "Photographs above, their paintings below. Look at faces, at skies and other even areas, and at thin lines: "
+        "that is where a style fails first.",
+        element("figure", _caption(sheet), sheet.picture, class_="large"),
+    )
+
+
+def _timeline(pictures: Sequence[Sheet]) -> Html:
+    return section(
+        "How it came about",
+        "The same photographs from the start of the run to now. When two neighbours look alike, more of the same "
+        "training changes little.",
+        element("div", *(element("figure", _caption(x), x.picture) for x in pictures), class_="grid wide"),
+    )
+
+
+def _caption(sheet: Sheet) -> Html:
+    return element("figcaption", element("h3", f"step {sheet.step:,}"))
+
+
+def _recipe(settings: Mapping[str, Any]) -> Html:
+    sections: dict[str, list[tuple[str, object]]] = {}
+    for key, value in _flat(settings):
+        group, _, name = key.rpartition(".")
+        sections.setdefault(group, []).append((name.replace("_", " "), _setting(value)))
+    tables = [element("div", element("h3", group) if group else "", table(rows)) for group, rows in sections.items()]
+    return section(
+        "Recipe",
+        "Every setting of this run; with the same ones, the same pictures and the same seed it can be repeated.",
+        element("div", *tables, class_="recipe"),
+    )
+
+
+def _flat(settings: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{before}{key}.")
+        else:
+            yield f"{before}{key}", value
+
+
+def _setting(value: Any) -> Html:
+    if isinstance(value, bool):
+        return markup("yes" if value else "no")
+    if value is None or value == "":
+        return markup("–")
+    return markup(number(value) if isinstance(value, float) else value)
