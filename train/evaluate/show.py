@@ -1,0 +1,90 @@
+"""A verdict for people: one table in the terminal, or one page."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from engines.errors import SinkError
+from train.evaluate.page import page
+from train.evaluate.verdict import Figure, Verdict
+
+BETTER = {"lower": "↓ lower", "higher": "↑ higher", "": ""}
+
+
+def value_text(value: float | None, unit: str = "") -> str:
+    """Three significant digits and the unit; whole numbers with their thousands set apart; nothing for ``None``."""
+    if value is None:
+        return ""
+    number = f"{value:,}" if isinstance(value, int) else f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    return f"{number} {unit}".rstrip()
+
+
+def rows(figures: Sequence[Figure]) -> list[tuple[str, str, str, str, str]]:
+    """Figure, value, unpainted, better, meaning; the last two only where they are not those of the row above."""
+    found = []
+    before = ""
+    for figure in figures:
+        meaning = figure.meaning
+        label = f"{meaning.label} · {figure.of}" if figure.of else meaning.label
+        same = figure.name == before
+        found.append((
+            label,
+            value_text(figure.value, meaning.unit),
+            value_text(figure.unstyled, meaning.unit),
+            "" if same else BETTER[meaning.better],
+            "" if same else meaning.text,
+        ))  # fmt: skip
+        before = figure.name
+    return found
+
+
+HEAD = ("figure", "value", "unpainted", "better", "what it means")
+
+
+def print_table(verdict: Verdict, console: Console | None = None) -> None:
+    """The table, what was left out, and the notes, on standard output."""
+    console = console or Console(highlight=False)
+    table = Table(title=f"{verdict.title} ({verdict.style})", title_justify="left", title_style="bold")
+    for heading in HEAD:
+        table.add_column(heading, justify="right" if heading in ("value", "unpainted") else "left")
+    for row in rows(verdict.figures):
+        table.add_row(*row)
+    console.print(table, markup=False)
+    for gap in verdict.left_out:
+        console.print(f"left out: {gap}", markup=False)
+    for note in verdict.notes:
+        console.print(note, markup=False, style="dim")
+
+
+def check_writable(path: Path) -> None:
+    """What would fail only after minutes fails now.
+
+    Raises: SinkError: the page could not be written there.
+    """
+    folder = path.absolute().parent
+    if path.is_dir():
+        raise SinkError(f"{path} is a folder", hint="--html takes the name of a file, like style.html")
+    if not folder.is_dir():
+        raise SinkError(f"no such folder: {folder}", hint="make it first")
+    if not os.access(folder, os.W_OK):
+        raise SinkError(f"the folder {folder} cannot be written", hint="give --html another place")
+
+
+def write_page(path: Path, verdict: Verdict) -> None:
+    """Write the page whole or not at all.
+
+    Raises: SinkError: it cannot be written.
+    """
+    part = path.with_name(f".{path.name}.rtstyle-part")
+    try:
+        part.write_text(page(verdict, HEAD, rows(verdict.figures)), encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise SinkError(f"cannot write {path}: {error.strerror}", hint="is the disk full?") from error
+    finally:
+        part.unlink(missing_ok=True)
