@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from train.motion import warp
+
 
 class _Gram(torch.autograd.Function):
     """F Fᵀ with the gradient (∂G + ∂Gᵀ) F: one product, where automatic differentiation would take two and a sum."""
@@ -69,6 +71,30 @@ def temporal_loss(moved_painting: Tensor, painting_of_moved: Tensor, valid: Tens
     """
     error = (moved_painting - painting_of_moved).square().mean(1, keepdim=True)
     return (error * valid).sum() / valid.sum().clamp_min(1)
+
+
+def luminance(x: Tensor) -> Tensor:
+    """Y = 0.2126 R + 0.7152 G + 0.0722 B, ITU-R BT.709. (N, 3, H, W) → (N, 1, H, W)."""
+    return (x * x.new_tensor([0.2126, 0.7152, 0.0722]).view(3, 1, 1)).sum(1, keepdim=True)
+
+
+def luminance_temporal_loss(
+    painting_first: Tensor, painting_second: Tensor, first: Tensor, second: Tensor, flow: Tensor, valid: Tensor
+) -> Tensor:
+    """mean over valid pixels of ((O₂ − W(O₁)) − Y(I₂ − W(I₁)))², W = warp onto the second frame.
+
+    A painting may grow lighter where the scene does, by as much, in all three channels. Y is taken of the stored
+    values, not of linear light: so both differences are on one scale.
+
+    Args:
+        painting_first, painting_second: O₁ and O₂, paintings of two frames, (N, 3, H, W), about [0, 1].
+        first, second: I₁ and I₂, the frames, same shape, in [0, 1].
+        flow: (N, H, W, 2), pixels: where in the first frame each pixel of the second comes from.
+        valid: (N, 1, H, W), 1 where the flow is trusted.
+    Source: Gao et al. 2018 (ReCoNet), arXiv:1807.01197, eqs. 6 and 7.
+    """
+    lighter = luminance(second - warp(first, flow))
+    return temporal_loss(warp(painting_first, flow) + lighter, painting_second, valid)
 
 
 def noise_loss(painting: Tensor, painting_of_noisy: Tensor) -> Tensor:

@@ -8,6 +8,8 @@ import torch
 from train.losses import (
     content_loss,
     gram,
+    luminance,
+    luminance_temporal_loss,
     noise_loss,
     range_loss,
     straight_clamp,
@@ -85,6 +87,65 @@ def test_temporal_loss_counts_valid_pixels_only() -> None:
     valid[..., 2:] = 0
     assert float(temporal_loss(first, second, valid)) == pytest.approx(0.25)
     assert float(temporal_loss(first, second, torch.zeros_like(valid))) == 0
+
+
+def still(*shape: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Flow and mask of a scene without motion. (N, H, W)."""
+    return torch.zeros(*shape, 2), torch.ones(shape[0], 1, *shape[1:])
+
+
+def test_luminance_of_white_is_one_and_green_counts_most() -> None:
+    assert luminance(torch.ones(1, 3, 1, 1)).item() == pytest.approx(1)
+    red, green, blue = (luminance(one.view(1, 3, 1, 1)).item() for one in torch.eye(3))
+    assert green > red > blue > 0
+
+
+def test_a_painting_may_grow_lighter_with_the_scene() -> None:
+    first = 0.5 * noise(2, 3, 16, 16)
+    flow, valid = still(2, 16, 16)
+    painting, lighter = noise(2, 3, 16, 16, seed=1), first + 0.2
+    assert float(luminance_temporal_loss(first, lighter, first, lighter, flow, valid)) == pytest.approx(0, abs=1e-9)
+    assert float(luminance_temporal_loss(painting, painting + 0.2, first, lighter, flow, valid)) < 1e-9
+    # What the plain loss asks for, to stay as it is, is an error here.
+    unchanged = luminance_temporal_loss(painting, painting, first, lighter, flow, valid)
+    assert float(unchanged) == pytest.approx(0.2**2, rel=1e-4)
+
+
+def test_a_painting_may_not_flicker_by_itself() -> None:
+    frame = noise(1, 3, 16, 16)
+    flow, valid = still(1, 16, 16)
+    flicker = torch.tensor([0.3, 0.0, -0.1]).view(1, 3, 1, 1)
+    loss = luminance_temporal_loss(frame, frame + flicker, frame, frame, flow, valid)
+    assert float(loss) == pytest.approx((0.3**2 + 0.1**2) / 3, rel=1e-4)
+    assert float(luminance_temporal_loss(frame, frame + flicker, frame, frame, flow, 0 * valid)) == 0
+
+
+def test_a_scene_that_changes_its_colour_but_not_its_light_gives_no_leave() -> None:
+    first, painting = noise(1, 3, 8, 8), noise(1, 3, 8, 8, seed=1)
+    flow, valid = still(1, 8, 8)
+    equally_bright = torch.tensor([0.7152, -0.2126, 0.0]).view(1, 3, 1, 1)
+    loss = luminance_temporal_loss(painting, painting, first, first + 0.1 * equally_bright, flow, valid)
+    assert float(loss) == pytest.approx(0, abs=1e-9)
+
+
+def test_a_painting_that_moves_with_the_scene_has_no_luminance_loss() -> None:
+    whole, painted = noise(1, 3, 20, 30), noise(1, 3, 20, 30, seed=1)
+    flow, valid = still(1, 20, 24)
+    flow[..., 0] = -3.0  # the scene moves to the right: each pixel comes from three to its left
+    valid[..., :3] = 0
+    first, second = whole[..., 3:27], whole[..., :24]
+    moving = luminance_temporal_loss(painted[..., 3:27], painted[..., :24], first, second, flow, valid)
+    standing = luminance_temporal_loss(painted[..., 3:27], painted[..., 3:27], first, second, flow, valid)
+    assert float(moving) == pytest.approx(0, abs=1e-9)
+    assert float(standing) > 0.05
+
+
+def test_the_gradient_reaches_both_paintings() -> None:
+    first, second = noise(1, 3, 8, 8).requires_grad_(), noise(1, 3, 8, 8, seed=1).requires_grad_()
+    flow, valid = still(1, 8, 8)
+    luminance_temporal_loss(first, second, noise(1, 3, 8, 8), noise(1, 3, 8, 8), flow + 0.5, valid).backward()
+    assert first.grad is not None and second.grad is not None
+    assert float(first.grad.abs().sum()) > 0 and float(second.grad.abs().sum()) > 0
 
 
 def test_variation_of_a_ramp_is_its_slope() -> None:
