@@ -1,0 +1,96 @@
+"""Differentiable augmentation: a few pictures last longer when the discriminator never sees the same one twice.
+
+The same policy is applied to the artist's pictures and to the painted ones, in the discriminator's step and in the
+generator's; the random numbers may differ. Zhao et al. 2020, arXiv:2006.10738.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from engines.errors import ConfigError
+
+GREY = 0.5
+"""The middle of [0, 1], which is the paper's 0 in [−1, 1]."""
+
+
+def colour(x: Tensor, rng: torch.Generator) -> Tensor:
+    """Brightness ± 0.25, saturation × 0 … 2, contrast × 0.5 … 1.5, each picture its own. Not clamped, as in the paper.
+
+    (N, 3, H, W) in [0, 1] → the same shape. Half of the paper's brightness, for half of its range.
+    """
+    brightness, saturation, contrast = _uniform(rng, (3, len(x), 1, 1, 1)).to(x)
+    x = x + 0.5 * (brightness - 0.5)
+    grey = x.mean(1, keepdim=True)
+    x = torch.lerp(grey, x, 2 * saturation)
+    mean = x.mean((1, 2, 3), keepdim=True)
+    return torch.lerp(mean, x, contrast + 0.5)
+
+
+def translation(x: Tensor, rng: torch.Generator, ratio: float = 0.125) -> Tensor:
+    """Shift by whole pixels, up to ``ratio`` of each side. (N, C, H, W) → the same shape.
+
+    What comes in is the picture's reflection, as in Karras et al. 2020, arXiv:2006.06676, appendix B: with the
+    paper's black bars a patch discriminator would look at little else than their edges.
+    """
+    height, width = x.shape[-2:]
+    high, wide = int(ratio * height + 0.5), int(ratio * width + 0.5)
+    padded = F.pad(x, (wide, wide, high, high), mode="reflect")
+    places = _uniform(rng, (2, len(x), 1)) * torch.tensor([2 * high + 1, 2 * wide + 1], device=rng.device).view(2, 1, 1)
+    tops, lefts = places.long().flatten(1).tolist()
+    shifted = [
+        one[:, top : top + height, left : left + width] for one, top, left in zip(padded, tops, lefts, strict=True)
+    ]
+    return torch.stack(shifted)
+
+
+def cutout(x: Tensor, rng: torch.Generator, ratio: float = 0.5) -> Tensor:
+    """Cover a rectangle, sides ``ratio`` of the picture's, with grey; its middle lies anywhere.
+
+    (N, C, H, W) → the same shape. DeVries and Taylor 2017, arXiv:1708.04552.
+    """
+    inside = torch.ones(len(x), 1, 1, 1, dtype=torch.bool, device=x.device)
+    for axis, size in ((2, x.shape[2]), (3, x.shape[3])):
+        form = [1, 1, 1, 1]
+        form[axis] = size
+        middle = _uniform(rng, (len(x), 1, 1, 1)).to(x.device) * size
+        pixels = torch.arange(size, device=x.device).view(form) + 0.5
+        inside = inside & ((pixels - middle).abs() < 0.5 * ratio * size)
+    return x.masked_fill(inside, GREY)
+
+
+KINDS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
+    "colour": colour,
+    "translation": translation,
+    "cutout": cutout,
+}
+
+ALL = tuple(KINDS)
+"""The policy that suits a hundred to a few thousand pictures."""
+
+
+def augment(x: Tensor, policy: Sequence[str], rng: torch.Generator) -> Tensor:
+    """Change pictures at random, with a gradient.
+
+    Args:
+        x: (N, 3, H, W) in [0, 1], of any floating type, on any device.
+        policy: names from ``KINDS``, applied in this order; empty returns x itself.
+        rng: of all random numbers, on any device.
+    Returns: the same shape, type and device, not clamped.
+    Raises: ConfigError: the policy names something unknown.
+    """
+    unknown = [name for name in policy if name not in KINDS]
+    if unknown:
+        raise ConfigError(f"unknown augmentation: {', '.join(unknown)}", hint=f"choose from {', '.join(KINDS)}")
+    for name in policy:
+        x = KINDS[name](x, rng)
+    return x
+
+
+def _uniform(rng: torch.Generator, shape: tuple[int, ...]) -> Tensor:
+    """Drawn as float32 where the generator lives, so that type and device of the pictures do not change the numbers."""
+    return torch.rand(shape, generator=rng, device=rng.device)
