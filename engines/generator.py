@@ -1,9 +1,9 @@
 """The generator: the one definition of the network that is trained, exported and run.
 
 A U shape that works at 1/4 and 1/8 of the frame. At 1/8, sixty-four dense channels see far enough to bend
-strokes into swirls; at 1/4 a few channels draw them. Pixels are touched as bytes only: the frame becomes cells of
-4×4 pixels before it becomes numbers, and the painting becomes bytes before it becomes pixels. That is where the
-speed comes from: what is left of a frame's time after the convolutions is memory traffic. There are no
+strokes into swirls; at 1/4 and 1/2 a few channels draw them. Pixels are touched as bytes only: the frame becomes
+cells of 4×4 pixels before it becomes numbers, and the painting becomes bytes before it becomes pixels. That is where
+the speed comes from: what is left of a frame's time beside the convolutions is memory traffic. There are no
 data-dependent statistics in the deployed graph, which is where part of the steadiness comes from.
 
 Sources: PixelUnshuffle/PixelShuffle: Shi et al. 2016, arXiv:1609.05158. Residual body: Johnson et al. 2016,
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from engines.errors import StyleError
 from engines.model_file import StyleModel
 
-CELL = 4
+CELL_IN, CELL_OUT = 4, 2
 """Side of the square of pixels that the network takes, and gives, as the channels of one cell."""
 
 STRIDE = 8
@@ -31,11 +31,8 @@ STRIDE = 8
 CANVAS = 256
 """Side of the square that the canvas texture repeats, pixels."""
 
-LOST = 3
-"""Cells on every side that the three unpadded convolutions take away."""
-
-MARGIN = LOST * CELL
-"""Reflected pixels on every side, beside those that fill up to a multiple of ``STRIDE``."""
+MARGIN = 4 + 4 + 2
+"""Reflected pixels on every side, which the three unpadded convolutions take away: two at 1/4, one at 1/2."""
 
 
 @dataclass(frozen=True)
@@ -46,11 +43,13 @@ class Arch:
         stem: channels at 1/4 resolution.
         body: channels at 1/8 resolution.
         blocks: residual blocks at 1/8 resolution.
+        head: channels at 1/2 resolution.
     """
 
     stem: int = 32
     body: int = 64
     blocks: int = 4
+    head: int = 16
 
     def to_dict(self) -> dict[str, int]:
         """Plain form for ``style.json``."""
@@ -110,50 +109,6 @@ class Conv(nn.Module):
         return weight * scale[:, None, None, None], (bias.detach() - running_mean) * scale + self.norm.bias.detach()
 
 
-class Head(Conv):
-    """Double bilinearly, convolve 3×3, shuffle by 2: written as one convolution at 1/4 and a shuffle by 4.
-
-    Trained as the former: where its input is flat its output is flat at the scale of the cells, so that no grid can
-    appear. Run as the latter, which it equals exactly: nothing is ever stored at 1/2.
-
-    Args:
-        in_channels: at 1/4.
-    Source: linear layers merged after training: Ding et al. 2021, arXiv:2101.03697.
-    """
-
-    def __init__(self, in_channels: int):
-        super().__init__(in_channels, 3 * 4)
-        # [p, k, j]: what tap k of a half-resolution kernel, at the first or second half p of a cell, takes
-        # from the cell at j − 1.
-        taps = torch.tensor([[[3, 1, 0], [1, 3, 0], [0, 3, 1]], [[1, 3, 0], [0, 3, 1], [0, 1, 3]]]) / 4
-        self.register_buffer("taps", taps, persistent=False)
-        with torch.no_grad():
-            # Start near the input itself, with equal sub-pixels (ICNR, Aitken et al. 2017, arXiv:1707.02937).
-            self.conv.weight.copy_(0.1 * self.conv.weight[::4].repeat_interleave(4, dim=0))
-            self.bias().zero_()
-
-    def bias(self) -> Tensor:
-        """(12,), one for each colour and pixel of a square of 2×2."""
-        assert self.conv.bias is not None  # nn.Conv2d was made with one
-        return self.conv.bias
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, h, w) → (N, 48, h − 2, w − 2), in the order of ``to_cells``."""
-        return F.conv2d(x, *self._merged())
-
-    def folded(self) -> tuple[Tensor, Tensor]:
-        """(48, C, 3, 3) and (48,): the plain convolution that equals this layer."""
-        weight, bias = self._merged()
-        return weight.detach(), bias.detach()
-
-    def _merged(self) -> tuple[Tensor, Tensor]:
-        taps = self.get_buffer("taps")
-        small = self.conv.weight.reshape(3, 2, 2, -1, 3, 3)  # colour, row and column in a square of 2×2
-        weight = torch.einsum("ostiyx,pyj,qxk->psqtoijk", small, taps, taps)
-        bias = torch.einsum("ost,pq->psqto", self.bias().reshape(3, 2, 2), torch.ones_like(taps[:, 0, :2]))
-        return weight.flatten(0, 4), bias.flatten()
-
-
 class Residual(nn.Module):
     """x + conv(relu(conv(x))), He et al. 2016, arXiv:1512.03385."""
 
@@ -197,40 +152,43 @@ class Canvas(nn.Module):
 
 
 class Generator(nn.Module):
-    """Cells of a picture in [0, 1] → what to add to them; the sum is about in [0, 1].
+    """Cells of a picture in [0, 1] → what to add to its pixels; the sum is about in [0, 1].
 
     Args:
         arch: widths and depth.
         norm: batch normalisation in every hidden layer, for training only.
-        merged: the last layer is the plain convolution that is run; see ``fold``.
     """
 
-    def __init__(self, arch: Arch, norm: bool = False, merged: bool = False):
+    def __init__(self, arch: Arch, norm: bool = False):
         super().__init__()
         self.arch = arch
-        self.stem = Conv(3 * CELL**2, arch.stem, norm=norm)
+        self.stem = Conv(3 * CELL_IN**2, arch.stem, norm=norm)
         self.down = Conv(arch.stem, arch.body, stride=2, norm=norm, edge=True)
         self.body = nn.Sequential(*[Residual(arch.body, norm) for _ in range(arch.blocks)])
         self.up = Conv(arch.body, arch.stem, kernel=1, norm=norm)
         self.mid = Conv(arch.stem, arch.stem, norm=norm)
+        self.refine = Conv(arch.stem, arch.head, kernel=1, norm=norm)
         self.coarse_canvas = Canvas(16, arch.body, CANVAS // 8)
         self.fine_canvas = Canvas(8, arch.stem, CANVAS // 4)
-        self.head: Conv = Conv(arch.stem, 3 * CELL**2) if merged else Head(arch.stem)
+        self.head = Conv(arch.head, 3 * CELL_OUT**2)
+        _near_identity(self.head.conv)
 
     def forward(self, cells: Tensor, shift: tuple[int, int] = (0, 0)) -> Tensor:
         """Paint.
 
         Args:
-            cells: (N, h, w, 48) from ``to_cells``; h and w are even.
+            cells: (N, h, w, 48), squares of 4×4 pixels, see ``gather``; h and w are even.
             shift: of the canvas, (y, x), in units of ``STRIDE`` pixels; training moves it about.
-        Returns: (N, h − 6, w − 6, 48), ``LOST`` less on every side: to be added to the ``inner`` cells.
+        Returns: (N, 2h − 10, 2w − 10, 12), squares of 2×2 pixels, ``MARGIN`` pixels less on every side.
         """
         quarter = F.relu(self.stem(cells.permute(0, 3, 1, 2)))
         height, width = cells.shape[1] // 2 - 1, cells.shape[2] // 2 - 1
         eighth = self.body(F.relu(self.down(quarter) + self.coarse_canvas(height, width, shift)))
         fine = self.fine_canvas(2 * height, 2 * width, (2 * shift[0], 2 * shift[1]))
         quarter = F.relu(quarter + _twice(self.up(eighth)) + fine)
-        change: Tensor = self.head(F.relu(self.mid(quarter)))
+        quarter = F.relu(self.mid(quarter))
+        half = F.relu(_twice(self.refine(quarter)))
+        change: Tensor = self.head(half)
         return change.permute(0, 2, 3, 1)
 
 
@@ -239,9 +197,17 @@ def _twice(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
+def _near_identity(head: nn.Conv2d) -> None:
+    """Start near the input itself, with equal sub-pixels (ICNR, Aitken et al. 2017, arXiv:1707.02937)."""
+    with torch.no_grad():
+        head.weight.copy_(0.1 * head.weight[:3].repeat(CELL_OUT**2, 1, 1, 1))
+        if head.bias is not None:
+            head.bias.zero_()
+
+
 def fold(generator: Generator) -> Generator:
     """The same function without normalisation layers, statistics frozen into the convolutions."""
-    plain = Generator(generator.arch, merged=True)
+    plain = Generator(generator.arch)
     sources = dict(generator.named_modules())
     for name, module in plain.named_modules():
         source = sources[name]
@@ -259,7 +225,7 @@ def load_generator(style: StyleModel) -> Generator:
 
     Raises: StyleError: the weights do not fit the generator.
     """
-    generator = Generator(Arch.from_dict(dict(style.arch)), merged=True)
+    generator = Generator(Arch.from_dict(dict(style.arch)))
     tensors = {name: torch.from_numpy(value).float() for name, value in style.tensors().items()}
     try:
         generator.load_state_dict(tensors)
@@ -271,45 +237,52 @@ def load_generator(style: StyleModel) -> Generator:
 def margins(size: int) -> tuple[int, int]:
     """Reflected pixels before and after ``size`` pixels: ``MARGIN`` and half of what fills up to ``STRIDE``.
 
-    Halved, because a frame of 17 pixels cannot reflect more than 16 on one side.
+    Halved, because a frame of 16 pixels cannot reflect more than 15 on one side.
     """
-    fill = -size % STRIDE
+    fill = -(size + 2 * MARGIN) % STRIDE
     return MARGIN + fill // 2, MARGIN + fill - fill // 2
 
 
-def to_cells(pictures: Tensor) -> Tensor:
-    """Reflect, then gather each square of 4×4 pixels: row, column and colour become 48 channels.
-
-    (N, H, W, 3), H and W from 16 up → (N, h, w, 48), h and w even. Bytes or floats. In this order a row of a cell is
-    a run of 12 values in both, which is the cheapest that a shuffle can be.
-    """
+def reflected(pictures: Tensor) -> Tensor:
+    """(N, H, W, 3), H and W from 16 up → (N, H′, W′, 3), multiples of ``STRIDE``. Bytes or floats."""
     top, bottom = margins(pictures.shape[1])
     left, right = margins(pictures.shape[2])
-    whole = F.pad(pictures, (0, 0, left, right, top, bottom), mode="reflect")
-    count, high, wide = whole.shape[0], whole.shape[1] // CELL, whole.shape[2] // CELL
-    squares = whole.reshape(count, high, CELL, wide, CELL * 3).transpose(2, 3)
-    return squares.reshape(count, high, wide, CELL * CELL * 3)
+    return F.pad(pictures, (0, 0, left, right, top, bottom), mode="reflect")
 
 
-def from_cells(cells: Tensor, height: int, width: int) -> Tensor:
-    """Scatter and crop what the generator gives: (N, h − 6, w − 6, 48) → (N, height, width, 3)."""
-    top, left = margins(height)[0] - MARGIN, margins(width)[0] - MARGIN
+def inner(whole: Tensor) -> Tensor:
+    """What the generator's output covers of what was ``reflected``."""
+    return whole[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
+
+
+def gather(pictures: Tensor, side: int) -> Tensor:
+    """Squares of pixels become channels in the order row, column, colour: (N, H, W, 3) → (N, H/side, W/side, 3 side²).
+
+    In this order a row of a square is a run of values on both sides, which is the cheapest that a shuffle can be.
+    """
+    count, high, wide = pictures.shape[0], pictures.shape[1] // side, pictures.shape[2] // side
+    squares = pictures.reshape(count, high, side, wide, side * 3).transpose(2, 3)
+    return squares.reshape(count, high, wide, side * side * 3)
+
+
+def scatter(cells: Tensor, side: int) -> Tensor:
+    """The inverse of ``gather``."""
     count, high, wide = cells.shape[:3]
-    squares = cells.reshape(count, high, wide, CELL, CELL * 3).transpose(2, 3)
-    whole = squares.reshape(count, high * CELL, wide * CELL, 3)
-    return whole[:, top : top + height, left : left + width]
+    squares = cells.reshape(count, high, wide, side, side * 3).transpose(2, 3)
+    return squares.reshape(count, high * side, wide * side, 3)
 
 
-def inner(cells: Tensor) -> Tensor:
-    """What the generator's output covers of its input."""
-    return cells[:, LOST:-LOST, LOST:-LOST]
+def cropped(painted: Tensor, height: int, width: int) -> Tensor:
+    """What is left of ``inner`` pixels without those that filled up to ``STRIDE``."""
+    top, left = margins(height)[0] - MARGIN, margins(width)[0] - MARGIN
+    return painted[:, top : top + height, left : left + width]
 
 
 def stylize(generator: Generator, x: Tensor, shift: tuple[int, int] = (0, 0)) -> Tensor:
     """(N, 3, H, W) in [0, 1] → (N, 3, H, W), about [0, 1], any H and W from 16 up."""
-    cells = to_cells(x.permute(0, 2, 3, 1))
-    painted = inner(cells) + generator(cells, shift)
-    return from_cells(painted, x.shape[-2], x.shape[-1]).permute(0, 3, 1, 2)
+    whole = reflected(x.permute(0, 2, 3, 1))
+    painted = inner(whole) + scatter(generator(gather(whole, CELL_IN), shift), CELL_OUT)
+    return cropped(painted, x.shape[-2], x.shape[-1]).permute(0, 3, 1, 2)
 
 
 class FrameGraph(nn.Module):
@@ -331,10 +304,10 @@ class FrameGraph(nn.Module):
             strength: (1,), float32, 0 … 1.
         Returns: (1, height, width, 3), uint8.
         """
-        cells = to_cells(frame)
-        change = self.generator(cells.to(torch.float32) / 255.0)
-        x = inner(cells).to(torch.float32) / 255.0  # cropped as bytes
+        whole = reflected(frame)
+        change = self.generator(gather(whole, CELL_IN).to(torch.float32) / 255.0)
+        x = gather(inner(whole), CELL_OUT).to(torch.float32) / 255.0
         y = torch.clamp(x + change, 0.0, 1.0)
         # + 0.5 and truncation round half up; every runtime truncates alike, while roundings differ.
         painting = ((x + strength * (y - x)) * 255.0 + 0.5).to(torch.uint8)
-        return from_cells(painting, frame.shape[1], frame.shape[2])
+        return cropped(scatter(painting, CELL_OUT), frame.shape[1], frame.shape[2])
