@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 MEANING: Mapping[str, str] = {
     "total": "All goals together, each times its weight.",
-    "content": "How much of the photograph is lost. It rises at first, while paint covers the picture, and then settles.",
+    "content": "How much of the photograph is lost. It rises while paint covers the picture, then settles.",
     "style": "How far strokes and colours are from the painting's. It should fall all the way.",
     "adversarial": "How easily the critic tells the paintings from the artist's. It should neither vanish nor explode.",
     "feature_matching": "How differently the critic sees paintings and the artist's works. It should fall slowly.",

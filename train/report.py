@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from train.chart import Axis, Points, area_chart, legend, line_chart, number, smooth
-from train.glossary import MEANING
+from train.axis import number
+from train.curves import discriminator, gradient, losses, pace
 from train.history import Entry, History
 from train.page import Html, document, element, join, markup, section, table, write_page
 from train.timeline import Sheet, sheets
@@ -86,10 +85,10 @@ def write_report(
     body = [
         _head(name, subject, entries, status),
         *([_newest(pictures[-1])] if pictures else []),
-        _losses(entries, settings),
-        *_gradient(entries),
-        *_discriminator(entries),
-        _pace(entries),
+        losses(entries, settings),
+        *gradient(entries),
+        *discriminator(entries),
+        pace(entries),
         *_steadiness(figures or {}),
         *([_timeline(pictures)] if len(pictures) > 1 else []),
         _recipe(settings),
@@ -171,7 +170,9 @@ def _tiles(entries: Sequence[Entry], status: Status) -> Html:
     tiles.append(("Trained for", in_words(status.seconds)))
     if entries and entries[-1].data_wait is not None:
         tiles.append(("Waiting for pictures", f"{100 * entries[-1].data_wait:.1f} %"))
-    return element("dl", *(element("div", element("dt", key), element("dd", value)) for key, value in tiles), class_="tiles")
+    return element(
+        "dl", *(element("div", element("dt", key), element("dd", value)) for key, value in tiles), class_="tiles"
+    )
 
 
 def _started(entries: Sequence[Entry]) -> datetime | None:
@@ -189,101 +190,12 @@ def _time(when: datetime) -> str:
     return f"{when.astimezone():%Y-%m-%d %H:%M %Z}".strip()
 
 
-def _losses(entries: Sequence[Entry], settings: Mapping[str, Any]) -> Html:
-    weights = settings.get("losses")
-    charts = [_loss(name, entries, weights if isinstance(weights, Mapping) else {}) for name in _names(entries, "losses")]
-    return section(
-        "What the training makes smaller",
-        "Each curve is one goal, and lower is better. Look for curves that fall fast and then level out; a curve that "
-        "climbs without end, or jumps up and stays there, is a reason to stop. The pale line is each step, the strong "
-        "one its course.",
-        element("div", *charts, class_="grid") if charts else element("p", "The first figures are on their way."),
-    )
-
-
-def _loss(name: str, entries: Sequence[Entry], weights: Mapping[str, Any]) -> Html:
-    points = [(entry.step, entry.losses.get(name, math.nan)) for entry in entries]
-    weight = weights.get(name)
-    meaning = MEANING.get(name, "")
-    if weight is not None:
-        meaning += f" Weight {number(float(weight))}." if weight else " Only watched, its weight is 0."
-    return _figure(name, points, meaning.strip(), "value")
-
-
-def _figure(name: str, points: Points, meaning: str, label: str, **drawing: Any) -> Html:
-    """A chart under its name, with the value at which its course stands now."""
-    axis = drawing.setdefault("y", Axis.around([value for _, value in points]))
-    course = [value for _, value in smooth(points, axis) if math.isfinite(value)]
-    now = element("b", number(course[-1])) if course else ""
-    title = element("h3", element("span", name.replace("_", " ")), now)
-    return element("figure", element("figcaption", title, meaning), line_chart(points, label, **drawing))
-
-
-def _names(entries: Sequence[Entry], field: Literal["losses", "shares"]) -> list[str]:
-    """Terms in the order in which they first appear, the total first."""
-    names = dict.fromkeys(name for entry in entries for name in getattr(entry, field))
-    return sorted(names, key=lambda name: name != "total")
-
-
-def _gradient(entries: Sequence[Entry]) -> Iterator[Html]:
-    rows = [(entry.step, entry.shares) for entry in entries if entry.shares]
-    if not rows:
-        return
-    names = _names(entries, "shares")
-    latest = rows[-max(1, len(rows) // 20) :]
-    means = [sum(shares.get(name, 0.0) for _, shares in latest) / len(latest) for name in names]
-    total = sum(means) or 1.0
-    shown = [(name.replace("_", " "), f"{100 * mean / total:.0f} %") for name, mean in zip(names, means, strict=True)]
-    yield section(
-        "Who steers",
-        "How strongly each goal pulls at the network. Style and content should share most of it; a goal that fills "
-        "the chart drowns the others, and its weight is too high.",
-        element("figure", area_chart(rows, names, "share of the gradient"), legend(shown), class_="large"),
-    )
-
-
-def _discriminator(entries: Sequence[Entry]) -> Iterator[Html]:
-    accuracy = [(entry.step, entry.accuracy) for entry in entries if entry.accuracy is not None]
-    diversity = [(entry.step, entry.diversity) for entry in entries if entry.diversity is not None]
-    charts = []
-    if accuracy:
-        meaning = "Share of patches that the critic tells apart."
-        marks = {0.5: "guessing"}
-        charts.append(_figure("accuracy of the critic", accuracy, meaning, "share", y=Axis(0.0, 1.0), marks=marks))
-    if diversity:
-        meaning = "How different the paintings are from each other, where the photographs are 1."
-        charts.append(_figure("diversity of the paintings", diversity, meaning, "ratio"))
-    if charts:
-        yield section(
-            "Painter against critic",
-            "A second network learns to tell the paintings from the artist's own. Look for an accuracy between 0.6 and "
-            "0.9: near 1 the painter learns nothing from it any more, at 0.5 the critic only guesses. Paintings that "
-            "all become alike, a diversity near 0, mean that the painter has found a trick.",
-            element("div", *charts, class_="grid wide"),
-        )
-
-
-def _pace(entries: Sequence[Entry]) -> Html:
-    rates = [(entry.step, entry.learning_rate) for entry in entries]
-    waits = [(entry.step, 100 * entry.data_wait) for entry in entries if entry.data_wait is not None]
-    charts = [_figure("learning rate", rates, "Size of a step.", "rate", raw=False)] if rates else []
-    if waits:
-        meaning = "Part of the time in which the network waits for the next pictures."
-        charts.append(_figure("waiting for pictures, %", waits, meaning, "% of the time"))
-    return section(
-        "Pace",
-        "The learning rate rises at the start and then falls along a smooth curve; the last, small steps settle the "
-        "details. Waiting for pictures should stay near 0 %: more means that the disk or the decoding is the brake.",
-        element("div", *charts, class_="grid wide"),
-    )
-
-
 def _steadiness(figures: Mapping[str, str]) -> Iterator[Html]:
     if figures:
         yield section(
             "Steadiness",
-            "Measured on moving pictures. Smaller is steadier; what matters is how near a figure comes to that of the "
-            "pictures before they were painted.",
+            "Measured on moving pictures: smaller is steadier, and a painting whose figure comes near that of the "
+            "unpainted pictures holds still.",
             table(list(figures.items()), head=("figure", "value")),
         )
 
@@ -291,8 +203,7 @@ def _steadiness(figures: Mapping[str, str]) -> Iterator[Html]:
 def _newest(sheet: Sheet) -> Html:
     return section(
         "What it paints now",
-        "Photographs above, their paintings below. Look at faces, at skies and other even areas, and at thin lines: "
-        "that is where a style fails first.",
+        "Photographs above, their paintings below: look at faces, even skies and thin lines, where styles fail first.",
         element("figure", _caption(sheet), sheet.picture, class_="large"),
     )
 
@@ -300,7 +211,7 @@ def _newest(sheet: Sheet) -> Html:
 def _timeline(pictures: Sequence[Sheet]) -> Html:
     return section(
         "How it came about",
-        "The same photographs from the start of the run to now. When two neighbours look alike, more of the same "
+        "The same photographs from the start of the run to now: when two neighbours look alike, more of the same "
         "training changes little.",
         element("div", *(element("figure", _caption(x), x.picture) for x in pictures), class_="grid wide"),
     )
@@ -318,7 +229,7 @@ def _recipe(settings: Mapping[str, Any]) -> Html:
     tables = [element("div", element("h3", group) if group else "", table(rows)) for group, rows in sections.items()]
     return section(
         "Recipe",
-        "Every setting of this run; with the same ones, the same pictures and the same seed it can be repeated.",
+        "Every setting of this run: with the same settings, pictures and seed it can be repeated.",
         element("div", *tables, class_="recipe"),
     )
 

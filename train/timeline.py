@@ -42,7 +42,7 @@ class Sheet:
 
 
 def sheets(out: Path) -> list[Sheet]:
-    """Up to ``MOST`` contact sheets of a run, evenly spread, the first and the last among them; none that is damaged."""
+    """Up to ``MOST`` contact sheets of a run, evenly spread from the first to the last; damaged ones are left out."""
     found = sorted((int(match[1]), path) for path in out.glob("sheet-*.jpg") if (match := NAME.fullmatch(path.name)))
     if len(found) > MOST:
         found = [found[round(i * (len(found) - 1) / (MOST - 1))] for i in range(MOST)]
