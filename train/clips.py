@@ -15,7 +15,7 @@ import os
 import secrets
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -216,30 +216,47 @@ def build_pairs(
         ConfigError: a setting is out of range.
     """
     wanted = _Wanted(size, gap, per_clip)
+    _make(cache)
     entries: list[Path] = []
     skipped: dict[Path, str] = {}
     for number, file in enumerate(files, 1):
         pairs, cached = 0, False
         try:
-            entry = cache / f"{wanted.key(file)}.pairs"
-            cached = _whole(entry)
-            if not cached:
-                _write(entry, _extract(file, wanted))
+            entry, cached = _entry(file, cache, wanted)
             pairs = len(_records(entry))
             if not pairs:
-                skipped[file] = "nothing moves in it, or it is too short"
+                raise SourceError("nothing moves in it, or it is too short")
+            entries.append(entry)
         except SourceError as error:
             skipped[file] = str(error)
-        except OSError as error:
-            skipped[file] = error.strerror or str(error)
-        if pairs:
-            entries.append(entry)
-        else:
-            on_warning(f"the clip {file.name} is skipped: {skipped[file]}")
+            on_warning(f"the clip {file.name} is skipped: {error}")
         on_progress(ClipProgress(file, number, len(files), pairs, cached))
     if not entries:
         raise TrainError("none of the clips can be used", hint=next(iter(skipped.values()), "give at least one"))
     return PairSet(entries, skipped)
+
+
+def _make(cache: Path) -> None:
+    """Before the first clip is decoded, for its pairs will have to go there. Raises: TrainError: it cannot be made."""
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrainError(f"cannot keep the clips' pairs in {cache}: {error.strerror}", hint="name a folder") from error
+
+
+def _entry(file: Path, cache: Path, wanted: _Wanted) -> tuple[Path, bool]:
+    """The entry of a clip, and whether it was there.
+
+    Raises: SourceError: the clip cannot be read or decoded. TrainError: the entry cannot be written.
+    """
+    try:
+        entry = cache / f"{wanted.key(file)}.pairs"
+    except OSError as error:
+        raise SourceError(f"{error.strerror or error}") from error
+    cached = _whole(entry)
+    if not cached:
+        _write(entry, _extract(file, wanted))
+    return entry, cached
 
 
 def _extract(file: Path, wanted: _Wanted) -> Records:
@@ -325,7 +342,7 @@ def _whole(entry: Path) -> bool:
         data = np.memmap(entry, np.uint8, "r")
     except (OSError, ValueError):  # an empty file cannot be mapped
         return False
-    return hashlib.sha256(data[:-_DIGEST_BYTES]).digest() == data[-_DIGEST_BYTES:].tobytes()
+    return hashlib.sha256(data[:-_DIGEST_BYTES].data).digest() == data[-_DIGEST_BYTES:].tobytes()
 
 
 def _write(entry: Path, records: Records) -> None:
@@ -335,7 +352,6 @@ def _write(entry: Path, records: Records) -> None:
     """
     part = entry.with_name(f".{entry.name}.part-{secrets.token_hex(4)}")
     try:
-        entry.parent.mkdir(parents=True, exist_ok=True)
         with part.open("x+b") as file:
             np.save(file, records, allow_pickle=False)
             file.seek(0)
@@ -344,6 +360,9 @@ def _write(entry: Path, records: Records) -> None:
             os.fsync(file.fileno())
         part.replace(entry)
     except OSError as error:
-        raise TrainError(f"cannot keep the clips' pairs in {entry.parent}: {error}", hint="free some space") from error
+        raise TrainError(
+            f"cannot keep the clips' pairs in {entry.parent}: {error.strerror}", hint="free some space"
+        ) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # it must not hide what went wrong
+            part.unlink(missing_ok=True)
