@@ -71,11 +71,12 @@ def number(value: float) -> str:
     """Three digits, as a person writes them: 0.0034, 12.5, 1,250, 3×10⁻⁷."""
     if not math.isfinite(value):
         return "–"
-    size = abs(value)
-    if size >= 1000 and size < 1e7:
+    if abs(value) < 1000:
+        value = float(f"{value:.3g}")
+    if 1000 <= abs(value) < 1e7:
         return f"{value:,.0f}"
-    if size == 0 or 1e-4 <= size < 1000:
-        return f"{float(f'{value:.3g}'):.10f}".rstrip("0").rstrip(".")
+    if value == 0 or 1e-4 <= abs(value) < 1000:
+        return f"{value:.10f}".rstrip("0").rstrip(".")
     lead, power = f"{value:.2e}".split("e")
     lead = lead.rstrip("0").rstrip(".")
     raised = str(int(power)).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))

@@ -19,7 +19,7 @@ Points = Sequence[tuple[float, float]]
 Rows = Sequence[tuple[float, Mapping[str, float]]]
 """x, rising, and a share for each name."""
 
-WIDTH, WIDE, HEIGHT = 360, 480, 210
+WIDTH, WIDE, HEIGHT = 360, 420, 210
 """Of a curve and of an area, in pixels where there is room."""
 
 LEFT, RIGHT, TOP, BOTTOM = 46, 14, 24, 38
@@ -36,14 +36,13 @@ def thin(points: Points, most: int = MOST) -> Points:
     """At most so many points, with the lowest and the highest of every stretch, so that no spike is lost."""
     if len(points) <= most:
         return points
-    stretches = most // 2 - 1
-    kept: list[tuple[float, float]] = [points[0]]
+    inner, stretches = points[1:-1], most // 2 - 1
+    kept: list[tuple[float, float]] = []
     for i in range(stretches):
-        stretch = points[i * len(points) // stretches : (i + 1) * len(points) // stretches]
+        stretch = inner[i * len(inner) // stretches : (i + 1) * len(inner) // stretches]
         finite = [point for point in stretch if math.isfinite(point[1])] or stretch[:1]
-        ends = {min(finite, key=lambda point: point[1]), max(finite, key=lambda point: point[1])}
-        kept += sorted(ends)
-    return [*kept, points[-1]]
+        kept += sorted({min(finite, key=lambda point: point[1]), max(finite, key=lambda point: point[1])})
+    return [points[0], *kept, points[-1]]
 
 
 def smooth(points: Points, axis: Axis) -> Points:

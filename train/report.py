@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -151,7 +152,8 @@ def _state(status: Status) -> Iterator[object]:
         return
     yield f": {100 * status.share:.0f} % done after {in_words(status.seconds)}"
     if status.state == "running":
-        yield ", " + (f"about {in_words(status.seconds_left)} left. " if status.seconds_left is not None else "")
+        left = status.seconds_left
+        yield f", about {in_words(left)} left. " if left is not None and math.isfinite(left) else ". "
         now = datetime.now(UTC)
         yield join(["Written ", element("time", _time(now), datetime=now.isoformat(), data_live=True), "."])
     elif status.state == "stopped":
