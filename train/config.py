@@ -6,7 +6,7 @@ A field is named ``section.field`` everywhere: here, in a recipe, after ``--set`
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -63,6 +63,7 @@ class GeneratorConfig:
         stem: channels at 1/4 resolution.
         body: channels at 1/8 resolution.
         blocks: residual blocks at 1/8 resolution.
+        head: channels at 1/2 resolution.
         norm: batch normalisation while training.
         freeze_at: share of the run, 0 … 1, after which the statistics of the normalisation are fixed.
         init: folder of a trained style to start from; its shape is taken, and ``norm`` is off.
@@ -72,6 +73,7 @@ class GeneratorConfig:
     stem: int = 32
     body: int = 64
     blocks: int = 4
+    head: int = 16
     norm: bool = True
     freeze_at: float = 0.4
     init: Path | None = None
@@ -82,7 +84,7 @@ class GeneratorConfig:
         """The shape, as the generator takes it."""
         from engines.generator import Arch  # torch, which a wrong flag need not wait for
 
-        return Arch(self.stem, self.body, self.blocks)
+        return Arch(self.stem, self.body, self.blocks, self.head)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,6 +190,7 @@ class RunConfig:
         checkpoint_minutes: minutes between checkpoints; whichever comes first.
         sheet_steps: steps between contact sheets.
         report_steps: steps between two refreshes of the report.
+        recipe: name of the recipe that the settings came from, for the record.
     """
 
     out: Path
@@ -198,6 +201,7 @@ class RunConfig:
     checkpoint_minutes: float = 5.0
     sheet_steps: int = 250
     report_steps: int = 50
+    recipe: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,9 +248,34 @@ class TrainConfig:
         }
 
 
+MATTERS = (
+    "data.style_picture", "data.style_pictures", "data.batch", "data.crop", "data.style_size", "data.hold_out",
+    "generator.stem", "generator.body", "generator.blocks", "generator.head", "generator.norm", "generator.init",
+    "discriminator.scales", "discriminator.width", "discriminator.layers", "run.seed",
+)  # fmt: skip
+"""Settings that make a run this one and no other; the rest may be changed when it is resumed."""
+
+
+def differences(config: TrainConfig, settings: Mapping[str, Any]) -> list[str]:
+    """What keeps a run from being resumed with other settings.
+
+    Args:
+        config: of now.
+        settings: ``to_dict`` of then; what it lacks is taken for equal.
+    Returns: for each setting of ``MATTERS`` that differs, its name and both values.
+    """
+    now, found = config.to_dict(), []
+    for name in MATTERS:
+        section, member = name.split(".")
+        before = settings.get(section, {})
+        if member in before and before[member] != now[section][member]:
+            found.append(f"{name} was {before[member]} and now is {now[section][member]}")
+    return found
+
+
 LEAST: dict[str, float] = {
     "data.batch": 1, "data.hold_out": 0, "data.style_size": 64, "data.workers": 0,
-    "generator.stem": 1, "generator.body": 1, "generator.blocks": 1,
+    "generator.stem": 1, "generator.body": 1, "generator.blocks": 1, "generator.head": 1,
     "discriminator.scales": 1, "discriminator.width": 1, "discriminator.layers": 1, "discriminator.steps": 1,
     "discriminator.warmup": 0,
     **{f"losses.{weight.name}": 0 for weight in fields(LossWeights)},
@@ -269,7 +298,7 @@ def _at_least(config: TrainConfig) -> Iterator[Check]:
     for name, least in LEAST.items():
         value = _at(config, name)
         yield math.isfinite(value) and value >= least, f"{name} must be at least {least}, got {value}"
-    for name in ("stem", "body", "blocks"):  # what a style's file may hold
+    for name in ("stem", "body", "blocks", "head"):  # what a style's file may hold
         value = getattr(config.generator, name)
         yield value <= 512, f"generator.{name} must be at most 512, got {value}"
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -15,6 +17,8 @@ from torch import Tensor
 
 from engines.base import RGB
 from engines.errors import TrainError
+
+T = TypeVar("T")
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})
 
@@ -106,7 +110,7 @@ def random_crop(rgb: RGB, crop: int, rng: np.random.Generator) -> RGB:
 
 
 class Pictures:
-    """Training pictures, decoded when they are needed, one batch ahead.
+    """Training pictures, decoded when they are needed.
 
     The batch of a step is a function of the seed and the step alone, so a resumed run sees what an
     uninterrupted one would have seen, and nothing of the loader's state needs to be saved.
@@ -142,12 +146,26 @@ class Pictures:
                 return with_short_side(rgb, largest) if min(rgb.shape[:2]) > largest else rgb
         raise TrainError("none of the content pictures can be read", hint=next(iter(self.skipped.values())))
 
-    def from_step(self, step: int) -> Iterator[Tensor]:
-        """Endless batches, the next one being made while the last one is used."""
-        with ThreadPoolExecutor(1, thread_name_prefix="pictures") as pool:
-            coming: Future[Tensor] = pool.submit(self, step)
-            while True:
-                batch = coming.result()
+
+def ahead(make: Callable[[int], T], step: int, workers: int) -> Iterator[T]:
+    """``make(step)``, ``make(step + 1)``, … without end, made by threads while the last one is used.
+
+    Args:
+        make: called from several threads at once.
+        step: the first one.
+        workers: threads, and how many results are under way; 0 makes each one when it is asked for.
+    """
+    if workers == 0:
+        while True:
+            yield make(step)
+            step += 1
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="pictures")
+    try:
+        coming: deque[Future[T]] = deque()
+        while True:
+            while len(coming) < workers:
+                coming.append(pool.submit(make, step))
                 step += 1
-                coming = pool.submit(self, step)
-                yield batch
+            yield coming.popleft().result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)

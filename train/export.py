@@ -16,7 +16,7 @@ from engines.export import rounded, save_style
 from engines.generator import fold
 from engines.model_file import StyleMeta, StyleModel, sha256
 from train.data import picture_files, read_picture, split
-from train.loop import Painter, painting_file
+from train.painter import Painter, painting_files
 from train.preview import small_preview
 from train.sheet import cell, paint
 
@@ -40,7 +40,7 @@ def finish(painter: Painter, *, title: str = "", artist: str = "", licence: str 
     meta = StyleMeta(
         name=name, title=title or name, painter=artist, work=title, licence=licence, training=record(painter)
     )
-    plain = rounded(fold(painter.generator))
+    plain = rounded(fold(painter.result))
     preview = small_preview(lambda rgb: paint(plain, rgb))
     model = save_style(config.run.out / "style", plain, meta, preview)
     verify(model, painter)
@@ -57,7 +57,7 @@ def record(painter: Painter) -> dict[str, Any]:
         "settings": settings,
         "steps_done": painter.step,
         "minutes": round(painter.seconds / 60, 1),
-        "style_picture_sha256": sha256(painting_file(config.data)),
+        "style_picture_sha256": sha256(painting_files(config.data)[0]),
         "content_pictures": len(split(picture_files(config.data.content), config.data.hold_out)[0]),
         "torch": torch.__version__,
         "machine": platform.machine(),
@@ -72,7 +72,7 @@ def verify(model: StyleModel, painter: Painter) -> None:
 
     Raises: TrainError: they differ by more than ``TOLERANCE`` somewhere.
     """
-    picture = cell(read_picture(painting_file(painter.config.data)))
+    picture = cell(read_picture(painting_files(painter.config.data)[0]))
     results = {}
     for name in ("torch", "cpu"):
         engine = engines.load(model, name)

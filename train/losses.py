@@ -62,7 +62,9 @@ def style_distances(painted: Sequence[Tensor], painting: Sequence[Tensor]) -> li
 
 
 def temporal_loss(moved_painting: Tensor, painting_of_moved: Tensor, valid: Tensor) -> Tensor:
-    """mean over valid pixels of (warp(G(x)) − G(warp(x)))². Ruder et al. 2016, arXiv:1604.08610, eq. 7.
+    """mean over pictures of the mean over valid pixels of (warp(G(x)) − G(warp(x)))².
+
+    Ruder et al. 2016, arXiv:1604.08610, eq. 7. Pictures count alike, however much of them is valid.
 
     Args:
         moved_painting: the first painting, warped onto the second frame.
@@ -70,7 +72,7 @@ def temporal_loss(moved_painting: Tensor, painting_of_moved: Tensor, valid: Tens
         valid: (N, 1, H, W), 1 where the flow is defined.
     """
     error = (moved_painting - painting_of_moved).square().mean(1, keepdim=True)
-    return (error * valid).sum() / valid.sum().clamp_min(1)
+    return ((error * valid).sum((1, 2, 3)) / valid.sum((1, 2, 3)).clamp_min(1)).mean()
 
 
 def luminance(x: Tensor) -> Tensor:

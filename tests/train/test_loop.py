@@ -16,7 +16,11 @@ from train import checkpoint
 from train.config import LossWeights, TrainConfig
 from train.data import Pictures, picture_files, read_picture
 from train.features import load_features
-from train.loop import CHECKPOINT, Painter, Progress, learning_rate, train
+from train.history import HISTORY
+from train.journal import BOARD
+from train.loop import CHECKPOINT, Progress, learning_rate, train
+from train.painter import Painter
+from train.report import REPORT
 from train.sheet import CELL, COLUMNS, cell, save_sheet
 
 Make = Callable[..., TrainConfig]
@@ -53,7 +57,7 @@ def losses_of_first_batch(painter: Painter) -> dict[str, float]:
     data = painter.config.data
     pictures = Pictures(picture_files(data.content)[:6], data.batch, data.crop, painter.config.run.seed)
     with torch.no_grad():
-        return {name: float(value) for name, value in painter.losses(pictures(0), 0).items()}
+        return {name: float(value) for name, value in painter.losses(pictures(0), 0).terms.items()}
 
 
 def weighted(losses: dict[str, float]) -> float:
@@ -89,9 +93,10 @@ def test_the_first_painting_is_nearly_the_photograph(config: Make) -> None:
 
 
 def test_a_run_leaves_checkpoint_and_sheets(config: Make) -> None:
-    settings = config(schedule={"steps": 4}, run={"checkpoint_steps": 2, "sheet_steps": 2})
+    settings = config(schedule={"steps": 4}, run={"checkpoint_steps": 2, "sheet_steps": 2, "report_steps": 2})
     train(settings)
-    assert sorted(os.listdir(settings.run.out)) == [CHECKPOINT, "sheet-000002.jpg", "sheet-000004.jpg"]
+    left = set(os.listdir(settings.run.out)) - {BOARD}
+    assert left == {CHECKPOINT, HISTORY, REPORT, "sheet-000002.jpg", "sheet-000004.jpg"}
     sheet = read_picture(settings.run.out / "sheet-000004.jpg")
     assert sheet.shape == (2 * CELL[1], COLUMNS * CELL[0], 3)
 
@@ -115,14 +120,14 @@ def test_a_loss_that_is_not_finite_stops_the_run_by_name(
     config: Make, monkeypatch: pytest.MonkeyPatch, term: str
 ) -> None:
     settings = config(schedule={"steps": 6}, run={"checkpoint_steps": 2})
-    real = getattr(__import__("train.loop", fromlist=[term]), term)
+    real = getattr(__import__("train.painter", fromlist=[term]), term)
     calls: list[int] = []
 
     def breaks(*args: torch.Tensor) -> torch.Tensor:
         calls.append(1)
         return real(*args) * (float("nan") if len(calls) > 3 else 1.0)
 
-    monkeypatch.setattr(f"train.loop.{term}", breaks)
+    monkeypatch.setattr(f"train.painter.{term}", breaks)
     with pytest.raises(TrainError, match=rf"{term.removesuffix('_loss')} is nan at step 3") as caught:
         train(settings)
     assert "--resume" in caught.value.hint

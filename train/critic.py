@@ -1,0 +1,120 @@
+"""The other side of the game: discriminator, its optimiser, the artist's works, and the watch over both."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from engines.errors import TrainError
+from train.adversarial import LOSSES, CollapseWatch, diversity, feature_matching, gradient_penalty
+from train.augment import ALL, augment
+from train.config import TrainConfig
+from train.data import Pictures, picture_files
+from train.discriminator import Discriminator
+
+
+class Critic:
+    """Learns to tell the artist's works from paintings, and tells the generator what gives it away.
+
+    Args:
+        config: of the run; has ``data.style_pictures``.
+        device: of the discriminator.
+    """
+
+    def __init__(self, config: TrainConfig, device: torch.device):
+        settings, data = config.discriminator, config.data
+        assert data.style_pictures is not None  # checked with the settings
+        self.config, self.device = config, device
+        self.loss = LOSSES[settings.loss]
+        self.discriminator = Discriminator(settings.scales, settings.width, settings.layers).to(device)
+        # β1 = 0.5: with momentum the two chase each other in circles. Radford et al. 2016, arXiv:1511.06434.
+        self.optimizer = torch.optim.Adam(
+            self.discriminator.parameters(), lr=settings.learning_rate, betas=(0.5, 0.999)
+        )
+        # Another seed than the photographs': the same draws would always bring the same two together.
+        works = Pictures(picture_files(data.style_pictures), data.batch, data.crop, config.run.seed + 7919)
+        self.works = works
+        self.watch = CollapseWatch(won=self.loss.ceiling)
+        self.accuracy: float | None = None
+        self.diversity: float | None = None
+
+    def playing(self, step: int) -> bool:
+        """Whether the game has begun; before, the generator learns the painting's colours alone."""
+        return step >= self.config.discriminator.warmup
+
+    def learn(self, pictures: Tensor, originals: Tensor, step: int, rate: float) -> Tensor:
+        """Train the discriminator on a step's paintings.
+
+        Args:
+            pictures: paintings, (N, 3, H, W) in [0, 1]; no gradient flows into them.
+            originals: the photographs, same shape.
+            step: of the run; random numbers depend on it and on the seed alone.
+            rate: share of the full learning rate, 0 … 1.
+        Returns: the loss, a detached scalar.
+        """
+        settings, fake = self.config.discriminator, pictures.detach()
+        rng = torch.Generator().manual_seed((self.config.run.seed * 1_000_033 + step) * 7)
+        for group in self.optimizer.param_groups:
+            group["lr"] = settings.learning_rate * rate
+        loss = fake.new_zeros(())
+        for turn in range(settings.steps):
+            real = self.works(step * settings.steps + turn).to(self.device)
+            seen = [self._changed(real, rng), self._changed(fake, rng)]
+            of_real, of_fake = self.discriminator(seen[0]), self.discriminator(seen[1])
+            loss = self.loss.discriminator(of_real, of_fake)
+            if self.loss.penalty:
+                loss = loss + self.loss.penalty * gradient_penalty(self.discriminator, seen[0], seen[1], rng)
+            if not torch.isfinite(loss):
+                raise TrainError(
+                    f"the discriminator's loss is {float(loss.detach())} at step {step}",
+                    hint="lower discriminator.learning_rate",
+                )
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.optimizer.step()
+            self.accuracy = self.loss.accuracy(of_real, of_fake)
+        self.diversity = diversity(fake, originals)
+        self.watch.add(self.accuracy or 0.0, self.diversity)
+        return loss.detach()
+
+    def terms(self, pictures: Tensor, step: int) -> dict[str, Tensor]:
+        """What the paintings cost the generator: ``adversarial`` and, where it has a weight, ``feature_matching``."""
+        rng = torch.Generator().manual_seed((self.config.run.seed * 1_000_033 + step) * 7 + 1)
+        # The generator must not train its judge: gradients pass through the discriminator, not into it.
+        self.discriminator.requires_grad_(False)
+        try:
+            of_fake = self.discriminator(self._changed(pictures, rng))
+            terms = {"adversarial": self.loss.generator(of_fake)}
+            if self.config.losses.feature_matching:
+                with torch.no_grad():
+                    real = self.works(step * self.config.discriminator.steps).to(self.device)
+                    of_real = self.discriminator(self._changed(real, rng))
+                terms["feature_matching"] = feature_matching(of_real, of_fake)
+        finally:
+            self.discriminator.requires_grad_(True)
+        return terms
+
+    def _changed(self, x: Tensor, rng: torch.Generator) -> Tensor:
+        return augment(x, ALL if self.config.discriminator.augment else (), rng)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that a resumed run needs."""
+        return {
+            "discriminator": self.discriminator.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "watch": self.watch.state(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from ``state``.
+
+        Raises: TrainError: it belongs to another discriminator.
+        """
+        try:
+            self.discriminator.load_state_dict(state["discriminator"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.watch.restore(state["watch"])
+        except (RuntimeError, ValueError, KeyError, TypeError) as error:
+            raise TrainError("the checkpoint holds another discriminator", hint="start anew") from error

@@ -1,0 +1,125 @@
+"""What a run tells while it goes on: its history, the report, TensorBoard, contact sheets."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+import torch
+from torch import Tensor
+
+from train.board import Board
+from train.config import TrainConfig
+from train.critic import Critic
+from train.data import Pictures
+from train.history import HISTORY, Entry, History
+from train.painter import Painted, Painter
+from train.report import Status, write_report
+from train.sheet import save_sheet
+
+BOARD = "board"
+"""Folder of the TensorBoard events, in that of the run."""
+
+
+def gradient_shares(painted: Painted, terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> dict[str, float]:
+    """How hard each weighted term pulls at the paintings: ‖w ∂L/∂y‖, as a share of the sum over the terms.
+
+    Taken at the generator's output, where a term costs one pass through its own network and none through the
+    generator. The graph stays for the real backward pass.
+    """
+    outputs = painted.raw
+    norms = {}
+    for name, value in terms.items():
+        if not (weights[name] and value.requires_grad):
+            continue
+        slopes = torch.autograd.grad(value, outputs, retain_graph=True, allow_unused=True)
+        square = sum(float(slope.float().square().sum()) for slope in slopes if slope is not None)
+        norms[name] = weights[name] * square**0.5
+    whole = sum(norms.values())
+    return {name: norm / whole for name, norm in norms.items()} if whole > 0 else {}
+
+
+class Journal:
+    """Writes down a run; as a context it also writes down how the run ended.
+
+    Args:
+        painter: of the run, restored if it is resumed.
+        critic: where there is one.
+        pictures: shown on the contact sheets.
+        on_warning: called with one line when something cannot be written or goes wrong in the game.
+    """
+
+    def __init__(
+        self, painter: Painter, critic: Critic | None, pictures: Pictures, on_warning: Callable[[str], None]
+    ) -> None:
+        self.painter, self.critic, self.pictures = painter, critic, pictures
+        self.on_warning = on_warning
+        self.config: TrainConfig = painter.config
+        self.out: Path = self.config.run.out
+        self.history = History.open(self.out / HISTORY, painter.step)
+        self.board = Board.open(self.out / BOARD, painter.step, on_warning)
+        self.waited_s, self.since_s = 0.0, time.monotonic()
+        self.told: str | None = None
+
+    def __enter__(self) -> Self:
+        self._report("running")
+        return self
+
+    def due(self) -> bool:
+        """Whether the coming step is one that is written down."""
+        return (self.painter.step + 1) % self.config.run.report_steps == 0
+
+    def waited(self, seconds: float) -> None:
+        """Note time that the step had to wait for its pictures."""
+        self.waited_s += seconds
+
+    def add(self, losses: Mapping[str, float], shares: Mapping[str, float], rate: float) -> None:
+        """Write down a step that is done."""
+        now_s = time.monotonic()
+        critic = self.critic if self.critic is not None and self.critic.accuracy is not None else None
+        entry = Entry(
+            step=self.painter.step,
+            seconds=self.painter.seconds,
+            learning_rate=rate,
+            losses=losses,
+            shares=shares,
+            accuracy=critic.accuracy if critic else None,
+            diversity=critic.diversity if critic else None,
+            data_wait=self.waited_s / max(now_s - self.since_s, 1e-9),
+        )
+        self.waited_s, self.since_s = 0.0, now_s
+        self.history.add(entry)
+        self.board.add(entry)
+        self._report("running", self._verdict())
+
+    def sheet(self) -> None:
+        """Save a contact sheet."""
+        path = self.out / f"sheet-{self.painter.step:06d}.jpg"
+        save_sheet(path, self.painter.result, self.pictures)
+        if path.exists():
+            self.board.add_sheet(self.painter.step, path)
+
+    def _verdict(self) -> str:
+        """What the watch over the game says; each new sentence is also a warning."""
+        verdict = self.critic.watch.verdict() if self.critic is not None else None
+        if verdict is not None and self.told is None:
+            self.on_warning(verdict)
+        self.told = verdict
+        return verdict or ""
+
+    def _report(self, state: Literal["running", "stopped", "finished", "failed"], message: str = "") -> None:
+        share, seconds = self.painter.share, self.painter.seconds
+        left = seconds * (1 - share) / share if share > 0 else None
+        write_report(self.out, self.history, self.config.to_dict(), Status(share, seconds, left, state, message))
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.board.close()
+        if error is not None:
+            self._report("failed", str(error) or type(error).__name__)
+        else:
+            self._report("finished" if self.painter.share >= 1.0 else "stopped", self._verdict())

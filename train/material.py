@@ -1,0 +1,72 @@
+"""What each step of a run is made from: photographs, and pairs of frames from real clips."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from train.clips import PairBatch, PairSet, build_pairs, clip_files
+from train.config import TrainConfig
+from train.data import Pictures, ahead, picture_files, split
+from train.features import cache_folder
+
+CLIP_SIDE = 384
+"""Short side of the clips' frames, pixels: that of photographs on the web, and more than most crops."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step sees.
+
+    Attributes:
+        x: photographs, (N, 3, crop, crop), float32 in [0, 1].
+        pairs: ⌈N / 2⌉ pairs of frames where the step learns from real motion, else ``None``.
+    """
+
+    x: Tensor
+    pairs: PairBatch | None
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device."""
+        if device.type == "cpu":
+            return self
+        pairs = self.pairs
+        if pairs is not None:
+            pairs = PairBatch(*(part.to(device) for part in (pairs.first, pairs.second, pairs.flow, pairs.valid)))
+        return Batch(self.x.to(device), pairs)
+
+
+class Material:
+    """Batches as a function of the seed and the step alone, so that a resumed run sees what it would have seen.
+
+    Args:
+        config: of the run. Clips are decoded and matched here, once; later runs find that in the cache.
+        on_warning: called with one line for each clip that cannot be used.
+    Raises: TrainError: no photographs, or no usable clip.
+    """
+
+    def __init__(self, config: TrainConfig, on_warning: Callable[[str], None]):
+        data, motion = config.data, config.motion
+        files, _ = split(picture_files(data.content), data.hold_out)
+        self.config = config
+        self.pictures = Pictures(files, data.batch, data.crop, config.run.seed)
+        self.pairs: PairSet | None = None
+        if motion.source in ("clips", "both") and data.clips is not None:
+            cache, side = cache_folder().parent / "pairs", max(CLIP_SIDE, data.crop)
+            self.pairs = build_pairs(clip_files(data.clips), cache, side, motion.gap, on_warning=on_warning)
+
+    def __call__(self, step: int) -> Batch:
+        """What a step sees. With both kinds of motion, real clips take every other step."""
+        pairs = None
+        if self.pairs is not None and (self.config.motion.source == "clips" or step % 2):
+            rng = np.random.default_rng((self.config.run.seed, step, 1))
+            pairs = self.pairs.batch((self.config.data.batch + 1) // 2, self.config.data.crop, rng)
+        return Batch(self.pictures(step), pairs)
+
+    def from_step(self, step: int) -> Iterator[Batch]:
+        """Endless batches, the next ones being made while the last one is used."""
+        return ahead(self, step, self.config.data.workers)

@@ -1,0 +1,254 @@
+"""The generator with what its training needs beside it: feature networks, the painting, optimiser, average."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from engines.errors import TrainError
+from engines.generator import CANVAS, STRIDE, Generator, load_generator, stylize
+from engines.model_file import StyleModel
+from train.clips import PairBatch
+from train.config import DataConfig, TrainConfig
+from train.data import picture_files, read_picture, to_tensor, with_short_side
+from train.features import Features
+from train.losses import (
+    canvas_loss,
+    content_loss,
+    gram,
+    luminance_temporal_loss,
+    noise_loss,
+    range_loss,
+    straight_clamp,
+    style_distances,
+    temporal_loss,
+    variation_loss,
+)
+from train.motion import inside, random_flow, sensor_noise, warp
+
+ORDER = {"seed": "run", "batch": "data", "crop": "data", "hold_out": "data"}
+"""Settings that decide which pictures a step sees, and their sections; a resumed run keeps them."""
+
+MOST_WORKS = 32
+"""Works of an artist whose Gram matrices are averaged when there is no single painting."""
+
+
+@dataclass(frozen=True)
+class Painted:
+    """What a step painted, and what it costs.
+
+    Attributes:
+        terms: every loss term, unweighted, a scalar each.
+        raw: what the generator gave in this step, tensors (…, 3, H, W); the terms' gradients with respect to them tell
+            which term pulls how hard.
+        pictures: the paintings of the batch, (N, 3, H, W) in [0, 1], with gradient; what the discriminator sees.
+    """
+
+    terms: Mapping[str, Tensor]
+    raw: tuple[Tensor, ...]
+    pictures: Tensor
+
+
+class Painter:
+    """A generator in training.
+
+    Args:
+        config: of the run.
+        features: fixed networks, on the device where the training shall run.
+        device: of everything.
+    """
+
+    def __init__(self, config: TrainConfig, features: Features, device: torch.device | None = None):
+        torch.manual_seed(config.run.seed)
+        self.config, self.features = config, features
+        self.device = device or torch.device("cpu")
+        self.generator = _first_generator(config).to(self.device)
+        self.average = copy.deepcopy(self.generator).requires_grad_(False) if config.generator.ema else None
+        self.optimizer = torch.optim.Adam(self.generator.parameters(), lr=config.schedule.learning_rate)
+        self.step, self.seconds = 0, 0.0
+        self.painting_grams = self._painting_grams()
+
+    @property
+    def share(self) -> float:
+        """How much of the run is done, 0 … 1."""
+        schedule = self.config.schedule
+        if schedule.minutes is not None:
+            return min(1.0, self.seconds / (60 * schedule.minutes))
+        return min(1.0, self.step / schedule.steps)
+
+    @property
+    def result(self) -> Generator:
+        """The generator that becomes the style: the moving average where there is one."""
+        return self.average or self.generator
+
+    @torch.no_grad()
+    def _painting_grams(self) -> list[Tensor]:
+        """Gram matrices of the painting, or their means over the artist's works; (1, C, C) for each layer."""
+        files = painting_files(self.config.data)
+        sums: list[Tensor] = []
+        for file in files:
+            rgb = read_picture(file)
+            # Works in small files are not blown up: their strokes would become as large as the blur between them.
+            side = self.config.data.style_size if len(files) == 1 else min(*rgb.shape[:2], self.config.data.style_size)
+            x = to_tensor(with_short_side(rgb, side)).to(self.device)
+            grams = [gram(f) for f in [*self.features.style(x), self.features.content(x)]]
+            sums = [a + b for a, b in zip(sums, grams, strict=True)] if sums else grams
+        return [value / len(files) for value in sums]
+
+    def losses(self, x: Tensor, step: int, pairs: PairBatch | None = None) -> Painted:
+        """Every loss term of the generator but the adversarial ones.
+
+        Args:
+            x: photographs, (N, 3, H, W) in [0, 1].
+            step: random numbers depend on it, on the seed, and on a picture's place in the batch alone.
+            pairs: frames of real clips, for the temporal term; without them motion is synthetic.
+        """
+        groups, flow = self._groups(x, step, pairs)
+        places = torch.randint(CANVAS // STRIDE, (4,), generator=self._rng(step, -1)).tolist()
+        # One pass for all groups: the normalisation sees them together.
+        together = stylize(self.generator, torch.cat(list(groups.values())), (places[0], places[1])).float()
+        raw = dict(zip(groups, torch.split(together, [len(group) for group in groups.values()]), strict=True))
+        terms = self._picture_terms(x, raw["x"])
+        if flow is not None:
+            terms["temporal"] = temporal_loss(warp(raw["x"][::2], flow), raw["moved"], inside(flow))
+        if pairs is not None:
+            terms["temporal"] = luminance_temporal_loss(
+                raw["first"], raw["second"], pairs.first, pairs.second, pairs.flow, pairs.valid
+            )
+        if "noisy" in groups:
+            terms["noise"] = noise_loss(raw["x"][-len(groups["noisy"]) :], raw["noisy"])
+        outputs = [together]
+        if self.config.losses.canvas:
+            with _unrecorded_statistics(self.generator):
+                elsewhere = stylize(self.generator, x[::2], (places[2], places[3])).float()
+            terms["canvas"] = canvas_loss(raw["x"][::2], elsewhere)
+            outputs.append(elsewhere)
+        return Painted(terms, tuple(outputs), straight_clamp(raw["x"]))
+
+    def _groups(self, x: Tensor, step: int, pairs: PairBatch | None) -> tuple[dict[str, Tensor], Tensor | None]:
+        """All pictures that a step paints, by what they are for; and the flow of those that moved.
+
+        Every other picture moves and the others get noise: both terms at little more than the cost of one.
+        """
+        config = self.config
+        groups, flow = {"x": x}, None
+        size, sigma = (x.shape[-2], x.shape[-1]), config.motion.noise_sigma
+        if pairs is not None:
+            groups |= {"first": pairs.first, "second": pairs.second}
+        elif config.motion.source != "none" and config.losses.temporal:
+            rngs = [self._rng(step, place) for place in range(0, len(x), 2)]
+            flow = torch.cat([random_flow(1, size, config.motion.shift, rng) for rng in rngs]).to(x.device)
+            moved = torch.split(warp(x[::2], flow), 1)
+            groups["moved"] = torch.cat([sensor_noise(m, sigma, rng) for m, rng in zip(moved, rngs, strict=True)])
+        if config.losses.noise:
+            count = max(1, len(x) // 2)
+            rngs = [self._rng(step, place) for place in range(len(x) - count, len(x))]
+            still = torch.split(x[-count:], 1)
+            groups["noisy"] = torch.cat([sensor_noise(s, sigma, rng) for s, rng in zip(still, rngs, strict=True)])
+        return groups, flow
+
+    def _picture_terms(self, x: Tensor, raw: Tensor) -> dict[str, Tensor]:
+        y = straight_clamp(raw)
+        with torch.no_grad():
+            original = self.features.content(x)
+        deep = self.features.content(y)
+        style = style_distances([*self.features.style(y), deep], self.painting_grams)
+        return {
+            "content": content_loss(deep, original),
+            "style": torch.stack(style).sum(),
+            "variation": variation_loss(raw),
+            "range": range_loss(raw),
+        }
+
+    def _rng(self, step: int, place: int) -> torch.Generator:
+        return torch.Generator().manual_seed((self.config.run.seed * 1_000_003 + step) * 1009 + place + 1)
+
+    def update(self) -> None:
+        """One step of the optimiser, and of the average."""
+        self.optimizer.step()
+        self.step += 1
+        if self.average is None:
+            return
+        # The first weights are far from any style and must not linger.
+        decay = min(self.config.generator.ema, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            live = self.generator.state_dict()
+            for name, value in self.average.state_dict().items():
+                if value.is_floating_point():
+                    value.lerp_(live[name], 1 - decay)
+                else:
+                    value.copy_(live[name])
+
+    def state(self) -> dict[str, Any]:
+        """Everything that a resumed run needs."""
+        return {
+            "generator": self.generator.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step,
+            "seconds": self.seconds,
+            "arch": self.generator.arch.to_dict(),
+            "norm": self.generator.stem.norm is not None,
+            "order": {name: getattr(getattr(self.config, section), name) for name, section in ORDER.items()},
+            "settings": self.config.to_dict(),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on where a checkpoint was written.
+
+        Raises: TrainError: it holds a generator of another shape, not all that is needed, or was started otherwise.
+        """
+        mine = self.state()
+        missing = sorted(mine.keys() - state.keys())
+        if missing:
+            raise TrainError(f"the checkpoint holds no {', '.join(missing)}", hint="leave --resume away to start anew")
+        if state["arch"] != mine["arch"] or state["norm"] != mine["norm"]:
+            raise TrainError(f"the checkpoint holds a generator of another shape: {state['arch']}")
+        if state["order"] != mine["order"]:
+            raise TrainError(f"the run was started with {state['order']}", hint="give the same, or another --out")
+        try:
+            self.generator.load_state_dict(state["generator"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            if self.average is not None:
+                # A run that takes up averaging half-way starts it from where it stands.
+                self.average.load_state_dict(state["average"] or state["generator"])
+        except (RuntimeError, ValueError) as error:
+            raise TrainError("the checkpoint does not fit this version's generator", hint="start anew") from error
+        self.step, self.seconds = state["step"], state["seconds"]
+
+
+def _first_generator(config: TrainConfig) -> Generator:
+    """Fresh, or that of the style to start from, which has been folded and needs no normalisation any more."""
+    if config.generator.init is None:
+        return Generator(config.generator.arch, norm=config.generator.norm)
+    return load_generator(StyleModel.open(config.generator.init))
+
+
+def painting_files(data: DataConfig) -> list[Path]:
+    """The pictures whose strokes are learned: the one that was given, or works from all over the artist's folder."""
+    if data.style_picture is not None:
+        return [data.style_picture]
+    assert data.style_pictures is not None  # one of the two is given, or there would be no settings
+    works = picture_files(data.style_pictures)
+    return works[:: max(1, len(works) // MOST_WORKS)][:MOST_WORKS]
+
+
+@contextlib.contextmanager
+def _unrecorded_statistics(generator: nn.Module) -> Iterator[None]:
+    """Normalise over the batch as usual, and leave the running statistics to the pass over the whole batch."""
+    norms = [module for module in generator.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
