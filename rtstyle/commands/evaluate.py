@@ -51,7 +51,7 @@ def evaluate(
     silent = quiet or as_json
     verdict = judging.judge(job, (lambda _: None) if silent else (lambda text: typer.echo(text, err=True)))
     if html is not None:
-        show.write_page(html, verdict)
+        show.save_page(html, verdict)
     if as_json:
         print_json(verdict.to_dict())
     else:

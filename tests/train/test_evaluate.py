@@ -71,6 +71,33 @@ def test_a_painting_that_stays_while_the_scene_moves_is_an_error() -> None:
     assert evaluate.warping_error([clip[0]] * 3, clip) > 20 * evaluate.warping_error(clip, clip)
 
 
+def test_the_stability_error_is_the_root_of_what_boils() -> None:
+    """A still scene has no motion and no occlusion, so both errors are σ² of each of two noises."""
+    clip = [scene(80, 100)] * 4
+    rng = np.random.default_rng(0)
+    sigma = 8.0
+    boiling = [np.clip(x + rng.normal(0, sigma, x.shape), 0, 255).astype(np.uint8) for x in clip]
+    judge = evaluate.ClipJudge(clip)
+    assert judge.stability_error(clip) == 0.0
+    assert judge.stability_error(boiling) == pytest.approx(2**0.5 * sigma / 255, rel=0.05)
+    assert judge.stability_error(boiling) ** 2 == pytest.approx(judge.warping_error(boiling), rel=0.01)
+
+
+def test_the_stability_error_looks_forward_along_the_motion() -> None:
+    clip = shifted(3, 4, -3)
+    judge = evaluate.ClipJudge(clip)
+    stays = judge.stability_error([clip[0]] * 3)
+    assert judge.stability_error(clip) < 0.01 and stays > 0.05
+    jumps = [clip[0], np.roll(clip[1], 9, axis=1), clip[2]]
+    assert judge.stability_error(jumps) > 0.05
+
+
+def test_frames_and_originals_must_be_as_many() -> None:
+    clip = shifted(3, 1, 0)
+    with pytest.raises(TrainError, match="as many"):
+        evaluate.ClipJudge(clip).stability_error(clip[:2])
+
+
 @pytest.mark.parametrize("counts", [(1, 1), (3, 2), (0, 0)])
 def test_too_few_frames_are_refused(counts: tuple[int, int]) -> None:
     frame = scene(40, 40)
@@ -134,6 +161,16 @@ def test_the_style_figure_is_the_formula(narrow_features: Path) -> None:
             g, target = a @ a.T / a.shape[1], b @ b.T / b.shape[1]
             expected.append(np.linalg.norm(g - target) ** 2 / np.linalg.norm(target) ** 2)
     assert StyleJudge(network, painting)([picture]).layers == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_content_distance_is_the_formula(narrow_features: Path) -> None:
+    network = load_features(narrow_features).deep_network
+    painted, original = texture(40, 48, 0), texture(40, 48, 1)
+    with torch.no_grad():
+        y, x = (network(to_tensor(rgb))[-1].double().numpy() for rgb in (painted, original))
+    expected = ((y - x) ** 2).sum() / (x**2).sum()
+    assert evaluate.content_distance(network, painted, original) == pytest.approx(expected, rel=1e-4)
+    assert evaluate.content_distance(network, original, original) == 0.0
 
 
 def test_mean_and_strokes() -> None:

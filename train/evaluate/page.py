@@ -1,10 +1,8 @@
-"""One self-contained page: no script, no file beside it, light and dark."""
+"""A verdict as one self-contained page."""
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Iterable, Sequence
-from html import escape
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -12,95 +10,71 @@ import numpy as np
 from engines.base import RGB
 from train.data import with_short_side
 from train.evaluate.verdict import Verdict
+from train.page import Html, document, element, join, picture, section, table
 
-SHOWN_SIDE = 300
-"""Short side of a shown picture, pixels; those of strips have half of it."""
+SHOWN_SIDE, STRIP_SIDE = 300, 150
+"""Short sides of a shown photograph and of a shown frame, pixels."""
 
-CSS = """
-:root { color-scheme: light dark; --line: #8884; --soft: #8882; --text: #222; --dim: #666; --ground: #fff }
-@media (prefers-color-scheme: dark) { :root { --text: #e6e6e6; --dim: #a0a0a0; --ground: #161616 } }
-body { font: 16px/1.5 system-ui, sans-serif; color: var(--text); background: var(--ground);
-  max-width: 70rem; margin: 2rem auto; padding: 0 1rem }
-h1 { font-size: 1.6rem; margin-bottom: 0 } h2 { font-size: 1.2rem; margin-top: 2.5rem }
-.dim { color: var(--dim) } .scroll { overflow-x: auto }
-table { border-collapse: collapse; width: 100% }
-th, td { text-align: left; padding: .35rem .7rem; border-bottom: 1px solid var(--line); vertical-align: top }
-td:nth-child(2), td:nth-child(3), th:nth-child(2), th:nth-child(3) { text-align: right; white-space: nowrap;
-  font-variant-numeric: tabular-nums }
-td:nth-child(2) { font-weight: 600 } td:nth-child(4) { white-space: nowrap }
-tbody tr:hover { background: var(--soft) }
-.pairs { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 30rem), 1fr)); gap: 1rem }
-.pair { display: flex; gap: 4px } .pair img { width: calc(50% - 2px); height: auto; object-fit: cover }
-.strip { display: flex; gap: 4px; margin-bottom: 4px; min-width: 44rem }
-.strip img { flex: 1; min-width: 0; height: auto }
-img { border-radius: 3px; display: block }
-"""
+GAP = 4
+"""White pixels between pictures."""
+
+LEAD = (
+    "How near the style is to the painting, how much of a picture it keeps, how still it holds, and what it costs. "
+    "“Unpainted” is the same figure for the photographs or the clip as they came."
+)
 
 
-def picture(rgb: RGB, side: int = SHOWN_SIDE, label: str = "") -> str:
-    """An ``img`` with the picture inside it, at most ``side`` pixels at its short side."""
-    small = with_short_side(rgb, min(side, *rgb.shape[:2]))
-    bgr = np.ascontiguousarray(small[..., ::-1])
-    _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 85])
-    source = f"data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}"
-    size = f'width="{small.shape[1]}" height="{small.shape[0]}"'
-    return f'<img src="{source}" {size} alt="{escape(label)}">'
-
-
-def page(verdict: Verdict, head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def page(verdict: Verdict, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """The whole document.
 
     Args:
         verdict: its texts and pictures.
         head, rows: of the table, as text.
     """
-    title = escape(f"{verdict.title} ({verdict.style})")
-    parts = [
-        f"<h1>{title}</h1>",
-        '<p class="dim">How near the style is to the painting, how much of the picture it keeps, how still it holds '
-        "and what it costs. “Unpainted” is the same figure for the photographs or the clip as they came.</p>",
-        f'<div class="scroll"><table><thead>{_row(head, "th")}</thead>',
-        f"<tbody>{''.join(_row(row, 'td') for row in rows)}</tbody></table></div>",
-        *_list("Left out", [str(gap) for gap in verdict.left_out]),
-        *_list("Notes", verdict.notes),
+    return document(
+        f"{verdict.title} · figures",
+        element("h1", f"{verdict.title} ({verdict.style})"),
+        element("p", LEAD, class_="lead"),
+        table(rows, head),
+        *_list("Left out", "What could not be measured, and what adds it.", map(str, verdict.left_out)),
+        *_list("Notes", "What to know before these figures are compared with others.", iter(verdict.notes)),
         *_pairs(verdict),
         *_strips(verdict),
-    ]
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{title}</title><style>{CSS}</style></head>\n<body>\n" + "\n".join(parts) + "\n</body></html>\n"
     )
 
 
-def _row(cells: Sequence[str], tag: str) -> str:
-    return f"<tr>{''.join(f'<{tag}>{escape(cell)}</{tag}>' for cell in cells)}</tr>"
+def _list(heading: str, sentence: str, items: Iterator[str]) -> list[Html]:
+    lines = join(element("li", item) for item in items)
+    return [section(heading, sentence, element("ul", lines))] if lines else []
 
 
-def _list(heading: str, items: Sequence[str]) -> list[str]:
-    if not items:
+def _pairs(verdict: Verdict) -> list[Html]:
+    pairs = [element("figure", _picture(_rows([[*pair]], SHOWN_SIDE), "before and after")) for pair in verdict.pairs]
+    if not pairs:
         return []
-    return [f"<h2>{heading}</h2>", f"<ul>{''.join(f'<li>{escape(item)}</li>' for item in items)}</ul>"]
+    sentence = "Look for strokes where the picture is flat, and for faces that are still faces."
+    return [section("Before and after", sentence, element("div", *pairs, class_="grid wide"))]
 
 
-def _pairs(verdict: Verdict) -> list[str]:
-    if not verdict.pairs:
-        return []
-    pairs = [
-        f'<div class="pair">{picture(before, label="photograph")}{picture(after, label="painting")}</div>'
-        for before, after in verdict.pairs
+def _strips(verdict: Verdict) -> list[Html]:
+    sentence = "Frames of the clip, and their paintings below them: a stroke should stay with the thing it belongs to."
+    return [
+        section(strip.name, sentence, _picture(_rows([strip.before, strip.after], STRIP_SIDE), "frames"))
+        for strip in verdict.strips
     ]
-    return ["<h2>Before and after</h2>", f'<div class="pairs">{"".join(pairs)}</div>']
 
 
-def _strips(verdict: Verdict) -> list[str]:
-    parts = []
-    for strip in verdict.strips:
-        parts.append(f"<h2>{escape(strip.name)}</h2>")
-        rows = (
-            "".join(picture(rgb, SHOWN_SIDE // 2, label) for rgb in frames)
-            for frames, label in ((strip.before, "frame"), (strip.after, "painted frame"))
-        )
-        strips = "".join(f'<div class="strip">{row}</div>' for row in rows)
-        parts.append(f'<div class="scroll">{strips}</div>')
-    return parts
+def _rows(pictures: Sequence[Sequence[RGB]], side: int) -> RGB:
+    """Rows of pictures of one size as one picture, each with ``side`` pixels at its short side, if it has them."""
+    rows = []
+    for row in pictures:
+        small = [with_short_side(rgb, min(side, *rgb.shape[:2])) for rgb in row]
+        gap = np.full((small[0].shape[0], GAP, 3), 255, np.uint8)
+        rows.append(np.hstack([part for rgb in small for part in (rgb, gap)][:-1]))
+    gap = np.full((GAP, rows[0].shape[1], 3), 255, np.uint8)
+    return np.vstack([part for row in rows for part in (row, gap)][:-1])
+
+
+def _picture(rgb: RGB, label: str) -> Html:
+    _, data = cv2.imencode(".jpg", np.ascontiguousarray(rgb[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 85])
+    return picture(data.tobytes(), label)

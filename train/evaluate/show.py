@@ -12,6 +12,7 @@ from rich.table import Table
 from engines.errors import SinkError
 from train.evaluate.page import page
 from train.evaluate.verdict import Figure, Verdict
+from train.page import write_page
 
 BETTER = {"lower": "↓ lower", "higher": "↑ higher", "": ""}
 
@@ -75,16 +76,9 @@ def check_writable(path: Path) -> None:
         raise SinkError(f"the folder {folder} cannot be written", hint="give --html another place")
 
 
-def write_page(path: Path, verdict: Verdict) -> None:
+def save_page(path: Path, verdict: Verdict) -> None:
     """Write the page whole or not at all.
 
-    Raises: SinkError: it cannot be written.
+    Raises: TrainError: it cannot be written.
     """
-    part = path.with_name(f".{path.name}.rtstyle-part")
-    try:
-        part.write_text(page(verdict, HEAD, rows(verdict.figures)), encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        raise SinkError(f"cannot write {path}: {error.strerror}", hint="is the disk full?") from error
-    finally:
-        part.unlink(missing_ok=True)
+    write_page(path, page(verdict, HEAD, rows(verdict.figures)))
