@@ -144,15 +144,23 @@ def gradient_penalty(
     return torch.stack(penalties).mean()
 
 
-def feature_matching(real: Sequence[Judgement], fake: Sequence[Judgement]) -> Tensor:
-    """mean over layers of 1/C Σ_c |E[D_c(x)] − E[D_c(y)]|, E over batch and space. Judgements → scalar, float32.
+def feature_matching(
+    real: Sequence[Judgement], fake: Sequence[Judgement], average: Elementwise = lambda mean: mean
+) -> Tensor:
+    """mean over layers of 1/C Σ_c |E[D_c(x)] − E[D_c(y)]|, E over batch and space.
 
     Wang et al. 2018, arXiv:1711.11585, eq. 4, compares the features place by place, because there each y has its x.
     Here nothing is paired: the artist never painted this photograph. So, as in Salimans et al. 2016,
-    arXiv:1606.03498, section 3.1, only the means of the channels are compared. No gradient flows into ``real``.
+    arXiv:1606.03498, section 3.1, only the means of the channels are compared.
+
+    Args:
+        real, fake: judgements at the same resolutions. No gradient flows into ``real``.
+        average: of a mean, (C,), over processes, where a batch is spread over several: unlike the other losses, this
+            one is not the mean of what single pictures cost.
+    Returns: scalar, float32.
     """
     differences = [
-        (b.float().mean((0, 2, 3)) - a.detach().float().mean((0, 2, 3))).abs().mean()
+        average(b.float().mean((0, 2, 3)) - a.detach().float().mean((0, 2, 3))).abs().mean()
         for x, y in zip(real, fake, strict=True)
         for a, b in zip(x.features, y.features, strict=True)
     ]

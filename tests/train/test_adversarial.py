@@ -167,6 +167,15 @@ def test_feature_matching_compares_means_of_channels() -> None:
     assert float(feature_matching(seen(shuffled), seen(shuffled.flip(0, 2, 3)))) == pytest.approx(0, abs=1e-6)
 
 
+def test_feature_matching_of_a_divided_batch_is_that_of_the_whole() -> None:
+    real, fake = torch.rand(2, 4, 3, 5, 5, generator=rng()).unbind()
+    halves = list(zip(real.split(2), fake.split(2), strict=True))
+    means = torch.stack([(b - a).mean((0, 2, 3)) for a, b in halves]).mean(0)
+    whole = float(feature_matching(seen(real), seen(fake)))
+    for a, b in halves:
+        assert float(feature_matching(seen(a), seen(b), lambda _: means)) == pytest.approx(whole, rel=1e-5)
+
+
 def test_feature_matching_has_a_gradient_for_the_painting_alone() -> None:
     real = torch.ones(1, 2, 3, 3, requires_grad=True)
     fake = torch.zeros(1, 2, 3, 3, requires_grad=True)
