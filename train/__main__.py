@@ -1,4 +1,7 @@
-"""`rtstyle train`, also `python -m train`: from a painting and a folder of photographs to a style."""
+"""`rtstyle train`, also `python -m train`: from a painting and a folder of photographs to a style.
+
+torch is imported where it is needed, so that ``--help`` and a wrong setting are answered at once.
+"""
 
 from __future__ import annotations
 
@@ -8,91 +11,174 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import rich.progress
 import typer
+import typer.core
 from rich.console import Console
 
 from engines.errors import TrainError
+from engines.model_file import MANIFEST
+from rtstyle import styles
 from rtstyle.signals import STOPPER
-from train.config import DataConfig, GeneratorConfig, LossWeights, RunConfig, ScheduleConfig, TrainConfig
-from train.export import finish
-from train.loop import CHECKPOINT, Progress, train
+from train.config import TrainConfig, differences
+from train.recipe import recipes, resolve, to_toml
+
+if TYPE_CHECKING:
+    from train.loop import Progress
+
+LEARN, LIKE, LONG, WEIGH, FOLDER, RECORD = (
+    "What it learns from",
+    "Recipe",
+    "How long, how large (otherwise as in the recipe)",
+    "What counts, and how much (otherwise as in the recipe)",
+    "The run (numbers otherwise as in the recipe)",
+    "The style's record",
+)
+"""Groups of options, in the order of the help."""
+
+
+class _Grouped(typer.core.TyperCommand):
+    """Plain help with a heading above each group of options; rich's takes longer to import than to read."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            told = parameter.get_help_record(ctx)
+            if told is not None:
+                groups.setdefault(getattr(parameter, "rich_help_panel", None) or "More", []).append(told)
+        for heading, records in groups.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
+
+
+def _flag(group: str, text: str, *names: str, metavar: str | None = None, default: bool = False) -> Any:
+    return typer.Option(*names, help=text, metavar=metavar, rich_help_panel=group, show_default=default)
+
+
+def _epilog() -> str:
+    listing = "".join(f"\n  {name:<9}{line}" for name, line in recipes().items())
+    return f"\b\nRecipes:{listing}"
+
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
-DATA, WEIGHTS, SCHEDULE, RUN = DataConfig(content=Path()), LossWeights(), ScheduleConfig(), RunConfig(out=Path())
 
-
-@app.command()
+@app.command(cls=_Grouped, epilog=_epilog())
 def run(
-    style_picture: Annotated[Path, typer.Option(help="The painting.")],
-    content: Annotated[Path, typer.Option(help="Folder of photographs; a few hundred are enough.")],
-    out: Annotated[Path, typer.Option(help="Folder of the run: checkpoint, contact sheets, and the finished style.")],
-    name: Annotated[str, typer.Option(help="Name of the style; by default that of the painting's file.")] = "",
-    title: Annotated[str, typer.Option(help="The work's title, for the style's record.")] = "",
-    artist: Annotated[str, typer.Option(help="Who painted it, for the style's record.")] = "",
-    licence: Annotated[str, typer.Option(help="Licence of the trained style.")] = "unspecified",
-    features: Annotated[
-        Path | None, typer.Option(help="Folder with the feature networks; otherwise VGG19 is downloaded once (575 MB).")
+    style_picture: Annotated[Path | None, _flag(LEARN, "The painting.", metavar="FILE")] = None,
+    style_pictures: Annotated[
+        Path | None,
+        _flag(LEARN, "Works of the same artist, for the discriminator: beside the painting or alone.", metavar="DIR"),
     ] = None,
-    init: Annotated[Path | None, typer.Option(help="Folder of a trained style to start from.")] = None,
-    steps: Annotated[int, typer.Option(help="Optimisation steps.")] = SCHEDULE.steps,
-    minutes: Annotated[float | None, typer.Option(help="Train for this long instead of counting steps.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in --out.")] = False,
-    batch: Annotated[int, typer.Option(help="Pictures a step.")] = DATA.batch,
-    crop: Annotated[int, typer.Option(help="Side of the training crops, pixels.")] = DATA.crop,
+    content: Annotated[Path | None, _flag(LEARN, "Photographs; a few hundred are enough.", metavar="DIR")] = None,
+    clips: Annotated[Path | None, _flag(LEARN, "Videos, to learn from real motion.", metavar="DIR")] = None,
+    init: Annotated[
+        str | None, _flag(LEARN, "A trained style to start from, by name or folder.", metavar="STYLE")
+    ] = None,
+    features: Annotated[
+        Path | None, _flag(LEARN, "The feature networks; otherwise VGG19 is downloaded once (575 MB).", metavar="DIR")
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        _flag(
+            LIKE, "Holds all settings that no option gives. By default fast; with a GPU, default.", metavar="NAME|FILE"
+        ),
+    ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        _flag(LIKE, "Replace one setting of the recipe. Repeat for more.", "--set", metavar="SECTION.KEY=VALUE"),
+    ] = None,
+    show: Annotated[bool, _flag(LIKE, "Check the settings, print them all as a recipe, and stop.", "--show")] = False,
+    steps: Annotated[int | None, _flag(LONG, "Optimisation steps.", metavar="N")] = None,
+    minutes: Annotated[float | None, _flag(LONG, "Train for this long instead of counting steps.", metavar="N")] = None,
+    batch: Annotated[int | None, _flag(LONG, "Pictures a step.", metavar="N")] = None,
+    crop: Annotated[int | None, _flag(LONG, "Side of the training crops, pixels.", metavar="N")] = None,
     style_size: Annotated[
-        int, typer.Option(help="Short side of the painting, pixels: larger means larger strokes.")
-    ] = DATA.style_size,
-    learning_rate: Annotated[float, typer.Option(help="Of Adam, at the start.")] = SCHEDULE.learning_rate,
-    content_weight: Annotated[float, typer.Option(help="Likeness to the photograph.")] = WEIGHTS.content,
-    style_weight: Annotated[float, typer.Option(help="Likeness to the painting.")] = WEIGHTS.style,
-    temporal_weight: Annotated[float, typer.Option(help="Steadiness under motion.")] = WEIGHTS.temporal,
-    noise_weight: Annotated[float, typer.Option(help="Steadiness under sensor noise.")] = WEIGHTS.noise,
+        int | None, _flag(LONG, "Short side of the painting, pixels: larger means larger strokes.", metavar="N")
+    ] = None,
+    learning_rate: Annotated[float | None, _flag(LONG, "Of Adam, at the start.", metavar="N")] = None,
+    content_weight: Annotated[float | None, _flag(WEIGH, "Likeness to the photograph.", metavar="N")] = None,
+    style_weight: Annotated[float | None, _flag(WEIGH, "Likeness to the painting.", metavar="N")] = None,
+    temporal_weight: Annotated[float | None, _flag(WEIGH, "Steadiness under motion.", metavar="N")] = None,
+    noise_weight: Annotated[float | None, _flag(WEIGH, "Steadiness under sensor noise.", metavar="N")] = None,
     canvas_weight: Annotated[
-        float, typer.Option(help="Against patches that stand still while the scene moves.")
-    ] = WEIGHTS.canvas,
-    hold_out: Annotated[int, typer.Option(help="Photographs left out of training, for judging.")] = DATA.hold_out,
-    checkpoint_steps: Annotated[int, typer.Option(help="Steps between checkpoints.")] = RUN.checkpoint_steps,
-    sheet_steps: Annotated[int, typer.Option(help="Steps between contact sheets.")] = RUN.sheet_steps,
-    threads: Annotated[int, typer.Option(help="CPU threads; 0 means all.")] = RUN.threads,
-    seed: Annotated[int, typer.Option(help="Of everything random.")] = RUN.seed,
+        float | None, _flag(WEIGH, "Against patches that stand still while the scene moves.", metavar="N")
+    ] = None,
+    out: Annotated[
+        Path | None, _flag(FOLDER, "Receives checkpoint, contact sheets, and the finished style.", metavar="DIR")
+    ] = None,
+    resume: Annotated[bool, _flag(FOLDER, "Go on from the checkpoint in --out.", "--resume")] = False,
+    checkpoint_steps: Annotated[int | None, _flag(FOLDER, "Steps between checkpoints.", metavar="N")] = None,
+    sheet_steps: Annotated[int | None, _flag(FOLDER, "Steps between contact sheets.", metavar="N")] = None,
+    hold_out: Annotated[
+        int | None, _flag(FOLDER, "Photographs left out of training, for judging.", metavar="N")
+    ] = None,
+    threads: Annotated[int | None, _flag(FOLDER, "CPU threads; 0 means all.", metavar="N")] = None,
+    seed: Annotated[int | None, _flag(FOLDER, "Of everything random.", metavar="N")] = None,
+    name: Annotated[
+        str | None, _flag(RECORD, "Name of the style; by default that of the painting's file.", metavar="TEXT")
+    ] = None,
+    title: Annotated[str, _flag(RECORD, "The work's title.", metavar="TEXT")] = "",
+    artist: Annotated[str, _flag(RECORD, "Who painted it.", metavar="TEXT")] = "",
+    licence: Annotated[
+        str, _flag(RECORD, "Licence of the trained style.", metavar="TEXT", default=True)
+    ] = "unspecified",
 ) -> None:
-    """Train a real-time style from one painting.
+    """Train a real-time style from one painting, from an artist's works, or from both.
 
-    Example: rtstyle train --style-picture wave.jpg --content photos/ --out runs/wave --minutes 60
+    \b
+    rtstyle train --style-picture wave.jpg --content photos/ --out runs/wave
+    rtstyle train --style-picture wave.jpg --content photos/ --out runs/wave --minutes 20 --set losses.style=12
 
-    Ctrl-C saves a checkpoint, a second one stops at once; the same command with --resume goes on. At the end the style
-    lies in OUT/style: rtstyle webcam --style runs/wave/style
+    A recipe holds the settings; --set replaces one of them, and an option wins over both. Ctrl-C saves a checkpoint, a
+    second one stops at once; the same command with --resume goes on. At the end the style lies in OUT/style:
+    rtstyle webcam --style runs/wave/style
     """
-    config = TrainConfig(
-        data=DataConfig(
-            style_picture=style_picture, content=content, features=features, batch=batch, crop=crop,
-            style_size=style_size, hold_out=hold_out,
-        ),
-        generator=GeneratorConfig(init=init),
-        losses=LossWeights(
-            content=content_weight, style=style_weight, temporal=temporal_weight, noise=noise_weight,
-            canvas=canvas_weight,
-        ),
-        schedule=ScheduleConfig(steps=steps, minutes=minutes, learning_rate=learning_rate),
-        run=RunConfig(
-            out=out, name=name, checkpoint_steps=checkpoint_steps, sheet_steps=sheet_steps, threads=threads, seed=seed,
-        ),
-    )  # fmt: skip
-    if not resume and (out / CHECKPOINT).exists():
-        raise TrainError(f"{out} holds another run", hint="--resume goes on with it; or give another --out")
-    _check_start(out)
+    flags: dict[str, Any] = {
+        "data.style_picture": style_picture, "data.style_pictures": style_pictures, "data.content": content,
+        "data.clips": clips, "data.features": features, "data.batch": batch, "data.crop": crop,
+        "data.style_size": style_size, "data.hold_out": hold_out,
+        "generator.init": None if init is None else styles.find(init),
+        "losses.content": content_weight, "losses.style": style_weight, "losses.temporal": temporal_weight,
+        "losses.noise": noise_weight, "losses.canvas": canvas_weight,
+        "schedule.steps": steps, "schedule.minutes": minutes, "schedule.learning_rate": learning_rate,
+        "run.out": out, "run.name": name, "run.seed": seed, "run.threads": threads,
+        "run.checkpoint_steps": checkpoint_steps, "run.sheet_steps": sheet_steps,
+    }  # fmt: skip
+    config = resolve(recipe or _usual_recipe(), overrides or (), flags)
+    if config.generator.init is not None:  # a recipe or --set may name a style of the gallery, too
+        found = styles.find(str(config.generator.init))
+        config = replace(config, generator=replace(config.generator, init=found))
+    if show:
+        typer.echo(to_toml(config), nl=False)
+    else:
+        _run(config, resume, {"title": title, "artist": artist, "licence": licence})
+
+
+def _usual_recipe() -> str:
+    import torch
+
+    return "default" if torch.cuda.is_available() else "fast"
+
+
+def _run(config: TrainConfig, resume: bool, record: dict[str, str]) -> None:
+    """Raises: StylerError: anything that went wrong on purpose. typer.Exit: the run was stopped."""
+    _check_start(config.run.out)
+    from train.export import finish
+    from train.loop import train
+
+    _check_folder(config, resume)
     stop = threading.Event()
     with STOPPER.installed(), STOPPER.gently(stop.set), _progress() as show:
         result = train(config, resume=resume, on_progress=show, stop=stop.is_set)
     if stop.is_set() and result.share < 1.0:
         print(f"stopped at step {result.step}; the same command with --resume goes on", file=sys.stderr)
         raise typer.Exit(130)
-    model = finish(result, title=title, artist=artist, licence=licence)
+    model = finish(result, **record)
     print(f"the style is in {model.folder}: try `rtstyle image photo.jpg painted.jpg --style {model.folder}`")
 
 
@@ -109,6 +195,27 @@ def _check_start(out: Path) -> None:
     there = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
     if not there.is_dir() or not os.access(there, os.W_OK):
         raise TrainError(f"the folder {out} cannot be written: see {there}", hint="give another --out")
+
+
+def _check_folder(config: TrainConfig, resume: bool) -> None:
+    """Nothing of another run is written over, and no run goes on as another.
+
+    Raises: TrainError: the folder holds a run, or a style, and is not to be resumed; or a run with other settings.
+    """
+    from train import checkpoint
+    from train.loop import CHECKPOINT
+
+    out = config.run.out
+    saved = out / CHECKPOINT
+    if resume:
+        settings = checkpoint.load(saved).get("settings") if saved.exists() else None
+        other = differences(config, settings) if isinstance(settings, dict) else []
+        if other:
+            raise TrainError(f"{out} holds another run: {'; '.join(other)}", hint="give the same, or another --out")
+    elif saved.exists():
+        raise TrainError(f"{out} holds another run", hint="--resume goes on with it; or give another --out")
+    elif any((folder / MANIFEST).exists() for folder in (out, out / "style")):
+        raise TrainError(f"{out} holds a finished style", hint="give another --out")
 
 
 @contextmanager

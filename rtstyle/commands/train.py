@@ -20,10 +20,10 @@ def train(context: typer.Context) -> None:
 
     try:
         program = importlib.import_module("train.__main__")
+        code = program.main(list(context.args))  # imports torch itself, where it is needed
     except ModuleNotFoundError as error:
         # Only a missing extra is the user's to mend; a missing module of our own is a fault to see.
         if error.name is None or error.name.split(".")[0] in ("engines", "rtstyle"):
             raise
         raise TrainError(f"training needs {error.name}, which is not installed", hint=PIP_LINE) from error
-    code = program.main(list(context.args))
     raise typer.Exit(int(code or 0))

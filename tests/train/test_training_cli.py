@@ -52,7 +52,7 @@ def run_module(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--help"]) == 0
     text = capsys.readouterr().out
-    assert "--style-picture" in text and "--resume" in text and "Example" in text
+    assert "--style-picture" in text and "--resume" in text and "runs/wave" in text
 
 
 def test_bad_settings_are_told_together(arguments: list[str]) -> None:

@@ -1,0 +1,249 @@
+"""Recipes: what they say, what overrides them, and every fault told at once."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from engines.errors import ConfigError
+from train.config import TrainConfig
+from train.recipe import GIVEN, KINDS, RECIPES, load_recipe, recipes, resolve, to_toml, with_overrides
+
+PLACES: dict[str, Any] = {
+    "data.style_picture": Path("painting.jpg"),
+    "data.content": Path("photos"),
+    "run.out": Path("run"),
+}
+
+
+def made(recipe: str | Path, *overrides: str, **flags: Any) -> TrainConfig:
+    """A recipe for a painting, with overrides, and flags written section__name."""
+    return resolve(recipe, overrides, PLACES | {name.replace("__", "."): value for name, value in flags.items()})
+
+
+def written(folder: Path, text: str) -> Path:
+    """A recipe in a file."""
+    path = folder / "mine.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def faults(recipe: str | Path, *overrides: str, **flags: Any) -> ConfigError:
+    """What is wrong with it."""
+    with pytest.raises(ConfigError) as caught:
+        made(recipe, *overrides, **flags)
+    return caught.value
+
+
+class TestOurs:
+    def test_quickest_first_each_with_a_line(self) -> None:
+        assert list(recipes()) == ["fast", "default", "best"]
+        assert all(line.endswith(".") and not line.startswith("#") for line in recipes().values())
+
+    @pytest.mark.parametrize("name", list(recipes()))
+    def test_each_makes_a_run(self, name: str) -> None:
+        config = made(name)
+        assert config.run.recipe == name
+        assert config.motion.source == "synthetic" and config.losses.adversarial == 0
+
+    def test_fast_is_an_hour_at_the_defaults(self) -> None:
+        config = made("fast")
+        assert (config.schedule.minutes, config.data.batch, config.data.crop) == (60, 4, 192)
+        assert config.losses == type(config.losses)()
+
+    def test_default_ends_within_ten_minutes(self) -> None:
+        config = made("default")
+        assert config.schedule.minutes is not None and config.schedule.minutes < 10
+        assert (config.data.batch, config.data.crop) == (16, 256)
+
+    @pytest.mark.parametrize("name", list(recipes()))
+    def test_all_train_the_same_generator(self, name: str) -> None:
+        """A better recipe must not cost frames."""
+        assert made(name).generator.arch == made("fast").generator.arch
+
+    @pytest.mark.parametrize("name", list(recipes()))
+    def test_what_is_given_is_used(self, name: str) -> None:
+        plain, started = made(name), made(name, generator__init=Path("style"))
+        full = made(name, data__clips=Path("clips"), data__style_pictures=Path("works"))
+        assert full.motion.source == "both"
+        assert full.losses.adversarial > 0 and full.losses.feature_matching > 0
+        assert plain.schedule.minutes is not None and started.schedule.minutes is not None
+        assert started.schedule.minutes <= plain.schedule.minutes / 2
+
+    @pytest.mark.parametrize("name", list(recipes()))
+    def test_what_is_shown_is_the_run(self, name: str, tmp_path: Path) -> None:
+        config = made(name, "run.name='a \"b\" \\ é'", data__clips=Path("clips"))
+        assert resolve(written(tmp_path, to_toml(config))) == config
+
+    def test_they_are_in_the_package(self) -> None:
+        """The wheel takes every file below the packages that no ignore pattern names."""
+        project = tomllib.loads((RECIPES.parents[1] / "pyproject.toml").read_text("utf-8"))
+        assert RECIPES.parent.name in project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
+        assert "toml" not in (RECIPES.parents[1] / ".gitignore").read_text("utf-8")
+
+
+class TestOrder:
+    def test_flags_override_overrides_override_the_recipe(self) -> None:
+        assert made("fast").losses.style == 10
+        assert made("fast", "losses.style=12").losses.style == 12
+        assert made("fast", "losses.style=12", losses__style=14.0).losses.style == 14
+
+    def test_the_last_override_counts(self) -> None:
+        assert made("fast", "data.crop=64", "data.crop=128").data.crop == 128
+
+    def test_overrides_beat_what_the_recipe_wants_where_clips_are_given(self) -> None:
+        config = made("fast", "motion.source=clips", "data.clips=street")
+        assert (config.motion.source, config.data.clips) == ("clips", Path("street"))
+
+    def test_a_flag_that_is_not_given_is_nothing(self) -> None:
+        assert made("fast", "data.batch=3", data__batch=None).data.batch == 3
+
+    def test_steps_end_the_counting_of_minutes(self) -> None:
+        for config in (made("fast", "schedule.steps=7"), made("fast", schedule__steps=7)):
+            assert (config.schedule.steps, config.schedule.minutes) == (7, None)
+        assert made("fast", "schedule.minutes=2", schedule__steps=7).schedule.minutes is None
+        assert made("fast", schedule__steps=7, schedule__minutes=2.0).schedule.minutes == 2
+        assert made("fast", "schedule.steps=7", schedule__minutes=2.0).schedule.minutes == 2
+
+    def test_nothing_given_is_changed(self) -> None:
+        values = {"losses": {"style": 1.0}}
+        assert with_overrides(values, ["losses.style=2", "data.crop=64"]) == {
+            "losses": {"style": 2},
+            "data": {"crop": 64},
+        }
+        assert values == {"losses": {"style": 1.0}}
+
+
+class TestValues:
+    @pytest.mark.parametrize(
+        ("text", "section", "name", "value"),
+        [
+            ("losses.style = 12", "losses", "style", 12.0),
+            ("schedule.learning_rate=1e-3", "schedule", "learning_rate", 1e-3),
+            ("discriminator.augment=false", "discriminator", "augment", False),
+            ("discriminator.loss=wgan-gp", "discriminator", "loss", "wgan-gp"),
+            ('discriminator.loss="hinge"', "discriminator", "loss", "hinge"),
+            ("run.name=2026", "run", "name", "2026"),
+            ("run.name=a=b", "run", "name", "a=b"),
+            ("run.name='x'", "run", "name", "x"),
+            ("data.content=2026-01-01", "data", "content", Path("2026-01-01")),
+            ("data.content=~/photos", "data", "content", Path.home() / "photos"),
+            ("schedule.minutes=none", "schedule", "minutes", None),
+            ("schedule.minutes=3", "schedule", "minutes", 3.0),
+            ("generator.init=none", "generator", "init", None),
+        ],
+    )
+    def test_a_value_is_read_as_its_setting_needs(self, text: str, section: str, name: str, value: object) -> None:
+        flags = {key: given for key, given in PLACES.items() if not text.startswith(key)}
+        found = getattr(getattr(resolve("fast", [text], flags), section), name)
+        assert found == value and type(found) is type(value)
+
+    def test_a_whole_number_is_a_number(self, tmp_path: Path) -> None:
+        style = made(written(tmp_path, "[losses]\nstyle = 12")).losses.style
+        assert type(style) is float
+
+    @pytest.mark.parametrize(
+        "text",
+        ["data.batch=2.0", "data.batch=true", "data.batch=two", "data.batch=", "losses.style=true", "losses.style=1,5",
+         "losses.style=[1]", "losses.style=1\nx=2", f"losses.style={10**400}", "discriminator.augment=1",
+         "discriminator.loss=3", "data.content=''", "data.content={a=1}x\n", f"losses.style={'[' * 5000}"],
+    )  # fmt: skip
+    def test_another_type_is_told(self, text: str) -> None:
+        name = text.partition("=")[0]
+        if text.startswith("data.content={"):  # a strange name of a folder, but one
+            return
+        flags = {key: value for key, value in PLACES.items() if key != name}
+        with pytest.raises(ConfigError, match=rf"{name} must be "):
+            resolve("fast", [text], flags)
+
+
+class TestFaults:
+    def test_of_recipe_overrides_and_flags_are_told_together(self, tmp_path: Path) -> None:
+        path = written(
+            tmp_path,
+            """
+            style = 12
+            run = "fast"
+            [loses]
+            style = 12.0
+            [losses]
+            stile = 1.0
+            noise = -1.0
+            [data]
+            crop = "large"
+            [given.clip.motion]
+            source = "both"
+            [given.init.schedule]
+            minutes = "few"
+            """,
+        )
+        error = faults(path, "motion.souce=both", "nonsense", "motion.source=clips", data__batch=0)
+        for words in (
+            "style is no setting", "run must be a section", "[loses] is no section", "losses.stile is no setting",
+            "losses.noise must be at least 0", "data.crop must be a whole number, got 'large'", "[given.clip]",
+            "schedule.minutes must be a number", "motion.souce is no setting", "'nonsense' sets nothing",
+            "motion.source 'clips' needs data.clips", "data.batch must be at least 1",
+        ):  # fmt: skip
+            assert words in error.problem
+        for words in ("did you mean losses.style?", "did you mean losses?", "did you mean motion.source?",
+                      "did you mean given.clips?"):  # fmt: skip
+            assert words in error.hint
+
+    def test_of_overrides_alone_are_told_together(self) -> None:
+        with pytest.raises(ConfigError) as caught:
+            with_overrides({}, ["losses.stile=1", "crop", "data.batch=2"])
+        assert "losses.stile" in caught.value.problem and "'crop'" in caught.value.problem
+
+    def test_a_setting_in_the_wrong_section_is_found(self) -> None:
+        assert "schedule.minutes" in faults("fast", "run.minutes=3").hint
+
+    def test_where_nothing_is_near_all_are_listed(self) -> None:
+        assert "shift" in faults("fast", "motion.xyzzy=1").hint
+        assert "discriminator" in faults("fast", "xyzzy.plugh=1").hint
+
+    def test_what_is_missing_is_told_with_its_option(self) -> None:
+        with pytest.raises(ConfigError) as caught:
+            resolve("fast")
+        for words in ("data.content is missing", "run.out is missing", "data.style_picture or"):
+            assert words in caught.value.problem
+        assert "--content" in caught.value.hint and "--out" in caught.value.hint
+
+    def test_a_recipe_may_hold_the_places(self, tmp_path: Path) -> None:
+        path = written(tmp_path, '[data]\ncontent = "photos"\nstyle_pictures = "monet"\n[run]\nout = "run"')
+        assert resolve(path).data.style_pictures == Path("monet")
+
+    def test_no_recipe(self, tmp_path: Path) -> None:
+        assert "did you mean fast?" in faults("fats").hint
+        assert "fast, default, best" in faults("xyzzy").hint
+        assert "cannot read" in faults(tmp_path).problem
+
+    @pytest.mark.parametrize("content", [b"[losses\nstyle=1", b"\x80\x81", b"a = " + b"[" * 5000, b"x\x00=1"])
+    def test_no_toml(self, tmp_path: Path, content: bytes) -> None:
+        path = tmp_path / "mine.toml"
+        path.write_bytes(content)
+        error = faults(path, "losses.stile=1")
+        assert "is no TOML" in error.problem and "losses.stile" in error.problem
+        with pytest.raises(ConfigError, match="is no TOML"):
+            load_recipe(path)
+
+    def test_a_byte_order_mark_is_no_fault(self, tmp_path: Path) -> None:
+        path = tmp_path / "mine.toml"
+        path.write_bytes(b"\xef\xbb\xbf[losses]\r\nstyle = 3\r\n")
+        assert made(path).losses.style == 3
+
+    @pytest.mark.parametrize("text", ["given = 1", "[given]\nclips = 1", "[given.clips]\nmotion = 1"])
+    def test_what_is_given_must_be_sections(self, tmp_path: Path, text: str) -> None:
+        assert "section" in faults(written(tmp_path, text)).problem
+
+
+def test_every_kind_of_setting_can_be_read() -> None:
+    """A new field of another type would need a word in the error."""
+    for kinds in KINDS.values():
+        for kind in kinds.values():
+            plain = {option for option in get_args(kind) if option is not type(None)} or {kind}
+            assert plain <= {int, float, bool, str, Path} or all(isinstance(word, str) for word in plain)
+    for section, member in GIVEN.values():
+        assert member in KINDS[section]

@@ -1,0 +1,285 @@
+"""Recipes: TOML files with the settings of a run, what overrides them, and every fault of both in one error.
+
+A recipe has sections of ``TrainConfig``, each with some of its settings. Beside them, ``[given.clips.motion]`` holds
+settings of the section ``motion`` that count only where the run is given clips; see ``GIVEN``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import MISSING, fields
+from pathlib import Path
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from engines.errors import ConfigError
+from train.config import TrainConfig
+
+RECIPES = Path(__file__).parent / "recipes"
+"""The recipes that come with rtstyle."""
+
+GIVEN = {"clips": ("data", "clips"), "style_pictures": ("data", "style_pictures"), "init": ("generator", "init")}
+"""Names under ``[given.…]``, and the setting whose presence each one asks for."""
+
+SECTIONS: dict[str, Any] = get_type_hints(TrainConfig)
+KINDS: dict[str, dict[str, Any]] = {section: get_type_hints(kind) for section, kind in SECTIONS.items()}
+"""Type of every setting, by section and name."""
+
+FLAG_OF = {"data.content": "--content", "run.out": "--out"}
+"""Settings without a default, and the option that gives each one."""
+
+WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
+
+Values = dict[str, dict[str, Any]]
+"""Settings by section and name."""
+
+
+class _Faults:
+    """Gathers what is wrong, to tell it all at once."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+        self.hints: list[str] = []
+
+    @contextmanager
+    def gathered(self) -> Iterator[None]:
+        """Take a ConfigError instead of letting it pass."""
+        try:
+            yield
+        except ConfigError as error:
+            self.problems.append(error.problem)
+            if error.hint not in self.hints:
+                self.hints.append(error.hint)
+
+    def tell(self) -> None:
+        """Raises: ConfigError: with every fault, where there is one."""
+        if self.problems:
+            raise ConfigError("; ".join(self.problems), hint="; ".join(filter(None, self.hints)))
+
+
+def recipes() -> dict[str, str]:
+    """Names of the recipes that come with rtstyle, quickest first, and what their first line says."""
+    found = {path.stem: path.read_text("utf-8").partition("\n")[0].lstrip("# ") for path in RECIPES.glob("*.toml")}
+    order = ("fast", "default", "best")
+    return dict(sorted(found.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order)))
+
+
+def load_recipe(recipe: str | Path) -> dict[str, Any]:
+    """Read a recipe, its contents yet unchecked.
+
+    Args:
+        recipe: name of one that comes with rtstyle, or a file.
+    Raises: ConfigError: no such recipe, with the nearest name; or the file is no TOML, with the line.
+    """
+    path = RECIPES / f"{recipe}.toml" if str(recipe) in recipes() else Path(recipe)
+    try:
+        return tomllib.loads(path.read_text("utf-8-sig"))
+    except FileNotFoundError as error:
+        known = f"recipes: {', '.join(recipes())}; or give a file"
+        raise ConfigError(f"no recipe {str(recipe)!r}", hint=_did_you_mean(str(recipe), recipes()) or known) from error
+    except OSError as error:
+        raise ConfigError(f"cannot read the recipe {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:  # also bytes that are no text, and nesting without end
+        raise ConfigError(f"the recipe {path} is no TOML: {error}", hint="see https://toml.io") from error
+
+
+def with_overrides(values: Mapping[str, Mapping[str, Any]], overrides: Sequence[str]) -> Values:
+    """Settings with some of them replaced.
+
+    Args:
+        values: by section and name.
+        overrides: ``section.name=value``, the value as in TOML; a bare word is text. The last one of a name counts.
+    Returns: a copy.
+    Raises: ConfigError: naming every override that is no assignment or assigns to no setting.
+    """
+    faults = _Faults()
+    layer = _overriding(overrides, faults)
+    faults.tell()
+    return _laid_over({section: dict(members) for section, members in values.items()}, layer)
+
+
+def resolve(recipe: str | Path, overrides: Sequence[str] = (), flags: Mapping[str, Any] | None = None) -> TrainConfig:
+    """The settings of a run: those of the recipe, then the overrides, then the flags.
+
+    Args:
+        recipe: name or file.
+        overrides: ``section.name=value``.
+        flags: by ``section.name``; ``None`` is a flag that was not given.
+    Raises: ConfigError: every fault of all three.
+    """
+    faults = _Faults()
+    table: dict[str, Any] = {}
+    with faults.gathered():
+        table = load_recipe(recipe)
+    wishes = _given(table.pop("given", {}), faults)
+    base = _converted_all(table, faults)
+    over = _converted_all(_overriding(overrides, faults), faults)
+    told = _converted_all(_by_section(flags or {}), faults)
+    known: Values = {}
+    for layer in (base, over, told):
+        known = _laid_over(known, layer)
+    for name, (section, member) in GIVEN.items():
+        if known.get(section, {}).get(member) is not None:
+            base = _laid_over(base, wishes.get(name, {}))
+    values = _laid_over(_laid_over(base, over), told)
+    values.setdefault("run", {}).setdefault("recipe", Path(recipe).stem)
+    return _made(values, faults)
+
+
+def to_toml(config: TrainConfig) -> str:
+    """All settings as a recipe, which gives the same run again; those that are not set stand in comments."""
+    blocks = []
+    for section, kinds in KINDS.items():
+        members = {name: getattr(getattr(config, section), name) for name in kinds}
+        lines = [f"# {name}" if value is None else f"{name} = {_literal(value)}" for name, value in members.items()]
+        blocks.append("\n".join([f"[{section}]", *lines]))
+    return "\n\n".join(blocks) + "\n"
+
+
+def _literal(value: object) -> str:
+    return json.dumps(str(value) if isinstance(value, Path) else value, ensure_ascii=False)
+
+
+def _overriding(overrides: Sequence[str], faults: _Faults) -> Values:
+    layer: Values = {}
+    for text in overrides:
+        with faults.gathered():
+            name, given, value = (part.strip() for part in text.partition("="))
+            if not given:
+                raise ConfigError(f"{text!r} sets nothing", hint="write --set SECTION.KEY=VALUE, like losses.style=12")
+            section, member = _known(name)
+            layer.setdefault(section, {})[member] = _read(value, KINDS[section][member])
+    return layer
+
+
+def _read(text: str, kind: Any) -> Any:
+    """A value as in TOML; a bare word, and what is set where a text or path belongs, is text: a style named 2026."""
+    if text[:1] not in ("'", '"') and {str, Path} & {kind, *get_args(kind)}:
+        return text
+    try:
+        table = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
+        return text
+    return table["value"] if table.keys() == {"value"} else text
+
+
+def _by_section(flags: Mapping[str, Any]) -> Values:
+    values: Values = {}
+    for name, value in flags.items():
+        if value is not None:
+            section, member = _known(name)
+            values.setdefault(section, {})[member] = value
+    return values
+
+
+def _known(name: str) -> tuple[str, str]:
+    """``section.name`` in two parts.
+
+    Raises: ConfigError: there is no such setting; the hint is the nearest, or what the section has.
+    """
+    section, _, member = name.partition(".")
+    if member in KINDS.get(section, {}):
+        return section, member
+    names = [f"{section}.{member}" for section, kinds in KINDS.items() for member in kinds]
+    namesakes = [full for full in names if full.partition(".")[2] == name.rpartition(".")[2]]
+    if namesakes:
+        hint = f"did you mean {' or '.join(namesakes)}?"
+    elif section in KINDS:
+        hint = _did_you_mean(member, KINDS[section], f"{section}.") or f"{section} has {', '.join(KINDS[section])}"
+    else:
+        hint = _did_you_mean(name, names) or f"there are: {', '.join(KINDS)}"
+    raise ConfigError(f"{name} is no setting", hint=hint)
+
+
+def _did_you_mean(name: str, known: Sequence[str] | Mapping[str, Any], prefix: str = "") -> str:
+    near = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.6)
+    return f"did you mean {prefix}{near[0]}?" if near else ""
+
+
+def _given(table: Any, faults: _Faults) -> dict[str, Values]:
+    wishes = {}
+    for name, sections in table.items() if isinstance(table, dict) else [(repr(table), None)]:
+        with faults.gathered():
+            if name not in GIVEN or not isinstance(sections, dict):
+                known = [f"given.{known}" for known in GIVEN]
+                hint = _did_you_mean(f"given.{name}", known) or f"there are: {', '.join(known)}"
+                raise ConfigError(f"[given.{name}] is no section of a recipe", hint=hint)
+            wishes[name] = _converted_all(sections, faults)
+    return wishes
+
+
+def _converted_all(table: Mapping[str, Any], faults: _Faults) -> Values:
+    """Known settings with values of their types; what is wrong is left out and told."""
+    values: Values = {}
+    for section, members in table.items():
+        with faults.gathered():
+            _check_section(section, members)
+            values[section] = {}
+        for member, value in members.items() if section in values else ():
+            with faults.gathered():
+                _known(f"{section}.{member}")
+                values[section][member] = _converted(value, KINDS[section][member], f"{section}.{member}")
+    return values
+
+
+def _check_section(section: str, members: Any) -> None:
+    """Raises: ConfigError: no such section, or one value in the place of a section."""
+    if section in KINDS and not isinstance(members, Mapping):
+        raise ConfigError(f"{section} must be a section, got {members!r}", hint=f"write [{section}] above its settings")
+    if section not in KINDS and not isinstance(members, Mapping):
+        _known(section)
+    if section not in KINDS:
+        hint = _did_you_mean(section, KINDS) or f"there are: {', '.join(KINDS)}"
+        raise ConfigError(f"[{section}] is no section of a recipe", hint=hint)
+
+
+def _converted(value: Any, kind: Any, name: str) -> Any:
+    """Raises: ConfigError: the value is not of the kind."""
+    options = get_args(kind)
+    if NoneType in options:
+        if value is None or value == "none":  # TOML has no word for it
+            return None
+        kind = next(option for option in options if option is not NoneType)
+    if get_origin(kind) is Literal:
+        kind = str  # which words, the settings check themselves
+    if kind is Path and isinstance(value, str | Path) and str(value):
+        return Path(os.path.expanduser(value))  # noqa: PTH111  # Path.expanduser raises for an unknown user
+    if kind is float and type(value) is int and abs(value) < 2**53:
+        return float(value)
+    if type(value) is kind:
+        return value
+    raise ConfigError(f"{name} must be {WORDS[kind]}, got {value!r}")
+
+
+def _laid_over(below: Values, above: Values) -> Values:
+    """Both, the upper one where they differ. Steps that are set above end the counting of minutes below."""
+    values = {section: dict(members) for section, members in below.items()}
+    schedule = above.get("schedule", {})
+    if "steps" in schedule and "minutes" not in schedule:
+        values.setdefault("schedule", {})["minutes"] = None
+    for section, members in above.items():
+        values.setdefault(section, {}).update(members)
+    return values
+
+
+def _made(values: Values, faults: _Faults) -> TrainConfig:
+    """Raises: ConfigError: what was wrong already, what is missing, and what the settings themselves find."""
+    for section, kind in SECTIONS.items():
+        members = values.setdefault(section, {})
+        for member in fields(kind):
+            if member.default is MISSING and member.name not in members:
+                name = f"{section}.{member.name}"
+                faults.problems.append(f"{name} is missing")
+                faults.hints.append(f"give {FLAG_OF[name]}")
+                members[member.name] = Path()  # so that the rest can be checked as well
+    config = None
+    with faults.gathered():
+        config = TrainConfig(**{section: kind(**values[section]) for section, kind in SECTIONS.items()})
+    faults.tell()
+    assert config is not None  # or there would have been a fault
+    return config
