@@ -173,7 +173,23 @@ def _tensors(path: Path, expected: Sequence[str]) -> dict[str, Tensor]:
     missing = [name for name in expected if name not in tensors]
     if missing:
         raise TrainError(f"{path.name} is no such feature network: {missing[0]} is missing")
+    _check_shapes(path, tensors, max(int(name.split(".")[1]) for name in expected))
     return tensors
+
+
+def _check_shapes(path: Path, tensors: Mapping[str, Tensor], last: int) -> None:
+    """Raises: TrainError: a convolution up to the last one does not take what the one before it gives."""
+    channels = 3
+    for index in (index for index in VGG19_CONVS if index <= last):
+        names = [f"features.{index}.{part}" for part in ("weight", "bias")]
+        shapes = [tuple(tensors[name].shape) if name in tensors else () for name in names]
+        width = shapes[0][0] if shapes[0] else 0
+        if shapes != [(width, channels, 3, 3), (width,)]:
+            raise TrainError(
+                f"{path.name} is no such feature network: {names[0]} has shape {list(shapes[0])}",
+                hint=f"a 3×3 convolution of {channels} channels is expected",
+            )
+        channels = width
 
 
 def load_features(folder: Path | None = None, dtype: torch.dtype = torch.float32) -> Features:

@@ -119,6 +119,17 @@ def test_a_damaged_network_is_told_by_name(narrow_features: Path, tmp_path: Path
         load_features(tmp_path)
 
 
+@pytest.mark.parametrize(("name", "shape"), [("weight", (8, 5, 3, 3)), ("weight", (8, 6, 1, 1)), ("bias", (9,))])
+def test_a_network_of_another_shape_is_told_by_name(
+    narrow_features: Path, tmp_path: Path, name: str, shape: tuple[int, ...]
+) -> None:
+    for file in narrow_features.iterdir():
+        tensors = load_file(file) | {f"features.5.{name}": torch.zeros(shape)}
+        save_file(tensors, tmp_path / file.name)
+    with pytest.raises(TrainError, match=r"features\.5\.weight has shape"):
+        load_features(tmp_path)
+
+
 def test_features_halve_the_size_at_each_pool(narrow_features: Path) -> None:
     loaded = load_features(narrow_features)
     x = torch.rand(2, 3, 64, 96)
