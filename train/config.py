@@ -334,5 +334,7 @@ def _across(config: TrainConfig) -> Iterator[Check]:
     for name in ("adversarial", "feature_matching"):
         idle = getattr(config.losses, name) == 0 or data.style_pictures is not None
         yield idle, f"losses.{name} above 0 needs data.style_pictures, a folder of the artist's works"
+    judged = config.losses.feature_matching == 0 or config.losses.adversarial > 0
+    yield judged, "losses.feature_matching above 0 needs losses.adversarial above 0, which trains the discriminator"
     filmed = source not in ("clips", "both") or data.clips is not None
     yield filmed, f"motion.source {source!r} needs data.clips, a folder of clips"

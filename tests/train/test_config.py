@@ -11,7 +11,7 @@ import pytest
 
 from engines.errors import ConfigError
 from engines.generator import Arch
-from train.config import LEAST, POSITIVE, GeneratorConfig, LossWeights, TrainConfig
+from train.config import LEAST, MATTERS, POSITIVE, GeneratorConfig, LossWeights, TrainConfig, differences
 
 SECTIONS = get_type_hints(TrainConfig)
 PLACES: dict[str, dict[str, Any]] = {
@@ -91,9 +91,15 @@ def test_one_of_two_sources_of_style_is_enough() -> None:
 
 @pytest.mark.parametrize("term", ["adversarial", "feature_matching"])
 def test_a_discriminator_needs_works_to_learn_from(term: str) -> None:
-    made(losses={term: 1.0}, data={"style_pictures": Path("works")})
+    weights = {"adversarial": 1.0, term: 1.0}
+    made(losses=weights, data={"style_pictures": Path("works")})
     with pytest.raises(ConfigError, match=rf"losses\.{term}.*data\.style_pictures"):
-        made(losses={term: 1.0})
+        made(losses=weights)
+
+
+def test_features_are_matched_only_where_there_is_a_discriminator() -> None:
+    with pytest.raises(ConfigError, match="losses.adversarial above 0"):
+        made(losses={"feature_matching": 1.0}, data={"style_pictures": Path("works")})
 
 
 @pytest.mark.parametrize("source", ["clips", "both"])
@@ -123,3 +129,30 @@ def test_the_record_is_plain_and_names_no_folder() -> None:
     assert "painting.jpg" in text
     assert "deep" not in text
     assert json.loads(text)["losses"] == asdict(LossWeights())
+
+
+class TestDifferences:
+    """What makes a run another one."""
+
+    def test_none_to_itself_and_through_json(self) -> None:
+        config = made(generator={"ema": 0.999})
+        assert differences(config, json.loads(json.dumps(config.to_dict()))) == []
+
+    def test_another_painting_is_another_run_and_both_are_named(self) -> None:
+        (fault,) = differences(made(), made(data={"style_picture": Path("wave.jpg")}).to_dict())
+        assert "wave.jpg" in fault and "painting.jpg" in fault and fault.startswith("data.style_picture ")
+
+    def test_a_run_may_go_on_longer_elsewhere_and_with_other_weights(self) -> None:
+        then = made(
+            data={"content": Path("moved/photos_2")}, losses={"style": 20.0}, schedule={"steps": 9}, run={"threads": 1}
+        )
+        assert differences(made(), then.to_dict()) == []
+
+    def test_older_settings_that_lack_some_are_taken(self) -> None:
+        assert differences(made(), {}) == []
+        assert differences(made(), {"data": {"batch": 4}}) == []
+
+    def test_what_matters_exists(self) -> None:
+        for name in MATTERS:
+            section, member = name.split(".")
+            assert member in get_type_hints(SECTIONS[section])

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from engines.errors import ConfigError, TrainError
+from engines.errors import ConfigError, StyleError, TrainError
 from engines.model_file import StyleModel
+from rtstyle import styles
+from rtstyle.cli import main as command_line
 from train import checkpoint
 from train.__main__ import main
 from train.loop import CHECKPOINT
+from train.recipe import recipes
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -55,21 +61,122 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert "--style-picture" in text and "--resume" in text and "runs/wave" in text
 
 
-def test_bad_settings_are_told_together(arguments: list[str]) -> None:
-    with pytest.raises(ConfigError, match=r"batch.*crop"):
-        main([*arguments, "--batch", "0", "--crop", "13"])
+def test_the_help_has_every_option_under_a_heading(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--help"])
+    blocks = re.split(r"\n(?=\S.*:\n)", capsys.readouterr().out)
+    headings = [block.partition(":\n")[0] for block in blocks[1:]]
+    assert headings[:2] == ["What it learns from", "Recipe"] and headings[-1] == "More"
+    assert re.findall("--[a-z-]+", blocks[-1]) == ["--help"]
+    assert all(f"\n    {name} " in blocks[-1] for name in recipes())
 
 
-@pytest.mark.parametrize("number", SIGNALS)
-def test_an_interrupted_run_goes_on_with_resume_only(
-    arguments: list[str],
-    number: signal.Signals,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+@pytest.mark.parametrize("arguments", [["--help"], ["--recipe", "fast", "--set", "losses.stile=1"]])
+def test_help_and_faults_do_not_wait_for_torch(arguments: list[str]) -> None:
+    code = (
+        f"import sys\nfrom rtstyle.cli import main\nmain(['train', *{arguments!r}])\nsys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "--style-picture" in done.stdout or "did you mean losses.style?" in done.stderr
+
+
+def test_torch_that_is_not_installed_is_told_with_the_line_that_adds_it(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = tmp_path / "run" / CHECKPOINT
-    save, handler = checkpoint.save, signal.getsignal(number)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert command_line(["train", *arguments]) == 1
+    assert "rtstyle[train]" in capsys.readouterr().err
+
+
+def test_bad_settings_are_told_together(arguments: list[str]) -> None:
+    with pytest.raises(ConfigError, match=r"losses\.stile.*batch.*crop"):
+        main([*arguments, "--batch", "0", "--crop", "13", "--set", "losses.stile=2"])
+
+
+def test_what_is_missing_is_told() -> None:
+    with pytest.raises(ConfigError, match=r"data\.content is missing.*run\.out is missing"):
+        main([])
+
+
+def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    """The settings that `--show` prints."""
+    capsys.readouterr()
+    assert main([*arguments, "--show"]) == 0
+    return tomllib.loads(capsys.readouterr().out)
+
+
+def test_settings_come_from_recipe_set_and_flags(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text("[losses]\nstyle = 11\ncontent = 3\nnoise = 90\n[given.clips.motion]\nsource = 'clips'")
+    settings = shown(
+        capsys, *arguments, "--recipe", str(recipe), "--set", "losses.content=4", "--set", "losses.noise=80",
+        "--noise-weight", "70", "--clips", str(tmp_path), "--style-pictures", str(tmp_path),
+    )  # fmt: skip
+    assert [settings["losses"][name] for name in ("style", "content", "noise")] == [11, 4, 70]
+    assert settings["motion"]["source"] == "clips"
+    assert settings["data"]["style_pictures"] == str(tmp_path)
+    assert settings["schedule"]["steps"] == 2 and settings["run"]["recipe"] == "mine"
+    assert not (tmp_path / "run").exists()
+
+
+def test_every_number_flag_sets_its_setting(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    flags = {
+        "--minutes": "schedule.minutes", "--learning-rate": "schedule.learning_rate", "--style-size": "data.style_size",
+        "--content-weight": "losses.content", "--style-weight": "losses.style", "--temporal-weight": "losses.temporal",
+        "--canvas-weight": "losses.canvas", "--checkpoint-steps": "run.checkpoint_steps", "--threads": "run.threads",
+        "--sheet-steps": "run.sheet_steps", "--seed": "run.seed", "--name": "run.name", "--hold-out": "data.hold_out",
+    }  # fmt: skip
+    values = {flag: "0.5" if flag == "--learning-rate" else str(70 + i) for i, flag in enumerate(flags)}
+    settings = shown(capsys, *arguments, *(part for item in values.items() for part in item))
+    for flag, name in flags.items():
+        section, member = name.split(".")
+        assert str(settings[section][member]).removesuffix(".0") == values[flag]
+
+
+@pytest.mark.parametrize(("gpu", "recipe"), [(False, "fast"), (True, "default")])
+def test_the_recipe_suits_the_machine(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], gpu: bool, recipe: str
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
+    assert shown(capsys, *arguments)["run"]["recipe"] == recipe
+
+
+@pytest.mark.parametrize("way", [("--init", "{}"), ("--set", "generator.init={}")])
+def test_a_style_to_start_from_is_a_name_or_a_folder(
+    arguments: list[str], tiny_style: Path, capsys: pytest.CaptureFixture[str], way: tuple[str, str]
+) -> None:
+    def start(style: str) -> dict[str, Any]:
+        return shown(capsys, *arguments, way[0], way[1].format(style))["generator"]
+
+    assert start(str(tiny_style))["init"] == str(tiny_style)
+    assert start("vangogh")["init"] == str(styles.find("vangogh"))
+    with pytest.raises(StyleError, match="vangoff"):
+        start("vangoff")
+
+
+@pytest.mark.parametrize("place", [".", "style"])
+def test_a_finished_style_is_not_written_over(
+    arguments: list[str], tiny_style: Path, tmp_path: Path, place: str
+) -> None:
+    shutil.copytree(tiny_style, tmp_path / "run" / place)
+    with pytest.raises(TrainError, match="finished style"):
+        main(arguments)
+
+
+def test_a_run_does_not_go_on_as_another(arguments: list[str], tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    settings = {"data": {"style_picture": "another.png", "crop": 64}, "run": {"seed": 5}}
+    checkpoint.save(tmp_path / "run" / CHECKPOINT, {"step": 3, "settings": settings})
+    with pytest.raises(TrainError, match=r"another run.*another\.png.*run\.seed was 5 and now is 1") as caught:
+        main([*arguments, "--resume"])
+    assert "crop" not in caught.value.problem
+
+
+def interrupted(number: signal.Signals, monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    """Run until the first checkpoint and send a signal then. Returns: the exit code."""
+    save = checkpoint.save
 
     def save_and_interrupt(target: Path, state: dict[str, Any]) -> None:
         save(target, state)
@@ -78,21 +185,41 @@ def test_an_interrupted_run_goes_on_with_resume_only(
 
     with monkeypatch.context() as patch:
         patch.setattr("train.loop.checkpoint.save", save_and_interrupt)
-        assert main([*arguments, "--steps", "1000", "--checkpoint-steps", "2"]) == 130
+        return main([*arguments, "--steps", "1000", "--checkpoint-steps", "2"])
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_saves_and_says_how_to_go_on(
+    arguments: list[str],
+    number: signal.Signals,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    handler = signal.getsignal(number)
+    assert interrupted(number, monkeypatch, *arguments) == 130
     assert signal.getsignal(number) is handler
     assert "--resume" in capsys.readouterr().err
-    step = checkpoint.load(path)["step"]
-    assert 2 <= step < 1000
+    assert 2 <= checkpoint.load(tmp_path / "run" / CHECKPOINT)["step"] < 1000
     assert not (tmp_path / "run" / "style").exists()
 
+
+def test_an_interrupted_run_goes_on_with_resume_only(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "run" / CHECKPOINT
+    interrupted(signal.SIGINT, monkeypatch, *arguments)
+    step = checkpoint.load(path)["step"]
     with pytest.raises(TrainError, match="another run") as caught:
         main(arguments)
     assert "--resume" in caught.value.hint
     assert checkpoint.load(path)["step"] == step
 
     assert main([*arguments, "--steps", str(step + 1), "--resume", "--title", "A work"]) == 0
-    assert checkpoint.load(path)["step"] == step + 1
-    assert StyleModel.open(tmp_path / "run" / "style").title == "A work"
+    state, style = checkpoint.load(path), StyleModel.open(tmp_path / "run" / "style")
+    assert state["step"] == step + 1
+    assert state["settings"]["data"]["crop"] == style.training["settings"]["data"]["crop"] == 64
+    assert style.title == "A work"
     assert "rtstyle image" in capsys.readouterr().out
 
 
