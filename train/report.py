@@ -28,7 +28,8 @@ AGE = f"""
 const written = document.querySelector("time[data-live]");
 function tell() {{
   const minutes = Math.floor((Date.now() - Date.parse(written.dateTime)) / 60000);
-  written.textContent = minutes < 1 ? "just now" : minutes + " min ago";
+  const age = minutes < 120 ? minutes + " min ago" : Math.floor(minutes / 60) + " hours ago";
+  written.textContent = minutes < 1 ? "just now" : age;
   document.getElementById("stale").hidden = minutes < {STALE_MIN};
 }}
 if (written) {{ tell(); setInterval(tell, 10000); }}
