@@ -1,0 +1,57 @@
+"""``rtstyle explain``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rtstyle.commands.extra import training
+from rtstyle.commands.options import Quiet
+
+
+def explain(
+    style: Annotated[str, typer.Argument(metavar="STYLE", help="A name from `rtstyle styles`, or a folder.")],
+    picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="A photograph.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The page to write, like report.html.")],
+    painting: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The painting that the style was trained on.")
+    ] = None,
+    features: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="The feature networks; by default those that training has downloaded."),
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The run that trained the style, for its discriminator.")
+    ] = None,
+    against: Annotated[
+        list[str] | None, typer.Option(metavar="STYLE", help="Another style to compare with. Repeat for more.")
+    ] = None,
+    fine_tune: Annotated[
+        float | None,
+        typer.Option(
+            metavar="MINUTES", min=0.001, help="Train on with half and with twice the style weight, so long each."
+        ),
+    ] = None,
+    content: Annotated[Path | None, typer.Option(metavar="DIR", help="Photographs, for --fine-tune.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Show on one page what a style does to a picture, where, and why (needs the train extra).
+
+    What the options given do not allow to show is left out, and the page says what it would need.
+
+    \b
+    rtstyle explain vangogh photo.jpg --out report.html
+    rtstyle explain my-style/ photo.jpg --painting wave.jpg --run runs/wave --against vangogh --out report.html
+    """
+    material, command = training("train.explain.material"), training("train.explain.command")
+    job = material.Job(
+        style, picture, painting=painting, features=features, run=run, against=tuple(against or ()),
+        fine_tune=fine_tune, content=content,
+    )  # fmt: skip
+    explanation = command.explain(job, out, (lambda _: None) if quiet else (lambda text: typer.echo(text, err=True)))
+    if not quiet:
+        for line in explanation.missing.values():
+            typer.echo(f"left out: {line}", err=True)
+        typer.echo(f"the page is {out}", err=True)

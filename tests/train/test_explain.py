@@ -1,0 +1,384 @@
+"""`rtstyle explain`: parts that add up, correspondences with a known answer, and the page from end to end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from engines.errors import ConfigError, SinkError, SourceError, StyleError, StylerError, TrainError
+from engines.model_file import StyleModel
+from rtstyle.cli import main
+from tests.train.pictures import texture, write_picture
+from train import checkpoint, features
+from train.config import DiscriminatorConfig
+from train.data import to_tensor
+from train.discriminator import Discriminator
+from train.explain import command, draw, maps, match, material, rivals
+from train.explain.belief import PatchJudge, read_judge
+from train.explain.command import explain, look
+from train.explain.material import Job
+from train.explain.page import STRENGTHS, Explanation, page
+from train.features import load_features
+from train.losses import content_loss, gram, style_distances
+
+SHAPE = {"scales": 2, "width": 4, "layers": 2}
+
+
+@pytest.fixture(autouse=True)
+def _no_cache_and_no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def refuse(*args: object, **kwargs: object) -> Path:
+        raise AssertionError("an explanation must not download anything")
+
+    monkeypatch.setenv("RTSTYLE_FEATURES", str(tmp_path / "no-cache"))
+    monkeypatch.setattr(features, "fetch", refuse)
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    return write_picture(tmp_path / "photo.png", texture(72, 96, 3))
+
+
+def _run(folder: Path, **changed: Any) -> Path:
+    """A run folder whose checkpoint holds a discriminator."""
+    folder.mkdir(exist_ok=True)
+    torch.manual_seed(1)
+    state = {
+        "settings": {"discriminator": vars(DiscriminatorConfig(**SHAPE))},
+        "critic": {"discriminator": Discriminator(**SHAPE).state_dict()},
+    }
+    checkpoint.save(folder / "checkpoint.pt", state | changed)
+    return folder
+
+
+class Page(HTMLParser):
+    """Notes elements that were not closed, and everything that a page refers to."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.sources: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.sources += [value or "" for name, value in attrs if name in ("src", "href")]
+        if tag not in ("meta", "img", "br", "input"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag != "input":
+            assert self.open.pop() == tag
+
+
+def test_the_parts_of_the_style_add_up_to_its_fall() -> None:
+    rng = torch.Generator().manual_seed(0)
+    x, y, s = (torch.rand(1, 7, 9, 11, generator=rng) * k for k in (1.0, 1.4, 2.0))
+    parts = maps.style_parts(x, y, gram(s))
+    before, after = (float(style_distances([f], [gram(s)])[0]) for f in (x, y))
+    assert parts.shape == (9, 11)
+    assert float(parts.mean()) == pytest.approx(before - after, rel=1e-4)
+
+
+def test_a_place_that_was_not_changed_has_no_part() -> None:
+    x = torch.rand(1, 5, 8, 8, generator=torch.Generator().manual_seed(0))
+    y = x.clone()
+    y[..., 2, 3] *= 2
+    changed = maps.style_parts(x, y, gram(2 * x)) != 0
+    assert changed.nonzero().tolist() == [[2, 3]]
+    assert (maps.moved_parts(x, y) != 0).nonzero().tolist() == [[2, 3]]
+
+
+def test_becoming_the_painting_is_warm_and_leaving_it_is_cold() -> None:
+    x, s = (torch.rand(1, 5, 8, 8, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    towards, away = maps.style_parts(x, 2 * s, gram(2 * s)), maps.style_parts(s, x, gram(s))
+    assert towards.mean() > 0 > away.mean()
+
+
+def test_the_parts_of_the_content_add_up_to_its_loss() -> None:
+    x, y = (torch.rand(1, 5, 6, 7, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
+    assert float(maps.moved_parts(x, y).mean()) == pytest.approx(float(content_loss(y, x)), rel=1e-5)
+
+
+def test_layer_maps_with_and_without_the_painting(narrow_features: Path) -> None:
+    networks = load_features(narrow_features)
+    painting = texture(64, 80, 3, detail=30)
+    x, y = texture(48, 64, 1), np.ascontiguousarray(painting[:48, :64])
+    targets = maps.painting_grams(networks, painting)
+    whole = maps.layer_maps(networks, x, y, targets)
+    assert [(m.layer, m.kind) for m in whole] == [
+        ("relu1_1", "style"), ("relu2_1", "style"), ("relu3_1", "style"), ("relu4_1", "style"), ("relu4_1", "content"),
+    ]  # fmt: skip
+    assert [m.places.shape for m in whole] == [(48, 64), (24, 32), (12, 16), (6, 8), (6, 8)]
+    for each in whole[:-1]:
+        assert each.places.mean() == pytest.approx(each.before - each.after, rel=1e-3, abs=1e-5)
+    shares = maps.shares(whole)
+    assert sum(shares) == pytest.approx(1.0) and shares[-1] == 0
+    reduced = maps.layer_maps(networks, x, y, ())
+    assert [m.kind for m in reduced] == ["moved", "moved", "moved", "content"]
+    assert maps.shares(reduced) == [0, 0, 0, 0]
+
+
+def test_a_piece_of_the_painting_is_found_where_it_was_cut(narrow_features: Path) -> None:
+    painting = texture(160, 200, 5, detail=50)
+    top, left = 40, 60  # whole places, so that the features are the same
+    piece = np.ascontiguousarray(painting[top : top + 96, left : left + 128])
+    found = match.matches(load_features(narrow_features).style_network, texture(96, 128, 9), piece, painting)
+    assert len(found) == match.ROWS * match.COLUMNS
+    inside = [m for m in found if 0 < m.region.top < 96 - m.region.side and 0 < m.region.left < 128 - m.region.side]
+    assert inside
+    for each in inside:
+        assert each.likeness > 0.99 > each.photo
+        assert (each.found.top - each.region.top, each.found.left - each.region.left) == (top, left)
+        np.testing.assert_array_equal(each.found.cut(painting), each.region.cut(piece))
+
+
+@pytest.mark.parametrize("size", [(16, 16), (16, 90), (40, 18)])
+def test_small_pictures_have_regions_too(narrow_features: Path, size: tuple[int, int]) -> None:
+    network = load_features(narrow_features).style_network
+    for each in match.matches(network, texture(*size, 1), texture(*size, 2), texture(64, 70, 3)):
+        assert each.region.cut(texture(*size, 2)).shape[:2] == (each.region.side,) * 2
+        assert -1.001 <= each.usual <= each.likeness <= 1.001
+
+
+def test_equal_flat_pictures_are_no_division_by_zero(narrow_features: Path) -> None:
+    grey = np.full((32, 40, 3), 128, np.uint8)
+    networks = load_features(narrow_features)
+    for each in match.matches(networks.style_network, grey, grey, grey):
+        assert np.isfinite(each.likeness)
+    for layer in maps.layer_maps(networks, grey, grey, maps.painting_grams(networks, grey)):
+        assert draw.heat(grey, layer.places).shape == grey.shape
+
+
+def test_heat_is_warm_above_zero_and_cold_below() -> None:
+    places = np.zeros((8, 8), np.float32)
+    places[:, :3], places[:, 5:] = 1, -1
+    red, _, blue = np.moveaxis(draw.heat(np.full((80, 80, 3), 99, np.uint8), places).astype(int), -1, 0)
+    assert (red - blue)[:, 5].min() > 50 and (blue - red)[:, -5].min() > 50
+    assert abs(red - blue)[:, 40].max() < 60
+
+
+def test_the_run_s_discriminator_is_read_back(tmp_path: Path) -> None:
+    judge = read_judge(_run(tmp_path / "run"))
+    torch.manual_seed(1)
+    same = Discriminator(**SHAPE).eval()
+    picture = texture(40, 48, 0)
+    assert judge is not None and judge.threshold == 0.5
+    with torch.no_grad():
+        torch.testing.assert_close(judge.scores(picture), [j.scores for j in same(to_tensor(picture))])
+    belief = judge(picture)
+    assert belief.margins.shape == (10, 12) and 0 <= belief.share <= 1
+    assert judge(picture, [-1e6, -1e6]).share == 1.0 and judge(picture, [1e6, 1e6]).share == 0.0
+    assert (judge(picture, [-1e6, -1e6]).margins > 0).all()
+    assert judge.takes(picture) and not judge.takes(texture(15, 99, 0))
+
+
+def test_scores_without_a_zero_are_compared_with_the_middle() -> None:
+    judge = PatchJudge(Discriminator(**SHAPE).eval(), None)
+    real, fake = texture(40, 48, 0), texture(40, 48, 1)
+    means = [[float(s.mean()) for s in judge.scores(rgb)] for rgb in (real, fake)]
+    assert judge.lines(real, fake) == pytest.approx(np.mean(means, axis=0).tolist())
+    assert float(judge(real).margins.mean()) == pytest.approx(0.0, abs=1e-3)
+    assert PatchJudge(judge.discriminator, 0.5).lines(real, fake) == [0.5, 0.5]
+
+
+def test_a_run_without_a_discriminator_has_none(tmp_path: Path) -> None:
+    assert read_judge(_run(tmp_path / "run", critic=None)) is None
+
+
+@pytest.mark.parametrize(
+    ("state", "problem"),
+    [
+        ({"settings": None}, "no settings"),
+        ({"settings": {}}, "another discriminator"),
+        ({"settings": {"discriminator": SHAPE | {"width": 5}}}, "another discriminator"),
+        ({"settings": {"discriminator": SHAPE | {"colour": 5}}}, "another discriminator"),
+        ({"critic": {}}, "another discriminator"),
+        ({"critic": "x"}, "another discriminator"),
+        ({"format": 99}, "another version"),
+    ],
+)
+def test_a_strange_checkpoint_is_one_clear_error(tmp_path: Path, state: dict[str, Any], problem: str) -> None:
+    with pytest.raises(TrainError, match=problem) as caught:
+        read_judge(_run(tmp_path / "run", **state))
+    assert "--run" in caught.value.hint
+
+
+def test_everything_at_once(
+    tiny_style: Path, photo: Path, painting: Path, narrow_features: Path, tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    out = tmp_path / "report.html"
+    options = ["--painting", painting, "--features", narrow_features, "--run", _run(tmp_path / "run")]
+    code = main([str(x) for x in ["explain", tiny_style, photo, *options, "--against", tiny_style, "--out", out]])
+    _, err = capfd.readouterr()
+    assert code == 0, err
+    assert "left out" not in err and str(out) in err
+    text = out.read_text()
+    parsed = Page(text)
+    assert parsed.open == [] and all(source.startswith("data:") for source in parsed.sources)
+    # before and after; the strip; four style layers and the content; two framed ones and a pair each; beliefs; rivals
+    assert len(parsed.sources) == 2 + len(STRENGTHS) + 5 + 2 + match.ROWS * match.COLUMNS + 3 + 2
+    assert text.count("<h2>") == 5 and 'class="note"' not in text
+    assert "style error, relu3_1" in text and "structure kept" in text
+    assert 'id="slider" hidden' in text
+
+
+def test_with_nothing_but_the_style(tiny_style: Path, photo: Path, tmp_path: Path) -> None:
+    explanation = explain(Job(str(tiny_style), photo), tmp_path / "report.html")
+    assert set(explanation.missing) == {"maps", "matches", "beliefs", "rivals"}
+    text = (tmp_path / "report.html").read_text()
+    assert text.count('class="note"') == 4
+    for flag in ("--features", "--painting", "--run", "--against", "--fine-tune"):
+        assert flag in text
+    assert len(Page(text).sources) == 2 + len(STRENGTHS)
+
+
+def test_without_the_painting_the_maps_are_reduced(tiny_style: Path, photo: Path, narrow_features: Path) -> None:
+    found = look(Job(str(tiny_style), photo, features=narrow_features))
+    assert [m.kind for m in found.maps] == ["moved", "moved", "moved", "content"]
+    assert "--painting" in found.missing["maps"] and "--features" not in found.missing["matches"]
+    assert Page(page(found)).open == []
+
+
+def test_networks_that_training_has_downloaded_are_found(
+    tiny_style: Path, photo: Path, narrow_features: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RTSTYLE_FEATURES", str(narrow_features))
+    assert look(Job(str(tiny_style), photo)).maps
+
+
+def test_the_strip_runs_from_the_photograph_to_the_painting(tiny_style: Path, photo: Path) -> None:
+    found = look(Job(str(tiny_style), photo))
+    np.testing.assert_array_equal(found.strip[0], found.photo)
+    steps = [float(np.abs(rgb.astype(int) - found.photo).mean()) for rgb in found.strip]
+    assert steps == sorted(steps) and steps[-1] > 1
+    assert steps[2] == pytest.approx(steps[-1] / 2, abs=0.6)
+
+
+def test_large_pictures_are_shrunk_and_small_ones_are_not(tmp_path: Path) -> None:
+    large = write_picture(tmp_path / "large.png", texture(500, 400, 0))
+    assert material.read_photo(large).shape == (480, 384, 3)
+    small = write_picture(tmp_path / "small.png", texture(16, 20, 0))
+    assert material.read_photo(small).shape == (16, 20, 3)
+
+
+def test_a_run_without_a_discriminator_and_a_small_picture_say_so(
+    tiny_style: Path, photo: Path, tmp_path: Path
+) -> None:
+    none = look(Job(str(tiny_style), photo, run=_run(tmp_path / "none", critic=None)))
+    assert "losses.adversarial" in none.missing["beliefs"]
+    deep = {"scales": 3, "width": 2, "layers": 4}
+    state = {"settings": {"discriminator": deep}, "critic": {"discriminator": Discriminator(**deep).state_dict()}}
+    small = look(Job(str(tiny_style), photo, run=_run(tmp_path / "deep", **state)))
+    assert "128 pixels" in small.missing["beliefs"]
+
+
+def test_differences_are_those_of_both_records(tiny_style: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    style = StyleModel.open(tiny_style)
+    assert rivals.differences(style, style) == []
+    records = iter([{"losses": {"style": 10, "old": 1}}, {"losses": {"style": 20, "new": 2}, "motion": {"gap": 1}}])
+    monkeypatch.setattr(rivals, "settings_of", lambda _: next(records))
+    assert rivals.differences(style, style) == ["losses.style 10 → 20"]
+
+
+def test_a_fine_tuning_differs_in_the_style_weight_alone(
+    tiny_style: Path,
+    painting: Path,
+    photos: Path,
+    narrow_features: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    record = {"losses": {"style": 12.0, "content": 3.0, "adversarial": 1.0, "odd": 4}, "data": {"style_size": 96}}
+    monkeypatch.setattr(rivals, "settings_of", lambda _: record)
+    job = Job(str(tiny_style), photos, painting=painting, features=narrow_features, content=photos, fine_tune=2.0)
+    half, double = (rivals.tuning(job, StyleModel.open(tiny_style), k, tmp_path / "run") for k in rivals.FACTORS)
+    assert (half.losses.style, double.losses.style) == (6.0, 24.0)
+    assert half.losses.content == 3.0 and half.losses.adversarial == 0
+    assert half.data == double.data and half.data.style_size == 96 and half.schedule.minutes == 2.0
+    assert half.generator == double.generator and half.generator.init == tiny_style
+
+
+def test_fine_tuning_from_end_to_end(
+    tiny_style: Path, photo: Path, painting: Path, photos: Path, narrow_features: Path, tmp_path: Path
+) -> None:
+    job = Job(
+        str(tiny_style), photo, painting=painting, features=narrow_features, content=photos, fine_tune=0.001
+    )  # fmt: skip
+    found = look(job)
+    assert [r.name for r in found.rivals] == ["style weight × 0.5", "style weight × 2"]
+    assert not np.array_equal(found.rivals[0].painted, found.painted)
+    assert len(found.rows) == 6 and len(found.rows[0]) == len(found.head) == 5
+    assert "no weight of its own" in found.notes["rivals"]
+
+
+Broken = Callable[[Path], dict[str, Any]]
+
+
+def _written(path: Path, data: bytes = b"text") -> Path:
+    path.write_bytes(data)
+    return path
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
+@pytest.mark.parametrize(
+    ("broken", "error", "problem"),
+    [
+        (lambda tmp: {"style": "no-such-style"}, StyleError, "no-such-style"),
+        (lambda tmp: {"against": ("vangog",)}, StyleError, "vangog"),
+        (lambda tmp: {"picture": tmp / "none.png"}, SourceError, "cannot read"),
+        (lambda tmp: {"picture": _written(tmp / "a.png")}, SourceError, "no picture"),
+        (lambda tmp: {"picture": write_picture(tmp / "a.png", texture(1, 1, 0))}, StylerError, "too small"),
+        (lambda tmp: {"picture": write_picture(tmp / "a.png", texture(20, 400, 0))}, TrainError, "too long"),
+        (lambda tmp: {"painting": tmp / "none.png"}, TrainError, "cannot read"),
+        (lambda tmp: {"painting": _written(tmp / "a.png")}, TrainError, "not a picture"),
+        (lambda tmp: {"features": tmp / "none"}, TrainError, "no such folder"),
+        (lambda tmp: {"features": _folder(tmp / "empty")}, TrainError, "no feature networks"),
+        (lambda tmp: {"run": tmp / "none"}, TrainError, "no checkpoint.pt"),
+        (lambda tmp: {"run": _written(_folder(tmp / "cut") / "checkpoint.pt").parent}, TrainError, "damaged"),
+        (lambda tmp: {"fine_tune": 1.0}, TrainError, "needs --painting FILE and --content DIR and --features DIR"),
+    ],
+)
+def test_bad_input_is_one_clear_error(
+    tiny_style: Path, photo: Path, tmp_path: Path, broken: Broken, error: type[StylerError], problem: str
+) -> None:
+    with pytest.raises(error, match=problem):
+        look(Job(**{"style": str(tiny_style), "picture": photo, **broken(tmp_path)}))
+
+
+def test_no_minutes_are_refused(
+    tiny_style: Path, photo: Path, photos: Path, painting: Path, narrow_features: Path
+) -> None:
+    with pytest.raises(ConfigError, match="schedule.minutes"):
+        look(Job(str(tiny_style), photo, painting, narrow_features, fine_tune=-1.0, content=photos))
+
+
+def test_a_page_that_cannot_be_written_fails_before_the_work(
+    tiny_style: Path, photo: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for target in (tmp_path / "none" / "page.html", tmp_path):
+        assert main(["explain", str(tiny_style), str(photo), "--out", str(target)]) == 1
+        _, err = capfd.readouterr()
+        assert len(err.splitlines()) == 2 and "--html" not in err
+    with pytest.raises(SinkError, match="no such folder"):
+        command.check_target(photo / "page.html")
+
+
+def test_hostile_names_are_text_on_the_page() -> None:
+    rgb, evil = texture(24, 32, 0), "<script>alert(1)</script>"
+    text = page(
+        Explanation(
+            evil, evil, evil, rgb, [rgb] * len(STRENGTHS), rivals=[rivals.Rival(evil, rgb, [evil])],
+            head=["figure", evil], rows=[(evil, "1")], missing={"maps": evil}, notes={"rivals": evil},
+        )
+    )  # fmt: skip
+    assert "<script>alert" not in text and text.count("&lt;script&gt;alert") >= 8

@@ -1,0 +1,124 @@
+"""Which part of the painting the strokes of a region resemble most."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from engines.base import RGB
+from train.data import to_tensor
+from train.features import Vgg19
+
+PATCH = 7
+"""Side of a compared square, places of relu3_1."""
+
+STRIDE, VIEW = 4, 24
+"""Pixels from one place of relu3_1 to the next, and the side of what one place sees, pixels."""
+
+ROWS, COLUMNS = 2, 3
+"""Parts of the picture; one region is taken from each."""
+
+
+@dataclass(frozen=True)
+class Square:
+    """Part of a picture, pixels."""
+
+    top: int
+    left: int
+    side: int
+
+    def cut(self, rgb: RGB) -> RGB:
+        """The part itself."""
+        return rgb[self.top : self.top + self.side, self.left : self.left + self.side]
+
+
+@dataclass(frozen=True)
+class Match:
+    """A region and what it resembles.
+
+    Attributes:
+        region: in the painted picture.
+        found: in the painting.
+        likeness: cosine of the two, −1 … 1.
+        photo: the most that the unpainted region resembles any part of the painting.
+        usual: median likeness of the region to all parts of the painting.
+    """
+
+    region: Square
+    found: Square
+    likeness: float
+    photo: float
+    usual: float
+
+
+@torch.no_grad()
+def matches(network: Vgg19, photo: RGB, painted: RGB, painting: RGB) -> list[Match]:
+    """Look up, for a handful of regions, the part of the painting that is most like each.
+
+    The regions are those that the style changed most, one from each part of the picture. Compared are squares of
+    ``PATCH`` × ``PATCH`` places of relu3_1 with the painting's mean taken away, by their cosine, at every place of the
+    painting. Patches of features: Li and Wand 2016, arXiv:1601.04589, section 3.
+
+    Args:
+        network: its last tap is relu3_1.
+        photo, painted: the same size.
+        painting: at the size in which it was learned from.
+    """
+    x, y, s = (network(to_tensor(rgb))[-1].float() for rgb in (photo, painted, painting))
+    size = min(PATCH, *y.shape[-2:], *s.shape[-2:])
+    change = F.avg_pool2d((y - x).square().sum(1, keepdim=True), size, stride=1)[0, 0]
+    places = list(_chosen(change))
+    mean = s.mean((2, 3), keepdim=True)
+    after, before = (_cosines(_patches(f - mean, places, size), s - mean) for f in (y, x))
+    found = []
+    for place, cosine, unpainted in zip(places, after, before, strict=True):
+        top, left = divmod(int(cosine.argmax()), cosine.shape[1])
+        found.append(
+            Match(
+                _square(place, size, painted),
+                _square((top, left), size, painting),
+                float(cosine.max()),
+                float(unpainted.max()),
+                float(cosine.median()),
+            )
+        )
+    return found
+
+
+def _chosen(change: Tensor) -> Iterator[tuple[int, int]]:
+    """(top, left) of the largest value in each part of a map, row by row."""
+    top = 0
+    for band in torch.tensor_split(change, ROWS, 0):
+        left = 0
+        for part in torch.tensor_split(band, COLUMNS, 1):
+            if part.numel():
+                row, column = divmod(int(part.argmax()), part.shape[1])
+                yield top + row, left + column
+            left += part.shape[1]
+        top += band.shape[0]
+
+
+def _patches(features: Tensor, places: list[tuple[int, int]], size: int) -> Tensor:
+    """(1, C, H, W) → (places, C, size, size)."""
+    return torch.cat([features[..., top : top + size, left : left + size] for top, left in places])
+
+
+def _cosines(patches: Tensor, features: Tensor) -> Tensor:
+    """(N, C, k, k) against every square of (1, C, H, W) → (N, H − k + 1, W − k + 1)."""
+    size = patches.shape[-1]
+    energy = F.avg_pool2d(features.square().sum(1, keepdim=True), size, stride=1) * size**2
+    lengths = patches.flatten(1).norm(dim=1).view(1, -1, 1, 1) * energy.sqrt()
+    cosines: Tensor = F.conv2d(features, patches) / lengths.clamp_min(1e-8)
+    return cosines[0]
+
+
+def _square(place: tuple[int, int], size: int, rgb: RGB) -> Square:
+    """What a square of places sees, moved inside where it looks over the border."""
+    side = min((size - 1) * STRIDE + VIEW, *rgb.shape[:2])
+    # The first place sees as far before its own pixels as the last one sees behind them.
+    top, left = (STRIDE * at - (VIEW - STRIDE) // 2 for at in place)
+    return Square(min(max(0, top), rgb.shape[0] - side), min(max(0, left), rgb.shape[1] - side), side)
