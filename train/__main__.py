@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -29,8 +29,9 @@ from train.recipe import recipes, resolve, to_toml
 
 if TYPE_CHECKING:
     from train.loop import Progress
+    from train.parallel import World
 
-LEARN, LIKE, LONG, WEIGH, FOLDER, RECORD = (
+LEARN, RECIPE, LONG, WEIGH, FOLDER, RECORD = (
     "What it learns from",
     "Recipe",
     "How long, how large (otherwise as in the recipe)",
@@ -85,14 +86,16 @@ def run(
     recipe: Annotated[
         str | None,
         _flag(
-            LIKE, "Holds all settings that no option gives. By default fast; with a GPU, default.", metavar="NAME|FILE"
+            RECIPE,
+            "Holds all settings that no option gives. By default fast; with a GPU, default.",
+            metavar="NAME|FILE",
         ),
     ] = None,
     overrides: Annotated[
         list[str] | None,
-        _flag(LIKE, "Replace one setting of the recipe. Repeat for more.", "--set", metavar="SECTION.KEY=VALUE"),
+        _flag(RECIPE, "Replace one setting of the recipe. Repeat for more.", "--set", metavar="SECTION.KEY=VALUE"),
     ] = None,
-    show: Annotated[bool, _flag(LIKE, "Check the settings, print them all as a recipe, and stop.", "--show")] = False,
+    show: Annotated[bool, _flag(RECIPE, "Check the settings, print them all as a recipe, and stop.", "--show")] = False,
     steps: Annotated[int | None, _flag(LONG, "Optimisation steps.", metavar="N")] = None,
     minutes: Annotated[float | None, _flag(LONG, "Train for this long instead of counting steps.", metavar="N")] = None,
     batch: Annotated[int | None, _flag(LONG, "Pictures a step.", metavar="N")] = None,
@@ -133,6 +136,7 @@ def run(
     \b
     rtstyle train --style-picture wave.jpg --content photos/ --out runs/wave
     rtstyle train --style-picture wave.jpg --content photos/ --out runs/wave --minutes 20 --set losses.style=12
+    torchrun --nproc-per-node 4 -m train --style-picture wave.jpg … one run on four GPUs; --batch is that of all
 
     A recipe holds the settings; --set replaces one of them, and an option wins over both. Ctrl-C saves a checkpoint, a
     second one stops at once; the same command with --resume goes on. At the end the style lies in OUT/style:
@@ -170,16 +174,26 @@ def _run(config: TrainConfig, resume: bool, record: dict[str, str]) -> None:
     _check_start(config.run.out)
     from train.export import finish
     from train.loop import train
+    from train.parallel import World
 
-    _check_folder(config, resume)
+    world = World.told()
+    world.places(config.data.batch)
+    _check_folder(config, resume)  # before the others are met: then the first one may already write there
     stop = threading.Event()
-    with STOPPER.installed(), STOPPER.gently(stop.set), _progress() as show:
-        result = train(config, resume=resume, on_progress=show, stop=stop.is_set)
-    if stop.is_set() and result.share < 1.0:
-        print(f"stopped at step {result.step}; the same command with --resume goes on", file=sys.stderr)
+    with world.joined(), STOPPER.installed(), _gently(world, stop), _progress(world.writes) as show:
+        result = train(config, resume=resume, on_progress=show, stop=stop.is_set, world=world)
+    if result.share < 1.0:
+        if world.writes:
+            print(f"stopped at step {result.step}; the same command with --resume goes on", file=sys.stderr)
         raise typer.Exit(130)
+    if not world.writes:
+        return
     model = finish(result, **record)
     print(f"the style is in {model.folder}: try `rtstyle image photo.jpg painted.jpg --style {model.folder}`")
+
+
+def _gently(world: World, stop: threading.Event) -> AbstractContextManager[None]:
+    return STOPPER.gently(stop.set) if world.alone else world.stopping(stop.set)
 
 
 def _check_start(out: Path) -> None:
@@ -219,7 +233,7 @@ def _check_folder(config: TrainConfig, resume: bool) -> None:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[Progress], None]]:
+def _progress(shown: bool) -> Iterator[Callable[[Progress], None]]:
     """A bar on a terminal, a line every 25 steps elsewhere; both on standard error."""
     smooth: dict[str, float] = {}
     bar = rich.progress.Progress(
@@ -228,7 +242,7 @@ def _progress() -> Iterator[Callable[[Progress], None]]:
         rich.progress.TaskProgressColumn(),
         rich.progress.TimeRemainingColumn(),
         console=Console(stderr=True),
-        disable=not sys.stderr.isatty(),
+        disable=not (shown and sys.stderr.isatty()),
     )
     task = bar.add_task("training", total=1.0)
 
