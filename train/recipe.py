@@ -193,7 +193,7 @@ def _known(name: str) -> tuple[str, str]:
         hint = _did_you_mean(member, KINDS[section], f"{section}.") or f"{section} has {', '.join(KINDS[section])}"
     else:
         hint = _did_you_mean(name, names) or f"there are: {', '.join(KINDS)}"
-    raise ConfigError(f"{name} is no setting", hint=hint)
+    raise ConfigError(f"{name or repr(name)} is no setting", hint=hint)
 
 
 def _did_you_mean(name: str, known: Sequence[str] | Mapping[str, Any], prefix: str = "") -> str:
