@@ -5,14 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from engines.errors import TrainError
 from train.adversarial import LOSSES, CollapseWatch, diversity, feature_matching, gradient_penalty
 from train.augment import ALL, augment
 from train.config import TrainConfig
-from train.data import Pictures, picture_files
-from train.discriminator import Discriminator
+from train.data import picture_files
+from train.discriminator import Discriminator, Judgement
+from train.material import SharedPictures
+from train.parallel import ALONE, World
+
+CELLS = 8
+"""Places in a row at which the diversity of the paintings is judged."""
 
 
 class Critic:
@@ -21,12 +27,13 @@ class Critic:
     Args:
         config: of the run; has ``data.style_pictures``.
         device: of the discriminator.
+        world: which of several processes this is; it judges its part of each batch.
     """
 
-    def __init__(self, config: TrainConfig, device: torch.device):
+    def __init__(self, config: TrainConfig, device: torch.device, world: World = ALONE):
         settings, data = config.discriminator, config.data
         assert data.style_pictures is not None  # checked with the settings
-        self.config, self.device = config, device
+        self.config, self.device, self.world = config, device, world
         self.loss = LOSSES[settings.loss]
         self.discriminator = Discriminator(settings.scales, settings.width, settings.layers).to(device)
         # β1 = 0.5: with momentum the two chase each other in circles. Radford et al. 2016, arXiv:1511.06434.
@@ -34,8 +41,8 @@ class Critic:
             self.discriminator.parameters(), lr=settings.learning_rate, betas=(0.5, 0.999)
         )
         # Another seed than the photographs': the same draws would always bring the same two together.
-        works = Pictures(picture_files(data.style_pictures), data.batch, data.crop, config.run.seed + 7919)
-        self.works = works
+        seed, places = config.run.seed + 7919, world.places(data.batch)
+        self.works = SharedPictures(picture_files(data.style_pictures), data.batch, data.crop, seed, places)
         self.watch = CollapseWatch(won=self.loss.ceiling)
         self.accuracy: float | None = None
         self.diversity: float | None = None
@@ -65,19 +72,24 @@ class Critic:
             of_real, of_fake = self.discriminator(seen[0]), self.discriminator(seen[1])
             loss = self.loss.discriminator(of_real, of_fake)
             if self.loss.penalty:
-                loss = loss + self.loss.penalty * gradient_penalty(self.discriminator, seen[0], seen[1], rng)
-            if not torch.isfinite(loss):
-                raise TrainError(
-                    f"the discriminator's loss is {float(loss.detach())} at step {step}",
-                    hint="lower discriminator.learning_rate",
-                )
+                with self.world.own_draws(rng, len(fake)):
+                    penalty = gradient_penalty(self.discriminator, seen[0], seen[1], rng)
+                loss = loss + self.loss.penalty * penalty
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
+            (loss,) = self.world.average(self.discriminator, [loss])
+            if not torch.isfinite(loss):
+                raise TrainError(
+                    f"the discriminator's loss is {float(loss)} at step {step}",
+                    hint="lower discriminator.learning_rate",
+                )
             self.optimizer.step()
-            self.accuracy = self.loss.accuracy(of_real, of_fake)
-        self.diversity = diversity(fake, originals)
+            self.accuracy = self.loss.accuracy(self._all(of_real), self._all(of_fake))
+        # Distances between all pictures of the batch, whichever process they are with; their cells are enough for it.
+        cells = [self.world.gathered(F.adaptive_avg_pool2d(x.float(), CELLS)) for x in (fake, originals)]
+        self.diversity = diversity(cells[0], cells[1], CELLS)
         self.watch.add(self.accuracy or 0.0, self.diversity)
-        return loss.detach()
+        return loss
 
     def terms(self, pictures: Tensor, step: int) -> dict[str, Tensor]:
         """What the paintings cost the generator: ``adversarial`` and, where it has a weight, ``feature_matching``."""
@@ -91,13 +103,19 @@ class Critic:
                 with torch.no_grad():
                     real = self.works(step * self.config.discriminator.steps).to(self.device)
                     of_real = self.discriminator(self._changed(real, rng))
-                terms["feature_matching"] = feature_matching(of_real, of_fake)
+                terms["feature_matching"] = feature_matching(of_real, of_fake, self.world.mean)
         finally:
             self.discriminator.requires_grad_(True)
         return terms
 
     def _changed(self, x: Tensor, rng: torch.Generator) -> Tensor:
-        return augment(x, ALL if self.config.discriminator.augment else (), rng)
+        if not self.config.discriminator.augment:
+            return x
+        return self.world.drawn(lambda pictures: augment(pictures, ALL, rng), x)
+
+    def _all(self, judgements: list[Judgement]) -> list[Judgement]:
+        """The scores of the whole batch."""
+        return [Judgement(self.world.gathered(judgement.scores), ()) for judgement in judgements]
 
     def state(self) -> dict[str, Any]:
         """Everything that a resumed run needs."""

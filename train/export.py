@@ -56,6 +56,7 @@ def record(painter: Painter) -> dict[str, Any]:
     return {
         "settings": settings,
         "steps_done": painter.step,
+        "processes": painter.world.size,
         "minutes": round(painter.seconds / 60, 1),
         "style_picture_sha256": sha256(painting_files(config.data)[0]),
         "content_pictures": len(split(picture_files(config.data.content), config.data.hold_out)[0]),

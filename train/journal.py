@@ -17,6 +17,7 @@ from train.critic import Critic
 from train.data import Pictures
 from train.history import HISTORY, Entry, History
 from train.painter import Painted, Painter
+from train.parallel import ALONE, World
 from train.report import Status, write_report
 from train.sheet import save_sheet
 
@@ -24,22 +25,56 @@ BOARD = "board"
 """Folder of the TensorBoard events, in that of the run."""
 
 
-def gradient_shares(painted: Painted, terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> dict[str, float]:
+def gradient_shares(
+    painted: Painted, terms: Mapping[str, Tensor], weights: Mapping[str, float], world: World = ALONE
+) -> dict[str, float]:
     """How hard each weighted term pulls at the paintings: ‖w ∂L/∂y‖, as a share of the sum over the terms.
 
     Taken at the generator's output, where a term costs one pass through its own network and none through the
-    generator. The graph stays for the real backward pass.
+    generator. The graph stays for the real backward pass. Of several processes all must take part.
     """
     outputs = painted.raw
-    norms = {}
+    squares = {}
     for name, value in terms.items():
         if not (weights[name] and value.requires_grad):
             continue
         slopes = torch.autograd.grad(value, outputs, retain_graph=True, allow_unused=True)
-        square = sum(float(slope.float().square().sum()) for slope in slopes if slope is not None)
-        norms[name] = weights[name] * square**0.5
+        squares[name] = sum(float(slope.float().square().sum()) for slope in slopes if slope is not None)
+    together = world.sums(list(squares.values()))
+    norms = {name: weights[name] * square**0.5 for name, square in zip(squares, together, strict=True)}
     whole = sum(norms.values())
     return {name: norm / whole for name, norm in norms.items()} if whole > 0 else {}
+
+
+def due(painter: Painter) -> bool:
+    """Whether the coming step is one that is written down."""
+    return (painter.step + 1) % painter.config.run.report_steps == 0
+
+
+class NoJournal:
+    """Of the processes that do not write."""
+
+    def __init__(self, painter: Painter) -> None:
+        self.painter = painter
+
+    def __enter__(self) -> Self:
+        return self
+
+    def due(self) -> bool:
+        """Whether the coming step is one that is written down: measuring takes all processes."""
+        return due(self.painter)
+
+    def waited(self, seconds: float) -> None:
+        """Nothing."""
+
+    def add(self, losses: Mapping[str, float], shares: Mapping[str, float], rate: float) -> None:
+        """Nothing."""
+
+    def sheet(self) -> None:
+        """Nothing."""
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing."""
 
 
 class Journal:
@@ -70,7 +105,7 @@ class Journal:
 
     def due(self) -> bool:
         """Whether the coming step is one that is written down."""
-        return (self.painter.step + 1) % self.config.run.report_steps == 0
+        return due(self.painter)
 
     def waited(self, seconds: float) -> None:
         """Note time that the step had to wait for its pictures."""

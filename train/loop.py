@@ -17,9 +17,10 @@ from train import checkpoint
 from train.config import TrainConfig
 from train.critic import Critic
 from train.features import load_features
-from train.journal import Journal, gradient_shares
+from train.journal import Journal, NoJournal, gradient_shares
 from train.material import Material
 from train.painter import Painter
+from train.parallel import ALONE, World
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -57,27 +58,32 @@ def train(
     on_progress: Callable[[Progress], None] | None = None,
     on_warning: Callable[[str], None] = lambda text: print(f"warning: {text}", file=sys.stderr),
     stop: Callable[[], bool] = lambda: False,
+    world: World = ALONE,
 ) -> Painter:
     """Train a generator, and with it a discriminator where the adversarial loss has a weight.
 
     Args:
         config: of the run.
         resume: go on from the run folder's checkpoint; bit for bit on one CPU when the run counts steps.
-        on_progress: called after every step.
-        on_warning: called with one line about what does not stop the run.
-        stop: asked before every step; True ends the run with a checkpoint.
+        on_progress: called after every step, in the process that writes.
+        on_warning: called with one line about what does not stop the run, in the process that writes.
+        stop: asked before every step; True ends the run with a checkpoint, of all processes when one says so.
+        world: which of several processes this is; they have joined.
     Returns: the painter, its generator trained and not yet folded.
-    Raises: TrainError: unusable pictures, features or checkpoint; a loss that is not finite, or explodes.
+    Raises: TrainError: unusable pictures, features or checkpoint; a loss that is not finite, or explodes; a process
+            that was lost.
     """
-    painter, critic, material = _prepare(config, resume, on_warning)
+    painter, critic, material = _prepare(config, resume, on_warning, world)
     weights, guard, saves = vars(config.losses), _Guard(config), _Saves(painter, critic)
-    with Journal(painter, critic, material.pictures, on_warning) as journal:
+    journals = Journal(painter, critic, material.pictures, on_warning) if world.writes else NoJournal(painter)
+    with journals as journal, world.connected():
         asked_s = time.monotonic()
         for loaded in material.from_step(painter.step):
             began_s = time.monotonic()
             journal.waited(began_s - asked_s)
+            painter.seconds, stopped = world.agreed(painter.step, painter.seconds, stop())
             share = painter.share
-            if share >= 1.0 or stop():
+            if share >= 1.0 or stopped:
                 break
             batch = loaded.to(painter.device)
             rate = learning_rate(config, painter.step, share)
@@ -92,9 +98,11 @@ def train(
                     critic.learn(painted.pictures, batch.x, painter.step, rate / config.schedule.learning_rate)
                     terms |= critic.terms(painted.pictures, painter.step)
             total = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
-            shares = gradient_shares(painted, terms, weights) if journal.due() else {}
+            shares = gradient_shares(painted, terms, weights, world) if journal.due() else {}
             painter.optimizer.zero_grad(set_to_none=True)
             total.backward()  # type: ignore[no-untyped-call]
+            *means, total = world.average(painter.generator, [*terms.values(), total])
+            terms = dict(zip(terms, means, strict=True))
             gradient = torch.nn.utils.clip_grad_norm_(painter.generator.parameters(), config.schedule.clip_gradient)
             guard.check(terms, total, gradient, painter.step)
             painter.update()
@@ -103,10 +111,10 @@ def train(
             saves.after_step()
             if painter.step % config.run.sheet_steps == 0:
                 journal.sheet()
-            values = {name: float(value.detach()) for name, value in (terms | {"total": total}).items()}
+            values = {name: float(value) for name, value in (terms | {"total": total}).items()}
             if painter.step % config.run.report_steps == 0:
                 journal.add(values, shares, rate)
-            if on_progress is not None:
+            if on_progress is not None and world.writes:
                 on_progress(Progress(painter.step, painter.share, painter.seconds, values))
             asked_s = time.monotonic()
         saves.now()
@@ -114,16 +122,18 @@ def train(
 
 
 def _prepare(
-    config: TrainConfig, resume: bool, on_warning: Callable[[str], None]
+    config: TrainConfig, resume: bool, on_warning: Callable[[str], None], world: World
 ) -> tuple[Painter, Critic | None, Material]:
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    material = Material(config, on_warning)
-    features = load_features(config.data.features, _feature_dtype(config, device)).to(device)
-    painter = Painter(config, features, device)
-    critic = Critic(config, device) if config.losses.adversarial else None
-    config.run.out.mkdir(parents=True, exist_ok=True)
+    device = world.device
+    with world.in_turn():
+        material = Material(config, on_warning if world.writes else _silent, world)
+        features = load_features(config.data.features, _feature_dtype(config, device)).to(device)
+    painter = Painter(config, features, device, world)
+    critic = Critic(config, device, world) if config.losses.adversarial else None
+    if world.writes:
+        config.run.out.mkdir(parents=True, exist_ok=True)
     if resume:
         state = checkpoint.load(config.run.out / CHECKPOINT)
         painter.restore(state)
@@ -132,8 +142,12 @@ def _prepare(
     return painter, critic, material
 
 
+def _silent(_text: str) -> None:
+    """What the first process says need not be said twice."""
+
+
 class _Saves:
-    """Writes the checkpoint when it is due, by steps or by minutes."""
+    """Writes the checkpoint when it is due, by steps or by minutes; of several processes, the first does."""
 
     def __init__(self, painter: Painter, critic: Critic | None) -> None:
         self.painter, self.critic = painter, critic
@@ -146,6 +160,8 @@ class _Saves:
             self.now()
 
     def now(self) -> None:
+        if not self.painter.world.writes:
+            return
         critic = None if self.critic is None else self.critic.state()
         checkpoint.save(self.painter.config.run.out / CHECKPOINT, self.painter.state() | {"critic": critic})
         self.last_s = time.monotonic()

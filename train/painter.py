@@ -32,6 +32,7 @@ from train.losses import (
     variation_loss,
 )
 from train.motion import inside, random_flow, sensor_noise, warp
+from train.parallel import ALONE, World, share_statistics
 
 ORDER = {"seed": "run", "batch": "data", "crop": "data", "hold_out": "data"}
 """Settings that decide which pictures a step sees, and their sections; a resumed run keeps them."""
@@ -63,13 +64,19 @@ class Painter:
         config: of the run.
         features: fixed networks, on the device where the training shall run.
         device: of everything.
+        world: which of several processes this is; it paints its part of each batch.
     """
 
-    def __init__(self, config: TrainConfig, features: Features, device: torch.device | None = None):
+    def __init__(
+        self, config: TrainConfig, features: Features, device: torch.device | None = None, world: World = ALONE
+    ):
         torch.manual_seed(config.run.seed)
         self.config, self.features = config, features
         self.device = device or torch.device("cpu")
+        self.world, self.first_place = world, world.places(config.data.batch).start
         self.generator = _first_generator(config).to(self.device)
+        if not world.alone:
+            share_statistics(self.generator)
         self.average = copy.deepcopy(self.generator).requires_grad_(False) if config.generator.ema else None
         self.optimizer = torch.optim.Adam(self.generator.parameters(), lr=config.schedule.learning_rate)
         self.step, self.seconds = 0, 0.0
@@ -106,8 +113,8 @@ class Painter:
         """Every loss term of the generator but the adversarial ones.
 
         Args:
-            x: photographs, (N, 3, H, W) in [0, 1].
-            step: random numbers depend on it, on the seed, and on a picture's place in the batch alone.
+            x: photographs, (N, 3, H, W) in [0, 1]; of several processes, this one's part.
+            step: random numbers depend on it, on the seed, and on a picture's place in the whole batch alone.
             pairs: frames of real clips, for the temporal term; without them motion is synthetic.
         """
         groups, flow = self._groups(x, step, pairs)
@@ -123,7 +130,7 @@ class Painter:
                 raw["first"], raw["second"], pairs.first, pairs.second, pairs.flow, pairs.valid
             )
         if "noisy" in groups:
-            terms["noise"] = noise_loss(raw["x"][-len(groups["noisy"]) :], raw["noisy"])
+            terms["noise"] = noise_loss(_still(raw["x"]), raw["noisy"])
         outputs = [together]
         if self.config.losses.canvas:
             with _unrecorded_statistics(self.generator):
@@ -143,14 +150,13 @@ class Painter:
         if pairs is not None:
             groups |= {"first": pairs.first, "second": pairs.second}
         elif config.motion.source != "none" and config.losses.temporal:
-            rngs = [self._rng(step, place) for place in range(0, len(x), 2)]
+            rngs = [self._rng(step, self.first_place + place) for place in range(0, len(x), 2)]
             flow = torch.cat([random_flow(1, size, config.motion.shift, rng) for rng in rngs]).to(x.device)
             moved = torch.split(warp(x[::2], flow), 1)
             groups["moved"] = torch.cat([sensor_noise(m, sigma, rng) for m, rng in zip(moved, rngs, strict=True)])
         if config.losses.noise:
-            count = max(1, len(x) // 2)
-            rngs = [self._rng(step, place) for place in range(len(x) - count, len(x))]
-            still = torch.split(x[-count:], 1)
+            still = torch.split(_still(x), 1)
+            rngs = [self._rng(step, self.first_place + 2 * number + 1) for number in range(len(still))]
             groups["noisy"] = torch.cat([sensor_noise(s, sigma, rng) for s, rng in zip(still, rngs, strict=True)])
         return groups, flow
 
@@ -222,6 +228,11 @@ class Painter:
         except (RuntimeError, ValueError) as error:
             raise TrainError("the checkpoint does not fit this version's generator", hint="start anew") from error
         self.step, self.seconds = state["step"], state["seconds"]
+
+
+def _still(x: Tensor) -> Tensor:
+    """The pictures of a batch that do not move: every other one, from the second; a single one stands for both."""
+    return x[1::2] if len(x) > 1 else x
 
 
 def _first_generator(config: TrainConfig) -> Generator:
