@@ -92,6 +92,21 @@ def test_the_stability_error_looks_forward_along_the_motion() -> None:
     assert judge.stability_error(jumps) > 0.05
 
 
+def test_a_cut_is_left_out() -> None:
+    before, still = shifted(3, 2, 1), [texture(120, 160, 9, detail=40)] * 3
+    joined = [*before, *still]
+    judge = evaluate.ClipJudge(joined)
+    assert judge.pairs == 4
+    assert judge.warping_error(joined) == pytest.approx(evaluate.warping_error(before, before) / 2, rel=1e-3)
+
+
+def test_unrelated_frames_cannot_be_judged() -> None:
+    clip = [texture(120, 160, seed) for seed in range(3)]
+    assert evaluate.ClipJudge(clip).pairs == 0
+    with pytest.raises(TrainError, match="continues"):
+        evaluate.warping_error(clip, clip)
+
+
 def test_frames_and_originals_must_be_as_many() -> None:
     clip = shifted(3, 1, 0)
     with pytest.raises(TrainError, match="as many"):

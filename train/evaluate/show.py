@@ -36,7 +36,7 @@ def rows(figures: Sequence[Figure]) -> list[tuple[str, str, str, str, str]]:
         found.append((
             label,
             value_text(figure.value, meaning.unit),
-            value_text(figure.unstyled, meaning.unit),
+            value_text(figure.unpainted, meaning.unit),
             "" if same else BETTER[meaning.better],
             "" if same else meaning.text,
         ))  # fmt: skip
@@ -52,7 +52,7 @@ def print_table(verdict: Verdict, console: Console | None = None) -> None:
     console = console or Console(highlight=False)
     table = Table(title=f"{verdict.title} ({verdict.style})", title_justify="left", title_style="bold")
     for heading in HEAD:
-        table.add_column(heading, justify="right" if heading in ("value", "unpainted") else "left")
+        table.add_column(heading, justify="right" if heading in ("value", "unpainted") else "left", overflow="fold")
     for row in rows(verdict.figures):
         table.add_row(*row)
     console.print(table, markup=False)

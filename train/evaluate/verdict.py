@@ -55,13 +55,13 @@ class Figure:
     Attributes:
         name: a key of ``MEANINGS``.
         value: in the meaning's unit.
-        unstyled: the same of the material before it was painted, where that says something.
+        unpainted: the same of the material before it was painted, where that says something.
         of: which clip or engine, where there are several.
     """
 
     name: str
     value: float
-    unstyled: float | None = None
+    unpainted: float | None = None
     of: str = ""
 
     @property
@@ -73,7 +73,7 @@ class Figure:
         """Plain form for JSON."""
         meaning = self.meaning
         return {
-            "name": self.name, "of": self.of, "value": self.value, "unstyled": self.unstyled, "unit": meaning.unit,
+            "name": self.name, "of": self.of, "value": self.value, "unpainted": self.unpainted, "unit": meaning.unit,
             "better": meaning.better, "meaning": meaning.text,
         }  # fmt: skip
 
