@@ -142,7 +142,7 @@ def test_small_pictures_have_regions_too(narrow_features: Path, size: tuple[int,
     network = load_features(narrow_features).style_network
     for each in match.matches(network, texture(*size, 1), texture(*size, 2), texture(64, 70, 3)):
         assert each.region.cut(texture(*size, 2)).shape[:2] == (each.region.side,) * 2
-        assert -1.001 <= each.usual <= each.likeness <= 1.001
+        assert -1.001 <= each.likeness <= 1.001 and each.found.around(texture(64, 70, 3)).side <= 64
 
 
 def test_equal_flat_pictures_are_no_division_by_zero(narrow_features: Path) -> None:

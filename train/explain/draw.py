@@ -27,8 +27,8 @@ FULL = 0.99
 
 FRAMES = ((255, 214, 10), (255, 90, 80), (90, 220, 120), (120, 200, 255), (240, 130, 255), (255, 160, 60))
 
-GAP = 6
-"""Pixels between the two pictures of a pair."""
+CELL, GAP = 192, 6
+"""Side of each picture of a pair, and what is between them, pixels."""
 
 
 def encoded(rgb: RGB, label: str) -> Html:
@@ -50,7 +50,7 @@ def heat(rgb: RGB, places: Field, warm: tuple[int, int, int] = WARM) -> RGB:
     smooth = cv2.GaussianBlur(places, (0, 0), sigma) if sigma > 0.3 else places  # below, a blur does nothing
     values = cv2.resize(smooth, (width, height), interpolation=cv2.INTER_LINEAR)
     top = float(np.quantile(np.abs(values), FULL)) or 1.0
-    strength = np.clip(np.abs(values) / top, 0, 1)[..., None] ** 0.75
+    strength = np.clip(np.abs(values) / top, 0, 1)[..., None]
     colour = np.where(values[..., None] > 0, np.array(warm, np.float32), np.array(COLD, np.float32))
     dim = 25 + 0.6 * grey(rgb)[..., None]
     return np.asarray(dim + 0.85 * strength * (colour - dim), dtype=np.uint8)
@@ -64,22 +64,31 @@ def framed(rgb: RGB, squares: Sequence[Square]) -> RGB:
         low, high = (square.left, square.top), (square.left + square.side - 1, square.top + square.side - 1)
         cv2.rectangle(out, low, high, (0, 0, 0), line + 2)
         cv2.rectangle(out, low, high, FRAMES[number % len(FRAMES)], line)
-        at, size = (square.left + 4 + line, square.top + 16 + line), 0.5
-        cv2.putText(out, str(number + 1), at, cv2.FONT_HERSHEY_SIMPLEX, size, (0, 0, 0), 4, cv2.LINE_AA)
-        cv2.putText(
-            out, str(number + 1), at, cv2.FONT_HERSHEY_SIMPLEX, size, FRAMES[number % len(FRAMES)], 1, cv2.LINE_AA
-        )
+        _label(out, str(number + 1), square, FRAMES[number % len(FRAMES)])
     return out
 
 
-def pair(match: Match, number: int, painted: RGB, painting: RGB, side: int = 168) -> RGB:
-    """A region and what it resembles, side by side in its colour, ``side`` pixels each."""
-    colour = np.array(FRAMES[number % len(FRAMES)], np.uint8)
-    cells = []
-    for square, rgb in ((match.region, painted), (match.found, painting)):
-        cell = np.empty((side, side, 3), np.uint8)
-        cell[:] = colour
-        inside = side - 2 * GAP
-        cell[GAP:-GAP, GAP:-GAP] = cv2.resize(square.cut(rgb), (inside, inside), interpolation=cv2.INTER_CUBIC)
-        cells.append(cell)
-    return np.hstack(cells)
+def _label(out: RGB, text: str, square: Square, colour: tuple[int, int, int]) -> None:
+    """Black on the frame's colour, above the frame, or inside it at the upper border of the picture."""
+    (wide, high), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.5, 1)
+    bottom = max(square.top, high + 6)
+    cv2.rectangle(out, (square.left, bottom - high - 6), (square.left + wide + 5, bottom), colour, cv2.FILLED)
+    at = (square.left + 3, bottom - 3)
+    cv2.putText(out, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
+
+
+def pair(match: Match, number: int, painted: RGB, painting: RGB) -> RGB:
+    """A region and what it resembles, framed in its colour, each with what is around it."""
+    cells = [_cell(square, number, rgb) for square, rgb in ((match.region, painted), (match.found, painting))]
+    return np.hstack([cells[0], np.full((CELL, GAP, 3), 255, np.uint8), cells[1]])
+
+
+def _cell(square: Square, number: int, rgb: RGB) -> RGB:
+    around = square.around(rgb)
+    cell = np.ascontiguousarray(cv2.resize(around.cut(rgb), (CELL, CELL), interpolation=cv2.INTER_CUBIC))
+    scale = CELL / around.side
+    low = [round(scale * offset) for offset in (square.left - around.left, square.top - around.top)]
+    high = [min(CELL, round(at + scale * square.side)) - 1 for at in low]
+    cv2.rectangle(cell, low, high, (0, 0, 0), 4)
+    cv2.rectangle(cell, low, high, FRAMES[number % len(FRAMES)], 2)
+    return np.asarray(cell, dtype=np.uint8)

@@ -13,7 +13,7 @@ from engines.base import RGB
 from train.data import to_tensor
 from train.features import Vgg19
 
-PATCH = 7
+PATCH = 3
 """Side of a compared square, places of relu3_1."""
 
 STRIDE, VIEW = 4, 24
@@ -35,6 +35,12 @@ class Square:
         """The part itself."""
         return rgb[self.top : self.top + self.side, self.left : self.left + self.side]
 
+    def around(self, rgb: RGB) -> Square:
+        """The same part with as much again on all sides together, inside the picture."""
+        side = min(2 * self.side, *rgb.shape[:2])
+        before = (side - self.side) // 2
+        return _inside(self.top - before, self.left - before, side, rgb)
+
 
 @dataclass(frozen=True)
 class Match:
@@ -45,14 +51,12 @@ class Match:
         found: in the painting.
         likeness: cosine of the two, −1 … 1.
         photo: the most that the unpainted region resembles any part of the painting.
-        usual: median likeness of the region to all parts of the painting.
     """
 
     region: Square
     found: Square
     likeness: float
     photo: float
-    usual: float
 
 
 @torch.no_grad()
@@ -83,7 +87,6 @@ def matches(network: Vgg19, photo: RGB, painted: RGB, painting: RGB) -> list[Mat
                 _square((top, left), size, painting),
                 float(cosine.max()),
                 float(unpainted.max()),
-                float(cosine.median()),
             )
         )
     return found
@@ -121,4 +124,8 @@ def _square(place: tuple[int, int], size: int, rgb: RGB) -> Square:
     side = min((size - 1) * STRIDE + VIEW, *rgb.shape[:2])
     # The first place sees as far before its own pixels as the last one sees behind them.
     top, left = (STRIDE * at - (VIEW - STRIDE) // 2 for at in place)
+    return _inside(top, left, side, rgb)
+
+
+def _inside(top: int, left: int, side: int, rgb: RGB) -> Square:
     return Square(min(max(0, top), rgb.shape[0] - side), min(max(0, left), rgb.shape[1] - side), side)

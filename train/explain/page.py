@@ -156,8 +156,7 @@ def _matches(e: Explanation) -> Html:
     sentence = (
         "In each sixth of the picture, the region that changed most, and the piece of the whole painting whose strokes "
         "(relu3_1) are most like it. Likeness is 1 for the same and 0 for unrelated; in brackets, the best that the "
-        "unpainted region finds. The network has learned the painting as a whole: it copies no piece, and a "
-        "likeness is no proof of origin."
+        "unpainted region finds. A style learns the painting as a whole and copies no piece: likeness is no origin."
     )
     regions, found = [m.region for m in e.matches], [m.found for m in e.matches]
     whole = [
@@ -188,7 +187,8 @@ def _beliefs(e: Explanation) -> Html:
     ]  # fmt: skip
     sentence = (
         "Warm patches it takes for the artist's, cold ones for a machine's; each map has its own scale. It learned "
-        "this against the same generator, so equal doubt everywhere is a draw, and no fault."
+        "this against the same generator, so equal doubt everywhere is a draw, and no fault. Photographs it was never "
+        "shown: what it says of them is a guess."
     )
     note = element("p", e.notes["beliefs"], class_="note") if "beliefs" in e.notes else ""
     return section(heading, sentence, element("div", *figures, class_="grid"), note, _missing(e, "beliefs"))
@@ -200,7 +200,7 @@ def _rivals(e: Explanation) -> Html:
         return section(heading, "The same picture by a style that was trained otherwise.", _missing(e, "rivals"))
     figures = [_figure(e.title, "", "this style", encoded(e.painted, "this style"))]
     for rival in e.rivals:
-        words = "; ".join(rival.differs) or "its record names no different setting"
+        words = "; ".join(rival.differs) or "no different setting is on record"
         figures.append(_figure(rival.name, "", words, encoded(rival.painted, f"painted by {rival.name}")))
     note = element("p", e.notes["rivals"], class_="note") if "rivals" in e.notes else ""
     return section(
