@@ -286,6 +286,12 @@ def test_differences_are_those_of_both_records(tiny_style: Path, monkeypatch: py
     assert rivals.differences(style, style) == ["losses.style 10 → 20"]
 
 
+def test_two_styles_of_one_title_have_a_column_each(tiny_style: Path, photo: Path) -> None:
+    found = look(Job(str(tiny_style), photo, against=(str(tiny_style), str(tiny_style))))
+    assert len(found.rivals) == 2 and len(found.head) == 5
+    assert [len(row) for row in found.rows] == [5]
+
+
 def test_a_fine_tuning_differs_in_the_style_weight_alone(
     tiny_style: Path,
     painting: Path,

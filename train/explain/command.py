@@ -81,9 +81,9 @@ def look(job: Job, say: Callable[[str], None] = lambda _: None) -> Explanation:
     if job.fine_tune is not None:
         rivals += fine_tuned(job, material, say)
     if rivals:
-        pictures = {"photograph": photo, "this style": painted} | {r.name: r.painted for r in rivals}
-        each = {name: figures(features, photo, rgb, targets) for name, rgb in pictures.items()}
-        found |= {"rivals": rivals, "head": ["figure", *each], "rows": figure_rows(each)}
+        each = [figures(features, photo, rgb, targets) for rgb in (photo, painted, *(r.painted for r in rivals))]
+        head = ["figure", "photograph", "this style", *(r.name for r in rivals)]  # two styles may share a title
+        found |= {"rivals": rivals, "head": head, "rows": figure_rows(each)}
     return Explanation(
         title=material.style.title, style=material.style.name, source=job.picture.name,
         photo=photo, strip=strip, painting=painting,

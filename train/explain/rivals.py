@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -160,9 +160,8 @@ def _painted(config: TrainConfig, photo: RGB, say: Callable[[str], None]) -> RGB
     return paint(fold(result.result), photo)
 
 
-def figure_rows(columns: Mapping[str, Figures]) -> list[tuple[str, ...]]:
-    """A row for each figure that there is: its name, and its value in each column."""
-    each = list(columns.values())
+def figure_rows(each: Sequence[Figures]) -> list[tuple[str, ...]]:
+    """A row for each figure that there is: its name, and its value in each column, as text."""
     rows = [
         (f"style error, {layer}", *(f"{f.style[i]:.3f}" for f in each))
         for i, layer in enumerate(STYLE_LAYERS[: len(each[0].style)])
