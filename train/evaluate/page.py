@@ -35,12 +35,20 @@ def page(verdict: Verdict, head: Sequence[str], rows: Sequence[Sequence[str]]) -
         f"{verdict.title} · figures",
         element("h1", f"{verdict.title} ({verdict.style})"),
         element("p", LEAD, class_="lead"),
-        table(rows, head),
+        table([_cells(row) for row in rows], _cells(head)),
         *_list("Left out", "What could not be measured, and what adds it.", map(str, verdict.left_out)),
         *_list("Notes", "What to know before these figures are compared with others.", iter(verdict.notes)),
         *_pairs(verdict),
         *_strips(verdict),
     )
+
+
+def _cells(row: Sequence[str]) -> list[object]:
+    """Figures stay in one piece on a narrow screen, where the table scrolls sideways."""
+    label, *figures, meaning = row
+    whole = [element("span", text, style="white-space: nowrap") for text in figures]
+    wide = [element("div", text, style="min-width: 9rem") for text in (label, meaning)]
+    return [wide[0], *whole, wide[1]]
 
 
 def _list(heading: str, sentence: str, items: Iterator[str]) -> list[Html]:
