@@ -123,7 +123,7 @@ class World:
             if self.alone or not _from_the_network(error):
                 raise
             problem = f"process {self.rank + 1} of {self.size} has lost another one"
-            raise TrainError(problem, hint="if that one told why, it is above or below") from error
+            raise TrainError(problem, hint="it may have told why; --resume goes on from the last checkpoint") from error
 
     @contextmanager
     def in_turn(self) -> Iterator[None]:
