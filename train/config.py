@@ -39,7 +39,7 @@ class DataConfig:
         style_size: short side of the painting, pixels; strokes in the result have their size in this picture.
         hold_out: photographs that training never sees, for judging; see ``data.split``.
         workers: threads that decode pictures; 0 decodes between the steps.
-        on_device: keep the decoded pictures in the device's memory.
+        in_memory: keep the decoded pictures in memory, about half a megabyte each.
     """
 
     style_picture: Path | None = None
@@ -52,7 +52,7 @@ class DataConfig:
     style_size: int = 512
     hold_out: int = 20
     workers: int = 2
-    on_device: bool = False
+    in_memory: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,6 +167,8 @@ class ScheduleConfig:
         warmup: steps over which the learning rate rises from 0.
         precision: of the networks while training; auto is bf16 where the device computes with it.
         clip_gradient: largest norm of the generator's gradient.
+        canvas_at: share of the run, 0 … 1, from which the canvas loss counts. Before, strokes are learned on the canvas
+            freely: with the loss from the beginning, one pattern covers everything.
     """
 
     steps: int = 3600
@@ -175,6 +177,7 @@ class ScheduleConfig:
     warmup: int = 50
     precision: Precision = "auto"
     clip_gradient: float = 5.0
+    canvas_at: float = 0.75
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -310,8 +313,10 @@ def _between(config: TrainConfig) -> Iterator[Check]:
     for name in ("schedule.learning_rate", "discriminator.learning_rate"):
         value = _at(config, name)
         yield 0 < value < 1, f"{name} must be between 0 and 1, got {value}"
-    freeze_at, ema = config.generator.freeze_at, config.generator.ema
-    yield 0 <= freeze_at <= 1, f"generator.freeze_at must be between 0 and 1, got {freeze_at}"
+    for name in ("generator.freeze_at", "schedule.canvas_at"):
+        value = _at(config, name)
+        yield 0 <= value <= 1, f"{name} must be between 0 and 1, got {value}"
+    ema = config.generator.ema
     yield 0 <= ema < 1, f"generator.ema must be at least 0 and below 1, got {ema}"
 
 

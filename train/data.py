@@ -120,13 +120,26 @@ class Pictures:
         batch: pictures in a batch.
         crop: side of a crop, pixels.
         seed: of choice, place and mirroring.
+        in_memory: keep what was decoded.
+        on_skip: called once, with one line that names it, for each picture that cannot be read.
     Raises: TrainError: not a single picture can be read.
     """
 
-    def __init__(self, files: Sequence[Path], batch: int, crop: int, seed: int):
+    def __init__(
+        self,
+        files: Sequence[Path],
+        batch: int,
+        crop: int,
+        seed: int,
+        *,
+        in_memory: bool = False,
+        on_skip: Callable[[str], None] = lambda _: None,
+    ):
         self.files = list(files)
         self.batch, self.crop, self.seed = batch, crop, seed
         self.skipped: dict[Path, str] = {}
+        self.kept: dict[Path, RGB] | None = {} if in_memory else None
+        self.on_skip = on_skip
 
     def __call__(self, step: int) -> Tensor:
         """The batch of a step: float32 (batch, 3, crop, crop) in [0, 1]."""
@@ -136,14 +149,21 @@ class Pictures:
     def _read(self, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
         while len(self.skipped) < len(self.files):
             path = self.files[int(rng.integers(len(self.files)))]
+            if self.kept is not None and path in self.kept:
+                return self.kept[path]
             try:
                 rgb = read_picture(path)
             except TrainError as error:
-                self.skipped[path] = error.problem
-            else:
-                # A crop from a photograph of many megapixels would show nothing but blur.
-                largest = 2 * self.crop
-                return with_short_side(rgb, largest) if min(rgb.shape[:2]) > largest else rgb
+                if path not in self.skipped:
+                    self.skipped[path] = error.problem
+                    self.on_skip(f"{error.problem}; skipped, {len(self.skipped)} so far")
+                continue
+            # A crop from a photograph of many megapixels would show nothing but blur.
+            largest = 2 * self.crop
+            rgb = with_short_side(rgb, largest) if min(rgb.shape[:2]) > largest else rgb
+            if self.kept is not None:
+                self.kept[path] = rgb
+            return rgb
         raise TrainError("none of the content pictures can be read", hint=next(iter(self.skipped.values())))
 
 

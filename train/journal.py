@@ -18,7 +18,7 @@ from train.data import Pictures
 from train.history import HISTORY, Entry, History
 from train.painter import Painted, Painter
 from train.parallel import ALONE, World
-from train.report import Status, write_report
+from train.report import REFRESH_S, Status, write_report
 from train.sheet import save_sheet
 
 BOARD = "board"
@@ -98,6 +98,7 @@ class Journal:
         self.board = Board.open(self.out / BOARD, painter.step, on_warning)
         self.waited_s, self.since_s = 0.0, time.monotonic()
         self.told: str | None = None
+        self.reported_s = 0.0
 
     def __enter__(self) -> Self:
         self._report("running")
@@ -128,7 +129,10 @@ class Journal:
         self.waited_s, self.since_s = 0.0, now_s
         self.history.add(entry)
         self.board.add(entry)
-        self._report("running", self._verdict())
+        verdict = self._verdict()
+        # On a fast machine the page would otherwise cost more than the steps that it shows.
+        if now_s - self.reported_s >= REFRESH_S:
+            self._report("running", verdict)
 
     def sheet(self) -> None:
         """Save a contact sheet."""
@@ -146,6 +150,7 @@ class Journal:
         return verdict or ""
 
     def _report(self, state: Literal["running", "stopped", "finished", "failed"], message: str = "") -> None:
+        self.reported_s = time.monotonic()
         share, seconds = self.painter.share, self.painter.seconds
         left = seconds * (1 - share) / share if share > 0 else None
         write_report(self.out, self.history, self.config.to_dict(), Status(share, seconds, left, state, message))

@@ -51,12 +51,22 @@ class SharedPictures(Pictures):
     for the whole batch, and decodes a picture of another's part only when it does not know its size yet.
 
     Args:
-        files, batch, crop, seed: as in ``Pictures``; the batch is the whole one.
+        files, batch, crop, seed, in_memory, on_skip: as in ``Pictures``; the batch is the whole one.
         places: in the batch, of this process's pictures.
     """
 
-    def __init__(self, files: Sequence[Path], batch: int, crop: int, seed: int, places: range):
-        super().__init__(files, batch, crop, seed)
+    def __init__(
+        self,
+        files: Sequence[Path],
+        batch: int,
+        crop: int,
+        seed: int,
+        places: range,
+        *,
+        in_memory: bool = False,
+        on_skip: Callable[[str], None] = lambda _: None,
+    ):
+        super().__init__(files, batch, crop, seed, in_memory=in_memory, on_skip=on_skip)
         self.places = places
         self._sizes: dict[Path, tuple[int, int]] = {}
 
@@ -97,7 +107,9 @@ class Material:
         files, _ = split(picture_files(data.content), data.hold_out)
         self.config = config
         self.places = world.places(data.batch)
-        self.pictures = SharedPictures(files, data.batch, data.crop, config.run.seed, self.places)
+        self.pictures = SharedPictures(
+            files, data.batch, data.crop, config.run.seed, self.places, in_memory=data.in_memory, on_skip=on_warning
+        )
         self.pairs: PairSet | None = None
         if motion.source in ("clips", "both") and data.clips is not None:
             cache, side = cache_folder().parent / "pairs", max(CLIP_SIDE, data.crop)

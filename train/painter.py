@@ -132,7 +132,7 @@ class Painter:
         if "noisy" in groups:
             terms["noise"] = noise_loss(_still(raw["x"]), raw["noisy"])
         outputs = [together]
-        if self.config.losses.canvas:
+        if self.config.losses.canvas and self.share >= self.config.schedule.canvas_at:
             with _unrecorded_statistics(self.generator):
                 elsewhere = stylize(self.generator, x[::2], (places[2], places[3])).float()
             terms["canvas"] = canvas_loss(raw["x"][::2], elsewhere)

@@ -73,6 +73,7 @@ def test_every_number_has_a_bound() -> None:
         "data.crop",
         "generator.freeze_at",
         "generator.ema",
+        "schedule.canvas_at",
         "schedule.learning_rate",
         "discriminator.learning_rate",
     }

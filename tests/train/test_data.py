@@ -15,7 +15,17 @@ import torch
 
 from engines.errors import TrainError
 from tests.train.pictures import texture, write_picture
-from train.data import Pictures, picture_files, random_crop, read_picture, split, to_picture, to_tensor, with_short_side
+from train.data import (
+    Pictures,
+    ahead,
+    picture_files,
+    random_crop,
+    read_picture,
+    split,
+    to_picture,
+    to_tensor,
+    with_short_side,
+)
 
 
 def test_split_depends_on_names_only() -> None:
@@ -58,10 +68,11 @@ def test_no_folder_and_no_pictures_are_told(tmp_path: Path) -> None:
         picture_files(tmp_path)
 
 
-def test_a_batch_is_a_function_of_seed_and_step(photos: Path) -> None:
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_a_batch_is_a_function_of_seed_and_step(photos: Path, workers: int) -> None:
     files = picture_files(photos)
-    straight = list(islice(Pictures(files, 2, 64, seed=3).from_step(0), 5))
-    resumed = list(islice(Pictures(files, 2, 64, seed=3).from_step(3), 2))
+    straight = list(islice(ahead(Pictures(files, 2, 64, seed=3), 0, workers), 5))
+    resumed = list(islice(ahead(Pictures(files, 2, 64, seed=3, in_memory=True), 3, workers), 2))
     assert torch.equal(straight[3], resumed[0]) and torch.equal(straight[4], resumed[1])
     assert not torch.equal(straight[0], straight[1])
     assert not torch.equal(straight[0], Pictures(files, 2, 64, seed=4)(0))
@@ -73,9 +84,11 @@ def test_a_damaged_picture_is_passed_over_and_noted(photos: Path) -> None:
     (photos / "damaged.jpg").write_bytes(b"\xff\xd8\xff\xe0 this is no JPEG")
     (photos / "empty.jpg").write_bytes(b"")
     files = picture_files(photos)
-    pictures, again = Pictures(files, 4, 64, seed=1), Pictures(files, 4, 64, seed=1)
+    told: list[str] = []
+    pictures, again = Pictures(files, 4, 64, seed=1, on_skip=told.append), Pictures(files, 4, 64, seed=1)
     batches = [pictures(step) for step in range(12)]
     assert {p.name for p in pictures.skipped} == {"damaged.jpg", "empty.jpg"}
+    assert len(told) == 2 and all(sum(name in line for line in told) == 1 for name in ("damaged.jpg", "empty.jpg"))
     assert torch.equal(batches[11], again(11)), "what was skipped before must not change a later batch"
 
 
