@@ -27,7 +27,7 @@ import torch
 from benchmarks.johnson import JohnsonGraph
 from benchmarks.machine import machine
 from engines.base import RGB
-from engines.cpu import CpuEngine, import_openvino
+from engines.cpu import CpuEngine, shared_core
 from engines.eager import EagerEngine
 from engines.errors import EngineError
 from engines.export import save_style
@@ -143,7 +143,7 @@ def _torch(net: torch.nn.Module) -> Run:
 
 
 def _openvino(graph: Path) -> Run:
-    core = import_openvino().Core()
+    core = shared_core()
     options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
     request = core.compile_model(core.read_model(graph), "CPU", options).create_infer_request()
 

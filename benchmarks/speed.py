@@ -17,7 +17,7 @@ from benchmarks.johnson import JohnsonGraph
 from benchmarks.report import Row, Section, at_least
 from benchmarks.subject import Subject
 from engines.base import RGB
-from engines.cpu import CpuEngine
+from engines.cpu import CpuEngine, shared_core
 
 WIDTH, HEIGHT = 640, 360
 THREADS = 2
@@ -105,9 +105,7 @@ def _export(johnson: JohnsonGraph, folder: Path) -> Path:
 
 
 def _openvino(graph: Path) -> Run:
-    import openvino
-
-    core = openvino.Core()
+    core = shared_core()
     options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": THREADS}
     request = core.compile_model(core.read_model(graph), "CPU", options).create_infer_request()
 

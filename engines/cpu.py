@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -40,11 +41,7 @@ class CpuEngine:
     def __init__(self, style: StyleModel, threads: int | None = None, precision: Precision = "fp32") -> None:
         if threads is not None and threads < 1:
             raise EngineError(f"cannot run on {threads} threads", hint="give 1 or more")
-        openvino = import_openvino()
-        try:
-            self._core = openvino.Core()
-        except RuntimeError as error:
-            raise EngineError(f"OpenVINO does not start here: {_cause(error)}") from error
+        self._core = shared_core()
         if precision == "bf16" and "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise EngineError("this CPU has no bf16 arithmetic", hint="use fp32")
         self._options: dict[str, Any] = {
@@ -57,7 +54,7 @@ class CpuEngine:
         self._compiled: OrderedDict[tuple[int, int], ov.InferRequest] = OrderedDict()
         self._info = EngineInfo(
             name="cpu",
-            runtime=f"OpenVINO {openvino.__version__.split('-')[0]}",
+            runtime=f"OpenVINO {import_openvino().__version__.split('-')[0]}",
             device=str(self._core.get_property("CPU", "FULL_DEVICE_NAME")).strip(),
             precision=precision,
             style=style.name,
@@ -113,6 +110,23 @@ class CpuEngine:
         request = self._core.compile_model(graph, "CPU", self._options).create_infer_request()
         self._compiled[size] = request
         return request
+
+
+@functools.cache
+def shared_core() -> ov.Core:
+    """OpenVINO's runtime: one for the process, never freed.
+
+    Each one that is made gives its thread a stack for signal handlers and, freed, puts back what was there before
+    (openvino, src/plugins/intel_cpu/src/cpu_special_setup). Two that are freed in the order in which they were made,
+    or one that is freed by another thread, leave a stack that is no longer mapped: the next Ctrl-C is a crash.
+
+    Raises: EngineError: OpenVINO is not installed, or cannot run here.
+    """
+    try:
+        core: ov.Core = import_openvino().Core()
+    except RuntimeError as error:
+        raise EngineError(f"OpenVINO does not start here: {_cause(error)}") from error
+    return core
 
 
 def import_openvino() -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -12,9 +13,8 @@ from engines.errors import TrainError
 from train.adversarial import LOSSES, CollapseWatch, diversity, feature_matching, gradient_penalty
 from train.augment import ALL, augment
 from train.config import TrainConfig
-from train.data import picture_files
+from train.data import Pictures, ahead, picture_files
 from train.discriminator import Discriminator, Judgement
-from train.material import SharedPictures
 from train.parallel import ALONE, World
 
 CELLS = 8
@@ -28,9 +28,16 @@ class Critic:
         config: of the run; has ``data.style_pictures``.
         device: of the discriminator.
         world: which of several processes this is; it judges its part of each batch.
+        on_warning: called with one line for each work that cannot be read.
     """
 
-    def __init__(self, config: TrainConfig, device: torch.device, world: World = ALONE):
+    def __init__(
+        self,
+        config: TrainConfig,
+        device: torch.device,
+        world: World = ALONE,
+        on_warning: Callable[[str], None] = lambda _: None,
+    ):
         settings, data = config.discriminator, config.data
         assert data.style_pictures is not None  # checked with the settings
         self.config, self.device, self.world = config, device, world
@@ -42,7 +49,12 @@ class Critic:
         )
         # Another seed than the photographs': the same draws would always bring the same two together.
         seed, places = config.run.seed + 7919, world.places(data.batch)
-        self.works = SharedPictures(picture_files(data.style_pictures), data.batch, data.crop, seed, places)
+        files = picture_files(data.style_pictures)
+        self.works = Pictures(
+            files, data.batch, data.crop, seed, places=places, in_memory=data.in_memory, on_skip=on_warning
+        )
+        self._coming: Iterator[Tensor] | None = None
+        self._number = -1
         self.watch = CollapseWatch(won=self.loss.ceiling)
         self.accuracy: float | None = None
         self.diversity: float | None = None
@@ -67,7 +79,7 @@ class Critic:
             group["lr"] = settings.learning_rate * rate
         loss = fake.new_zeros(())
         for turn in range(settings.steps):
-            real = self.works(step * settings.steps + turn).to(self.device)
+            real = self._works(step * settings.steps + turn)
             seen = [self._changed(real, rng), self._changed(fake, rng)]
             of_real, of_fake = self.discriminator(seen[0]), self.discriminator(seen[1])
             loss = self.loss.discriminator(of_real, of_fake)
@@ -91,8 +103,18 @@ class Critic:
         self.watch.add(self.accuracy or 0.0, self.diversity)
         return loss
 
+    def _works(self, number: int) -> Tensor:
+        """A batch of works; those after it are read meanwhile, as the turns follow each other."""
+        if self._coming is None or number != self._number + 1:
+            self._coming = ahead(self.works, number, self.config.data.workers)
+        self._number, self._real = number, next(self._coming).to(self.device)
+        return self._real
+
     def terms(self, pictures: Tensor, step: int) -> dict[str, Tensor]:
-        """What the paintings cost the generator: ``adversarial`` and, where it has a weight, ``feature_matching``."""
+        """What the paintings cost the generator: ``adversarial`` and, where it has a weight, ``feature_matching``.
+
+        Comes after ``learn`` of the same step, and compares with the works that it saw last.
+        """
         rng = torch.Generator().manual_seed((self.config.run.seed * 1_000_033 + step) * 7 + 1)
         # The generator must not train its judge: gradients pass through the discriminator, not into it.
         self.discriminator.requires_grad_(False)
@@ -101,8 +123,7 @@ class Critic:
             terms = {"adversarial": self.loss.generator(of_fake)}
             if self.config.losses.feature_matching:
                 with torch.no_grad():
-                    real = self.works(step * self.config.discriminator.steps).to(self.device)
-                    of_real = self.discriminator(self._changed(real, rng))
+                    of_real = self.discriminator(self._changed(self._real, rng))
                 terms["feature_matching"] = feature_matching(of_real, of_fake, self.world.mean)
         finally:
             self.discriminator.requires_grad_(True)

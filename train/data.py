@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -115,11 +116,15 @@ class Pictures:
     The batch of a step is a function of the seed and the step alone, so a resumed run sees what an
     uninterrupted one would have seen, and nothing of the loader's state needs to be saved.
 
+    Where a crop lies depends on all draws before it, and these on the sizes of the pictures. So a process that sees
+    a part draws for the whole batch, and decodes a picture of another's part only when it does not know its size yet.
+
     Args:
         files: the pictures.
         batch: pictures in a batch.
         crop: side of a crop, pixels.
         seed: of choice, place and mirroring.
+        places: in the batch, of the pictures that are wanted; ``None`` is all.
         in_memory: keep what was decoded.
         on_skip: called once, with one line that names it, for each picture that cannot be read.
     Raises: TrainError: not a single picture can be read.
@@ -132,19 +137,39 @@ class Pictures:
         crop: int,
         seed: int,
         *,
+        places: range | None = None,
         in_memory: bool = False,
         on_skip: Callable[[str], None] = lambda _: None,
     ):
         self.files = list(files)
         self.batch, self.crop, self.seed = batch, crop, seed
+        self.places = range(batch) if places is None else places
+        self._sizes: dict[Path, tuple[int, int]] = {}
         self.skipped: dict[Path, str] = {}
         self.kept: dict[Path, RGB] | None = {} if in_memory else None
         self.on_skip = on_skip
 
     def __call__(self, step: int) -> Tensor:
-        """The batch of a step: float32 (batch, 3, crop, crop) in [0, 1]."""
+        """The batch of a step: float32 (len(places), 3, crop, crop) in [0, 1]."""
         rng = np.random.default_rng((self.seed, step))
-        return torch.cat([to_tensor(random_crop(self._read(rng), self.crop, rng)) for _ in range(self.batch)])
+        own = []
+        for place in range(self.batch):
+            wanted = place in self.places
+            square = random_crop(self._read(rng) if wanted else self._blank(rng), self.crop, rng)
+            if wanted:
+                own.append(to_tensor(square))
+        return torch.cat(own)
+
+    def _blank(self, rng: np.random.Generator) -> RGB:
+        """A picture of the size that ``_read`` would return; leaves ``rng`` in the same state."""
+        file = self.files[int(copy.deepcopy(rng).integers(len(self.files)))]
+        if file in self._sizes:
+            rng.integers(len(self.files))
+            return np.broadcast_to(np.uint8(0), (*self._sizes[file], 3))
+        rgb = self._read(rng)
+        if file not in self.skipped:  # else it is another picture
+            self._sizes[file] = (rgb.shape[0], rgb.shape[1])
+        return rgb
 
     def _read(self, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
         while len(self.skipped) < len(self.files):

@@ -131,7 +131,7 @@ def _prepare(
         material = Material(config, on_warning if world.writes else _silent, world)
         features = load_features(config.data.features, _feature_dtype(config, device)).to(device)
     painter = Painter(config, features, device, world)
-    critic = Critic(config, device, world) if config.losses.adversarial else None
+    critic = Critic(config, device, world, on_warning) if config.losses.adversarial else None
     if world.writes:
         config.run.out.mkdir(parents=True, exist_ok=True)
     if resume:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from engines.base import RGB
 from train.clips import PairBatch, PairSet, build_pairs, clip_files
 from train.config import TrainConfig
-from train.data import Pictures, ahead, picture_files, random_crop, split, to_tensor
+from train.data import Pictures, ahead, picture_files, split
 from train.features import cache_folder
 from train.parallel import ALONE, World
 
@@ -44,54 +41,6 @@ class Batch:
         return Batch(self.x.to(device), pairs)
 
 
-class SharedPictures(Pictures):
-    """The part of each batch that one process sees.
-
-    Where a crop lies depends on all draws before it, and these on the sizes of the pictures. So every process draws
-    for the whole batch, and decodes a picture of another's part only when it does not know its size yet.
-
-    Args:
-        files, batch, crop, seed, in_memory, on_skip: as in ``Pictures``; the batch is the whole one.
-        places: in the batch, of this process's pictures.
-    """
-
-    def __init__(
-        self,
-        files: Sequence[Path],
-        batch: int,
-        crop: int,
-        seed: int,
-        places: range,
-        *,
-        in_memory: bool = False,
-        on_skip: Callable[[str], None] = lambda _: None,
-    ):
-        super().__init__(files, batch, crop, seed, in_memory=in_memory, on_skip=on_skip)
-        self.places = places
-        self._sizes: dict[Path, tuple[int, int]] = {}
-
-    def __call__(self, step: int) -> Tensor:
-        """This process's part: float32 (len(places), 3, crop, crop) in [0, 1]."""
-        rng = np.random.default_rng((self.seed, step))
-        own = []
-        for place in range(self.batch):
-            square = random_crop(self._read(rng) if place in self.places else self._blank(rng), self.crop, rng)
-            if place in self.places:
-                own.append(to_tensor(square))
-        return torch.cat(own)
-
-    def _blank(self, rng: np.random.Generator) -> RGB:
-        """A picture of the size that ``_read`` would return; leaves ``rng`` in the same state."""
-        file = self.files[int(copy.deepcopy(rng).integers(len(self.files)))]
-        if file in self._sizes:
-            rng.integers(len(self.files))
-            return np.broadcast_to(np.uint8(0), (*self._sizes[file], 3))
-        rgb = self._read(rng)
-        if file not in self.skipped:  # else it is another picture
-            self._sizes[file] = (rgb.shape[0], rgb.shape[1])
-        return rgb
-
-
 class Material:
     """Batches as a function of the seed and the step alone, so that a resumed run sees what it would have seen.
 
@@ -107,9 +56,10 @@ class Material:
         files, _ = split(picture_files(data.content), data.hold_out)
         self.config = config
         self.places = world.places(data.batch)
-        self.pictures = SharedPictures(
-            files, data.batch, data.crop, config.run.seed, self.places, in_memory=data.in_memory, on_skip=on_warning
-        )
+        self.pictures = Pictures(
+            files, data.batch, data.crop, config.run.seed,
+            places=self.places, in_memory=data.in_memory, on_skip=on_warning,
+        )  # fmt: skip
         self.pairs: PairSet | None = None
         if motion.source in ("clips", "both") and data.clips is not None:
             cache, side = cache_folder().parent / "pairs", max(CLIP_SIDE, data.crop)

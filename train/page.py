@@ -12,11 +12,15 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
-from engines.errors import TrainError
+import cv2
+import numpy as np
+
+from engines.base import RGB
+from engines.errors import SinkError, TrainError
 
 Attribute = str | float | bool | None
 
-VOID = frozenset({"br", "hr", "img", "meta"})
+VOID = frozenset({"br", "hr", "img", "input", "meta"})
 """Elements that have no end."""
 
 STYLE = Path(__file__).with_name("page.css")
@@ -86,6 +90,12 @@ def picture(data: bytes, alt: str, kind: str = "jpeg") -> Html:
     return element("img", src=f"data:image/{kind};base64,{base64.b64encode(data).decode()}", alt=alt)
 
 
+def photograph(rgb: RGB, alt: str, quality: int = 85) -> Html:
+    """A picture, (height, width, 3), inside the page as a JPEG of this quality, 0 … 100."""
+    _, data = cv2.imencode(".jpg", np.ascontiguousarray(rgb[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return picture(data.tobytes(), alt)
+
+
 def document(title: str, *body: object, refresh: int | None = None, script: str = "") -> str:
     """A whole page.
 
@@ -108,6 +118,23 @@ def document(title: str, *body: object, refresh: int | None = None, script: str 
     code = element("script", Html(script)) if script else ""
     whole = element("html", head, element("body", element("main", *body), code), lang="en")
     return f"<!doctype html>\n{whole}\n"
+
+
+def check_page(path: Path, option: str) -> None:
+    """What would fail only after minutes fails now.
+
+    Args:
+        path: where the page shall go.
+        option: that told so, for the hint.
+    Raises: SinkError: it could not be written there.
+    """
+    folder = path.absolute().parent
+    if path.is_dir():
+        raise SinkError(f"{path} is a folder", hint=f"{option} takes the name of a file, like report.html")
+    if not folder.is_dir():
+        raise SinkError(f"no such folder: {folder}", hint="make it first")
+    if not os.access(folder, os.W_OK):
+        raise SinkError(f"the folder {folder} cannot be written", hint=f"give {option} another place")
 
 
 def write_page(path: Path, text: str) -> None:

@@ -122,7 +122,8 @@ class Painter:
         # One pass for all groups: the normalisation sees them together.
         together = stylize(self.generator, torch.cat(list(groups.values())), (places[0], places[1])).float()
         raw = dict(zip(groups, torch.split(together, [len(group) for group in groups.values()]), strict=True))
-        terms = self._picture_terms(x, raw["x"])
+        pictures = straight_clamp(raw["x"])
+        terms = self._picture_terms(x, raw["x"], pictures)
         if flow is not None:
             terms["temporal"] = temporal_loss(warp(raw["x"][::2], flow), raw["moved"], inside(flow))
         if pairs is not None:
@@ -137,7 +138,7 @@ class Painter:
                 elsewhere = stylize(self.generator, x[::2], (places[2], places[3])).float()
             terms["canvas"] = canvas_loss(raw["x"][::2], elsewhere)
             outputs.append(elsewhere)
-        return Painted(terms, tuple(outputs), straight_clamp(raw["x"]))
+        return Painted(terms, tuple(outputs), pictures)
 
     def _groups(self, x: Tensor, step: int, pairs: PairBatch | None) -> tuple[dict[str, Tensor], Tensor | None]:
         """All pictures that a step paints, by what they are for; and the flow of those that moved.
@@ -160,8 +161,7 @@ class Painter:
             groups["noisy"] = torch.cat([sensor_noise(s, sigma, rng) for s, rng in zip(still, rngs, strict=True)])
         return groups, flow
 
-    def _picture_terms(self, x: Tensor, raw: Tensor) -> dict[str, Tensor]:
-        y = straight_clamp(raw)
+    def _picture_terms(self, x: Tensor, raw: Tensor, y: Tensor) -> dict[str, Tensor]:
         with torch.no_grad():
             original = self.features.content(x)
         deep = self.features.content(y)

@@ -46,7 +46,7 @@ def evaluate(
     """
     judging, show = training("train.evaluate.judge"), training("train.evaluate.show")
     if html is not None:
-        show.check_writable(html)
+        training("train.page").check_page(html, "--html")
     job = judging.Job(style, content, painting, style_pictures, tuple(clip or ()), features, pictures)
     silent = quiet or as_json
     verdict = judging.judge(job, (lambda _: None) if silent else (lambda text: typer.echo(text, err=True)))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-
 import typer
 
-PIP_LINE = 'pip install "rtstyle[train]"'
+from rtstyle.commands.extra import installed, training
 
 
 def train(context: typer.Context) -> None:
@@ -16,14 +14,6 @@ def train(context: typer.Context) -> None:
     rtstyle train --style-picture painting.jpg --content photos/ --out my-style/
     rtstyle train --help
     """
-    from engines.errors import TrainError
-
-    try:
-        program = importlib.import_module("train.__main__")
-        code = program.main(list(context.args))  # imports torch itself, where it is needed
-    except ModuleNotFoundError as error:
-        # Only a missing extra is the user's to mend; a missing module of our own is a fault to see.
-        if error.name is None or error.name.split(".")[0] in ("engines", "rtstyle"):
-            raise
-        raise TrainError(f"training needs {error.name}, which is not installed", hint=PIP_LINE) from error
+    with installed():  # it imports torch itself, where it is needed
+        code = training("train.__main__").main(list(context.args))
     raise typer.Exit(int(code or 0))

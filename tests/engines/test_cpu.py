@@ -32,6 +32,34 @@ def test_keeps_a_few_sizes_only(tiny_style: Path) -> None:
     assert len(engine._compiled) == KEPT_SIZES
 
 
+FREED_THEN_INTERRUPTED = """
+import signal, sys, threading
+from pathlib import Path
+from engines.cpu import CpuEngine
+from engines.model_file import StyleModel
+
+style = StyleModel.open(Path(sys.argv[1]))
+first, second = CpuEngine(style), CpuEngine(style)
+del first
+del second
+kept = [CpuEngine(style)]
+freeing = threading.Thread(target=kept.clear)
+freeing.start()
+freeing.join()
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def test_ctrl_c_after_engines_were_freed(tiny_style: Path) -> None:
+    """In the order in which they were made, and by another thread: the stack for signal handlers is still there."""
+    command = [sys.executable, "-c", FREED_THEN_INTERRUPTED, str(tiny_style)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 130, done
+
+
 def test_refuses_no_threads(tiny_style: Path) -> None:
     with pytest.raises(EngineError, match="0 threads"):
         CpuEngine(StyleModel.open(tiny_style), threads=0)

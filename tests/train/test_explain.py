@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +13,20 @@ import torch
 from engines.errors import ConfigError, SinkError, SourceError, StyleError, StylerError, TrainError
 from engines.model_file import StyleModel
 from rtstyle.cli import main
+from tests.train.pages import walk
 from tests.train.pictures import texture, write_picture
 from train import checkpoint, features
 from train.config import DiscriminatorConfig
 from train.data import to_tensor
 from train.discriminator import Discriminator
-from train.explain import command, draw, maps, match, material, rivals
+from train.explain import draw, maps, match, material, rivals
 from train.explain.belief import PatchJudge, read_judge
 from train.explain.command import explain, look
 from train.explain.material import Job
 from train.explain.page import STRENGTHS, Explanation, page
 from train.features import load_features
 from train.losses import content_loss, gram, style_distances
+from train.page import check_page
 
 SHAPE = {"scales": 2, "width": 4, "layers": 2}
 
@@ -54,25 +55,6 @@ def _run(folder: Path, **changed: Any) -> Path:
     }
     checkpoint.save(folder / "checkpoint.pt", state | changed)
     return folder
-
-
-class Page(HTMLParser):
-    """Notes elements that were not closed, and everything that a page refers to."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.sources: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.sources += [value or "" for name, value in attrs if name in ("src", "href")]
-        if tag not in ("meta", "img", "br", "input"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag != "input":
-            assert self.open.pop() == tag
 
 
 def test_the_parts_of_the_style_add_up_to_its_fall() -> None:
@@ -219,8 +201,8 @@ def test_everything_at_once(
     assert code == 0, err
     assert "left out" not in err and str(out) in err
     text = out.read_text()
-    parsed = Page(text)
-    assert parsed.open == [] and all(source.startswith("data:") for source in parsed.sources)
+    parsed = walk(text)
+    assert all(source.startswith("data:") for source in parsed.sources)
     # before and after; the strip; four style layers and the content; two framed ones and a pair each; beliefs; rivals
     assert len(parsed.sources) == 2 + len(STRENGTHS) + 5 + 2 + match.ROWS * match.COLUMNS + 3 + 2
     assert text.count("<h2>") == 5 and 'class="note"' not in text
@@ -235,14 +217,14 @@ def test_with_nothing_but_the_style(tiny_style: Path, photo: Path, tmp_path: Pat
     assert text.count('class="note"') == 4
     for flag in ("--features", "--painting", "--run", "--against", "--fine-tune"):
         assert flag in text
-    assert len(Page(text).sources) == 2 + len(STRENGTHS)
+    assert len(walk(text).sources) == 2 + len(STRENGTHS)
 
 
 def test_without_the_painting_the_maps_are_reduced(tiny_style: Path, photo: Path, narrow_features: Path) -> None:
     found = look(Job(str(tiny_style), photo, features=narrow_features))
     assert [m.kind for m in found.maps] == ["moved", "moved", "moved", "content"]
     assert "--painting" in found.missing["maps"] and "--features" not in found.missing["matches"]
-    assert Page(page(found)).open == []
+    walk(page(found))
 
 
 def test_networks_that_training_has_downloaded_are_found(
@@ -376,7 +358,7 @@ def test_a_page_that_cannot_be_written_fails_before_the_work(
         _, err = capfd.readouterr()
         assert len(err.splitlines()) == 2 and "--html" not in err
     with pytest.raises(SinkError, match="no such folder"):
-        command.check_target(photo / "page.html")
+        check_page(photo / "page.html", "--out")
 
 
 def test_hostile_names_are_text_on_the_page() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from safetensors.torch import save_file
 
 from engines.errors import SinkError, SourceError, StyleError, StylerError, TrainError
 from rtstyle.cli import main
+from tests.train.pages import walk
 from tests.train.pictures import shifted, texture, write_picture
 from train.evaluate import cost, job, judge, material
 from train.evaluate.job import Job
@@ -23,6 +23,7 @@ from train.evaluate.lpips import HEADS, NETWORK, head_shapes, network_shapes
 from train.evaluate.show import rows, save_page, value_text
 from train.evaluate.verdict import MEANINGS, Figure, LeftOut, Strip, Verdict
 from train.features import DISTILLED, WIDE
+from train.page import check_page
 
 SIDE = 64
 
@@ -69,24 +70,6 @@ def without_scikit_image(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(material, "photographs", lambda count, side: [])
 
 
-class Page(HTMLParser):
-    """Notes elements that were not closed, and everything that a page refers to."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.sources: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.sources += [value or "" for name, value in attrs if name in ("src", "href")]
-        if tag not in ("meta", "img", "br"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-
 def test_everything_at_once(
     tiny_style: Path, photos: Path, painting: Path, features: Path, clip: Path, tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
@@ -109,8 +92,8 @@ def test_everything_at_once(
     assert values["ewarp"]["of"] == "mean of the clips"
     assert any("no Inception-FID" in note and WIDE in note for note in verdict["notes"])
     text = html.read_text()
-    page = Page(text)
-    assert page.open == [] and page.sources and all(source.startswith("data:") for source in page.sources)
+    page = walk(text)
+    assert page.sources and all(source.startswith("data:") for source in page.sources)
     assert len(page.sources) == 3 + 2
     assert all(meaning.label in text for meaning in MEANINGS.values())
 
@@ -255,9 +238,7 @@ def test_values_are_short_and_repeated_explanations_are_not() -> None:
 
 
 def test_a_writable_place_is_none_that_is_a_file(tmp_path: Path) -> None:
-    from train.evaluate.show import check_writable
-
     file = _written(tmp_path / "file", b"")
-    check_writable(file)
+    check_page(file, "--html")
     with pytest.raises(SinkError, match="no such folder"):
-        check_writable(file / "page.html")
+        check_page(file / "page.html", "--html")

@@ -27,7 +27,6 @@ from train.data import Pictures, picture_files
 from train.history import HISTORY, read_history
 from train.journal import BOARD
 from train.loop import CHECKPOINT, train
-from train.material import SharedPictures
 from train.parallel import ALONE, SharedBatchNorm2d, World, share_statistics
 from train.report import REPORT
 
@@ -35,6 +34,9 @@ Make = Callable[..., TrainConfig]
 ROOT = Path(__file__).resolve().parents[2]
 TOLERANCE = 1e-4
 """Of losses, and of weights tensor by tensor, relative: the sums are taken in another order."""
+
+KINKED = 2e-3
+"""Of weights, where features are matched: rounding decides the sign of the gradient of a difference near zero."""
 
 NOISE_DRIVEN = ("conv.bias", "second.norm.bias", "running_mean")
 """A bias that a normalisation follows changes nothing but the running mean: its gradient is rounding alone, and Adam
@@ -119,8 +121,8 @@ def normalised(x: torch.Tensor, norm: torch.nn.BatchNorm2d) -> dict[str, torch.T
     return {"y": y.detach(), "x": x.grad, "slope": norm.weight.grad, **norm.state_dict()}
 
 
-def near(a: torch.Tensor, b: torch.Tensor) -> bool:
-    return float((a.float() - b.float()).norm()) <= TOLERANCE * float(b.float().norm()) + 1e-7
+def near(a: torch.Tensor, b: torch.Tensor, tolerance: float) -> bool:
+    return float((a.float() - b.float()).norm()) <= tolerance * float(b.float().norm()) + 1e-7
 
 
 def test_two_processes_compute_what_one_does(cases: Callable[[str], Any], tmp_path: Path) -> None:
@@ -162,10 +164,11 @@ def same_weights(one: TrainConfig, two: TrainConfig) -> None:
         kinds.append((a["average"], b["average"]))
     if a["critic"]:
         kinds.append((a["critic"]["discriminator"], b["critic"]["discriminator"]))
+    tolerance = KINKED if one.losses.feature_matching else TOLERANCE
     for alone, shared in kinds:
         for key, value in alone.items():
             if not key.endswith(NOISE_DRIVEN):
-                assert near(shared[key], value), key
+                assert near(shared[key], value, tolerance), key
 
 
 def test_statistics_are_shared_in_place_of_torchs_own() -> None:
@@ -200,7 +203,7 @@ def test_shares_are_equal_and_even() -> None:
 def test_the_parts_of_a_batch_are_the_whole(works: Path) -> None:
     """Also where a picture is damaged, and when the sizes are known already."""
     whole = Pictures(picture_files(works), 8, 64, 3)
-    parts = [SharedPictures(picture_files(works), 8, 64, 3, World(rank, 4, rank).places(8)) for rank in range(4)]
+    parts = [Pictures(picture_files(works), 8, 64, 3, places=World(rank, 4, rank).places(8)) for rank in range(4)]
     for step in (0, 1, 2, 0):
         assert torch.equal(torch.cat([part(step) for part in parts]), whole(step))
 

@@ -6,7 +6,6 @@ import base64
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +14,7 @@ import numpy as np
 import pytest
 
 from engines.errors import TrainError
+from tests.train.pages import walk
 from tests.train.pictures import texture, write_picture
 from train import page, timeline
 from train.history import Entry, History
@@ -29,38 +29,6 @@ SETTINGS: dict[str, Any] = {
 HOSTILE = """</style></title><script src=x onerror="alert(1)">'&\u202e\udcff"""
 
 State = Literal["running", "stopped", "finished", "failed"]
-
-
-class Walk(HTMLParser):
-    """Keeps every start tag and all text; fails on a tag that is not closed in its place."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.starts: list[tuple[str, dict[str, str | None]]] = []
-        self.text: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.starts.append((tag, dict(attrs)))
-        assert len(dict(attrs)) == len(attrs), f"an attribute twice in {tag}"
-        if tag not in page.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open[-1:] not in (["style"], ["script"]):
-            self.text.append(data)
-
-
-def walk(text: str) -> Walk:
-    """Parse a whole page."""
-    parser = Walk()
-    parser.feed(text)
-    parser.close()
-    assert not parser.open
-    return parser
 
 
 def history(path: Path, steps: int = 400, adversarial: bool = True) -> History:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import engines
-from engines.cpu import import_openvino
+from engines.cpu import shared_core
 from engines.errors import EngineError, StyleError
 from engines.model_file import StyleModel
 from rtstyle.bench import Timing, measure
@@ -52,7 +52,7 @@ def multiply_adds(style: StyleModel, width: int = WIDTH, height: int = HEIGHT) -
     Source: the counting of He et al. 2016, arXiv:1512.03385, table 1.
     """
     try:
-        graph = import_openvino().Core().read_model(style.graph)
+        graph = shared_core().read_model(style.graph)
         graph.reshape({0: [1, height, width, 3], 1: [1]})
     except RuntimeError as error:
         raise StyleError(f"{style.graph} cannot be read", hint="get the style again") from error

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import cv2
 import numpy as np
 
 from engines.base import RGB
 from train.data import with_short_side
 from train.evaluate.verdict import Verdict
-from train.page import Html, document, element, join, picture, section, table
+from train.page import Html, document, element, join, photograph, section, table
 
 SHOWN_SIDE, STRIP_SIDE = 300, 150
 """Short sides of a shown photograph and of a shown frame, pixels."""
@@ -57,7 +56,7 @@ def _list(heading: str, sentence: str, items: Iterator[str]) -> list[Html]:
 
 
 def _pairs(verdict: Verdict) -> list[Html]:
-    pairs = [element("figure", _picture(_rows([[*pair]], SHOWN_SIDE), "before and after")) for pair in verdict.pairs]
+    pairs = [element("figure", photograph(_rows([[*pair]], SHOWN_SIDE), "before and after")) for pair in verdict.pairs]
     if not pairs:
         return []
     sentence = "Look for strokes where the picture is flat, and for faces that are still faces."
@@ -67,7 +66,7 @@ def _pairs(verdict: Verdict) -> list[Html]:
 def _strips(verdict: Verdict) -> list[Html]:
     sentence = "Frames of the clip, and their paintings below them: a stroke should stay with the thing it belongs to."
     return [
-        section(strip.name, sentence, _picture(_rows([strip.before, strip.after], STRIP_SIDE), "frames"))
+        section(strip.name, sentence, photograph(_rows([strip.before, strip.after], STRIP_SIDE), "frames"))
         for strip in verdict.strips
     ]
 
@@ -81,8 +80,3 @@ def _rows(pictures: Sequence[Sequence[RGB]], side: int) -> RGB:
         rows.append(np.hstack([part for rgb in small for part in (rgb, gap)][:-1]))
     gap = np.full((GAP, rows[0].shape[1], 3), 255, np.uint8)
     return np.vstack([part for row in rows for part in (row, gap)][:-1])
-
-
-def _picture(rgb: RGB, label: str) -> Html:
-    _, data = cv2.imencode(".jpg", np.ascontiguousarray(rgb[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 85])
-    return picture(data.tobytes(), label)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
-from engines.errors import SinkError
 from train.evaluate.page import page
 from train.evaluate.verdict import Figure, Verdict
 from train.page import write_page
@@ -60,20 +58,6 @@ def print_table(verdict: Verdict, console: Console | None = None) -> None:
         console.print(f"left out: {gap}", markup=False)
     for note in verdict.notes:
         console.print(note, markup=False, style="dim")
-
-
-def check_writable(path: Path) -> None:
-    """What would fail only after minutes fails now.
-
-    Raises: SinkError: the page could not be written there.
-    """
-    folder = path.absolute().parent
-    if path.is_dir():
-        raise SinkError(f"{path} is a folder", hint="--html takes the name of a file, like style.html")
-    if not folder.is_dir():
-        raise SinkError(f"no such folder: {folder}", hint="make it first")
-    if not os.access(folder, os.W_OK):
-        raise SinkError(f"the folder {folder} cannot be written", hint="give --html another place")
 
 
 def save_page(path: Path, verdict: Verdict) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -12,14 +11,13 @@ from torch import Tensor
 
 import engines
 from engines.base import RGB
-from engines.errors import SinkError
 from train.explain.belief import Belief, PatchJudge
 from train.explain.maps import layer_maps, painting_grams
 from train.explain.match import matches
 from train.explain.material import Job, Material, gather
 from train.explain.page import STRENGTHS, Explanation, page
 from train.explain.rivals import figure_rows, figures, fine_tuned, trained
-from train.page import write_page
+from train.page import check_page, write_page
 
 NETWORKS = "the feature networks: --features DIR"
 CACHED = f"{NETWORKS}, or train a style once, which downloads them"
@@ -35,24 +33,10 @@ def explain(job: Job, out: Path, say: Callable[[str], None] = lambda _: None) ->
     Returns: what the page shows.
     Raises: StylerError: something that was given cannot be used; SinkError, TrainError: the page cannot be written.
     """
-    check_target(out)
+    check_page(out, "--out")
     explanation = look(job, say)
     write_page(out, page(explanation))
     return explanation
-
-
-def check_target(path: Path) -> None:
-    """What would fail only after minutes fails now.
-
-    Raises: SinkError: the page could not be written there.
-    """
-    folder = path.absolute().parent
-    if path.is_dir():
-        raise SinkError(f"{path} is a folder", hint="--out takes the name of a file, like report.html")
-    if not folder.is_dir():
-        raise SinkError(f"no such folder: {folder}", hint="make it first")
-    if not os.access(folder, os.W_OK):
-        raise SinkError(f"the folder {folder} cannot be written", hint="give --out another place")
 
 
 def look(job: Job, say: Callable[[str], None] = lambda _: None) -> Explanation:

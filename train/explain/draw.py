@@ -11,7 +11,6 @@ from engines.base import RGB
 from train.evaluate.likeness import grey
 from train.explain.maps import Field
 from train.explain.match import Match, Square
-from train.page import Html, picture
 
 WARM, COLD = (255, 120, 0), (0, 130, 255)
 """Above and below 0; told apart by all who see colours, and by their lightness over grey."""
@@ -29,12 +28,6 @@ FRAMES = ((255, 214, 10), (255, 90, 80), (90, 220, 120), (120, 200, 255), (240, 
 
 CELL, GAP = 192, 6
 """Side of each picture of a pair, and what is between them, pixels."""
-
-
-def encoded(rgb: RGB, label: str) -> Html:
-    """A picture in the page, with a text for those who do not see it."""
-    _, data = cv2.imencode(".jpg", np.ascontiguousarray(rgb[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 85])
-    return picture(data.tobytes(), label)
 
 
 def heat(rgb: RGB, places: Field, warm: tuple[int, int, int] = WARM) -> RGB:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from engines.base import RGB
 from train.explain.belief import Belief
-from train.explain.draw import PRICE, WARM, encoded, framed, heat, pair
+from train.explain.draw import PRICE, WARM, framed, heat, pair
 from train.explain.maps import LayerMap, shares
 from train.explain.match import Match
 from train.explain.rivals import Rival
-from train.page import Html, document, element, join, section, table
+from train.page import Html, document, element, join, photograph, section, table
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -99,10 +99,10 @@ def _strength(e: Explanation) -> Html:
         element("output", "1.00", id="shown", for_="strength"),
         id="slider", hidden=True,
     )  # fmt: skip
-    before = _figure("Photograph", "", f"{width}×{height} pixels", encoded(e.photo, "the photograph"))
-    after = _figure("Painting", "", "strength 1", element("div", encoded(e.painted, "the painted picture")))
+    before = _figure("Photograph", "", f"{width}×{height} pixels", photograph(e.photo, "the photograph"))
+    after = _figure("Painting", "", "strength 1", element("div", photograph(e.painted, "the painted picture")))
     strip = [
-        element("figure", element("figcaption", f"{strength:g}"), encoded(rgb, f"strength {strength:g}"))
+        element("figure", element("figcaption", f"{strength:g}"), photograph(rgb, f"strength {strength:g}"))
         for strength, rgb in zip(STRENGTHS, e.strip, strict=True)
     ]
     return section(
@@ -146,7 +146,9 @@ def _map(e: Explanation, each: LayerMap, share: float) -> Html:
         figure = f"{100 * share:.0f} %" if each.after < each.before else "none"
         words = f"of the whole fall; {fall}"
     label = f"heat map of {each.layer} over the picture"
-    return _figure(name, figure, f"{each.layer}: {meaning}; {words}", encoded(heat(e.photo, each.places, warm), label))
+    return _figure(
+        name, figure, f"{each.layer}: {meaning}; {words}", photograph(heat(e.photo, each.places, warm), label)
+    )
 
 
 def _matches(e: Explanation) -> Html:
@@ -160,11 +162,13 @@ def _matches(e: Explanation) -> Html:
     )
     regions, found = [m.region for m in e.matches], [m.found for m in e.matches]
     whole = [
-        _figure("Painted picture", "", "numbered regions", encoded(framed(e.painted, regions), "regions")),
-        _figure("The painting", "", "what they resemble", encoded(framed(e.painting, found), "what they resemble")),
+        _figure("Painted picture", "", "numbered regions", photograph(framed(e.painted, regions), "regions")),
+        _figure("The painting", "", "what they resemble", photograph(framed(e.painting, found), "what they resemble")),
     ]
     pairs = [
-        _figure(str(i + 1), f"{m.likeness:.2f} ({m.photo:.2f})", "", encoded(pair(m, i, e.painted, e.painting), "pair"))
+        _figure(
+            str(i + 1), f"{m.likeness:.2f} ({m.photo:.2f})", "", photograph(pair(m, i, e.painted, e.painting), "pair")
+        )
         for i, m in enumerate(e.matches)
     ]
     return section(
@@ -182,7 +186,7 @@ def _beliefs(e: Explanation) -> Html:
     shown = {"painted": e.painted, "photograph": e.photo, "painting": e.painting}
     figures = [
         _figure(name.capitalize(), f"{100 * belief.share:.0f} %", "of the patches are taken for the artist's",
-                encoded(heat(rgb, belief.margins), f"belief in the {name}"))
+                photograph(heat(rgb, belief.margins), f"belief in the {name}"))
         for name, belief in e.beliefs.items() if (rgb := shown[name]) is not None
     ]  # fmt: skip
     sentence = (
@@ -198,10 +202,10 @@ def _rivals(e: Explanation) -> Html:
     heading = "What other weights would do"
     if not e.rivals:
         return section(heading, "The same picture by a style that was trained otherwise.", _missing(e, "rivals"))
-    figures = [_figure(e.title, "", "this style", encoded(e.painted, "this style"))]
+    figures = [_figure(e.title, "", "this style", photograph(e.painted, "this style"))]
     for rival in e.rivals:
         words = "; ".join(rival.differs) or "no different setting is on record"
-        figures.append(_figure(rival.name, "", words, encoded(rival.painted, f"painted by {rival.name}")))
+        figures.append(_figure(rival.name, "", words, photograph(rival.painted, f"painted by {rival.name}")))
     note = element("p", e.notes["rivals"], class_="note") if "rivals" in e.notes else ""
     return section(
         heading,
