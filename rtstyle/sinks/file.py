@@ -29,6 +29,10 @@ _REASONS = {
     errno.EDQUOT: "your share of the disk is full",
 }
 
+_TIMELESS = 2
+"""Of so few frames x265 takes the decoding times from memory that it never wrote, and the container refuses them
+(github.com/Multicorewareinc/x265/issues/781). It does not reorder them, so each is decoded when it is shown."""
+
 
 def part_path(path: Path) -> Path:
     """Where a file grows until it is complete: hidden, in the same folder, so that renaming costs nothing.
@@ -91,6 +95,7 @@ class FileSink:
         self._tracks: Tracks | None = None
         self._closed = False
         self._last_pts: int | None = None
+        self._count = 0
         if path.exists() and not overwrite:
             raise SinkError(f"{path} exists already", hint="give another name, or --overwrite")
         with self._errors():
@@ -122,6 +127,7 @@ class FileSink:
             picture.time_base = self._unit_s
             picture.duration = self._step
             self._last_pts = picture.pts
+            self._count += 1
             self._output.mux(self._video.encode(picture))
             if self._tracks is not None:
                 self._tracks.write_until(frame.pts * frame.time_base)
@@ -179,6 +185,9 @@ class FileSink:
         if self._last_pts is None:
             raise SinkError(f"{self._path} is not written: there was no frame")
         packets = self._video.encode(None)
+        if self._codec.name == "hevc" and self._count <= _TIMELESS:
+            for packet in packets:
+                packet.dts = packet.pts
         self._lengthen_last(packets)
         self._output.mux(packets)
         if self._tracks is not None:

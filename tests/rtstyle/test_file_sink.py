@@ -117,6 +117,17 @@ def test_pixel_aspect(tmp_path: Path) -> None:
         assert file.streams.video[0].sample_aspect_ratio == Fraction(4, 3)
 
 
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_few_frames(tmp_path: Path, count: int) -> None:
+    """x265 gave times at random to fewer than three: often enough to be seen in so many."""
+    for turn in range(25):
+        path = tmp_path / f"{turn}.mp4"
+        write(path, count, codec="hevc")
+        assert Seen.of(path).numbers == list(range(count))
+        with av.open(str(path)) as file:
+            assert file.streams.video[0].start_time == 0
+
+
 def test_apple_plays_hevc(tmp_path: Path) -> None:
     write(tmp_path / "a.mp4", 2, codec="hevc")
     with av.open(str(tmp_path / "a.mp4")) as file:
