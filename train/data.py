@@ -18,6 +18,7 @@ from torch import Tensor
 
 from engines.base import RGB
 from engines.errors import TrainError
+from engines.model_file import sha256
 
 T = TypeVar("T")
 
@@ -50,6 +51,26 @@ def split(files: Sequence[Path], hold_out: int) -> tuple[list[Path], list[Path]]
     if not rest:
         raise TrainError(f"only {len(files)} pictures, and {hold_out} are held out", hint="lower --hold-out")
     return rest, sorted(held)
+
+
+def fingerprint(files: Sequence[Path]) -> str:
+    """sha256 of the names and contents of files, wherever they lie: of one file it is the file's own.
+
+    A file that cannot be read counts with its name: training skips it, too.
+    """
+    with ThreadPoolExecutor() as pool:
+        hashes = list(pool.map(_content_hash, files))
+    if len(files) == 1:
+        return hashes[0]
+    lines = sorted(f"{file.name} {value}\n" for file, value in zip(files, hashes, strict=True))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _content_hash(file: Path) -> str:
+    try:
+        return sha256(file)
+    except OSError:
+        return ""
 
 
 def _name_hash(path: Path) -> bytes:

@@ -8,15 +8,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-import torch
 
 import engines
 from engines.errors import TrainError
 from engines.export import rounded, save_style
 from engines.generator import fold
-from engines.model_file import StyleMeta, StyleModel, sha256
+from engines.model_file import StyleMeta, StyleModel
 from train.data import picture_files, read_picture, split
-from train.painter import Painter, painting_files
+from train.painter import Painter, painting_files, versions
 from train.preview import small_preview
 from train.sheet import cell, paint
 
@@ -48,7 +47,7 @@ def finish(painter: Painter, *, title: str = "", artist: str = "", licence: str 
 
 
 def record(painter: Painter) -> dict[str, Any]:
-    """What it takes to train the same style again: settings, the painting by hash, versions."""
+    """What it takes to train the same style again: settings, the data by hash, versions."""
     config, generator = painter.config, painter.generator
     settings = config.to_dict()
     # With `init` the shape is that of the style it started from, whatever the settings say.
@@ -58,9 +57,9 @@ def record(painter: Painter) -> dict[str, Any]:
         "steps_done": painter.step,
         "processes": painter.world.size,
         "minutes": round(painter.seconds / 60, 1),
-        "style_picture_sha256": sha256(painting_files(config.data)[0]),
+        "data": painter.data_hashes,
         "content_pictures": len(split(picture_files(config.data.content), config.data.hold_out)[0]),
-        "torch": torch.__version__,
+        "versions": versions(),
         "machine": platform.machine(),
         "finished": datetime.now(UTC).strftime("%Y-%m-%d"),
     }

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from engines.errors import TrainError
 from train import checkpoint
@@ -101,21 +100,22 @@ def train(
             shares = gradient_shares(painted, terms, weights, world) if journal.due() else {}
             painter.optimizer.zero_grad(set_to_none=True)
             total.backward()  # type: ignore[no-untyped-call]
-            *means, total = world.average(painter.generator, [*terms.values(), total])
-            terms = dict(zip(terms, means, strict=True))
+            means = world.average(painter.generator, [*terms.values(), total])
             gradient = torch.nn.utils.clip_grad_norm_(painter.generator.parameters(), config.schedule.clip_gradient)
-            guard.check(terms, total, gradient, painter.step)
+            # The one place of a step where the host waits for the device.
+            numbers: list[float] = torch.stack([mean.detach() for mean in means] + [gradient]).tolist()
+            losses = dict(zip([*terms, "total"], numbers, strict=False))
+            guard.check(losses, numbers[-1], painter.step)
             painter.update()
 
             painter.seconds += time.monotonic() - began_s
             saves.after_step()
             if painter.step % config.run.sheet_steps == 0:
                 journal.sheet()
-            values = {name: float(value) for name, value in (terms | {"total": total}).items()}
             if painter.step % config.run.report_steps == 0:
-                journal.add(values, shares, rate)
+                journal.add(losses, shares, rate)
             if on_progress is not None and world.writes:
-                on_progress(Progress(painter.step, painter.share, painter.seconds, values))
+                on_progress(Progress(painter.step, painter.share, painter.seconds, losses))
             asked_s = time.monotonic()
         saves.now()
     return painter
@@ -127,16 +127,20 @@ def _prepare(
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
     device = world.device
+    told = on_warning if world.writes else _silent
     with world.in_turn():
-        material = Material(config, on_warning if world.writes else _silent, world)
+        material = Material(config, told, world)
         features = load_features(config.data.features, _feature_dtype(config, device)).to(device)
     painter = Painter(config, features, device, world)
-    critic = Critic(config, device, world, on_warning) if config.losses.adversarial else None
+    critic = Critic(config, device, world, told) if config.losses.adversarial else None
     if world.writes:
         config.run.out.mkdir(parents=True, exist_ok=True)
     if resume:
         state = checkpoint.load(config.run.out / CHECKPOINT)
         painter.restore(state)
+        changed = [name for name, value in state.get("data", {}).items() if painter.data_hashes.get(name) != value]
+        if changed:
+            told(f"other files than when the run began: {', '.join(changed)}")
         if critic is not None and state.get("critic") is not None:
             critic.restore(state["critic"])
     return painter, critic, material
@@ -175,12 +179,12 @@ class _Guard:
         self.smooth = self.first = math.nan
         self.lowest = math.inf
 
-    def check(self, terms: Mapping[str, Tensor], total: Tensor, gradient: Tensor, step: int) -> None:
+    def check(self, losses: Mapping[str, float], gradient: float, step: int) -> None:
         """Raises: TrainError: a term or the gradient is not finite, or the total has exploded; it names the term."""
-        for name, value in {**terms, "gradient": gradient}.items():
-            if not torch.isfinite(value):
-                raise self._error(f"the loss term {name} is {float(value.detach())} at step {step}")
-        now = float(total.detach())
+        for name, value in {**losses, "gradient": gradient}.items():
+            if not math.isfinite(value):
+                raise self._error(f"the loss term {name} is {value} at step {step}")
+        now = losses["total"]
         if math.isnan(self.smooth):
             self.smooth = self.first = now
         self.smooth = 0.9 * self.smooth + 0.1 * now
@@ -188,7 +192,7 @@ class _Guard:
         # An adversarial loss may pass through zero, which would make any later value look large.
         if abs(self.smooth) > EXPLODED * max(self.lowest, 0.02 * abs(self.first)):
             weights = vars(self.config.losses)
-            worst = max(terms, key=lambda name: abs(weights[name] * float(terms[name].detach())))
+            worst = max(losses.keys() - {"total"}, key=lambda name: abs(weights[name] * losses[name]))
             raise self._error(f"the loss has exploded at step {step}: {now:.3g}, mostly {worst}")
 
     def _error(self, problem: str) -> TrainError:

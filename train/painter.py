@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +18,9 @@ from torch import Tensor, nn
 from engines.errors import TrainError
 from engines.generator import CANVAS, STRIDE, Generator, load_generator, stylize
 from engines.model_file import StyleModel
-from train.clips import PairBatch
+from train.clips import PairBatch, clip_files
 from train.config import DataConfig, TrainConfig
-from train.data import picture_files, read_picture, to_tensor, with_short_side
+from train.data import fingerprint, picture_files, read_picture, to_tensor, with_short_side
 from train.features import Features
 from train.losses import (
     canvas_loss,
@@ -36,6 +39,9 @@ from train.parallel import ALONE, World, share_statistics
 
 ORDER = {"seed": "run", "batch": "data", "crop": "data", "hold_out": "data"}
 """Settings that decide which pictures a step sees, and their sections; a resumed run keeps them."""
+
+PACKAGES = ("rtstyle", "torch", "numpy", "opencv-python-headless")
+"""What the numbers of a run depend on, besides its settings and its data."""
 
 MOST_WORKS = 32
 """Works of an artist whose Gram matrices are averaged when there is no single painting."""
@@ -204,7 +210,22 @@ class Painter:
             "norm": self.generator.stem.norm is not None,
             "order": {name: getattr(getattr(self.config, section), name) for name, section in ORDER.items()},
             "settings": self.config.to_dict(),
+            "data": self.data_hashes,
+            "versions": versions(),
         }
+
+    @cached_property
+    def data_hashes(self) -> dict[str, str]:
+        """Fingerprints of everything that the run learns from, by setting."""
+        data = self.config.data
+        found = {"content": picture_files(data.content)}
+        if data.style_picture is not None:
+            found["style_picture"] = [data.style_picture]
+        if data.style_pictures is not None:
+            found["style_pictures"] = picture_files(data.style_pictures)
+        if data.clips is not None:
+            found["clips"] = clip_files(data.clips)
+        return {name: fingerprint(files) for name, files in found.items()}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on where a checkpoint was written.
@@ -212,7 +233,7 @@ class Painter:
         Raises: TrainError: it holds a generator of another shape, not all that is needed, or was started otherwise.
         """
         mine = self.state()
-        missing = sorted(mine.keys() - state.keys())
+        missing = sorted(mine.keys() - state.keys() - {"data", "versions"})
         if missing:
             raise TrainError(f"the checkpoint holds no {', '.join(missing)}", hint="leave --resume away to start anew")
         if state["arch"] != mine["arch"] or state["norm"] != mine["norm"]:
@@ -228,6 +249,15 @@ class Painter:
         except (RuntimeError, ValueError) as error:
             raise TrainError("the checkpoint does not fit this version's generator", hint="start anew") from error
         self.step, self.seconds = state["step"], state["seconds"]
+
+
+def versions() -> dict[str, str]:
+    """Of ``PACKAGES`` and Python."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        with contextlib.suppress(metadata.PackageNotFoundError):  # run from a checkout
+            found[name] = metadata.version(name)
+    return found
 
 
 def _still(x: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 import struct
 import zlib
@@ -18,6 +19,7 @@ from tests.train.pictures import texture, write_picture
 from train.data import (
     Pictures,
     ahead,
+    fingerprint,
     picture_files,
     random_crop,
     read_picture,
@@ -44,6 +46,22 @@ def test_a_new_picture_displaces_at_most_one_held_out_picture() -> None:
 def test_stills_of_clips_are_never_held_out() -> None:
     files = [Path(f"frame_{number}.jpg") for number in range(9)] + [Path("one.jpg"), Path("two.jpg")]
     assert split(files, 5)[1] == [Path("one.jpg"), Path("two.jpg")]
+
+
+def test_a_fingerprint_is_of_names_and_contents(tmp_path: Path) -> None:
+    files = [tmp_path / "here" / name for name in ("a.png", "b.png")]
+    (tmp_path / "here").mkdir()
+    for number, file in enumerate(files):
+        file.write_bytes(bytes([number]))
+    one = fingerprint(files)
+    (tmp_path / "here").rename(tmp_path / "there")
+    moved = [tmp_path / "there" / file.name for file in files]
+    assert fingerprint(moved) == fingerprint(moved[::-1]) == one
+    assert fingerprint(moved[:1]) == hashlib.sha256(b"\0").hexdigest()
+    moved[0].write_bytes(b"changed")
+    assert fingerprint(moved) != one
+    moved[0].unlink()
+    assert fingerprint(moved) != one, "one that is gone is another set, and no error"
 
 
 def test_something_must_be_left_to_train_on() -> None:

@@ -52,6 +52,18 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(config: Make, tmp_pa
     assert equal(resumed, whole)
 
 
+def test_other_pictures_than_before_are_told(config: Make, photos: Path) -> None:
+    settings, told = config(schedule={"steps": 1}), []
+    train(settings)
+    saved = checkpoint.load(settings.run.out / CHECKPOINT)
+    assert saved["data"].keys() == {"content", "style_picture"} and saved["versions"]["torch"] == torch.__version__
+    train(config(schedule={"steps": 2}), resume=True, on_warning=told.append)
+    assert told == []
+    write_picture(photos / "one_more.png", texture(70, 80, 99))
+    train(config(schedule={"steps": 3}), resume=True, on_warning=told.append)
+    assert told == ["other files than when the run began: content"]
+
+
 def losses_of_first_batch(painter: Painter) -> dict[str, float]:
     """The same pictures, motion and noise for every painter."""
     data = painter.config.data

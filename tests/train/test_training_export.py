@@ -48,7 +48,7 @@ def test_the_record_tells_how_and_names_no_folder(config: Make) -> None:
     painter = train(config(schedule={"steps": 1}))
     text = json.dumps(record(painter))
     assert str(painter.config.run.out.parent) not in text
-    for key in ("settings", "steps_done", "style_picture_sha256", "torch", "finished"):
+    for key in ("settings", "steps_done", "data", "versions", "finished"):
         assert key in json.loads(text)
 
 
