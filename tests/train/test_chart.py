@@ -8,8 +8,8 @@ import re
 import numpy as np
 import pytest
 
-from train.axis import Axis, number
-from train.chart import HEIGHT, MOST, WIDE, WIDTH, area_chart, line_chart, smooth, thin
+from train.report.axis import Axis, number
+from train.report.chart import HEIGHT, MOST, WIDE, WIDTH, area_chart, line_chart, smooth, thin
 
 SERIES: dict[str, list[float]] = {
     "nothing": [],

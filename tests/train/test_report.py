@@ -16,9 +16,9 @@ import pytest
 from engines.errors import TrainError
 from tests.train.pages import walk
 from tests.train.pictures import texture, write_picture
-from train import page, timeline
+from train import page
 from train.history import Entry, History
-from train.report import REPORT, Status, in_words, write_report
+from train.report import REPORT, Status, in_words, timeline, write_report
 
 TERMS = ("total", "content", "style", "adversarial", "feature_matching", "temporal", "noise", "canvas", "variation")
 SETTINGS: dict[str, Any] = {

@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from train.axis import Axis, number
-from train.chart import Points, area_chart, legend, line_chart, mean_shares, smooth
-from train.glossary import MEANING
 from train.history import Entry
 from train.page import Html, element, section
+from train.report.axis import Axis, number
+from train.report.chart import Points, area_chart, legend, line_chart, mean_shares, smooth
+from train.report.glossary import MEANING
 
 
 def losses(entries: Sequence[Entry], settings: Mapping[str, Any]) -> Html:

@@ -1,4 +1,4 @@
-"""The report of a run: one page that tells a person how the training goes, while it goes."""
+"""The page itself, part by part."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from train.axis import number
-from train.curves import discriminator, gradient, losses, pace
 from train.history import Entry, History
 from train.page import Html, document, element, join, markup, section, table, write_page
-from train.timeline import Sheet, sheets
+from train.report.axis import number
+from train.report.curves import discriminator, gradient, losses, pace
+from train.report.timeline import Sheet, sheets
 
 REPORT = "report.html"
 """Name of the page in the folder of a run."""

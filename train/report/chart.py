@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
-from train.axis import Axis, number
 from train.page import Html, element, join
+from train.report.axis import Axis, number
 
 Points = Sequence[tuple[float, float]]
 """(x, y), x rising; a y that is not finite is a gap."""
