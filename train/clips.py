@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
@@ -53,6 +54,9 @@ TRUSTED_SHARE, LARGEST_ERROR = 0.4, 0.01
 
 LONGEST = 4.0
 """Largest ratio of the sides of a frame: a strip, scaled to the short side, would fill the memory."""
+
+ABANDONED_S = 600
+"""Age of a part in the cache at which nobody is writing it any more: an entry takes seconds."""
 
 _DIGEST_BYTES = 32
 
@@ -350,6 +354,10 @@ def _write(entry: Path, records: Records) -> None:
 
     Raises: TrainError: the disk is full or the folder cannot be written.
     """
+    for left in entry.parent.glob(f".{entry.name}.part-*"):  # by a process that was killed
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > ABANDONED_S:
+                left.unlink()
     part = entry.with_name(f".{entry.name}.part-{secrets.token_hex(4)}")
     try:
         with part.open("x+b") as file:

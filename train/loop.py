@@ -132,6 +132,8 @@ def _prepare(
         material = Material(config, told, world)
         features = load_features(config.data.features, _feature_dtype(config, device)).to(device)
     painter = Painter(config, features, device, world)
+    for text in painter.warnings:
+        told(text)
     critic = Critic(config, device, world, told) if config.losses.adversarial else None
     if world.writes:
         config.run.out.mkdir(parents=True, exist_ok=True)

@@ -71,6 +71,9 @@ class Painter:
         features: fixed networks, on the device where the training shall run.
         device: of everything.
         world: which of several processes this is; it paints its part of each batch.
+
+    Attributes:
+        warnings: what a person should know about the painting.
     """
 
     def __init__(
@@ -86,6 +89,7 @@ class Painter:
         self.average = copy.deepcopy(self.generator).requires_grad_(False) if config.generator.ema else None
         self.optimizer = torch.optim.Adam(self.generator.parameters(), lr=config.schedule.learning_rate)
         self.step, self.seconds = 0, 0.0
+        self.warnings: list[str] = []
         self.painting_grams = self._painting_grams()
 
     @property
@@ -104,12 +108,15 @@ class Painter:
     @torch.no_grad()
     def _painting_grams(self) -> list[Tensor]:
         """Gram matrices of the painting, or their means over the artist's works; (1, C, C) for each layer."""
-        files = painting_files(self.config.data)
+        files, crop = painting_files(self.config.data), self.config.data.crop
         sums: list[Tensor] = []
         for file in files:
             rgb = read_picture(file)
             # Works in small files are not blown up: their strokes would become as large as the blur between them.
-            side = self.config.data.style_size if len(files) == 1 else min(*rgb.shape[:2], self.config.data.style_size)
+            short = min(rgb.shape[:2])
+            if short < crop:
+                self.warnings.append(f"{file} is {rgb.shape[1]}×{rgb.shape[0]}: smaller than a crop of {crop} pixels")
+            side = self.config.data.style_size if len(files) == 1 else min(short, self.config.data.style_size)
             x = to_tensor(with_short_side(rgb, side)).to(self.device)
             grams = [gram(f) for f in [*self.features.style(x), self.features.content(x)]]
             sums = [a + b for a, b in zip(sums, grams, strict=True)] if sums else grams

@@ -164,6 +164,17 @@ def test_a_clip_without_motion_is_skipped_and_not_decoded_again(
     assert decoded == ["still.mp4", "pan.mp4"]
 
 
+def test_what_a_killed_run_left_is_removed(pan: Path, cache: Path) -> None:
+    (entry,) = build_pairs([pan], cache, SIZE).entries
+    entry.unlink()
+    old, new = (cache / f".{entry.name}.part-{name}" for name in ("old", "new"))
+    for part in (old, new):
+        part.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    build_pairs([pan], cache, SIZE)
+    assert {path.name for path in cache.iterdir()} == {entry.name, new.name}, "another process may be writing it"
+
+
 def test_what_is_cached_is_not_decoded_again(pan: Path, cache: Path, decoded: list[str], tmp_path: Path) -> None:
     seen: list[ClipProgress] = []
     first = build_pairs([pan], cache, SIZE, on_progress=seen.append)

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from engines.errors import TrainError
 from tests.train.pictures import texture, write_picture
@@ -131,6 +132,23 @@ def test_every_kind_of_png_becomes_rgb(tmp_path: Path, kind: str) -> None:
     assert cv2.imwrite(str(path), written)
     expected = np.repeat(rgb[..., 2:], 3, axis=2) if "grey" in kind else rgb
     assert np.array_equal(read_picture(path), expected)
+
+
+def test_cmyk_becomes_rgb(tmp_path: Path) -> None:
+    rgb = texture(40, 50, 1)
+    for name, tolerance in (("print.jpg", 3.0), ("print.tif", 0.5)):
+        Image.fromarray(rgb).convert("CMYK").save(tmp_path / name, quality=95)
+        assert np.abs(read_picture(tmp_path / name).astype(int) - rgb).mean() < tolerance, name
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.png", "a.tif"])
+def test_of_moving_pictures_the_first_counts(tmp_path: Path, name: str) -> None:
+    frames = [Image.fromarray(texture(40, 50, number)) for number in range(3)]
+    options = {"lossless": True} if name.endswith("webp") else {}
+    frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:], **options)
+    (file,) = picture_files(tmp_path)
+    distances = [np.abs(read_picture(file).astype(int) - np.asarray(frame)).mean() for frame in frames]
+    assert distances[0] < 15 < min(distances[1:])  # a GIF has 256 colours
 
 
 def test_exif_rotation_is_applied(tmp_path: Path) -> None:

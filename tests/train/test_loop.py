@@ -64,6 +64,18 @@ def test_other_pictures_than_before_are_told(config: Make, photos: Path) -> None
     assert told == ["other files than when the run began: content"]
 
 
+def test_a_small_painting_is_told(config: Make, tmp_path: Path) -> None:
+    told: list[str] = []
+    train(config(schedule={"steps": 1}), on_warning=told.append)
+    assert told == []
+    write_picture(tmp_path / "small.png", texture(20, 30, 1))
+    train(
+        config(schedule={"steps": 1}, data={"style_picture": tmp_path / "small.png"}, run={"out": tmp_path / "small"}),
+        on_warning=told.append,
+    )
+    assert told == [f"{tmp_path / 'small.png'} is 30×20: smaller than a crop of 64 pixels"]
+
+
 def losses_of_first_batch(painter: Painter) -> dict[str, float]:
     """The same pictures, motion and noise for every painter."""
     data = painter.config.data
