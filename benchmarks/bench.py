@@ -12,7 +12,7 @@ import dataclasses
 import importlib
 import sys
 
-from benchmarks.report import ORDER, Section, keep, setting, table
+from benchmarks.report import ORDER, QUICK, Section, keep, setting, table
 from benchmarks.subject import NotMeasuredError, Subject, opened
 from engines.errors import StylerError
 
@@ -27,7 +27,7 @@ def main(only: str | None = None) -> None:
     parser.add_argument("--style", metavar="NAME|DIR", help="what to measure; by default vangogh")
     parser.add_argument("--control", metavar="NAME|DIR", help="style trained without temporal and noise losses")
     if only is None:
-        parser.add_argument("--only", default=",".join(ORDER), help=f"some of {', '.join(ORDER)}, with commas")
+        parser.add_argument("--only", default=",".join(QUICK), help=f"some of {', '.join(ORDER)}, with commas")
     args = parser.parse_args()
     names = [only] if only is not None else args.only.split(",")
     if unknown := set(names) - set(ORDER):

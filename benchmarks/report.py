@@ -17,8 +17,11 @@ ROOT = Path(__file__).resolve().parent.parent
 STORE = Path(__file__).parent / "results.json"
 RESULTS = Path(__file__).parent / "RESULTS.md"
 
-ORDER = ("speed", "job", "delay", "start", "memory", "quality")
-"""Sections as they are measured and shown."""
+QUICK = ("speed", "job", "delay", "start", "memory", "quality")
+"""Sections that are measured where nothing else is asked for."""
+
+ORDER = (*QUICK, "training")
+"""All sections, as they are shown."""
 
 PACKAGES = ("rtstyle", "numpy", "openvino", "av", "opencv-python-headless", "torch")
 HEAD = """# What rtstyle reaches
