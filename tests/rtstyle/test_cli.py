@@ -44,6 +44,9 @@ class Run:
         return value
 
 
+COMMANDS = ("video", "image", "webcam", "styles", "doctor", "bench", "evaluate", "explain")
+
+
 @pytest.fixture
 def run(capfd: pytest.CaptureFixture[str]) -> Run:
     return Run(capfd)
@@ -51,10 +54,10 @@ def run(capfd: pytest.CaptureFixture[str]) -> Run:
 
 def test_help_and_version(run: Run) -> None:
     assert run("--help") == 0
-    assert all(name in run.out for name in ("video", "image", "webcam", "styles", "doctor", "bench", "train"))
+    assert all(name in run.out for name in (*COMMANDS, "train"))
     assert run() == 0 and "Usage" in run.out
     assert run("--version") == 0 and run.out == f"rtstyle {rtstyle.__version__}\n"
-    for command in ("video", "image", "webcam", "styles", "doctor", "bench"):
+    for command in COMMANDS:
         assert run(command, "--help") == 0 and "Options:" in run.out
 
 
