@@ -118,7 +118,7 @@ class LossWeights:
 
     Attributes:
         content: squared error of relu4_1 features, relative to the picture's own energy.
-        style: squared error of the Gram matrices, relative to the painting's own, summed over the layers.
+        style: squared error of the Gram matrices, relative to the painting's own, summed by ``style_layers``.
         adversarial: how little the discriminator takes the painting for one of the artist's works; 0 trains none.
         feature_matching: distance of the discriminator's features of paintings and of the artist's works.
         temporal: squared pixel error between the moved painting and the painting of the moved picture.
@@ -137,6 +137,27 @@ class LossWeights:
     variation: float = 0.0
     canvas: float = 60.0
     range: float = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class StyleLayers:
+    """Weight of each layer's Gram matrices within the style term: the shallow ones hold colours, the deep ones strokes.
+
+    Attributes:
+        relu1_1: colours, and the finest texture.
+        relu2_1: the edges of strokes.
+        relu3_1: strokes.
+        relu4_1: how strokes lie together.
+    """
+
+    relu1_1: float = 1.0
+    relu2_1: float = 1.0
+    relu3_1: float = 1.0
+    relu4_1: float = 1.0
+
+
+STYLE_LAYERS = tuple(layer.name for layer in fields(StyleLayers))
+"""The layers of the style term, from fine to coarse; the last one also serves the content term."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,6 +237,7 @@ class TrainConfig:
         generator: the network that is trained.
         discriminator: the critic of the adversarial loss.
         losses: weight of each loss term.
+        style_layers: weight of each layer within the style term.
         motion: where the temporal loss gets its pairs of frames.
         schedule: how long, how fast, and in which numbers.
         run: where it writes, and how often.
@@ -225,6 +247,7 @@ class TrainConfig:
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     losses: LossWeights = field(default_factory=LossWeights)
+    style_layers: StyleLayers = field(default_factory=StyleLayers)
     motion: MotionConfig = field(default_factory=MotionConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     run: RunConfig
@@ -282,6 +305,7 @@ LEAST: dict[str, float] = {
     "discriminator.scales": 1, "discriminator.width": 1, "discriminator.layers": 1, "discriminator.steps": 1,
     "discriminator.warmup": 0,
     **{f"losses.{weight.name}": 0 for weight in fields(LossWeights)},
+    **{f"style_layers.{layer.name}": 0 for layer in fields(StyleLayers)},
     "motion.shift": 0, "motion.noise_sigma": 0, "motion.gap": 1,
     "schedule.steps": 1, "schedule.warmup": 0,
     "run.seed": 0, "run.threads": 0, "run.checkpoint_steps": 1, "run.sheet_steps": 1, "run.report_steps": 1,

@@ -15,7 +15,7 @@ from engines.export import rounded, save_style
 from engines.generator import fold
 from engines.model_file import StyleMeta, StyleModel
 from train.data import picture_files, read_picture, split
-from train.painter import Painter, painting_files, versions
+from train.painter import Painter, versions
 from train.preview import small_preview
 from train.sheet import cell, paint
 
@@ -68,11 +68,11 @@ def record(painter: Painter) -> dict[str, Any]:
 def verify(model: StyleModel, painter: Painter) -> None:
     """Paint a part of the style picture with the engines that run without a GPU and compare.
 
-    Of all pictures it is the one that is known to be readable, or there would be no painter.
+    Of all pictures it is one that is known to be readable, or there would be no painter.
 
     Raises: TrainError: they differ by more than ``TOLERANCE`` somewhere.
     """
-    picture = cell(read_picture(painting_files(painter.config.data)[0]))
+    picture = cell(read_picture(painter.paintings[0]))
     results = {}
     for name in ("torch", "cpu"):
         engine = engines.load(model, name)

@@ -7,7 +7,6 @@ import copy
 import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -74,6 +73,8 @@ class Painter:
 
     Attributes:
         warnings: what a person should know about the painting.
+        paintings: files of the pictures whose strokes are learned.
+        data_hashes: fingerprints of the files that are learned from, in the process that writes.
     """
 
     def __init__(
@@ -90,7 +91,9 @@ class Painter:
         self.optimizer = torch.optim.Adam(self.generator.parameters(), lr=config.schedule.learning_rate)
         self.step, self.seconds = 0, 0.0
         self.warnings: list[str] = []
+        self.paintings: list[Path] = []
         self.painting_grams = self._painting_grams()
+        self.data_hashes = data_hashes(config.data) if world.writes else {}
 
     @property
     def share(self) -> float:
@@ -107,11 +110,21 @@ class Painter:
 
     @torch.no_grad()
     def _painting_grams(self) -> list[Tensor]:
-        """Gram matrices of the painting, or their means over the artist's works; (1, C, C) for each layer."""
+        """Gram matrices of the painting, or their means over the artist's works; (1, C, C) for each layer.
+
+        Raises: TrainError: none of the works can be read.
+        """
         files, crop = painting_files(self.config.data), self.config.data.crop
         sums: list[Tensor] = []
         for file in files:
-            rgb = read_picture(file)
+            try:
+                rgb = read_picture(file)
+            except TrainError as error:
+                if len(files) == 1:
+                    raise
+                self.warnings.append(f"{error.problem}; left out")
+                continue
+            self.paintings.append(file)
             # Works in small files are not blown up: their strokes would become as large as the blur between them.
             short = min(rgb.shape[:2])
             if short < crop:
@@ -120,7 +133,11 @@ class Painter:
             x = to_tensor(with_short_side(rgb, side)).to(self.device)
             grams = [gram(f) for f in [*self.features.style(x), self.features.content(x)]]
             sums = [a + b for a, b in zip(sums, grams, strict=True)] if sums else grams
-        return [value / len(files) for value in sums]
+        if not sums:
+            raise TrainError(
+                f"none of the works can be read: {files[0]} …", hint="give --style-pictures another folder"
+            )
+        return [value / len(self.paintings) for value in sums]
 
     def losses(self, x: Tensor, step: int, pairs: PairBatch | None = None) -> Painted:
         """Every loss term of the generator but the adversarial ones.
@@ -179,9 +196,10 @@ class Painter:
             original = self.features.content(x)
         deep = self.features.content(y)
         style = style_distances([*self.features.style(y), deep], self.painting_grams)
+        weights = vars(self.config.style_layers).values()
         return {
             "content": content_loss(deep, original),
-            "style": torch.stack(style).sum(),
+            "style": torch.stack([weight * distance for weight, distance in zip(weights, style, strict=True)]).sum(),
             "variation": variation_loss(raw),
             "range": range_loss(raw),
         }
@@ -221,19 +239,6 @@ class Painter:
             "versions": versions(),
         }
 
-    @cached_property
-    def data_hashes(self) -> dict[str, str]:
-        """Fingerprints of everything that the run learns from, by setting."""
-        data = self.config.data
-        found = {"content": picture_files(data.content)}
-        if data.style_picture is not None:
-            found["style_picture"] = [data.style_picture]
-        if data.style_pictures is not None:
-            found["style_pictures"] = picture_files(data.style_pictures)
-        if data.clips is not None:
-            found["clips"] = clip_files(data.clips)
-        return {name: fingerprint(files) for name, files in found.items()}
-
     def restore(self, state: dict[str, Any]) -> None:
         """Go on where a checkpoint was written.
 
@@ -256,6 +261,18 @@ class Painter:
         except (RuntimeError, ValueError) as error:
             raise TrainError("the checkpoint does not fit this version's generator", hint="start anew") from error
         self.step, self.seconds = state["step"], state["seconds"]
+
+
+def data_hashes(data: DataConfig) -> dict[str, str]:
+    """Fingerprints of everything that a run learns from, by setting."""
+    found = {"content": picture_files(data.content)}
+    if data.style_picture is not None:
+        found["style_picture"] = [data.style_picture]
+    if data.style_pictures is not None:
+        found["style_pictures"] = picture_files(data.style_pictures)
+    if data.clips is not None:
+        found["clips"] = clip_files(data.clips)
+    return {name: fingerprint(files) for name, files in found.items()}
 
 
 def versions() -> dict[str, str]:

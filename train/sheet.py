@@ -26,7 +26,8 @@ def paint(generator: Generator, rgb: RGB) -> RGB:
     """One picture through a generator with fixed statistics. (H, W, 3) → same shape."""
     was_training = generator.training
     generator.eval()
-    painted = to_picture(stylize(generator, to_tensor(rgb)))
+    device = next(generator.parameters()).device
+    painted = to_picture(stylize(generator, to_tensor(rgb).to(device)))
     generator.train(was_training)
     return painted
 

@@ -31,9 +31,14 @@ def explain(
     fine_tune: Annotated[
         float | None,
         typer.Option(
-            metavar="MINUTES", min=0.001, help="Train on with half and with twice the style weight, so long each."
+            metavar="MINUTES",
+            min=0.001,
+            help="Train on with 1/4 and with 4 times the weight of a layer, so long each.",
         ),
     ] = None,
+    layer: Annotated[
+        str, typer.Option(metavar="NAME", help="The layer for --fine-tune: relu1_1 (colours) … relu4_1 (large forms).")
+    ] = "relu3_1",
     content: Annotated[Path | None, typer.Option(metavar="DIR", help="Photographs, for --fine-tune.")] = None,
     quiet: Quiet = False,
 ) -> None:
@@ -48,7 +53,7 @@ def explain(
     material, command = training("train.explain.material"), training("train.explain.command")
     job = material.Job(
         style, picture, painting=painting, features=features, run=run, against=tuple(against or ()),
-        fine_tune=fine_tune, content=content,
+        fine_tune=fine_tune, layer=layer, content=content,
     )  # fmt: skip
     explanation = command.explain(job, out, (lambda _: None) if quiet else (lambda text: typer.echo(text, err=True)))
     if not quiet:

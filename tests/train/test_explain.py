@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -274,7 +275,7 @@ def test_two_styles_of_one_title_have_a_column_each(tiny_style: Path, photo: Pat
     assert [len(row) for row in found.rows] == [5]
 
 
-def test_a_fine_tuning_differs_in_the_style_weight_alone(
+def test_a_fine_tuning_differs_in_the_weight_of_one_layer_alone(
     tiny_style: Path,
     painting: Path,
     photos: Path,
@@ -282,14 +283,23 @@ def test_a_fine_tuning_differs_in_the_style_weight_alone(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    record = {"losses": {"style": 12.0, "content": 3.0, "adversarial": 1.0, "odd": 4}, "data": {"style_size": 96}}
+    record: dict[str, Any] = {"style_layers": {"relu2_1": 3.0}}
+    record |= {"losses": {"style": 12.0, "content": 3.0, "adversarial": 1.0, "odd": 4}, "data": {"style_size": 96}}
     monkeypatch.setattr(rivals, "settings_of", lambda _: record)
-    job = Job(str(tiny_style), photos, painting=painting, features=narrow_features, content=photos, fine_tune=2.0)
-    half, double = (rivals.tuning(job, StyleModel.open(tiny_style), k, tmp_path / "run") for k in rivals.FACTORS)
-    assert (half.losses.style, double.losses.style) == (6.0, 24.0)
-    assert half.losses.content == 3.0 and half.losses.adversarial == 0
-    assert half.data == double.data and half.data.style_size == 96 and half.schedule.minutes == 2.0
-    assert half.generator == double.generator and half.generator.init == tiny_style
+    job = Job(
+        str(tiny_style),
+        photos,
+        painting=painting,
+        features=narrow_features,
+        content=photos,
+        fine_tune=2.0,
+        layer="relu2_1",
+    )
+    less, more = (rivals.tuning(job, StyleModel.open(tiny_style), k, tmp_path / "run") for k in rivals.FACTORS)
+    assert (less.style_layers.relu2_1, more.style_layers.relu2_1) == (0.75, 12.0)
+    assert replace(less, style_layers=more.style_layers) == more and less.style_layers.relu3_1 == 1.0
+    assert (less.losses.style, less.losses.content, less.losses.adversarial) == (12.0, 3.0, 0)
+    assert less.data.style_size == 96 and less.schedule.minutes == 2.0 and less.generator.init == tiny_style
 
 
 def test_fine_tuning_from_end_to_end(
@@ -299,10 +309,10 @@ def test_fine_tuning_from_end_to_end(
         str(tiny_style), photo, painting=painting, features=narrow_features, content=photos, fine_tune=0.001
     )  # fmt: skip
     found = look(job)
-    assert [r.name for r in found.rivals] == ["style weight × 0.5", "style weight × 2"]
+    assert [r.name for r in found.rivals] == ["relu3_1 × 0.25", "relu3_1 × 4"]
     assert not np.array_equal(found.rivals[0].painted, found.painted)
     assert len(found.rows) == 6 and len(found.rows[0]) == len(found.head) == 5
-    assert "no weight of its own" in found.notes["rivals"]
+    assert "relu3_1" in found.notes["rivals"]
 
 
 Broken = Callable[[Path], dict[str, Any]]

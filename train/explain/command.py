@@ -115,8 +115,8 @@ def _notes(job: Job, material: Material) -> dict[str, str]:
     notes = {}
     if job.fine_tune is not None:
         notes["rivals"] = (
-            f"The weights are those of the whole style term: one layer alone has no weight of its own. Both were "
-            f"trained on for {job.fine_tune:g} minutes, which changes a style by itself: compare them with each other."
+            f"Both were trained on for {job.fine_tune:g} minutes, which changes a style by itself: compare them with "
+            f"each other. The only difference between them is the weight of {job.layer} in the style loss."
         )
     if material.judge is not None and material.judge.threshold is None:
         middle = "its own mean" if material.painting is None else "the middle between the painting and this picture"

@@ -12,12 +12,10 @@ import torch
 from torch import Tensor
 
 from engines.base import RGB
+from train.config import STYLE_LAYERS
 from train.data import to_tensor
 from train.features import Features
 from train.losses import content_loss, gram, style_distances
-
-STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
-"""The layers of the style term, from fine to coarse; the last one also serves the content term."""
 
 Field = npt.NDArray[np.float32]
 """A value for each place of a layer: float32, (height, width), coarser than the picture."""

@@ -11,6 +11,7 @@ from engines.base import MIN_SIDE, RGB, check_size
 from engines.errors import TrainError
 from engines.model_file import StyleModel
 from rtstyle import picture, styles
+from train.config import STYLE_LAYERS
 from train.data import picture_files, read_picture, with_short_side
 from train.evaluate.style import PAINTING_SIDE
 from train.explain.belief import PatchJudge, read_judge
@@ -34,7 +35,8 @@ class Job:
         features: folder of the feature networks; ``None`` takes what training has downloaded, or does without.
         run: folder of the run that trained the style, for its discriminator.
         against: names or folders of other styles.
-        fine_tune: minutes of each of two trainings that show what the weight of the style does; ``None`` is none.
+        fine_tune: minutes of each of two trainings that show what the weight of ``layer`` does; ``None`` is none.
+        layer: one of the style layers.
         content: folder of photographs, for those.
     """
 
@@ -45,6 +47,7 @@ class Job:
     run: Path | None = None
     against: Sequence[str] = ()
     fine_tune: float | None = None
+    layer: str = "relu3_1"
     content: Path | None = None
 
 
@@ -140,6 +143,8 @@ def _check_fine_tune(job: Job, features: Features | None) -> None:
     """Raises: TrainError: naming all that is missing."""
     needed = {"--painting FILE": job.painting, "--content DIR": job.content, "--features DIR": features}
     missing = [flag for flag, value in needed.items() if value is None]
+    if job.layer not in STYLE_LAYERS:
+        raise TrainError(f"no style layer {job.layer!r}", hint=f"--layer is one of {', '.join(STYLE_LAYERS)}")
     if missing:
         raise TrainError(f"--fine-tune needs {' and '.join(missing)}", hint="or leave it away")
     assert job.content is not None  # or it were missing

@@ -17,18 +17,17 @@ from engines.base import RGB
 from engines.errors import TrainError
 from engines.generator import fold
 from engines.model_file import StyleModel
-from train.config import LossWeights, TrainConfig
+from train.config import STYLE_LAYERS, LossWeights, TrainConfig
 from train.data import to_tensor
 from train.evaluate.likeness import ssim
-from train.explain.maps import STYLE_LAYERS
 from train.explain.material import Job, Material, settings_of
 from train.features import Features, cache_folder
 from train.losses import content_loss, style_distances
 from train.recipe import resolve
 from train.sheet import paint
 
-FACTORS = (0.5, 2.0)
-"""By which the fine-tunings multiply the weight of the style."""
+FACTORS = (0.25, 4.0)
+"""By which the fine-tunings multiply the weight of a style layer."""
 
 GENTLE = 7e-4
 """Learning rate of a fine-tuning: a third of a fresh start's, which would first undo what is there."""
@@ -107,7 +106,7 @@ def differences(one: StyleModel, other: StyleModel) -> list[str]:
 
 
 def fine_tuned(job: Job, material: Material, say: Callable[[str], None]) -> list[Rival]:
-    """The picture by two short trainings on from the style, equal but for the weight of the style term.
+    """The picture by two short trainings on from the style, equal but for the weight of one style layer.
 
     Args:
         job: has ``painting``, ``content`` and ``fine_tune``.
@@ -119,24 +118,31 @@ def fine_tuned(job: Job, material: Material, say: Callable[[str], None]) -> list
     for factor in FACTORS:
         with tempfile.TemporaryDirectory(prefix="rtstyle-explain-") as folder:
             config = tuning(job, material.style, factor, Path(folder))
-            name = f"style weight × {factor:g}"
+            name = f"{job.layer} × {factor:g}"
             say(f"training {job.fine_tune:g} minutes with {name} …")
-            found.append(Rival(name, _painted(config, material.photo, say), [f"losses.style {config.losses.style:g}"]))
+            weight = getattr(config.style_layers, job.layer)
+            found.append(Rival(name, _painted(config, material.photo, say), [f"style_layers.{job.layer} {weight:g}"]))
     return found
 
 
 def tuning(job: Job, style: StyleModel, factor: float, out: Path) -> TrainConfig:
-    """Settings of a fine-tuning: the recipe ``fast``, the weights that the style was trained with, one of them scaled.
+    """Settings of a fine-tuning: the recipe ``fast``, the weights that the style was trained with, one layer's scaled.
 
     Raises: ConfigError: the minutes are not positive.
     """
     given = settings_of(style)
     # The game needs a discriminator and the artist's works, which a style does not carry.
     names = [f.name for f in fields(LossWeights) if f.name not in ("adversarial", "feature_matching")]
-    weights = {name: given["losses"][name] for name in names if _is_weight(given.get("losses", {}).get(name))}
-    flags: dict[str, Any] = {f"losses.{name}": value for name, value in weights.items()}
-    flags |= {
-        "losses.style": factor * weights.get("style", LossWeights().style),
+    sections = {"losses": names, "style_layers": STYLE_LAYERS}
+    weights = {
+        f"{section}.{name}": given[section][name]
+        for section, members in sections.items()
+        for name in members
+        if _is_weight(given.get(section, {}).get(name))
+    }
+    layer = f"style_layers.{job.layer}"
+    flags: dict[str, Any] = weights | {
+        layer: factor * weights.get(layer, 1.0),
         "data.style_picture": job.painting, "data.content": job.content, "data.hold_out": 0,
         "data.features": job.features or cache_folder(),
         "data.style_size": given.get("data", {}).get("style_size"),

@@ -1,0 +1,70 @@
+"""What the painter learns from, and where it may run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from engines.errors import TrainError
+from engines.generator import Arch, Generator
+from tests.train.pictures import texture, write_picture
+from train.config import TrainConfig
+from train.features import load_features
+from train.painter import Painter
+from train.sheet import paint
+
+Make = Callable[..., TrainConfig]
+
+
+@pytest.fixture
+def works(tmp_path: Path) -> Path:
+    """A folder of an artist's works, the first of them damaged."""
+    folder = tmp_path / "works"
+    folder.mkdir()
+    for number in range(1, 4):
+        write_picture(folder / f"work_{number}.png", texture(80 + number, 90, number))
+    (folder / "work_0.png").write_bytes(b"damaged")
+    return folder
+
+
+def test_a_damaged_work_is_left_out_by_name(config: Make, works: Path) -> None:
+    settings = config(data={"style_picture": None, "style_pictures": works})
+    features = load_features(settings.data.features)
+    painter = Painter(settings, features)
+    assert painter.warnings == [f"not a picture, or damaged: {works / 'work_0.png'}; left out"]
+    assert [path.name for path in painter.paintings] == ["work_1.png", "work_2.png", "work_3.png"]
+    (works / "work_0.png").unlink()
+    for ours, without in zip(painter.painting_grams, Painter(settings, features).painting_grams, strict=True):
+        assert torch.equal(ours, without)
+
+
+def test_no_work_at_all_is_told(config: Make, works: Path) -> None:
+    for path in works.glob("work_[123].png"):
+        path.write_bytes(b"damaged as well")
+    settings = config(data={"style_picture": None, "style_pictures": works})
+    with pytest.raises(TrainError, match="none of the works"):
+        Painter(settings, load_features(settings.data.features))
+
+
+def test_a_layer_weighs_what_it_is_given(config: Make) -> None:
+    features = load_features(config().data.features)
+    x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(3))
+
+    def style(**weights: float) -> float:
+        layers = dict.fromkeys(("relu1_1", "relu2_1", "relu3_1", "relu4_1"), 0.0) | weights
+        painter = Painter(config(style_layers=layers), features)
+        return float(painter.losses(x, 0).terms["style"].detach())
+
+    each = [style(**{name: 1.0}) for name in ("relu1_1", "relu2_1", "relu3_1", "relu4_1")]
+    assert len(set(each)) == 4 and min(each) > 0
+    assert style(relu1_1=1, relu2_1=1, relu3_1=2, relu4_1=1) == pytest.approx(sum(each) + each[2], rel=1e-5)
+
+
+def test_a_picture_goes_where_the_generator_is() -> None:
+    """The meta device computes nothing, but refuses what lies elsewhere, as a GPU does."""
+    generator = Generator(Arch(4, 4, 1, 4)).to("meta")
+    with pytest.raises(NotImplementedError, match="meta"):  # on the way back: there is nothing to copy
+        paint(generator, texture(32, 32, 1))
