@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from engines.errors import TrainError
+from train.atomic import atomic_write
 
 FORMAT = 1
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """Write next to the target, flush to the disk, rename: a crash leaves the old checkpoint or the new one.
+    """A crash, also of the machine, leaves the old checkpoint or the new one.
 
     Raises: TrainError: the disk is full or the folder is gone; the old checkpoint stays.
     """
-    part = path.with_name(f".{path.name}.part-{os.getpid()}")
     try:
-        with part.open("wb") as file:
+        with atomic_write(path, durable=True) as file:
             torch.save({"format": FORMAT, **state}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
         raise TrainError(f"cannot save {path}: {error}", hint="the last checkpoint is untouched") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def load(path: Path) -> dict[str, Any]:

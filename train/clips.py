@@ -11,12 +11,9 @@ crops it shows. Nothing here can run code: pickles are refused.
 from __future__ import annotations
 
 import hashlib
-import os
-import secrets
-import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -32,6 +29,7 @@ from engines.errors import ConfigError, SourceError, TrainError
 from engines.model_file import sha256
 from rtstyle.commands.options import warn
 from rtstyle.sources.file import FileSource
+from train.atomic import atomic_write
 from train.data import to_tensor, with_short_side
 from train.flow import estimate_flow, occluded, pull
 from train.motion import inside
@@ -54,9 +52,6 @@ TRUSTED_SHARE, LARGEST_ERROR = 0.4, 0.01
 
 LONGEST = 4.0
 """Largest ratio of the sides of a frame: a strip, scaled to the short side, would fill the memory."""
-
-ABANDONED_S = 600
-"""Age of a part in the cache at which nobody is writing it any more: an entry takes seconds."""
 
 _DIGEST_BYTES = 32
 
@@ -102,15 +97,11 @@ class PairSet:
     Args:
         entries: files in the cache.
         skipped: why clips gave nothing.
-
-    Attributes:
-        fingerprint: sha256 of the names of all entries: equal when clips and settings were equal.
     """
 
     def __init__(self, entries: Sequence[Path], skipped: Mapping[Path, str]):
         self.entries = list(entries)
         self.skipped = dict(skipped)
-        self.fingerprint = hashlib.sha256("".join(path.stem for path in self.entries).encode()).hexdigest()
         self._ends = list(accumulate(len(_records(path)) for path in self.entries))
 
     def __len__(self) -> int:
@@ -350,27 +341,16 @@ def _whole(entry: Path) -> bool:
 
 
 def _write(entry: Path, records: Records) -> None:
-    """Write beside the target, flush to the disk, rename: other processes see a whole entry or none.
+    """Other processes see a whole entry or none.
 
     Raises: TrainError: the disk is full or the folder cannot be written.
     """
-    for left in entry.parent.glob(f".{entry.name}.part-*"):  # by a process that was killed
-        with suppress(OSError):
-            if time.time() - left.stat().st_mtime > ABANDONED_S:
-                left.unlink()
-    part = entry.with_name(f".{entry.name}.part-{secrets.token_hex(4)}")
     try:
-        with part.open("x+b") as file:
+        with atomic_write(entry, durable=True) as file:
             np.save(file, records, allow_pickle=False)
             file.seek(0)
             file.write(hashlib.file_digest(file, "sha256").digest())
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(entry)
     except OSError as error:
         raise TrainError(
             f"cannot keep the clips' pairs in {entry.parent}: {error.strerror}", hint="free some space"
         ) from error
-    finally:
-        with suppress(OSError):  # it must not hide what went wrong
-            part.unlink(missing_ok=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
+import hashlib
 import http.client
 import os
+import sys
 import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 
 from engines.errors import TrainError
 from engines.model_file import sha256
+from train.atomic import atomic_write
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 VGG19_CONVS = (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28)
@@ -54,6 +56,8 @@ VGG19 = Download(
 WIDE = "vgg19_normalised_relu3_1_fp16.safetensors"
 DISTILLED = "vgg19_16x_relu4_1_fp16.safetensors"
 
+_ANOTHER = "take the file that was published, or delete it: torchvision's VGG19 is downloaded instead"
+
 
 def cache_folder() -> Path:
     """Where downloads are kept: ``$RTSTYLE_FEATURES``, or below the user's cache folder."""
@@ -65,7 +69,7 @@ def cache_folder() -> Path:
 
 
 def fetch(download: Download, folder: Path, timeout_s: float = 30.0) -> Path:
-    """Download once, verify, keep.
+    """Download once, verify, keep; what is downloaded is told on standard error, because it takes minutes.
 
     Args:
         download: what to fetch.
@@ -79,23 +83,21 @@ def fetch(download: Download, folder: Path, timeout_s: float = 30.0) -> Path:
         if sha256(target) != download.sha256:
             raise TrainError(f"{target} has the wrong hash", hint="delete it; it will be downloaded again")
         return target
-    part = target.with_name(f"{target.name}.part-{os.getpid()}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with urllib.request.urlopen(download.url, timeout=timeout_s) as answer, part.open("wb") as file:  # noqa: S310  # our own URL, pinned by hash
+        with urllib.request.urlopen(download.url, timeout=timeout_s) as answer, atomic_write(target) as file:  # noqa: S310  # our own URL, pinned by hash
+            size = f"{answer.length / 1e6:.0f} MB of " if answer.length else ""
+            print(f"downloading {size}{download.name} to {folder} …", file=sys.stderr, flush=True)
             while block := answer.read(1 << 20):
                 file.write(block)
-        if sha256(part) != download.sha256:
-            raise TrainError(f"{download.url} sent a file with the wrong hash", hint="try again later")
-        part.replace(target)
+            file.seek(0)
+            if hashlib.file_digest(file, "sha256").hexdigest() != download.sha256:
+                raise TrainError(f"{download.url} sent a file with the wrong hash", hint="try again later")
     except (OSError, http.client.HTTPException) as error:  # URLError is an OSError; BadStatusLine is none
         raise TrainError(
             f"cannot download {download.url}: {error}",
             hint=f"download it elsewhere and put it at {target}, or give --features DIR",
         ) from error
-    finally:
-        with contextlib.suppress(OSError):  # where the folder is a file, there is no part either
-            part.unlink(missing_ok=True)
     return target
 
 
@@ -165,31 +167,54 @@ class Features(nn.Module):
         return self.style_network(x)  # type: ignore[no-any-return]
 
 
-def _tensors(path: Path, expected: Sequence[str]) -> dict[str, Tensor]:
+def _tensors(path: Path, last: int, heads: Sequence[int] = ()) -> dict[str, Tensor]:
+    """A network up to its convolution ``last``, with 1×1 heads behind some.
+
+    Raises: TrainError: it cannot be read, or a tensor is missing or has another shape.
+    """
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
         raise TrainError(f"cannot read the feature network {path.name}: {error}") from error
-    missing = [name for name in expected if name not in tensors]
-    if missing:
-        raise TrainError(f"{path.name} is no such feature network: {missing[0]} is missing")
-    _check_shapes(path, tensors, max(int(name.split(".")[1]) for name in expected))
+    channels = 3
+    for index in (index for index in VGG19_CONVS if index <= last):
+        width = _checked(path, tensors, f"features.{index}", channels, 3)
+        if index in heads:
+            _checked(path, tensors, f"aux.{index}", width, 1)
+        channels = width
     return tensors
 
 
-def _check_shapes(path: Path, tensors: Mapping[str, Tensor], last: int) -> None:
-    """Raises: TrainError: a convolution up to the last one does not take what the one before it gives."""
-    channels = 3
-    for index in (index for index in VGG19_CONVS if index <= last):
-        names = [f"features.{index}.{part}" for part in ("weight", "bias")]
-        shapes = [tuple(tensors[name].shape) if name in tensors else () for name in names]
-        width = shapes[0][0] if shapes[0] else 0
-        if shapes != [(width, channels, 3, 3), (width,)]:
-            raise TrainError(
-                f"{path.name} is no such feature network: {names[0]} has shape {list(shapes[0])}",
-                hint=f"a 3×3 convolution of {channels} channels is expected",
-            )
-        channels = width
+def _checked(path: Path, tensors: Mapping[str, Tensor], name: str, channels: int, kernel: int) -> int:
+    """How many channels a convolution gives.
+
+    Raises: TrainError: its weight or bias is missing, or it does not take so many channels with such a kernel.
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    for part in (f"{name}.weight", f"{name}.bias"):
+        if part not in tensors:
+            raise TrainError(f"{path.name} is no such feature network: {part} is missing", hint=_ANOTHER)
+        shapes[part] = tuple(tensors[part].shape)
+    weight, bias = shapes.values()
+    width = weight[0] if weight else 0
+    if weight != (width, channels, kernel, kernel) or bias != (width,):
+        told = ", ".join(f"{part} has shape {list(shape)}" for part, shape in shapes.items())
+        raise TrainError(
+            f"{path.name} is no such feature network: {told}",
+            hint=f"a {kernel}×{kernel} convolution of {channels} channels is expected",
+        )
+    return width
+
+
+def network_files(folder: Path) -> tuple[Path, Path] | None:
+    """Files of the style network and of the deep one: the two small files, or twice torchvision's whole VGG19.
+
+    Returns: ``None`` where the folder has neither.
+    """
+    small, whole = (folder / WIDE, folder / DISTILLED), folder / VGG19.name
+    if all(file.exists() for file in small):
+        return small
+    return (whole, whole) if whole.exists() else None
 
 
 def load_features(folder: Path | None = None, dtype: torch.dtype = torch.float32) -> Features:
@@ -203,9 +228,9 @@ def load_features(folder: Path | None = None, dtype: torch.dtype = torch.float32
     if folder is not None and not folder.is_dir():
         raise TrainError(f"no such folder: {folder}", hint="leave --features away to use the cache")
     folder = folder or cache_folder()
-    if (folder / WIDE).exists() and (folder / DISTILLED).exists():
-        wide = _tensors(folder / WIDE, ["features.0.weight", "features.10.bias"])
-        deep = _tensors(folder / DISTILLED, ["features.0.weight", "features.19.bias", "aux.19.bias"])
+    if network_files(folder) == (folder / WIDE, folder / DISTILLED):
+        wide = _tensors(folder / WIDE, last=TAPS["relu3_1"])
+        deep = _tensors(folder / DISTILLED, last=TAPS["relu4_1"], heads=(TAPS["relu4_1"],))
     else:
         whole = torch.load(fetch(VGG19, folder), map_location="cpu", weights_only=True)
         wide = deep = whole

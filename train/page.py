@@ -17,6 +17,7 @@ import numpy as np
 
 from engines.base import RGB
 from engines.errors import SinkError, TrainError
+from train.atomic import atomic_write
 
 Attribute = str | float | bool | None
 
@@ -138,16 +139,13 @@ def check_page(path: Path, option: str) -> None:
 
 
 def write_page(path: Path, text: str) -> None:
-    """Write next to the target and rename: a browser that loads it meanwhile sees the old page or the new one.
+    """A browser that loads it meanwhile sees the old page or the new one.
 
     Raises: TrainError: it cannot be written; the old page stays.
     """
-    part = path.with_name(f".{path.name}.part-{os.getpid()}")
     try:
-        part.write_text(text, encoding="utf-8", errors="replace")
-        part.replace(path)
+        with atomic_write(path) as file:
+            file.write(text.encode("utf-8", errors="replace"))
     except OSError as error:
         hint = "is the disk full? then make room"
         raise TrainError(f"cannot write {path}: {error.strerror}", hint=hint) from error
-    finally:
-        part.unlink(missing_ok=True)

@@ -16,12 +16,14 @@ import numpy as np
 
 import engines
 from engines.base import RGB
-from engines.errors import TrainError
 from train.data import read_picture, with_short_side
 
 PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
 SMALL_LIMIT = 60_000
 """Largest preview inside a style, bytes."""
+
+SMALLEST = 16
+"""Short side below which a preview is not shrunk, pixels."""
 
 
 def photographs(count: int, side: int) -> list[RGB]:
@@ -48,16 +50,20 @@ def sheet(originals: Sequence[RGB], paint: Callable[[RGB], RGB]) -> RGB:
 
 
 def jpeg(rgb: RGB, limit: int) -> bytes:
-    """Encode at the best quality that fits into ``limit`` bytes.
+    """Encode at the best quality that fits into ``limit`` bytes, and smaller where none does.
 
-    Raises: TrainError: not even the worst quality fits.
+    A preview must not end a training: one that cannot become small enough is as small as it can be.
     """
     bgr = np.ascontiguousarray(rgb[..., ::-1])
-    for quality in (92, 88, 84, 80, 75, 70, 60, 50, 40):
-        _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
-        if data.size <= limit:
+    while True:
+        for quality in (92, 88, 84, 80, 75, 70, 60, 50, 40):
+            _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+            if data.size <= limit:
+                return data.tobytes()
+        if min(bgr.shape[:2]) < SMALLEST:
             return data.tobytes()
-    raise TrainError(f"a picture of {rgb.shape[1]}×{rgb.shape[0]} does not fit into {limit} bytes")
+        smaller = cv2.resize(bgr, None, fx=0.8, fy=0.8, interpolation=cv2.INTER_AREA)
+        bgr = np.asarray(smaller, dtype=np.uint8)
 
 
 def small_preview(paint: Callable[[RGB], RGB]) -> bytes | None:

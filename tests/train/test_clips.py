@@ -181,7 +181,7 @@ def test_what_is_cached_is_not_decoded_again(pan: Path, cache: Path, decoded: li
     again = build_pairs([pan.rename(tmp_path / "renamed.mp4")], cache, SIZE, on_progress=seen.append)
     assert decoded == ["pan.mp4"]
     assert [(p.number, p.total, p.pairs, p.cached) for p in seen] == [(1, 1, 7, False), (1, 1, 7, True)]
-    assert again.entries == first.entries and again.fingerprint == first.fingerprint
+    assert again.entries == first.entries
     assert torch.equal(first.batch(2, CROP, rng()).flow, again.batch(2, CROP, rng()).flow)
     assert [path.suffix for path in cache.iterdir()] == [".pairs"], "nothing half-written stays"
 
@@ -194,7 +194,6 @@ def test_other_settings_are_other_entries(
     monkeypatch.setattr(clips, "FORMAT", change.pop("format", clips.FORMAT))
     second = build_pairs([pan], cache, **({"size": SIZE} | change))
     assert not set(second.entries) & set(first.entries)
-    assert second.fingerprint != first.fingerprint
 
 
 def cut_short(entry: Path) -> None:

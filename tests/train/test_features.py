@@ -52,11 +52,12 @@ def server() -> Iterator[str]:
         thread.join()
 
 
-def test_the_right_file_is_kept(server: str, tmp_path: Path) -> None:
+def test_the_right_file_is_kept_and_told(server: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "new" / "cache"
     path = fetch(Download(f"{server}/whole", "net.pth", HASH), folder)
     assert path.read_bytes() == BODY
     assert [p.name for p in folder.iterdir()] == ["net.pth"]
+    assert capsys.readouterr().err == f"downloading 0 MB of net.pth to {folder} …\n"
 
 
 def test_a_file_that_is_there_is_not_fetched_again(tmp_path: Path) -> None:
@@ -128,6 +129,28 @@ def test_a_network_of_another_shape_is_told_by_name(
         save_file(tensors, tmp_path / file.name)
     with pytest.raises(TrainError, match=r"features\.5\.weight has shape"):
         load_features(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"aux.19.weight": None}, r"aux\.19\.weight is missing"),
+        ({"aux.19.bias": None}, r"aux\.19\.bias is missing"),
+        ({"aux.19.weight": torch.zeros(16, 11, 1, 1)}, r"aux\.19\.weight has shape \[16, 11, 1, 1\]"),
+        ({"aux.19.bias": torch.zeros(15)}, r"aux\.19\.bias has shape \[15\]"),
+        ({"features.12.weight": None}, r"features\.12\.weight is missing"),
+    ],
+)
+def test_the_head_of_the_distilled_network_is_checked(
+    narrow_features: Path, tmp_path: Path, changed: dict[str, torch.Tensor | None], told: str
+) -> None:
+    """Without it the network would do something else, or fail in the first step."""
+    (tmp_path / WIDE).write_bytes((narrow_features / WIDE).read_bytes())
+    tensors = load_file(narrow_features / DISTILLED) | changed
+    save_file({name: value for name, value in tensors.items() if value is not None}, tmp_path / DISTILLED)
+    with pytest.raises(TrainError, match=told) as caught:
+        load_features(tmp_path)
+    assert DISTILLED in caught.value.problem and caught.value.hint
 
 
 def test_features_halve_the_size_at_each_pool(narrow_features: Path) -> None:

@@ -131,6 +131,14 @@ def test_networks_that_training_has_downloaded_are_found(
     assert {"content_distance", "diversity", "lpips"} <= {figure.name for figure in verdict.figures}
 
 
+def test_each_figure_names_the_network_that_it_comes_from(tiny_style: Path, photos: Path, features: Path) -> None:
+    verdict = judge.judge(Job(str(tiny_style), content=photos, style_pictures=photos, features=features, pictures=2))
+    (distances,) = (note for note in verdict.notes if "Style distances" in note)
+    assert f"content distance and diversity by relu4_1 of {DISTILLED}" in distances
+    assert f"Style distances are by {WIDE}" in distances
+    assert any(f"relu3_1 of {WIDE}" in note for note in verdict.notes)
+
+
 def test_a_clip_of_unrelated_pictures_is_left_out(
     tiny_style: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -113,7 +113,7 @@ def test_feature_fid_grows_as_pictures_change(narrow_features: Path) -> None:
     network = load_features(narrow_features).style_network
     pictures = [texture(32, 32, seed) for seed in range(6)]
     darker, inverted = [x // 2 for x in pictures], [255 - x // 4 for x in pictures]
-    assert feature_fid(network, pictures, pictures) == pytest.approx(0.0, abs=1e-6)
-    assert feature_fid(network, pictures, darker) > 0
-    assert feature_fid(network, darker, pictures) == pytest.approx(feature_fid(network, pictures, darker))
-    assert feature_fid(network, pictures, inverted) > feature_fid(network, pictures, [*pictures[1:], darker[0]])
+    same, dark, other, mixed = feature_fid(network, pictures, pictures, darker, inverted, [*pictures[1:], darker[0]])
+    assert same == pytest.approx(0.0, abs=1e-6) and dark > 0
+    assert feature_fid(network, darker, pictures) == [pytest.approx(dark)]
+    assert other > mixed

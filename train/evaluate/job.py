@@ -12,7 +12,7 @@ from rtstyle import styles
 from train.data import read_picture
 from train.evaluate.lpips import Lpips, load_lpips
 from train.evaluate.material import Clip, Pictures, paintings_of, photographs_of, read_clip
-from train.features import DISTILLED, VGG19, WIDE, Features, cache_folder, load_features
+from train.features import Features, cache_folder, load_features, network_files
 
 MOST_PAINTINGS = 200
 """Pictures of an artist that are looked at."""
@@ -43,11 +43,18 @@ class Job:
 
 @dataclass(frozen=True)
 class Networks:
-    """What pictures are compared by; ``features`` is ``None`` where there are none."""
+    """What pictures are compared by.
+
+    Attributes:
+        features: ``None`` where there are none.
+        lpips: likewise.
+        style, deep: names of the files of the two networks in ``features``; empty where there are none.
+    """
 
     features: Features | None
     lpips: Lpips | None
-    name: str
+    style: str = ""
+    deep: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,6 @@ def gather(job: Job) -> Material:
 def _networks(folder: Path | None) -> Networks:
     """From a folder, which may cost a download into it; otherwise from the cache, which may not."""
     there = folder or cache_folder()
-    small = (there / WIDE).exists() and (there / DISTILLED).exists()
-    name = WIDE if small else VGG19.name
-    wanted = folder is not None or small or (there / VGG19.name).exists()
-    return Networks(load_features(folder) if wanted else None, load_lpips(there), name)
+    features = load_features(folder) if folder is not None or network_files(there) else None
+    style, deep = (file.name for file in network_files(there) or (Path(), Path()))
+    return Networks(features, load_lpips(there), style, deep)

@@ -14,7 +14,7 @@ from train.evaluate.cost import Latency, latencies, multiply_adds, parameters
 from train.evaluate.job import Job, Material, gather
 from train.evaluate.likeness import content_distance, ssim
 from train.evaluate.material import Clip, square
-from train.evaluate.population import diversity, fit, frechet_distance, pooled
+from train.evaluate.population import diversity, feature_fid, pooled
 from train.evaluate.steadiness import ClipJudge, noise_amplification
 from train.evaluate.style import StyleJudge
 from train.evaluate.verdict import MEANINGS, Figure, LeftOut, Strip, Verdict
@@ -96,11 +96,8 @@ def _of_style(measure: StyleJudge, pairs: Sequence[tuple[RGB, RGB]]) -> Iterator
 def _fid(features: Features, artist: Sequence[RGB], photos: Sequence[RGB], engine: Engine) -> Figure:
     """Photographs are painted at the size in which the artist's pictures are, so that strokes are not shrunk."""
     squares = [square(rgb) for rgb in photos]
-    theirs, ours, unpainted = (
-        fit(pooled(features.style_network, pictures))
-        for pictures in (artist, [engine(rgb) for rgb in squares], squares)
-    )
-    return Figure("feature_fid", frechet_distance(ours, theirs), frechet_distance(unpainted, theirs))
+    ours, unpainted = feature_fid(features.style_network, artist, [engine(rgb) for rgb in squares], squares)
+    return Figure("feature_fid", ours, unpainted)
 
 
 def _of_clip(clip: Clip, painted: Sequence[RGB]) -> Iterator[Figure]:

@@ -81,19 +81,21 @@ def _root(matrix: Vectors) -> Vectors:
     return root
 
 
-def feature_fid(network: Vgg19, pictures: Iterable[RGB], others: Iterable[RGB]) -> float:
-    """Fréchet distance between two sets of pictures in the pooled features of a network, covariances by ``fit``.
+def feature_fid(network: Vgg19, pictures: Iterable[RGB], *others: Iterable[RGB]) -> list[float]:
+    """Fréchet distance from one set of pictures to each other in the pooled features of a network; see ``fit``.
 
     This is no Inception-FID: another network, other layers, another number of pictures. Its scale is the network's
     own, so it compares styles with each other, not with figures from papers.
 
     Args:
         network: its deepest tap is pooled.
-        pictures, others: two or more each; pictures of one common size compare best.
-    Raises: TrainError: fewer than two pictures.
+        pictures, others: two or more in each set; pictures of one common size compare best.
+    Returns: as many as there are other sets.
+    Raises: TrainError: fewer than two pictures in a set.
     Source: Heusel et al. 2017, arXiv:1706.08500.
     """
-    return frechet_distance(fit(pooled(network, pictures)), fit(pooled(network, others)))
+    first = fit(pooled(network, pictures))
+    return [frechet_distance(fit(pooled(network, other)), first) for other in others]
 
 
 def diversity(vectors: Vectors) -> float:

@@ -52,10 +52,13 @@ def notes(material: Material, times: Sequence[Latency]) -> list[str]:
     photos, artist, networks = material.photos, material.artist, material.networks
     found = [f"Pictures: {photos.source}."] if photos.rgb else []
     if networks.features is not None and photos.rgb:
-        found.append(f"Distances of features are by {networks.name}; other networks give other figures.")
+        found.append(
+            f"Style distances are by {networks.style}, content distance and diversity by relu4_1 of {networks.deep}; "
+            "other networks give other figures."
+        )
     if networks.features is not None and artist is not None:
         found.append(
-            f"feature-FID is no Inception-FID: relu3_1 of {networks.name}, averaged over squares of {SQUARE} pixels, "
+            f"feature-FID is no Inception-FID: relu3_1 of {networks.style}, averaged over squares of {SQUARE} pixels, "
             f"{len(photos.rgb)} paintings against {len(artist.rgb)} pictures of the artist, covariances shrunk "
             "(Ledoit-Wolf). Compare it only with figures of the same network, size and counts."
         )

@@ -15,7 +15,7 @@ from train.config import STYLE_LAYERS
 from train.data import picture_files, read_picture, with_short_side
 from train.evaluate.style import PAINTING_SIDE
 from train.explain.belief import PatchJudge, read_judge
-from train.features import DISTILLED, VGG19, WIDE, Features, cache_folder, load_features
+from train.features import VGG19, Features, cache_folder, load_features, network_files
 
 SIDE = 384
 """Largest short side at which the picture is painted and shown, pixels."""
@@ -100,7 +100,7 @@ def features_at_hand(folder: Path | None) -> Features | None:
     Raises: TrainError: the folder holds none, or they are damaged.
     """
     there = folder or cache_folder()
-    if ((there / WIDE).exists() and (there / DISTILLED).exists()) or (there / VGG19.name).exists():
+    if network_files(there) is not None:
         return load_features(there)
     if folder is None:
         return None
