@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -22,16 +25,25 @@ from engines.model_file import sha256
 
 T = TypeVar("T")
 
+MEMORY_SHARE = 0.25
+"""Of the free memory, that decoded pictures may take: the photographs, and again the artist's works."""
+
+UNKNOWN_MEMORY = 8 << 30
+"""Bytes that are taken to be free where the system does not tell."""
+
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".jp2"})
 
 
-def picture_files(folder: Path) -> list[Path]:
+def picture_files(folder: Path, option: str = "--content") -> list[Path]:
     """Pictures under a folder, recursively, in a fixed order.
 
+    Args:
+        folder: of pictures.
+        option: that named it, for the hint.
     Raises: TrainError: no such folder, or nothing in it that looks like a picture.
     """
     if not folder.is_dir():
-        raise TrainError(f"no such folder: {folder}", hint="--content takes a folder of photographs")
+        raise TrainError(f"no such folder: {folder}", hint=f"{option} takes a folder of pictures")
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
     if not files:
         raise TrainError(f"no pictures in {folder}", hint=f"looked for {', '.join(sorted(SUFFIXES))}")
@@ -131,6 +143,41 @@ def random_crop(rgb: RGB, crop: int, rng: np.random.Generator) -> RGB:
     return square[:, ::-1] if rng.random() < 0.5 else square
 
 
+def unscaled_crop(rgb: RGB, crop: int, rng: np.random.Generator) -> RGB:
+    """A random square of ``crop`` pixels at the picture's own scale, mirrored half of the time.
+
+    Where the picture is smaller it goes on as its mirror image: blown up, its strokes would be blurred and too large.
+    """
+    height, width = rgb.shape[:2]
+    rgb = np.pad(rgb, ((0, max(0, crop - height)), (0, max(0, crop - width)), (0, 0)), mode="symmetric")
+    top = int(rng.integers(0, rgb.shape[0] - crop + 1))
+    left = int(rng.integers(0, rgb.shape[1] - crop + 1))
+    square = rgb[top : top + crop, left : left + crop]
+    return square[:, ::-1] if rng.random() < 0.5 else square
+
+
+def memory_budget() -> int:
+    """Bytes that one set of decoded pictures may take in this process, of several on this machine."""
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # set by torchrun
+    return int(MEMORY_SHARE * free_memory() / processes)
+
+
+def free_memory(told: Path = Path("/proc/meminfo"), allowed: Path = Path("/sys/fs/cgroup/memory.max")) -> int:
+    """Bytes that are free here; ``UNKNOWN_MEMORY`` where the system does not tell.
+
+    Args:
+        told: by Linux, about the machine.
+        allowed: to the container, if this is one.
+    """
+    free = UNKNOWN_MEMORY
+    with suppress(OSError, StopIteration):
+        lines = told.read_text("ascii").splitlines()
+        free = next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    with suppress(OSError, ValueError):  # "max" is no limit
+        free = min(free, int(allowed.read_text("ascii")))
+    return free
+
+
 class Pictures:
     """Training pictures, decoded when they are needed.
 
@@ -146,7 +193,10 @@ class Pictures:
         crop: side of a crop, pixels.
         seed: of choice, place and mirroring.
         places: in the batch, of the pictures that are wanted; ``None`` is all.
-        in_memory: keep what was decoded.
+        in_memory: keep what was decoded, up to ``memory_budget``; the rest is decoded anew each time.
+        short_side: at which pictures are read, pixels; smaller ones are not enlarged, and crops keep that scale.
+            ``None`` shows crops at several scales, see ``random_crop``.
+        option: that named the pictures, for the error.
         on_skip: called once, with one line that names it, for each picture that cannot be read.
     Raises: TrainError: not a single picture can be read.
     """
@@ -160,6 +210,8 @@ class Pictures:
         *,
         places: range | None = None,
         in_memory: bool = False,
+        short_side: int | None = None,
+        option: str = "--content",
         on_skip: Callable[[str], None] = lambda _: None,
     ):
         self.files = list(files)
@@ -167,7 +219,13 @@ class Pictures:
         self.places = range(batch) if places is None else places
         self._sizes: dict[Path, tuple[int, int]] = {}
         self.skipped: dict[Path, str] = {}
-        self.kept: dict[Path, RGB] | None = {} if in_memory else None
+        self.short_side, self.option = short_side, option
+        # A crop from a photograph of many megapixels would show nothing but blur.
+        self._largest = 2 * crop if short_side is None else short_side
+        self._cut = random_crop if short_side is None else unscaled_crop
+        self.kept: dict[Path, RGB] = {}
+        self.room = memory_budget() if in_memory else 0
+        self._keeping = threading.Lock()
         self.on_skip = on_skip
 
     def __call__(self, step: int) -> Tensor:
@@ -176,7 +234,7 @@ class Pictures:
         own = []
         for place in range(self.batch):
             wanted = place in self.places
-            square = random_crop(self._read(rng) if wanted else self._blank(rng), self.crop, rng)
+            square = self._cut(self._read(rng) if wanted else self._blank(rng), self.crop, rng)
             if wanted:
                 own.append(to_tensor(square))
         return torch.cat(own)
@@ -195,7 +253,7 @@ class Pictures:
     def _read(self, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
         while len(self.skipped) < len(self.files):
             path = self.files[int(rng.integers(len(self.files)))]
-            if self.kept is not None and path in self.kept:
+            if path in self.kept:
                 return self.kept[path]
             try:
                 rgb = read_picture(path)
@@ -204,13 +262,18 @@ class Pictures:
                     self.skipped[path] = error.problem
                     self.on_skip(f"{error.problem}; skipped, {len(self.skipped)} so far")
                 continue
-            # A crop from a photograph of many megapixels would show nothing but blur.
-            largest = 2 * self.crop
-            rgb = with_short_side(rgb, largest) if min(rgb.shape[:2]) > largest else rgb
-            if self.kept is not None:
-                self.kept[path] = rgb
+            rgb = with_short_side(rgb, self._largest) if min(rgb.shape[:2]) > self._largest else rgb
+            self._keep(path, rgb)
             return rgb
-        raise TrainError("none of the content pictures can be read", hint=next(iter(self.skipped.values())))
+        raise TrainError(
+            f"none of the pictures of {self.option} can be read", hint=next(iter(self.skipped.values()), "give some")
+        )
+
+    def _keep(self, path: Path, rgb: RGB) -> None:
+        with self._keeping:
+            if path not in self.kept and rgb.nbytes <= self.room:
+                self.room -= rgb.nbytes
+                self.kept[path] = rgb
 
 
 def ahead(make: Callable[[int], T], step: int, workers: int) -> Iterator[T]:

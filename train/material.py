@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from train.clips import PairBatch, PairSet, build_pairs, clip_files
+from train.clips import ClipProgress, PairBatch, PairSet, build_pairs, clip_files
 from train.config import TrainConfig
 from train.data import Pictures, ahead, picture_files, split
 from train.features import cache_folder
@@ -41,18 +42,36 @@ class Batch:
         return Batch(self.x.to(device), pairs)
 
 
+def idle(config: TrainConfig) -> list[str]:
+    """What was given and has no effect, a line each: one's own recipe need not ask for clips."""
+    data, losses, found = config.data, config.losses, []
+    if data.clips is not None and not _learns_from_clips(config):
+        needed = "losses.temporal above 0" if not losses.temporal else "--set motion.source=both"
+        found.append(f"nothing is learned from the clips {data.clips}: that needs {needed}")
+    if data.style_picture is not None and data.style_pictures is not None and not losses.adversarial:
+        needed = "--set losses.adversarial=1, or no --style-picture"
+        found.append(f"nothing is learned from the works in {data.style_pictures}: that needs {needed}")
+    return found
+
+
+def _learns_from_clips(config: TrainConfig) -> bool:
+    return config.motion.source in ("clips", "both") and config.losses.temporal > 0
+
+
 class Material:
     """Batches as a function of the seed and the step alone, so that a resumed run sees what it would have seen.
 
     Args:
         config: of the run. Clips are decoded and matched here, once; later runs find that in the cache.
-        on_warning: called with one line for each clip that cannot be used.
+        on_warning: called with one line for each clip that cannot be used, and for each setting without effect.
         world: which of several processes this is; it sees its part of each batch.
     Raises: TrainError: no photographs, or no usable clip.
     """
 
     def __init__(self, config: TrainConfig, on_warning: Callable[[str], None], world: World = ALONE):
         data, motion = config.data, config.motion
+        for text in idle(config):
+            on_warning(text)
         files, _ = split(picture_files(data.content), data.hold_out)
         self.config = config
         self.places = world.places(data.batch)
@@ -61,9 +80,11 @@ class Material:
             places=self.places, in_memory=data.in_memory, on_skip=on_warning,
         )  # fmt: skip
         self.pairs: PairSet | None = None
-        if motion.source in ("clips", "both") and data.clips is not None:
+        if data.clips is not None and _learns_from_clips(config):
             cache, side = cache_folder().parent / "pairs", max(CLIP_SIDE, data.crop)
-            self.pairs = build_pairs(clip_files(data.clips), cache, side, motion.gap, on_warning=on_warning)
+            self.pairs = build_pairs(
+                clip_files(data.clips), cache, side, motion.gap, on_progress=_tell, on_warning=on_warning
+            )
 
     def __call__(self, step: int) -> Batch:
         """What a step sees. With both kinds of motion, real clips take every other step."""
@@ -78,3 +99,10 @@ class Material:
     def from_step(self, step: int) -> Iterator[Batch]:
         """Endless batches, the next ones being made while the last one is used."""
         return ahead(self, step, self.config.data.workers)
+
+
+def _tell(progress: ClipProgress) -> None:
+    """A line on standard error for each clip that took its time."""
+    if progress.pairs and not progress.cached:
+        text = f"motion of clip {progress.number} of {progress.total}: {progress.pairs} pairs of {progress.file.name}"
+        print(text, file=sys.stderr, flush=True)

@@ -10,7 +10,7 @@ import difflib
 import json
 import os
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -88,27 +88,12 @@ def load_recipe(recipe: str | Path) -> dict[str, Any]:
         raise ConfigError(f"the recipe {path} is no TOML: {error}", hint="see https://toml.io") from error
 
 
-def with_overrides(values: Mapping[str, Mapping[str, Any]], overrides: Sequence[str]) -> Values:
-    """Settings with some of them replaced.
-
-    Args:
-        values: by section and name.
-        overrides: ``section.name=value``, the value as in TOML; a bare word is text. The last one of a name counts.
-    Returns: a copy.
-    Raises: ConfigError: naming every override that is no assignment or assigns to no setting.
-    """
-    faults = _Faults()
-    layer = _overriding(overrides, faults)
-    faults.tell()
-    return _laid_over({section: dict(members) for section, members in values.items()}, layer)
-
-
 def resolve(recipe: str | Path, overrides: Sequence[str] = (), flags: Mapping[str, Any] | None = None) -> TrainConfig:
     """The settings of a run: those of the recipe, then the overrides, then the flags.
 
     Args:
         recipe: name or file.
-        overrides: ``section.name=value``.
+        overrides: ``section.name=value``, the value as in TOML; a bare word is text. The last one of a name counts.
         flags: by ``section.name``; ``None`` is a flag that was not given.
     Raises: ConfigError: every fault of all three.
     """
@@ -123,22 +108,58 @@ def resolve(recipe: str | Path, overrides: Sequence[str] = (), flags: Mapping[st
     known: Values = {}
     for layer in (base, over, told):
         known = _laid_over(known, layer)
-    for name, (section, member) in GIVEN.items():
-        if known.get(section, {}).get(member) is not None:
-            base = _laid_over(base, wishes.get(name, {}))
-    values = _laid_over(_laid_over(base, over), told)
-    values.setdefault("run", {}).setdefault("recipe", Path(recipe).stem)
+    given = [name for name, (section, member) in GIVEN.items() if known.get(section, {}).get(member) is not None]
+    values = _laid_over(_laid_over(_granted(base, wishes, given), over), told)
+    values.setdefault("run", {})["recipe"] = Path(recipe)  # a file that was saved from a recipe is another one
     return _made(values, faults)
 
 
+def _granted(base: Values, wishes: Mapping[str, Values], given: Iterable[str]) -> Values:
+    """The settings of a recipe with those that it wants for what the run is given."""
+    for name in given:
+        base = _laid_over(base, wishes.get(name, {}))
+    return base
+
+
 def to_toml(config: TrainConfig) -> str:
-    """All settings as a recipe, which gives the same run again; those that are not set stand in comments."""
+    """All settings as a recipe, which gives the same run again; those that are not set stand in comments.
+
+    What the run's own recipe wants where more is given stands at the end, so that both do the same with it.
+
+    Raises: ConfigError: the run's recipe cannot be read any more.
+    """
+    tables = {section: {name: _of(config, section, name) for name in kinds} for section, kinds in KINDS.items()}
+    del tables["run"]["recipe"]  # that is the new file
+    for name, sections in _wishes_left(config).items():
+        tables |= {f"given.{name}.{section}": members for section, members in sections.items() if members}
     blocks = []
-    for section, kinds in KINDS.items():
-        members = {name: getattr(getattr(config, section), name) for name in kinds}
+    for heading, members in tables.items():
         lines = [f"# {name}" if value is None else f"{name} = {_literal(value)}" for name, value in members.items()]
-        blocks.append("\n".join([f"[{section}]", *lines]))
+        blocks.append("\n".join([f"[{heading}]", *lines]))
     return "\n\n".join(blocks) + "\n"
+
+
+def _of(config: TrainConfig, section: str, member: str) -> Any:
+    return getattr(getattr(config, section), member)
+
+
+def _wishes_left(config: TrainConfig) -> dict[str, Values]:
+    """What the run's recipe has under ``[given.…]``, without the settings that an override or a flag has replaced."""
+    if config.run.recipe is None:
+        return {}
+    faults = _Faults()
+    table = load_recipe(config.run.recipe)
+    wishes = _given(table.pop("given", {}), faults)
+    given = [name for name, (section, member) in GIVEN.items() if _of(config, section, member) is not None]
+    planned = _granted(_converted_all(table, faults), wishes, given)
+    faults.tell()
+    for sections in wishes.values():
+        for section, members in sections.items():
+            usual = {member.name: member.default for member in fields(SECTIONS[section])} | planned.get(section, {})
+            sections[section] = {
+                name: value for name, value in members.items() if _of(config, section, name) == usual[name]
+            }
+    return wishes
 
 
 def _literal(value: object) -> str:

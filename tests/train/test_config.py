@@ -11,7 +11,8 @@ import pytest
 
 from engines.errors import ConfigError
 from engines.generator import Arch
-from train.config import LEAST, MATTERS, POSITIVE, GeneratorConfig, LossWeights, TrainConfig, differences
+from train.config import LEAST, MATTERS, MOST, POSITIVE, GeneratorConfig, LossWeights, TrainConfig, differences
+from train.discriminator import Discriminator
 
 SECTIONS = get_type_hints(TrainConfig)
 PLACES: dict[str, dict[str, Any]] = {
@@ -65,6 +66,31 @@ def test_the_smallest_values_hold() -> None:
     for name, least in LEAST.items():
         if name not in ("losses.adversarial", "losses.feature_matching"):
             made(**at(name, least))
+
+
+def test_the_largest_values_hold_and_no_larger_ones() -> None:
+    for name, most in MOST.items():
+        made(**at(name, most))
+        with pytest.raises(ConfigError, match=f"{name} must be at most"):
+            made(**at(name, most + 1))
+
+
+@pytest.mark.parametrize("change", [{}, {"scales": 5}, {"scales": 6}, {"layers": 5, "scales": 3}, {"scales": 10**9}])
+@pytest.mark.parametrize("crop", [64, 192, 256])
+def test_a_discriminator_fits_the_crop_or_is_refused_at_once(crop: int, change: dict[str, int]) -> None:
+    """The same that the network itself would say, but before the warm-up."""
+    sizes = {"scales": 2, "layers": 3} | change
+    deep = sizes["scales"] > 9 or Discriminator(**sizes, width=1).smallest > crop
+    sections: dict[str, dict[str, Any]] = {
+        "discriminator": change,
+        "data": {"crop": crop, "style_pictures": Path("works")},
+    }
+    made(**sections)  # without a game nothing is judged
+    if deep:
+        with pytest.raises(ConfigError, match=r"discriminator\.scales and discriminator\.layers"):
+            made(**sections, losses={"adversarial": 1.0})
+    else:
+        made(**sections, losses={"adversarial": 1.0})
 
 
 def test_every_number_has_a_bound() -> None:

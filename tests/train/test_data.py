@@ -8,6 +8,7 @@ import struct
 import zlib
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,16 +18,20 @@ from PIL import Image
 
 from engines.errors import TrainError
 from tests.train.pictures import texture, write_picture
+from train import data
 from train.data import (
     Pictures,
     ahead,
     fingerprint,
+    free_memory,
+    memory_budget,
     picture_files,
     random_crop,
     read_picture,
     split,
     to_picture,
     to_tensor,
+    unscaled_crop,
     with_short_side,
 )
 
@@ -81,8 +86,10 @@ def test_picture_files_skips_what_is_no_picture(photos: Path) -> None:
 
 
 def test_no_folder_and_no_pictures_are_told(tmp_path: Path) -> None:
-    with pytest.raises(TrainError, match="no such folder"):
-        picture_files(tmp_path / "nowhere")
+    for options in ((), ("--style-pictures",)):
+        with pytest.raises(TrainError, match="no such folder") as caught:
+            picture_files(tmp_path / "nowhere", *options)
+        assert caught.value.hint.startswith(f"{options[0] if options else '--content'} takes")
     with pytest.raises(TrainError, match="no pictures"):
         picture_files(tmp_path)
 
@@ -114,8 +121,10 @@ def test_a_damaged_picture_is_passed_over_and_noted(photos: Path) -> None:
 def test_only_damaged_pictures_are_an_error(tmp_path: Path) -> None:
     for number in range(3):
         (tmp_path / f"{number}.png").write_bytes(b"no picture")
-    with pytest.raises(TrainError, match="none of the content pictures"):
+    with pytest.raises(TrainError, match="none of the pictures of --content"):
         Pictures(picture_files(tmp_path), 2, 64, seed=1)(0)
+    with pytest.raises(TrainError, match="none of the pictures of --style-pictures"):
+        Pictures(picture_files(tmp_path), 2, 64, seed=1, option="--style-pictures")(0)
 
 
 @pytest.mark.parametrize("kind", ["grey", "alpha", "16 bit", "grey 16 bit"])
@@ -144,7 +153,7 @@ def test_cmyk_becomes_rgb(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.png", "a.tif"])
 def test_of_moving_pictures_the_first_counts(tmp_path: Path, name: str) -> None:
     frames = [Image.fromarray(texture(40, 50, number)) for number in range(3)]
-    options = {"lossless": True} if name.endswith("webp") else {}
+    options: dict[str, Any] = {"lossless": True} if name.endswith("webp") else {}
     frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:], **options)
     (file,) = picture_files(tmp_path)
     distances = [np.abs(read_picture(file).astype(int) - np.asarray(frame)).mean() for frame in frames]
@@ -206,3 +215,70 @@ def test_large_photographs_are_seen_whole(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "large.png"), gradient)
     batch = Pictures([tmp_path / "large.png"], batch=1, crop=64, seed=1)(0)
     assert float(batch.max() - batch.min()) > 0.3
+
+
+@pytest.mark.parametrize("fits", [0, 1, 3])
+def test_memory_is_filled_up_to_its_budget(photos: Path, monkeypatch: pytest.MonkeyPatch, fits: int) -> None:
+    """What does not fit is decoded again, and the batches are the same."""
+    files = picture_files(photos)
+    monkeypatch.setattr(data, "memory_budget", lambda: fits * 96 * 120 * 3 + 5)
+    pictures, none = Pictures(files, 4, 64, seed=1, in_memory=True), Pictures(files, 4, 64, seed=1)
+    assert all(torch.equal(pictures(step), none(step)) for step in range(8))
+    assert len(pictures.kept) == fits and pictures.room == 5
+    assert not none.kept
+
+
+def test_the_processes_of_a_machine_share_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(data, "free_memory", lambda: 800)
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    assert memory_budget() == 800 * data.MEMORY_SHARE
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert memory_budget() == 200 * data.MEMORY_SHARE
+
+
+@pytest.mark.parametrize(
+    ("told", "allowed", "free"),
+    [
+        ("MemTotal: 9 kB\nMemAvailable:    5 kB\n", None, 5120),
+        ("MemAvailable: 5 kB\n", "max\n", 5120),
+        ("MemAvailable: 5 kB\n", "1000\n", 1000),
+        ("MemTotal: 9 kB\n", None, data.UNKNOWN_MEMORY),
+        (None, None, data.UNKNOWN_MEMORY),
+    ],
+)
+def test_free_memory_is_what_the_system_tells(tmp_path: Path, told: str | None, allowed: str | None, free: int) -> None:
+    for name, text in (("meminfo", told), ("memory.max", allowed)):
+        if text is not None:
+            (tmp_path / name).write_text(text)
+    assert free_memory(tmp_path / "meminfo", tmp_path / "memory.max") == free
+    assert free_memory() > 0
+
+
+class TestUnscaled:
+    """Works whose strokes keep their size."""
+
+    def test_crops_are_parts_of_the_picture_at_the_short_side(self, tmp_path: Path) -> None:
+        """A chequerboard of 8 pixels, at half its size: all edges are 4 pixels apart."""
+        board = np.kron(np.indices((32, 40)).sum(0) % 2, np.ones((8, 8))).astype(np.uint8)[..., None] * 255
+        path = write_picture(tmp_path / "board.png", np.repeat(board, 3, axis=2))
+        batch = Pictures([path], 8, 64, seed=1, short_side=128)(0)
+        for row in batch[:, 0, 30] > 0.5:
+            edges = torch.nonzero(row[1:] != row[:-1])[:, 0]
+            assert (edges[1:] - edges[:-1] == 4).all() and len(edges) >= 15
+
+    def test_small_ones_are_not_enlarged(self, tmp_path: Path) -> None:
+        """Every row of two is black and white by turns; enlarged, it would be grey in between."""
+        stripes = np.broadcast_to(np.array([0, 255], np.uint8).repeat(3).reshape(1, 2, 3), (40, 2, 3))
+        path = write_picture(tmp_path / "small.png", stripes)
+        batch = Pictures([path], 4, 64, seed=1, short_side=512)(0)
+        assert batch.shape == (4, 3, 64, 64)
+        assert set(batch.flatten().tolist()) == {0.0, 1.0}
+
+    def test_parts_of_a_batch_are_those_of_the_whole(self, photos: Path) -> None:
+        files = picture_files(photos)
+        whole, part = (Pictures(files, 4, 128, 3, short_side=80, places=places) for places in (None, range(2, 4)))
+        assert torch.equal(whole(5)[2:], part(5))
+
+    def test_a_dot_is_enough(self) -> None:
+        dot = np.full((1, 1, 3), 77, np.uint8)
+        assert (unscaled_crop(dot, 64, np.random.default_rng(0)) == 77).all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -10,7 +11,7 @@ import pytest
 
 from engines.errors import ConfigError
 from train.config import TrainConfig
-from train.recipe import GIVEN, KINDS, RECIPES, load_recipe, recipes, resolve, to_toml, with_overrides
+from train.recipe import GIVEN, KINDS, RECIPES, load_recipe, recipes, resolve, to_toml
 
 PLACES: dict[str, Any] = {
     "data.style_picture": Path("painting.jpg"),
@@ -31,6 +32,11 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
+def unnamed(config: TrainConfig) -> TrainConfig:
+    """The same, whichever recipe it is from."""
+    return replace(config, run=replace(config.run, recipe=None))
+
+
 def faults(recipe: str | Path, *overrides: str, **flags: Any) -> ConfigError:
     """What is wrong with it."""
     with pytest.raises(ConfigError) as caught:
@@ -46,7 +52,7 @@ class TestOurs:
     @pytest.mark.parametrize("name", list(recipes()))
     def test_each_makes_a_run(self, name: str) -> None:
         config = made(name)
-        assert config.run.recipe == name
+        assert config.to_dict()["run"]["recipe"] == name
         assert config.motion.source == "synthetic" and config.losses.adversarial == 0
 
     def test_fast_is_an_hour_at_the_defaults(self) -> None:
@@ -76,7 +82,7 @@ class TestOurs:
     @pytest.mark.parametrize("name", list(recipes()))
     def test_what_is_shown_is_the_run(self, name: str, tmp_path: Path) -> None:
         config = made(name, "run.name='a \"b\" \\ é'", data__clips=Path("clips"))
-        assert resolve(written(tmp_path, to_toml(config))) == config
+        assert unnamed(resolve(written(tmp_path, to_toml(config)))) == unnamed(config)
 
     def test_they_are_in_the_package(self) -> None:
         """The wheel takes every file below the packages that no ignore pattern names."""
@@ -108,13 +114,34 @@ class TestOrder:
         assert made("fast", schedule__steps=7, schedule__minutes=2.0).schedule.minutes == 2
         assert made("fast", "schedule.steps=7", schedule__minutes=2.0).schedule.minutes == 2
 
-    def test_nothing_given_is_changed(self) -> None:
-        values = {"losses": {"style": 1.0}}
-        assert with_overrides(values, ["losses.style=2", "data.crop=64"]) == {
-            "losses": {"style": 2},
-            "data": {"crop": 64},
-        }
-        assert values == {"losses": {"style": 1.0}}
+
+class TestSaved:
+    """What --show printed, as a recipe."""
+
+    @pytest.mark.parametrize("later", [{}, {"data__clips": Path("clips")}, {"data__style_pictures": Path("works")},
+                                       {"generator__init": Path("style")}, {"schedule__steps": 9}])  # fmt: skip
+    @pytest.mark.parametrize("before", [[], ["data.clips=street"], ["motion.source=none"], ["schedule.steps=7"],
+                                        ["losses.adversarial=0.5", "data.style_pictures=monet"],
+                                        ["data.clips=street", "motion.source=none"]])  # fmt: skip
+    def test_it_behaves_as_the_original(self, tmp_path: Path, before: list[str], later: dict[str, Any]) -> None:
+        saved = written(tmp_path, to_toml(made("best", *before)))
+        assert unnamed(made(saved, **later)) == unnamed(made("best", *before, **later))
+
+    def test_so_does_what_was_saved_from_it(self, tmp_path: Path) -> None:
+        once = to_toml(made("fast", "losses.style=12"))
+        assert to_toml(made(written(tmp_path, once))) == once
+
+    def test_it_has_its_own_name(self, tmp_path: Path) -> None:
+        saved = made(written(tmp_path, to_toml(made("fast"))))
+        assert saved.to_dict()["run"]["recipe"] == "mine.toml"
+        copied = (tmp_path / "fast.toml", (RECIPES / "fast.toml").read_text("utf-8"))
+        copied[0].write_text(copied[1], "utf-8")
+        assert made(copied[0]).to_dict()["run"]["recipe"] == "fast.toml"
+
+    def test_settings_without_a_recipe_are_shown(self, tmp_path: Path) -> None:
+        config = made("fast")
+        text = to_toml(replace(config, run=replace(config.run, recipe=None)))
+        assert "given" not in text and unnamed(made(written(tmp_path, text))) == unnamed(config)
 
 
 class TestValues:
@@ -193,9 +220,8 @@ class TestFaults:
             assert words in error.hint
 
     def test_of_overrides_alone_are_told_together(self) -> None:
-        with pytest.raises(ConfigError) as caught:
-            with_overrides({}, ["losses.stile=1", "crop", "data.batch=2"])
-        assert "losses.stile" in caught.value.problem and "'crop'" in caught.value.problem
+        problem = faults("fast", "losses.stile=1", "crop", "data.batch=2").problem
+        assert "losses.stile" in problem and "'crop'" in problem
 
     def test_a_setting_in_the_wrong_section_is_found(self) -> None:
         assert "schedule.minutes" in faults("fast", "run.minutes=3").hint

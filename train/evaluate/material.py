@@ -99,11 +99,9 @@ def square(rgb: RGB) -> RGB:
 
 
 def _read(folder: Path, count: int, side: int, flag: str) -> Pictures:
-    if not folder.is_dir():
-        raise TrainError(f"no such folder: {folder}", hint=f"{flag} takes a folder of pictures")
     found: list[RGB] = []
     skipped = []
-    for path in _chosen(picture_files(folder), count):
+    for path in _chosen(picture_files(folder, flag), count):
         try:
             found.append(_fit(path, side))
         except TrainError as error:
