@@ -78,7 +78,7 @@ class Board:
         self._write(lambda writer: writer.add_image("sheet", read_picture(path), step, dataformats="HWC"))
 
     def flush(self) -> None:
-        """Bring everything to the disk, as when a checkpoint is written."""
+        """Bring everything to the disk, as when a checkpoint is written: a resumed run does not do its steps again."""
         self._write(lambda writer: writer.flush())
 
     def close(self) -> None:
@@ -106,8 +106,11 @@ def _add_scalars(writer: SummaryWriter, entry: Entry) -> None:
 def _scalars(entry: Entry) -> Iterator[tuple[str, float]]:
     yield from ((f"loss/{name}", value) for name, value in entry.losses.items())
     yield from ((f"share/{name}", value) for name, value in entry.shares.items())
+    yield from ((f"steadiness/{name}", value) for name, value in entry.steadiness.items())
     yield "run/learning_rate", entry.learning_rate
     measured = {
+        "discriminator/loss": entry.discriminator,
+        "discriminator/penalty": entry.penalty,
         "discriminator/accuracy": entry.accuracy,
         "discriminator/diversity": entry.diversity,
         "run/data_wait": entry.data_wait,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -29,6 +30,10 @@ class Critic:
         device: of the discriminator.
         world: which of several processes this is; it judges its part of each batch.
         on_warning: called with one line for each work that cannot be read.
+
+    Attributes:
+        watch: tells when the game is lost.
+        waited_s: how long the last ``learn`` waited for the artist's works.
     """
 
     def __init__(
@@ -56,59 +61,71 @@ class Critic:
         self._coming: Iterator[Tensor] | None = None
         self._number = -1
         self.watch = CollapseWatch(won=self.loss.ceiling)
-        self.accuracy: float | None = None
-        self.diversity: float | None = None
+        self.waited_s = 0.0
 
     def playing(self, step: int) -> bool:
         """Whether the game has begun; before, the generator learns the painting's colours alone."""
         return step >= self.config.discriminator.warmup
 
-    def learn(self, pictures: Tensor, originals: Tensor, step: int, rate: float) -> Tensor:
-        """Train the discriminator on a step's paintings.
+    def learn(self, pictures: Tensor, originals: Tensor, step: int, rate: float) -> dict[str, Tensor]:
+        """Train the discriminator on a step's paintings. The host does not wait for the device here.
 
         Args:
             pictures: paintings, (N, 3, H, W) in [0, 1]; no gradient flows into them.
             originals: the photographs, same shape.
             step: of the run; random numbers depend on it and on the seed alone.
             rate: share of the full learning rate, 0 … 1.
-        Returns: the loss, a detached scalar.
+        Returns: of the last turn, detached scalars on the device: ``discriminator``, its loss, and where the loss has
+            a gradient penalty ``penalty``, which is a part of it, unweighted.
         """
-        settings, fake = self.config.discriminator, pictures.detach()
+        settings, fake, self.waited_s = self.config.discriminator, pictures.detach(), 0.0
         rng = torch.Generator().manual_seed((self.config.run.seed * 1_000_033 + step) * 7)
         for group in self.optimizer.param_groups:
             group["lr"] = settings.learning_rate * rate
-        loss = fake.new_zeros(())
+        losses: dict[str, Tensor] = {}
         for turn in range(settings.steps):
             real = self._works(step * settings.steps + turn)
             seen = [self._changed(real, rng), self._changed(fake, rng)]
             of_real, of_fake = self.discriminator(seen[0]), self.discriminator(seen[1])
-            loss = self.loss.discriminator(of_real, of_fake)
+            losses = {"discriminator": self.loss.discriminator(of_real, of_fake)}
             if self.loss.penalty:
                 with self.world.own_draws(rng, len(fake)):
-                    penalty = gradient_penalty(self.discriminator, seen[0], seen[1], rng)
-                loss = loss + self.loss.penalty * penalty
+                    losses["penalty"] = gradient_penalty(self.discriminator, seen[0], seen[1], rng)
+                losses["discriminator"] = losses["discriminator"] + self.loss.penalty * losses["penalty"]
             self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            (loss,) = self.world.average(self.discriminator, [loss])
-            if not torch.isfinite(loss):
-                raise TrainError(
-                    f"the discriminator's loss is {float(loss)} at step {step}",
-                    hint="lower discriminator.learning_rate",
-                )
+            losses["discriminator"].backward()  # type: ignore[no-untyped-call]
+            averaged = self.world.average(self.discriminator, list(losses.values()))
+            losses = dict(zip(losses, averaged, strict=True))
             self.optimizer.step()
-            self.accuracy = self.loss.accuracy(self._all(of_real), self._all(of_fake))
+        self._judged = self._all(of_real), self._all(of_fake)
         # Distances between all pictures of the batch, whichever process they are with; their cells are enough for it.
         cells = [self.world.gathered(F.adaptive_avg_pool2d(x.float(), CELLS)) for x in (fake, originals)]
-        self.diversity = diversity(cells[0], cells[1], CELLS)
-        self.watch.add(self.accuracy or 0.0, self.diversity)
-        return loss
+        self._cells = _on_its_way(cells[0]), _on_its_way(cells[1])
+        return losses
+
+    def standing(self) -> dict[str, float]:
+        """How the game stood in the last ``learn``: the discriminator's ``accuracy``, the generator's ``diversity``.
+
+        The watch is told, too. Comes once in a step, after the host has waited for the device for another reason.
+        """
+        accuracy, spread = self.loss.accuracy(*self._judged), diversity(*self._cells, CELLS)
+        self.watch.add(accuracy, spread)
+        return {"accuracy": accuracy} | ({} if spread is None else {"diversity": spread})
 
     def _works(self, number: int) -> Tensor:
         """A batch of works; those after it are read meanwhile, as the turns follow each other."""
         if self._coming is None or number != self._number + 1:
-            self._coming = ahead(self.works, number, self.config.data.workers)
-        self._number, self._real = number, next(self._coming).to(self.device)
+            self._coming = ahead(self._read, number, self.config.data.workers)
+        asked_s = time.monotonic()
+        works = next(self._coming)
+        self.waited_s += time.monotonic() - asked_s
+        self._number, self._real = number, works.to(self.device, non_blocking=True)
         return self._real
+
+    def _read(self, number: int) -> Tensor:
+        """A batch of works in memory from which a GPU fetches it by itself."""
+        works = self.works(number)
+        return works.pin_memory() if self.device.type == "cuda" else works
 
     def terms(self, pictures: Tensor, step: int) -> dict[str, Tensor]:
         """What the paintings cost the generator: ``adversarial`` and, where it has a weight, ``feature_matching``.
@@ -136,7 +153,7 @@ class Critic:
 
     def _all(self, judgements: list[Judgement]) -> list[Judgement]:
         """The scores of the whole batch."""
-        return [Judgement(self.world.gathered(judgement.scores), ()) for judgement in judgements]
+        return [Judgement(_on_its_way(self.world.gathered(judgement.scores)), ()) for judgement in judgements]
 
     def state(self) -> dict[str, Any]:
         """Everything that a resumed run needs."""
@@ -157,3 +174,8 @@ class Critic:
             self.watch.restore(state["watch"])
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
             raise TrainError("the checkpoint holds another discriminator", hint="start anew") from error
+
+
+def _on_its_way(x: Tensor) -> Tensor:
+    """A copy on the host, to be read only after the host has waited for the device: until then it may be rubbish."""
+    return x.detach().to("cpu", non_blocking=True)

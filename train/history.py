@@ -16,7 +16,7 @@ from engines.errors import TrainError
 HISTORY = "history.jsonl"
 """Name of the file in the folder of a run."""
 
-MEASURED = ("accuracy", "diversity", "data_wait")
+MEASURED = ("discriminator", "penalty", "accuracy", "diversity", "data_wait")
 """Fields of an entry that are there only where they were measured."""
 
 
@@ -26,14 +26,22 @@ def _now() -> str:
 
 @dataclass(frozen=True)
 class Entry:
-    """One logged step.
+    """A logged step, and the steps since the one logged before.
+
+    One step says little: its pictures are easy or hard, and with two sources of motion a logged step always meets the
+    same one. So losses and figures are means over the steps since the last entry of this part of the run.
 
     Attributes:
         step: steps done.
         seconds: spent training, over all resumed parts.
         learning_rate: of the generator.
-        losses: value of each term, unweighted; ``total`` is weighted. One that is not finite is kept as NaN.
-        shares: each term's share of the generator's gradient, 0 … 1; empty where it was not measured.
+        losses: value of each term, unweighted, over the steps in which it occurred; ``total`` is weighted. One that is
+            not finite is kept as NaN.
+        shares: each term's share of the generator's gradient at this step, 0 … 1; empty where it was not measured.
+        steadiness: ``flicker.Scene.steadiness`` of the last contact sheet; empty where none was made since the last
+            entry.
+        discriminator: the discriminator's loss, its gradient penalty included; ``None`` without one.
+        penalty: the gradient penalty alone, unweighted; ``None`` where the loss has none.
         accuracy: share of patches that the discriminator told apart, 0 … 1; ``None`` without one.
         diversity: how different the paintings are, relative to the photographs; ``None`` where it was not measured.
         data_wait: share of the time since the last entry spent waiting for pictures, 0 … 1.
@@ -45,6 +53,9 @@ class Entry:
     learning_rate: float
     losses: Mapping[str, float]
     shares: Mapping[str, float] = field(default_factory=dict)
+    steadiness: Mapping[str, float] = field(default_factory=dict)
+    discriminator: float | None = None
+    penalty: float | None = None
     accuracy: float | None = None
     diversity: float | None = None
     data_wait: float | None = None
@@ -71,6 +82,7 @@ class Entry:
                 learning_rate=float(values["learning_rate"]),
                 losses=_numbers(values["losses"]),
                 shares=_numbers(values.get("shares", {})),
+                steadiness=_numbers(values.get("steadiness", {})),
                 at=str(values["at"]),
                 **{key: _number(values[key]) for key in MEASURED if key in values},
             )

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
+from statistics import fmean
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
 import torch
 from torch import Tensor
 
+from engines.errors import TrainError
 from train.board import Board
 from train.config import TrainConfig
 from train.critic import Critic
 from train.data import Pictures
+from train.flicker import Scene, scene_of
 from train.history import HISTORY, Entry, History
 from train.painter import Painted, Painter
 from train.parallel import ALONE, World
-from train.report import REFRESH_S, Status, write_report
+from train.report import REFRESH_S, State, Status, write_report
 from train.sheet import save_sheet
 
 BOARD = "board"
@@ -67,10 +72,12 @@ class NoJournal:
     def waited(self, seconds: float) -> None:
         """Nothing."""
 
-    def add(self, losses: Mapping[str, float], shares: Mapping[str, float], rate: float) -> None:
+    def add(
+        self, losses: Mapping[str, float], game: Mapping[str, float], shares: Mapping[str, float], rate: float
+    ) -> None:
         """Nothing."""
 
-    def sheet(self) -> None:
+    def flush(self) -> None:
         """Nothing."""
 
     def __exit__(self, *_: object) -> None:
@@ -97,7 +104,9 @@ class Journal:
         self.history = History.open(self.out / HISTORY, painter.step)
         self.board = Board.open(self.out / BOARD, painter.step, on_warning)
         self.waited_s, self.since_s = 0.0, time.monotonic()
-        self.told: str | None = None
+        self.losses, self.game = _Means(), _Means()
+        self.steadiness: Mapping[str, float] = {}
+        self.told = ""
         self.reported_s = 0.0
 
     def __enter__(self) -> Self:
@@ -112,21 +121,40 @@ class Journal:
         """Note time that the step had to wait for its pictures."""
         self.waited_s += seconds
 
-    def add(self, losses: Mapping[str, float], shares: Mapping[str, float], rate: float) -> None:
-        """Write down a step that is done."""
-        now_s = time.monotonic()
-        critic = self.critic if self.critic is not None and self.critic.accuracy is not None else None
+    def add(
+        self, losses: Mapping[str, float], game: Mapping[str, float], shares: Mapping[str, float], rate: float
+    ) -> None:
+        """Note a step that is done; where they are due, make a contact sheet and write down the means of the steps.
+
+        Args:
+            losses: value of each term that occurred, and ``total``.
+            game: what ``Critic`` told of this step; empty while there is no game.
+            shares: of the gradient, where they were measured.
+            rate: the generator's learning rate.
+        """
+        self.losses.add(losses)
+        self.game.add(game)
+        if self.painter.step % self.config.run.sheet_steps == 0:
+            self._sheet()
+        if self.painter.step % self.config.run.report_steps == 0:
+            self._write(shares, rate)
+
+    def _write(self, shares: Mapping[str, float], rate: float) -> None:
+        now_s, game = time.monotonic(), self.game.take()
         entry = Entry(
             step=self.painter.step,
             seconds=self.painter.seconds,
             learning_rate=rate,
-            losses=losses,
+            losses=self.losses.take(),
             shares=shares,
-            accuracy=critic.accuracy if critic else None,
-            diversity=critic.diversity if critic else None,
+            steadiness=self.steadiness,
+            discriminator=game.get("discriminator"),
+            penalty=game.get("penalty"),
+            accuracy=game.get("accuracy"),
+            diversity=game.get("diversity"),
             data_wait=self.waited_s / max(now_s - self.since_s, 1e-9),
         )
-        self.waited_s, self.since_s = 0.0, now_s
+        self.waited_s, self.since_s, self.steadiness = 0.0, now_s, {}
         self.history.add(entry)
         self.board.add(entry)
         verdict = self._verdict()
@@ -134,22 +162,33 @@ class Journal:
         if now_s - self.reported_s >= REFRESH_S:
             self._report("running", verdict)
 
-    def sheet(self) -> None:
-        """Save a contact sheet."""
+    def _sheet(self) -> None:
+        """Save a contact sheet, and measure how still the generator holds; the next entry tells."""
         path = self.out / f"sheet-{self.painter.step:06d}.jpg"
         save_sheet(path, self.painter.result, self.pictures)
         if path.exists():
             self.board.add_sheet(self.painter.step, path)
+        if self._scene is not None:
+            self.steadiness = self._scene.steadiness(self.painter.result)
+
+    @cached_property
+    def _scene(self) -> Scene | None:
+        return scene_of(self.config, self.pictures)
+
+    def flush(self) -> None:
+        """Bring the curves to the disk, because a checkpoint is there: no run will draw their beginning again."""
+        self.board.flush()
 
     def _verdict(self) -> str:
         """What the watch over the game says; each new sentence is also a warning."""
-        verdict = self.critic.watch.verdict() if self.critic is not None else None
-        if verdict is not None and self.told is None:
+        verdict = (self.critic.watch.verdict() if self.critic is not None else None) or ""
+        sentence = re.sub(r"\d[\d.]*", "", verdict)  # its figures are others at every entry
+        if sentence and sentence != self.told:
             self.on_warning(verdict)
-        self.told = verdict
-        return verdict or ""
+        self.told = sentence
+        return verdict
 
-    def _report(self, state: Literal["running", "stopped", "finished", "failed"], message: str = "") -> None:
+    def _report(self, state: State, message: str = "") -> None:
         self.reported_s = time.monotonic()
         share, seconds = self.painter.share, self.painter.seconds
         left = seconds * (1 - share) / share if share > 0 else None
@@ -159,7 +198,31 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.board.close()
-        if error is not None:
-            self._report("failed", str(error) or type(error).__name__)
-        else:
-            self._report("finished" if self.painter.share >= 1.0 else "stopped", self._verdict())
+        # The page must neither hide why the run ends nor end a run that is finished.
+        try:
+            if error is None:
+                self._report("finished" if self.painter.share >= 1.0 else "stopped", self._verdict())
+            elif isinstance(error, KeyboardInterrupt):
+                self._report("stopped", "Stopped at once: what came after the last checkpoint will be done again.")
+            else:
+                self._report("failed", str(error) or type(error).__name__)
+        except TrainError as failure:
+            self.on_warning(f"the report is not up to date: {failure.problem}")
+
+
+class _Means:
+    """Means of named numbers, each over the steps in which it occurred."""
+
+    def __init__(self) -> None:
+        self.seen: dict[str, list[float]] = {}
+
+    def add(self, values: Mapping[str, float]) -> None:
+        """Note those of a step."""
+        for name, value in values.items():
+            self.seen.setdefault(name, []).append(value)
+
+    def take(self) -> dict[str, float]:
+        """The means, in the order in which the names came up first; the next ones begin anew."""
+        means = {name: fmean(values) for name, values in self.seen.items()}
+        self.seen.clear()
+        return means

@@ -8,8 +8,10 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from engines.errors import TrainError
 from train import checkpoint
@@ -72,8 +74,8 @@ def train(
     Raises: TrainError: unusable pictures, features or checkpoint; a loss that is not finite, or explodes; a process
             that was lost.
     """
-    painter, critic, material = _prepare(config, resume, on_warning, world)
-    weights, guard, saves = vars(config.losses), _Guard(config), _Saves(painter, critic)
+    painter, critic, material, guard = _prepare(config, resume, on_warning, world)
+    weights, saves = vars(config.losses), _Saves(painter, critic, guard)
     journals = Journal(painter, critic, material.pictures, on_warning) if world.writes else NoJournal(painter)
     with journals as journal, world.connected():
         asked_s = time.monotonic()
@@ -92,9 +94,10 @@ def train(
 
             with _precision(config, painter.device):
                 painted = painter.losses(batch.x, painter.step, batch.pairs)
-                terms = dict(painted.terms)
+                terms, played = dict(painted.terms), {}
                 if critic is not None and critic.playing(painter.step):
-                    critic.learn(painted.pictures, batch.x, painter.step, rate / config.schedule.learning_rate)
+                    played = critic.learn(painted.pictures, batch.x, painter.step, rate / config.schedule.learning_rate)
+                    journal.waited(critic.waited_s)
                     terms |= critic.terms(painted.pictures, painter.step)
             total = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
             shares = gradient_shares(painted, terms, weights, world) if journal.due() else {}
@@ -102,18 +105,17 @@ def train(
             total.backward()  # type: ignore[no-untyped-call]
             means = world.average(painter.generator, [*terms.values(), total])
             gradient = torch.nn.utils.clip_grad_norm_(painter.generator.parameters(), config.schedule.clip_gradient)
-            # The one place of a step where the host waits for the device.
-            numbers: list[float] = torch.stack([mean.detach() for mean in means] + [gradient]).tolist()
-            losses = dict(zip([*terms, "total"], numbers, strict=False))
-            guard.check(losses, numbers[-1], painter.step)
+            named = dict(zip([*terms, "total"], means, strict=True))
+            game, losses, rest = _fetched(played, named, {"gradient": gradient})
+            guard.check({**game, **losses, **rest}, painter.step)
+            if critic is not None and played:
+                game |= critic.standing()
             painter.update()
 
             painter.seconds += time.monotonic() - began_s
-            saves.after_step()
-            if painter.step % config.run.sheet_steps == 0:
-                journal.sheet()
-            if painter.step % config.run.report_steps == 0:
-                journal.add(losses, shares, rate)
+            journal.add(losses, game, shares, rate)
+            if saves.after_step():
+                journal.flush()
             if on_progress is not None and world.writes:
                 on_progress(Progress(painter.step, painter.share, painter.seconds, losses))
             asked_s = time.monotonic()
@@ -123,7 +125,7 @@ def train(
 
 def _prepare(
     config: TrainConfig, resume: bool, on_warning: Callable[[str], None], world: World
-) -> tuple[Painter, Critic | None, Material]:
+) -> tuple[Painter, Critic | None, Material, _Guard]:
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
     device = world.device
@@ -135,6 +137,7 @@ def _prepare(
     for text in painter.warnings:
         told(text)
     critic = Critic(config, device, world, told) if config.losses.adversarial else None
+    guard = _Guard(config)
     if world.writes:
         config.run.out.mkdir(parents=True, exist_ok=True)
     if resume:
@@ -143,9 +146,18 @@ def _prepare(
         changed = [name for name, value in state.get("data", {}).items() if painter.data_hashes.get(name) != value]
         if changed:
             told(f"other files than when the run began: {', '.join(changed)}")
+        guard.restore(state.get("guard"))
         if critic is not None and state.get("critic") is not None:
             critic.restore(state["critic"])
-    return painter, critic, material
+        elif state.get("critic") is not None:
+            told("the checkpoint's discriminator is dropped: losses.adversarial is 0 now")
+    return painter, critic, material, guard
+
+
+def _fetched(*groups: Mapping[str, Tensor]) -> list[dict[str, float]]:
+    """Named scalars, brought to the host: the one place of a step where it waits for the device."""
+    numbers = iter(torch.stack([value for group in groups for value in group.values()]).tolist())
+    return [{name: next(numbers) for name in group} for group in groups]
 
 
 def _silent(_text: str) -> None:
@@ -155,66 +167,100 @@ def _silent(_text: str) -> None:
 class _Saves:
     """Writes the checkpoint when it is due, by steps or by minutes; of several processes, the first does."""
 
-    def __init__(self, painter: Painter, critic: Critic | None) -> None:
-        self.painter, self.critic = painter, critic
+    def __init__(self, painter: Painter, critic: Critic | None, guard: _Guard) -> None:
+        self.painter, self.critic, self.guard = painter, critic, guard
         self.last_s = time.monotonic()
 
-    def after_step(self) -> None:
+    def after_step(self) -> bool:
+        """Whether one was due."""
         run = self.painter.config.run
         minutes = (time.monotonic() - self.last_s) / 60
-        if self.painter.step % run.checkpoint_steps == 0 or minutes >= run.checkpoint_minutes:
+        is_due = self.painter.step % run.checkpoint_steps == 0 or minutes >= run.checkpoint_minutes
+        if is_due:
             self.now()
+        return is_due
 
     def now(self) -> None:
         if not self.painter.world.writes:
             return
-        critic = None if self.critic is None else self.critic.state()
-        checkpoint.save(self.painter.config.run.out / CHECKPOINT, self.painter.state() | {"critic": critic})
+        beside = {"critic": None if self.critic is None else self.critic.state(), "guard": self.guard.state()}
+        checkpoint.save(self.painter.config.run.out / CHECKPOINT, self.painter.state() | beside)
         self.last_s = time.monotonic()
 
 
 class _Guard:
-    """Stops before a step that would ruin the weights, and with them the next checkpoint."""
+    """Stops before a step that would ruin the weights, and with them the next checkpoint.
+
+    The adversarial term is not watched for explosions: the generator's part of some games has no zero and no bounds,
+    so that any value may be a healthy one.
+    """
 
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
+        self.weights = {name: weight for name, weight in vars(config.losses).items() if name != "adversarial"}
         self.smooth = self.first = math.nan
         self.lowest = math.inf
 
-    def check(self, losses: Mapping[str, float], gradient: float, step: int) -> None:
-        """Raises: TrainError: a term or the gradient is not finite, or the total has exploded; it names the term."""
-        for name, value in {**losses, "gradient": gradient}.items():
+    def check(self, numbers: Mapping[str, float], step: int) -> None:
+        """Look at a step before it is taken.
+
+        Args:
+            numbers: what the discriminator learned from, every loss term, and the gradient; the first one that is not
+                finite is named, because it has spoiled those after it.
+            step: of the run.
+        Raises: TrainError: a number is not finite, or the watched losses have exploded; it names the term.
+        """
+        for name, value in numbers.items():
             if not math.isfinite(value):
-                raise self._error(f"the loss term {name} is {value} at step {step}")
-        now = losses["total"]
+                rate = "discriminator.learning_rate" if name in ("discriminator", "penalty") else "--learning-rate"
+                raise self._error(f"the loss term {name} is {value} at step {step}", rate)
+        parts = {name: weight * numbers[name] for name, weight in self.weights.items() if name in numbers}
+        now = sum(parts.values())
         if math.isnan(self.smooth):
             self.smooth = self.first = now
         self.smooth = 0.9 * self.smooth + 0.1 * now
-        self.lowest = min(self.lowest, abs(self.smooth))
-        # An adversarial loss may pass through zero, which would make any later value look large.
-        if abs(self.smooth) > EXPLODED * max(self.lowest, 0.02 * abs(self.first)):
-            weights = vars(self.config.losses)
-            worst = max(losses.keys() - {"total"}, key=lambda name: abs(weights[name] * losses[name]))
-            raise self._error(f"the loss has exploded at step {step}: {now:.3g}, mostly {worst}")
+        self.lowest = min(self.lowest, self.smooth)
+        # Losses that have become tiny may grow many times and still be small.
+        if self.smooth > EXPLODED * max(self.lowest, 0.02 * self.first):
+            worst = max(parts, key=lambda name: parts[name])
+            raise self._error(f"the loss has exploded at step {step}: {now:.3g}, mostly {worst}", "--learning-rate")
 
-    def _error(self, problem: str) -> TrainError:
+    def state(self) -> dict[str, Any]:
+        """What a resumed run needs, in plain values."""
+        return {"scale": self._scale(), "smooth": self.smooth, "first": self.first, "lowest": self.lowest}
+
+    def restore(self, state: Mapping[str, Any] | None) -> None:
+        """Go on from ``state``; under other weights, or without one, the losses are met anew."""
+        if state is not None and state["scale"] == self._scale():
+            self.smooth, self.first, self.lowest = state["smooth"], state["first"], state["lowest"]
+
+    def _scale(self) -> dict[str, float]:
+        """Everything that says how large the losses are."""
+        return {**self.weights, **vars(self.config.style_layers)}
+
+    def _error(self, problem: str, rate: str) -> TrainError:
         path = self.config.run.out / CHECKPOINT
         last = f" and go on from {path} with --resume" if path.exists() else ""
-        return TrainError(problem, hint=f"lower --learning-rate{last}")
+        return TrainError(problem, hint=f"lower {rate}{last}")
 
 
 def _precision(config: TrainConfig, device: torch.device) -> contextlib.AbstractContextManager[object]:
     """bfloat16 for the networks in training, on a GPU; the weights stay float32."""
-    if device.type == "cuda" and config.schedule.precision != "fp32":
+    if device.type == "cuda" and _in_bfloat16(config, device):
         return torch.autocast("cuda", torch.bfloat16)
     return contextlib.nullcontext()
 
 
 def _feature_dtype(config: TrainConfig, device: torch.device) -> torch.dtype:
-    """bfloat16 halves the time of a step where the device computes with it; elsewhere it is emulated and slow."""
+    """Of the feature networks, on any device: they are most of a step, and bfloat16 halves its time."""
+    return torch.bfloat16 if _in_bfloat16(config, device) else torch.float32
+
+
+def _in_bfloat16(config: TrainConfig, device: torch.device) -> bool:
+    """Whether it is wanted, or left open and the device computes with it: emulated it is slower than float32."""
     if config.schedule.precision != "auto":
-        return torch.bfloat16 if config.schedule.precision == "bf16" else torch.float32
+        return config.schedule.precision == "bf16"
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     supported: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()  # noqa: SLF001  # there is no public question
-    return torch.bfloat16 if supported else torch.float32
+    return supported

@@ -18,7 +18,10 @@ needs_tensorboard = pytest.mark.skipif(
 
 
 def entry(step: int, style: float = 0.5) -> Entry:
-    return Entry(step, 1.0 * step, 1e-3 / step, {"style": style, "total": 5.0}, {"style": 0.25}, accuracy=0.75)
+    return Entry(
+        step, 1.0 * step, 1e-3 / step, {"style": style, "total": 5.0}, {"style": 0.25}, {"ewarp": 0.01},
+        discriminator=0.4, penalty=0.1, accuracy=0.75,
+    )  # fmt: skip
 
 
 def curves(folder: Path) -> Any:
@@ -46,7 +49,8 @@ def test_events_read_back(tmp_path: Path) -> None:
     writing.close()
     events = curves(tmp_path / "events")
     assert set(events.Tags()["scalars"]) == {
-        "loss/style", "loss/total", "share/style", "run/learning_rate", "discriminator/accuracy"
+        "loss/style", "loss/total", "share/style", "steadiness/ewarp", "run/learning_rate",
+        "discriminator/loss", "discriminator/penalty", "discriminator/accuracy",
     }  # fmt: skip
     assert [(x.step, x.value) for x in events.Scalars("loss/style")] == [(10, 0.5), (20, 0.25)]
     assert [x.value for x in events.Scalars("run/learning_rate")] == pytest.approx([1e-4, 5e-5])

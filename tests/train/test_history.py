@@ -15,7 +15,10 @@ from train.history import HISTORY, Entry, History, read_history
 def entry(step: int) -> Entry:
     """One with every field, its numbers depending on the step."""
     losses = {"style": 1 / step, "total": 10 / step}
-    return Entry(step, 0.5 * step, 1e-3, losses, {"style": 1.0}, accuracy=0.75, diversity=0.9, data_wait=0.01)
+    return Entry(
+        step, 0.5 * step, 1e-3, losses, {"style": 1.0}, {"ewarp": 0.1 / step}, discriminator=0.4, penalty=0.02,
+        accuracy=0.75, diversity=0.9, data_wait=0.01,
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -46,6 +49,7 @@ def test_only_what_was_measured_is_written(tmp_path: Path) -> None:
     assert json.loads(history.path.read_text()).keys() == {"step", "seconds", "learning_rate", "losses", "at"}
     (back,) = read_history(history.path)
     assert back.accuracy is None and back.diversity is None and back.data_wait is None and back.shares == {}
+    assert back.discriminator is None and back.penalty is None and back.steadiness == {}
 
 
 def test_what_is_not_finite_is_null_and_comes_back_as_nan(tmp_path: Path) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,8 +17,9 @@ from engines.errors import TrainError
 from tests.train.pages import walk
 from tests.train.pictures import texture, write_picture
 from train import page
+from train.config import LossWeights
 from train.history import Entry, History
-from train.report import REPORT, Status, in_words, timeline, write_report
+from train.report import REPORT, State, Status, glossary, in_words, timeline, write_report
 
 TERMS = ("total", "content", "style", "adversarial", "feature_matching", "temporal", "noise", "canvas", "variation")
 SETTINGS: dict[str, Any] = {
@@ -26,9 +27,8 @@ SETTINGS: dict[str, Any] = {
     "losses": {"style": 10.0, "variation": 0.0},
     "run": {"name": "vangogh", "seed": 1},
 }
+STEADINESS = {"ewarp": 0.0021, "e_stab": 0.037, "ewarp_unpainted": 0.0004, "e_stab_unpainted": 0.019}
 HOSTILE = """</style></title><script src=x onerror="alert(1)">'&\u202e\udcff"""
-
-State = Literal["running", "stopped", "finished", "failed"]
 
 
 def history(path: Path, steps: int = 400, adversarial: bool = True) -> History:
@@ -39,10 +39,10 @@ def history(path: Path, steps: int = 400, adversarial: bool = True) -> History:
         losses["adversarial"] = 0.0 if step < 100 else 0.5
         losses["noise"] = float("nan") if step == steps else 1e-6 * step
         shares = {name: 1 / (i + 1) for i, name in enumerate(TERMS[1:])} if step % 10 == 0 else {}
-        with_critic = adversarial and step >= 100
+        game = {"discriminator": 0.4, "penalty": 0.03, "accuracy": 0.7, "diversity": 0.9}
         run.add(
-            Entry(step, 0.6 * step, 1e-3, losses, shares, accuracy=0.7 if with_critic else None,
-                  diversity=0.9 if with_critic else None, data_wait=0.012)
+            Entry(step, 0.6 * step, 1e-3, losses, shares, STEADINESS if step % 100 == 0 else {}, data_wait=0.012,
+                  **game if adversarial and step >= 100 else {})
         )  # fmt: skip
     return run
 
@@ -55,25 +55,26 @@ def status(state: State = "running", message: str = "") -> Status:
 def report(tmp_path: Path) -> Callable[..., str]:
     """Writes a report and gives it back."""
 
-    def write(run: History | None = None, settings: dict[str, Any] = SETTINGS, at: Status | None = None,
-              **figures: str) -> str:  # fmt: skip
-        write_report(tmp_path, run or history(tmp_path / "history.jsonl"), settings, at or status(), figures)
+    def write(run: History | None = None, settings: dict[str, Any] = SETTINGS, at: Status | None = None) -> str:
+        write_report(tmp_path, run or history(tmp_path / "history.jsonl"), settings, at or status())
         return (tmp_path / REPORT).read_text(encoding="utf-8")
 
     return write
 
 
 def test_it_is_one_whole_page_with_every_term(report: Callable[..., str]) -> None:
-    walked = walk(report(ewarp="0.0021"))
+    walked = walk(report())
     text = " ".join(walked.text)
     for term in TERMS:
         assert term.replace("_", " ") in text
     for shown in (
         "vangogh", "starry night.jpg", "40 % done after 25 minutes", "about 38 minutes left", "ewarp", "0.0021",
-        "accuracy of the critic", "learning rate", "share of the gradient", "seed", "1.2 %",
+        "0.0004", "e_stab", "0.037", "0.019", "unpainted", "accuracy of the discriminator", "loss of the discriminator",
+        "gradient penalty", "learning rate", "share of the gradient", "seed", "1.2 %",
     ):  # fmt: skip
         assert shown in text
-    assert sum(tag == "svg" for tag, _ in walked.starts) == len(TERMS) + 5
+    assert sum(tag == "svg" for tag, _ in walked.starts) == len(TERMS) + 9
+    assert not {"critic", "painter"} & set(re.findall(r"\w+", text.lower())), "the field's words"
 
 
 def test_nothing_comes_from_outside(report: Callable[..., str], tmp_path: Path) -> None:
@@ -102,7 +103,7 @@ def test_hostile_names_are_text(report: Callable[..., str], tmp_path: Path) -> N
     one = Entry(1, 1.0, 1e-3, {HOSTILE: 1.0}, {HOSTILE: 0.7, "style": 0.3}, at=HOSTILE)
     run = History(tmp_path / "hostile.jsonl", [one, replace(one, step=2)])
     settings = {HOSTILE: HOSTILE, "run": {"name": HOSTILE}, "data": {"style_picture": HOSTILE}, "losses": HOSTILE}
-    text = report(run, settings, status("failed", HOSTILE), **{HOSTILE: HOSTILE})
+    text = report(run, settings, status("failed", HOSTILE))
     walked = walk(text)
     assert not any(tag == "script" or "onerror" in attrs for tag, attrs in walked.starts)
     visible = HOSTILE.replace("\udcff", "?")
@@ -127,9 +128,23 @@ def test_a_single_step_is_drawn(report: Callable[..., str], tmp_path: Path) -> N
     walk(report(run, at=Status(0.01, 0.0, float("inf"), "running")))
 
 
-def test_a_run_with_one_network_says_nothing_of_a_critic(report: Callable[..., str], tmp_path: Path) -> None:
-    assert "critic tells" in report()
-    assert "Painter against critic" not in report(history(tmp_path / "plain.jsonl", adversarial=False))
+def test_a_run_with_one_network_says_nothing_of_another(report: Callable[..., str], tmp_path: Path) -> None:
+    heading = "Generator against discriminator"
+    assert heading in report()
+    assert heading not in report(history(tmp_path / "plain.jsonl", adversarial=False))
+
+
+def test_steadiness_is_there_where_it_was_measured(report: Callable[..., str], tmp_path: Path) -> None:
+    assert "<h2>Steadiness" in report()
+    short = history(tmp_path / "short.jsonl", steps=95)
+    assert "<h2>Steadiness" not in report(short)
+    short.add(Entry(100, 60.0, 1e-3, {}, {}, {"ewarp": float("nan"), "e_stab": 0.0, "e_stab_unpainted": 0.0}))
+    walk(report(short))
+
+
+def test_every_explained_term_has_a_weight() -> None:
+    """A term that none fills would never be shown."""
+    assert glossary.MEANING.keys() == {"total"} | {weight.name for weight in fields(LossWeights)}
 
 
 def test_a_long_run_and_its_sheets_stay_under_three_megabytes(report: Callable[..., str], tmp_path: Path) -> None:

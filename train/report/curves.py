@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from train.history import Entry
-from train.page import Html, element, section
+from train.page import Html, element, section, table
 from train.report.axis import Axis, number
 from train.report.chart import Points, area_chart, legend, line_chart, mean_shares, smooth
-from train.report.glossary import MEANING
+from train.report.glossary import MEANING, STEADINESS
 
 
 def losses(entries: Sequence[Entry], settings: Mapping[str, Any]) -> Html:
@@ -73,22 +73,55 @@ def gradient(entries: Sequence[Entry]) -> Iterator[Html]:
 def discriminator(entries: Sequence[Entry]) -> Iterator[Html]:
     """How the two networks stand; nothing where there is only one."""
     accuracy = [(entry.step, entry.accuracy) for entry in entries if entry.accuracy is not None]
+    loss = [(entry.step, entry.discriminator) for entry in entries if entry.discriminator is not None]
+    penalty = [(entry.step, entry.penalty) for entry in entries if entry.penalty is not None]
     diversity = [(entry.step, entry.diversity) for entry in entries if entry.diversity is not None]
     charts = []
     if accuracy:
-        meaning = "At 1 the painter learns nothing from the critic any more; at 0.5 the critic only guesses."
-        marks = {0.5: "guessing"}
-        charts.append(_figure("accuracy of the critic", accuracy, meaning, "share", y=Axis(0.0, 1.0), marks=marks))
+        meaning = "At 1 the generator learns nothing from the discriminator any more; at 0.5 that one only guesses."
+        charts.append(
+            _figure(
+                "accuracy of the discriminator", accuracy, meaning, "share", y=Axis(0.0, 1.0), marks={0.5: "guessing"}
+            )
+        )
+    for name, meaning, points in (
+        ("loss of the discriminator", "What it makes smaller: it rises when the paintings become better.", loss),
+        ("gradient penalty", "How steep its verdict is, a part of its loss; it should stay small.", penalty),
+    ):
+        if points:
+            charts.append(_figure(name, points, meaning, "loss"))
     if diversity:
         meaning = "How different the paintings are, where the photographs are 1; near 0 they all look alike."
         charts.append(_figure("diversity of the paintings", diversity, meaning, "ratio", y=_from_zero(diversity)))
     if charts:
         yield section(
-            "Painter against critic",
-            "A second network, the critic, learns to tell the paintings from the artist's own: its accuracy should "
-            "stay between 0.6 and 0.9, and the diversity of the paintings should not sink towards 0.",
+            "Generator against discriminator",
+            "A second network, the discriminator, learns to tell the paintings from the artist's own: its accuracy "
+            "should stay between 0.6 and 0.9, and the diversity of the paintings should not sink towards 0.",
             element("div", *charts, class_="grid"),
         )
+
+
+def steadiness(entries: Sequence[Entry]) -> Iterator[Html]:
+    """How still the paintings hold under motion; nothing where it was not measured."""
+    measured = [entry for entry in entries if entry.steadiness]
+    if not measured:
+        return
+    charts, rows = [], []
+    for name, meaning in STEADINESS.items():
+        unpainted = measured[-1].steadiness.get(f"{name}_unpainted", math.nan)
+        points = [(entry.step, entry.steadiness.get(name, math.nan)) for entry in measured]
+        axis = Axis.around([unpainted, *(value for _, value in points)])
+        marks = {unpainted: "unpainted"} if math.isfinite(axis.place(unpainted)) else {}
+        charts.append(_figure(name, points, meaning, "error", y=axis, marks=marks, raw=False))
+        rows.append((name, number(points[-1][1]), number(unpainted)))
+    yield section(
+        "Steadiness",
+        "The generator paints the same few moving frames at every contact sheet: smaller is steadier, and a painting "
+        "whose figure comes near that of the unpainted frames holds still.",
+        element("div", *charts, class_="grid"),
+        table(rows, head=("figure", "painted", "unpainted")),
+    )
 
 
 def pace(entries: Sequence[Entry]) -> Html:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from train.history import Entry, History
 from train.page import Html, document, element, join, markup, section, table, write_page
 from train.report.axis import number
-from train.report.curves import discriminator, gradient, losses, pace
+from train.report.curves import discriminator, gradient, losses, pace, steadiness
 from train.report.timeline import Sheet, sheets
 
 REPORT = "report.html"
@@ -65,13 +65,7 @@ class Status:
     message: str = ""
 
 
-def write_report(
-    out: Path,
-    history: History,
-    settings: Mapping[str, Any],
-    status: Status,
-    figures: Mapping[str, str] | None = None,
-) -> None:
+def write_report(out: Path, history: History, settings: Mapping[str, Any], status: Status) -> None:
     """Write ``report.html``, whole or not at all.
 
     Args:
@@ -79,7 +73,6 @@ def write_report(
         history: of the run.
         settings: of the run, plain values in sections, as in ``TrainConfig.to_dict``.
         status: where it stands.
-        figures: what was measured on moving pictures: name of the figure and its value, both as text.
     Raises: TrainError: it cannot be written.
     """
     entries, pictures = history.entries, sheets(out)
@@ -90,8 +83,8 @@ def write_report(
         losses(entries, settings),
         *gradient(entries),
         *discriminator(entries),
+        *steadiness(entries),
         pace(entries),
-        *_steadiness(figures or {}),
         *([_timeline(pictures)] if len(pictures) > 1 else []),
         _recipe(settings),
         element("footer", f"Written {_time(datetime.now(UTC))} by rtstyle."),
@@ -191,16 +184,6 @@ def _started(entries: Sequence[Entry]) -> datetime | None:
 
 def _time(when: datetime) -> str:
     return f"{when.astimezone():%Y-%m-%d %H:%M %Z}".strip()
-
-
-def _steadiness(figures: Mapping[str, str]) -> Iterator[Html]:
-    if figures:
-        yield section(
-            "Steadiness",
-            "Measured on moving pictures: smaller is steadier, and a painting whose figure comes near that of the "
-            "unpainted pictures holds still.",
-            table(list(figures.items()), head=("figure", "value")),
-        )
 
 
 def _newest(sheet: Sheet) -> Html:
