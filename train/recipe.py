@@ -129,10 +129,10 @@ def to_toml(config: TrainConfig) -> str:
     Raises: ConfigError: the run's recipe cannot be read any more.
     """
     tables = {section: {name: _of(config, section, name) for name in kinds} for section, kinds in KINDS.items()}
-    del tables["run"]["recipe"]  # that is the new file
+    del tables["run"]["recipe"]  # for who reads this as a recipe, it is another one
     for name, sections in _wishes_left(config).items():
         tables |= {f"given.{name}.{section}": members for section, members in sections.items() if members}
-    blocks = []
+    blocks = [f"# All settings, from the recipe {config.run.recipe.name}."] if config.run.recipe else []
     for heading, members in tables.items():
         lines = [f"# {name}" if value is None else f"{name} = {_literal(value)}" for name, value in members.items()]
         blocks.append("\n".join([f"[{heading}]", *lines]))
