@@ -56,7 +56,7 @@ VGG19 = Download(
 WIDE = "vgg19_normalised_relu3_1_fp16.safetensors"
 DISTILLED = "vgg19_16x_relu4_1_fp16.safetensors"
 
-_ANOTHER = "take the file that was published, or delete it: torchvision's VGG19 is downloaded instead"
+_ANOTHER = "take an undamaged copy, or delete it: torchvision's VGG19 is used instead"
 
 
 def cache_folder() -> Path:
