@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
+import os
+import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,8 @@ from tests.train.pictures import texture, write_picture
 from tests.train.test_clips import panning, write_clip
 from train import checkpoint
 from train.config import TrainConfig
+from train.critic import Critic
+from train.data import Pictures
 from train.history import HISTORY, read_history
 from train.loop import CHECKPOINT, Progress, train
 from train.painter import painting_files
@@ -88,6 +93,8 @@ def test_the_game_begins_after_its_warm_up(game: Make) -> None:
     entries = read_history(settings.run.out / HISTORY)
     assert entries[1].accuracy is None
     assert entries[-1].accuracy is not None and 0 <= entries[-1].accuracy <= 1
+    assert entries[1].discriminator is None and entries[-1].penalty is None
+    assert entries[-1].discriminator is not None and entries[-1].discriminator > 0
     assert entries[-1].shares.keys() >= {"content", "style", "adversarial", "feature_matching"}
     assert sum(entries[-1].shares.values()) == pytest.approx(1.0)
 
@@ -166,3 +173,130 @@ def test_a_run_that_fails_says_so_in_its_report(config: Make, monkeypatch: pytes
     with pytest.raises(TrainError, match="content is nan"):
         train(settings)
     assert "content is nan" in (settings.run.out / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_penalty_is_logged_beside_the_loss_that_holds_it(game: Make) -> None:
+    settings = game(discriminator={"loss": "wgan-gp"}, run={"report_steps": 4}, schedule={"steps": 4})
+    train(settings)
+    (entry,) = read_history(settings.run.out / HISTORY)
+    assert entry.penalty is not None and entry.discriminator is not None
+    assert 0 < entry.penalty < 2 and entry.discriminator == pytest.approx(10 * entry.penalty, rel=0.5)
+
+
+@pytest.mark.parametrize("loss", ["lsgan", "wgan-gp"])
+def test_a_discriminator_that_breaks_stops_the_run_by_name(
+    game: Make, monkeypatch: pytest.MonkeyPatch, loss: str
+) -> None:
+    settings = game(discriminator={"loss": loss}, run={"checkpoint_steps": 3})
+    real = Critic._works
+    monkeypatch.setattr(
+        Critic, "_works", lambda critic, number: real(critic, number) * (math.nan if number > 3 else 1.0)
+    )
+    with pytest.raises(TrainError, match="discriminator is nan at step 4") as caught:
+        train(settings)
+    assert "discriminator.learning_rate" in caught.value.hint and "--resume" in caught.value.hint
+    kept = checkpoint.load(settings.run.out / CHECKPOINT)
+    assert kept["step"] == 3
+    assert all(value.isfinite().all() for value in kept["critic"]["discriminator"].values())
+
+
+def test_the_discriminator_learns_without_a_look_at_the_device(game: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A number that the host asks for in the middle of a step makes it wait for all that is under way."""
+    real = Critic.learn
+
+    def looked(*_: object) -> None:
+        raise AssertionError("the host has asked for a number")
+
+    def unseen(*arguments: Any) -> Any:
+        with monkeypatch.context() as patch:
+            for name in ("__float__", "__bool__", "__int__"):
+                patch.setattr(torch.Tensor, name, looked)
+            return real(*arguments)
+
+    monkeypatch.setattr(Critic, "learn", unseen)
+    for loss in ("lsgan", "wgan-gp"):
+        settings = game(discriminator={"loss": loss}, run={"report_steps": 2})
+        train(settings)
+        assert read_history(settings.run.out / HISTORY)[-1].diversity is not None
+
+
+class Clock:
+    """Time passes only while works are read."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+
+def test_waiting_for_works_is_waiting_for_data(game: Make, works: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, real = Clock(), Pictures.__call__
+    for module in ("loop", "critic", "journal"):
+        monkeypatch.setattr(f"train.{module}.time", clock)
+
+    def slow(pictures: Pictures, step: int) -> torch.Tensor:
+        clock.now_s += 5.0 * (pictures.files[0].parent == works)
+        return real(pictures, step)
+
+    monkeypatch.setattr(Pictures, "__call__", slow)
+    settings = game(data={"workers": 0}, discriminator={"steps": 2}, run={"report_steps": 2})
+    train(settings)
+    assert [entry.data_wait for entry in read_history(settings.run.out / HISTORY)] == [0.0, 1.0, 1.0]
+
+
+def test_every_new_sentence_of_the_watch_is_a_warning(game: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its figures are others in every entry, and are no news."""
+    said = [
+        "it has won (98.5%)",
+        "it has won (98.51%)",
+        "all alike (0.02)",
+        None,
+        "all alike (0.02)",
+        "all alike (0.01)",
+    ]
+    coming = iter([*said, None])
+    monkeypatch.setattr("train.critic.CollapseWatch.verdict", lambda _: next(coming))
+    (settings := game(run={"report_steps": 1})).data.style_pictures.joinpath("work_9.png").unlink()
+    told: list[str] = []
+    train(settings, on_warning=told.append)
+    assert told == [said[0], said[2], said[4]]
+
+
+def test_a_discriminator_that_is_dropped_is_told(game: Make) -> None:
+    train(game(schedule={"steps": 3}))
+    told: list[str] = []
+    train(game(losses={"adversarial": 0.0, "feature_matching": 0.0}), resume=True, on_warning=told.append)
+    assert told[-1] == "the checkpoint's discriminator is dropped: losses.adversarial is 0 now"
+
+
+def killed_after_step(settings: TrainConfig, last: int) -> None:
+    """Train in a process of its own, to whose end nobody can do anything."""
+    torch.set_num_threads(1)
+
+    def kill(progress: Progress) -> None:
+        if progress.step == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    train(settings, on_progress=kill)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no SIGKILL")
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(game: Make, tmp_path: Path) -> None:
+    def settings(name: str) -> TrainConfig:
+        run = {"out": tmp_path / name, "checkpoint_steps": 10, "report_steps": 5}
+        return game(run=run, generator={"norm": True, "ema": 0.9}, schedule={"steps": 20})
+
+    train(settings("whole"))
+    process = multiprocessing.get_context("spawn").Process(target=killed_after_step, args=(settings("parts"), 13))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert checkpoint.load(settings("parts").run.out / CHECKPOINT)["step"] == 10, "three steps are lost"
+    train(settings("parts"), resume=True)
+    whole, parts = saved(settings("whole")), saved(settings("parts"))
+    assert len(whole) == len(parts) > 50
+    assert all(torch.equal(a, b) for a, b in zip(whole, parts, strict=True))
+    first, second = (read_history(settings(name).run.out / HISTORY) for name in ("whole", "parts"))
+    told = [[(x.step, x.losses, x.discriminator, x.accuracy) for x in run] for run in (first, second)]
+    assert told[0] == told[1] and len(first) == 4

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 import torch
@@ -16,10 +19,10 @@ from train import checkpoint
 from train.config import LossWeights, TrainConfig
 from train.data import Pictures, picture_files, read_picture
 from train.features import load_features
-from train.history import HISTORY
+from train.history import HISTORY, read_history
 from train.journal import BOARD
-from train.loop import CHECKPOINT, Progress, learning_rate, train
-from train.painter import Painter
+from train.loop import CHECKPOINT, Progress, _feature_dtype, _Guard, _precision, learning_rate, train
+from train.painter import Painted, Painter
 from train.report import REPORT
 from train.sheet import CELL, COLUMNS, cell, save_sheet
 
@@ -208,3 +211,131 @@ def test_a_sheet_that_cannot_be_written_is_told(config: Make, tmp_path: Path) ->
     pictures = Pictures(picture_files(painter.config.data.content), 1, 64, 1)
     with pytest.raises(TrainError, match="cannot write"):
         save_sheet(tmp_path / "nowhere" / "sheet.jpg", painter.generator, pictures)
+
+
+def test_a_logged_loss_is_the_mean_since_the_last_one(config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of a term that is not there in every step."""
+    real, seen = Painter.losses, []
+
+    def every_third(painter: Painter, x: torch.Tensor, step: int, *rest: object) -> Painted:
+        painted = real(painter, x, step)
+        without = {name: value for name, value in painted.terms.items() if name != "noise"}
+        return painted if step % 3 == 0 else replace(painted, terms=without)
+
+    monkeypatch.setattr(Painter, "losses", every_third)
+    settings = config(run={"report_steps": 4}, schedule={"steps": 10})
+    train(settings, on_progress=lambda progress: seen.append(progress.losses))
+    entries = read_history(settings.run.out / HISTORY)
+    assert [entry.step for entry in entries] == [4, 8]
+    for entry, steps in zip(entries, (seen[:4], seen[4:8]), strict=True):
+        for name, value in entry.losses.items():
+            values = [step[name] for step in steps if name in step]
+            assert value == pytest.approx(fmean(values)), name
+            assert value != values[-1] or len(values) == 1, name
+
+
+def test_steadiness_is_measured_at_every_sheet_and_kept(config: Make) -> None:
+    def settings(steps: int) -> TrainConfig:
+        return config(run={"sheet_steps": 2, "report_steps": 3}, schedule={"steps": steps})
+
+    train(settings(6))
+    train(settings(9), resume=True)
+    entries = read_history(settings(9).run.out / HISTORY)
+    assert [entry.step for entry in entries] == [3, 6, 9]
+    for entry in entries:
+        assert entry.steadiness.keys() == {"ewarp", "e_stab", "ewarp_unpainted", "e_stab_unpainted"}
+        assert all(0 < value < 1 for value in entry.steadiness.values())
+    assert "<h2>Steadiness" in (settings(9).run.out / REPORT).read_text(encoding="utf-8")
+
+
+def numbers(adversarial: float, style: float = 1.0) -> dict[str, float]:
+    return {"style": style, "adversarial": adversarial, "total": style + adversarial, "gradient": 1.0}
+
+
+def test_the_generators_part_of_the_game_may_have_any_value(config: Make) -> None:
+    guard = _Guard(config())
+    for step, value in enumerate([0.0, 0.01, -5.0, -300.0, 4000.0]):
+        guard.check(numbers(value), step)
+    with pytest.raises(TrainError, match="adversarial is nan at step 9"):
+        guard.check(numbers(float("nan")), 9)
+    with pytest.raises(TrainError, match="exploded at step 9: .*mostly style"):
+        guard.check(numbers(0.0, style=1e4), 9)
+
+
+def test_a_resumed_run_remembers_how_low_the_losses_were(config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(config(schedule={"steps": 2}))
+    real = __import__("train.painter", fromlist=["range_loss"]).range_loss
+    monkeypatch.setattr("train.painter.range_loss", lambda raw: real(raw) + 1e5)
+    with pytest.raises(TrainError, match=r"exploded at step 2: .*mostly range"):
+        train(config(schedule={"steps": 4}), resume=True)
+    other = config(schedule={"steps": 4}, losses={"range": 20.0})
+    assert train(other, resume=True).step == 4, "what was low with other weights says nothing"
+
+
+def failing_at_the_end(*arguments: object) -> None:
+    """A report for which there is no room any more when the run ends."""
+    if getattr(arguments[-1], "state") != "running":  # noqa: B009
+        raise TrainError("cannot write report.html: No space left on device")
+
+
+def test_a_report_without_room_hides_no_error_and_ends_no_run(config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("train.journal.write_report", failing_at_the_end)
+    told: list[str] = []
+    assert train(config(schedule={"steps": 1}), on_warning=told.append).step == 1
+    monkeypatch.setattr("train.painter.content_loss", lambda *_: torch.tensor(float("nan"), requires_grad=True))
+    with pytest.raises(TrainError, match="content is nan"):
+        train(config(schedule={"steps": 2}), resume=True, on_warning=told.append)
+    assert len(told) == 2 and all("No space left" in text for text in told)
+
+
+def test_a_second_ctrl_c_is_a_stop_and_no_failure(config: Make) -> None:
+    settings = config()
+
+    def interrupted(_: Progress) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(settings, on_progress=interrupted)
+    text = (settings.run.out / REPORT).read_text(encoding="utf-8")
+    assert "<b>Stopped</b>" in text and "Failed" not in text and "KeyboardInterrupt" not in text
+
+
+def test_curves_reach_the_disk_with_every_checkpoint(config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A resumed run does not draw again what came before."""
+    order: list[str] = []
+    monkeypatch.setattr("train.loop.checkpoint.save", lambda *_: order.append("saved"))
+    monkeypatch.setattr("train.journal.Board.open", lambda *_: order_keeper)
+    order_keeper = Order(order)
+    train(config(schedule={"steps": 4}, run={"checkpoint_steps": 2, "report_steps": 2}))
+    assert order == ["curves", "saved", "flushed", "curves", "saved", "flushed", "saved", "closed"]
+
+
+class Order:
+    """A board that notes what is asked of it."""
+
+    def __init__(self, order: list[str]):
+        self.order = order
+
+    def add(self, _: object) -> None:
+        self.order.append("curves")
+
+    def flush(self) -> None:
+        self.order.append("flushed")
+
+    def close(self) -> None:
+        self.order.append("closed")
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_bfloat16_is_left_alone_where_it_is_only_emulated(
+    config: Make, monkeypatch: pytest.MonkeyPatch, native: bool
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: native or including_emulation)
+    monkeypatch.setattr(torch, "autocast", lambda *arguments: arguments)
+    gpu = torch.device("cuda")
+    wanted = {"auto": native, "bf16": True, "fp32": False}
+    for precision, expected in wanted.items():
+        settings = config(schedule={"precision": precision})
+        assert (_feature_dtype(settings, gpu) == torch.bfloat16) is expected
+        assert (_precision(settings, gpu) == ("cuda", torch.bfloat16)) is expected
+    assert isinstance(_precision(config(), torch.device("cpu")), nullcontext)
