@@ -269,7 +269,7 @@ def data_hashes(data: DataConfig) -> dict[str, str]:
     if data.style_picture is not None:
         found["style_picture"] = [data.style_picture]
     if data.style_pictures is not None:
-        found["style_pictures"] = picture_files(data.style_pictures)
+        found["style_pictures"] = picture_files(data.style_pictures, "--style-pictures")
     if data.clips is not None:
         found["clips"] = clip_files(data.clips)
     return {name: fingerprint(files) for name, files in found.items()}
@@ -301,7 +301,7 @@ def painting_files(data: DataConfig) -> list[Path]:
     if data.style_picture is not None:
         return [data.style_picture]
     assert data.style_pictures is not None  # one of the two is given, or there would be no settings
-    works = picture_files(data.style_pictures)
+    works = picture_files(data.style_pictures, "--style-pictures")
     return works[:: max(1, len(works) // MOST_WORKS)][:MOST_WORKS]
 
 
