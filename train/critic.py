@@ -54,10 +54,12 @@ class Critic:
         )
         # Another seed than the photographs': the same draws would always bring the same two together.
         seed, places = config.run.seed + 7919, world.places(data.batch)
-        files = picture_files(data.style_pictures)
+        # At the size at which the style loss sees them, so that both agree on how large a stroke is.
         self.works = Pictures(
-            files, data.batch, data.crop, seed, places=places, in_memory=data.in_memory, on_skip=on_warning
-        )
+            picture_files(data.style_pictures, "--style-pictures"), data.batch, data.crop, seed,
+            places=places, short_side=data.style_size, in_memory=data.in_memory, on_skip=on_warning,
+            option="--style-pictures",
+        )  # fmt: skip
         self._coming: Iterator[Tensor] | None = None
         self._number = -1
         self.watch = CollapseWatch(won=self.loss.ceiling)

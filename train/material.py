@@ -32,14 +32,16 @@ class Batch:
     x: Tensor
     pairs: PairBatch | None
 
-    def to(self, device: torch.device) -> Batch:
-        """The same on a device."""
-        if device.type == "cpu":
-            return self
+    def each(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """The same batch with every tensor changed."""
         pairs = self.pairs
         if pairs is not None:
-            pairs = PairBatch(*(part.to(device) for part in (pairs.first, pairs.second, pairs.flow, pairs.valid)))
-        return Batch(self.x.to(device), pairs)
+            pairs = PairBatch(*(change(part) for part in (pairs.first, pairs.second, pairs.flow, pairs.valid)))
+        return Batch(change(self.x), pairs)
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device; from pinned memory the host does not wait for the copy."""
+        return self.each(lambda part: part.to(device, non_blocking=True))
 
 
 def idle(config: TrainConfig) -> list[str]:
@@ -73,7 +75,7 @@ class Material:
         for text in idle(config):
             on_warning(text)
         files, _ = split(picture_files(data.content), data.hold_out)
-        self.config = config
+        self.config, self.on_gpu = config, world.device.type == "cuda"
         self.places = world.places(data.batch)
         self.pictures = Pictures(
             files, data.batch, data.crop, config.run.seed,
@@ -94,7 +96,8 @@ class Material:
             whole = self.pairs.batch((self.config.data.batch + 1) // 2, self.config.data.crop, rng)
             own = slice(self.places.start // 2, (self.places.stop + 1) // 2)
             pairs = PairBatch(whole.first[own], whole.second[own], whole.flow[own], whole.valid[own])
-        return Batch(self.pictures(step), pairs)
+        batch = Batch(self.pictures(step), pairs)
+        return batch.each(Tensor.pin_memory) if self.on_gpu else batch
 
     def from_step(self, step: int) -> Iterator[Batch]:
         """Endless batches, the next ones being made while the last one is used."""

@@ -35,7 +35,7 @@ ROOT = Path(__file__).resolve().parents[2]
 TOLERANCE = 1e-4
 """Of losses, and of weights tensor by tensor, relative: the sums are taken in another order."""
 
-KINKED = 2e-3
+KINKED = 1e-2
 """Of weights, where features are matched: rounding decides the sign of the gradient of a difference near zero."""
 
 NOISE_DRIVEN = ("conv.bias", "second.norm.bias", "running_mean")
