@@ -67,7 +67,7 @@ class GeneratorConfig:
         head: channels at 1/2 resolution.
         norm: batch normalisation while training.
         freeze_at: share of the run, 0 … 1, after which the statistics of the normalisation are fixed.
-        init: folder of a trained style to start from; its shape is taken, and ``norm`` is off.
+        init: folder of a trained style to start from; its shape is taken.
         ema: decay of the moving average of the weights for each step, 0 … 1; the average becomes the style; 0 is off.
     """
 

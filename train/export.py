@@ -51,7 +51,7 @@ def record(painter: Painter) -> dict[str, Any]:
     config, generator = painter.config, painter.generator
     settings = config.to_dict()
     # With `init` the shape is that of the style it started from, whatever the settings say.
-    settings["generator"] |= generator.arch.to_dict() | {"norm": generator.stem.norm is not None}
+    settings["generator"] |= generator.arch.to_dict()
     return {
         "settings": settings,
         "steps_done": painter.step,

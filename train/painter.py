@@ -19,7 +19,7 @@ from engines.generator import CANVAS, STRIDE, Generator, load_generator, stylize
 from engines.model_file import StyleModel
 from train.clips import PairBatch, clip_files
 from train.config import DataConfig, TrainConfig
-from train.data import fingerprint, picture_files, read_picture, to_tensor, with_short_side
+from train.data import Pictures, fingerprint, picture_files, read_picture, split, to_tensor, with_short_side
 from train.features import Features
 from train.losses import (
     canvas_loss,
@@ -35,12 +35,16 @@ from train.losses import (
 )
 from train.motion import inside, random_flow, sensor_noise, warp
 from train.parallel import ALONE, World, share_statistics
+from train.restart import with_norms
 
 ORDER = {"seed": "run", "batch": "data", "crop": "data", "hold_out": "data"}
 """Settings that decide which pictures a step sees, and their sections; a resumed run keeps them."""
 
 PACKAGES = ("rtstyle", "torch", "numpy", "opencv-python-headless")
 """What the numbers of a run depend on, besides its settings and its data."""
+
+CALIBRATED = 16
+"""Crops of photographs over which the statistics of a style to start from are taken."""
 
 MOST_WORKS = 32
 """Works of an artist whose Gram matrices are averaged when there is no single painting."""
@@ -290,10 +294,15 @@ def _still(x: Tensor) -> Tensor:
 
 
 def _first_generator(config: TrainConfig) -> Generator:
-    """Fresh, or that of the style to start from, which has been folded and needs no normalisation any more."""
+    """Fresh, or that of the style to start from; it has been folded and gets its normalisation back."""
     if config.generator.init is None:
         return Generator(config.generator.arch, norm=config.generator.norm)
-    return load_generator(StyleModel.open(config.generator.init))
+    plain = load_generator(StyleModel.open(config.generator.init))
+    if not config.generator.norm:
+        return plain
+    data = config.data
+    files, _ = split(picture_files(data.content), data.hold_out)
+    return with_norms(plain, Pictures(files, CALIBRATED, data.crop, config.run.seed)(0))
 
 
 def painting_files(data: DataConfig) -> list[Path]:

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from engines.errors import TrainError
-from engines.generator import Arch, Generator
+from engines.generator import Arch, Generator, load_generator
+from engines.model_file import StyleModel
 from tests.train.pictures import texture, write_picture
 from train.config import TrainConfig
 from train.features import load_features
@@ -39,6 +40,18 @@ def test_a_damaged_work_is_left_out_by_name(config: Make, works: Path) -> None:
     (works / "work_0.png").unlink()
     for ours, without in zip(painter.painting_grams, Painter(settings, features).painting_grams, strict=True):
         assert torch.equal(ours, without)
+
+
+@pytest.mark.parametrize("norm", [False, True])
+def test_a_run_from_a_style_begins_with_its_paintings(config: Make, tiny_style: Path, norm: bool) -> None:
+    settings = config(generator={"init": tiny_style, "norm": norm})
+    painter = Painter(settings, load_features(settings.data.features))
+    assert (painter.generator.stem.norm is not None) == norm
+    picture = texture(48, 64, 2)
+    difference = paint(painter.generator, picture).astype(int) - paint(
+        load_generator(StyleModel.open(tiny_style)), picture
+    )
+    assert abs(difference).max() <= 1
 
 
 def test_no_work_at_all_is_told(config: Make, works: Path) -> None:

@@ -91,4 +91,3 @@ def test_the_record_of_a_run_from_a_style_tells_that_style_s_shape(config: Make,
     painter = train(config(schedule={"steps": 1}, generator={"init": tiny_style}))
     settings = record(painter)["settings"]
     assert settings["generator"].items() >= dict(StyleModel.open(tiny_style).arch).items()
-    assert settings["generator"]["norm"] is False
