@@ -6,12 +6,13 @@ A field is named ``section.field`` everywhere: here, in a recipe, after ``--set`
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from engines.errors import ConfigError
+from train.faults import SettingsError
 
 if TYPE_CHECKING:
     from engines.generator import Arch
@@ -254,11 +255,11 @@ class TrainConfig:
     run: RunConfig
 
     def __post_init__(self) -> None:
-        """Raises: ConfigError: naming every field that is wrong."""
+        """Raises: SettingsError: naming every field that is wrong."""
         checks = [*_within(self), *_between(self), *_choices(self), *_sizes(self), *_across(self)]
-        faults = [fault for holds, fault in checks if not holds]
+        faults = [ConfigError(fault) for holds, fault in checks if not holds]
         if faults:
-            raise ConfigError("; ".join(faults), hint="see `rtstyle train --help`")
+            raise SettingsError(faults, hint="see `rtstyle train --help`")
 
     @property
     def name(self) -> str:
@@ -275,31 +276,6 @@ class TrainConfig:
         }
 
 
-MATTERS = (
-    "data.style_picture", "data.style_pictures", "data.batch", "data.crop", "data.style_size", "data.hold_out",
-    "generator.stem", "generator.body", "generator.blocks", "generator.head", "generator.norm", "generator.init",
-    "discriminator.scales", "discriminator.width", "discriminator.layers", "run.seed",
-)  # fmt: skip
-"""Settings that make a run this one and no other; the rest may be changed when it is resumed."""
-
-
-def differences(config: TrainConfig, settings: Mapping[str, Any]) -> list[str]:
-    """What keeps a run from being resumed with other settings.
-
-    Args:
-        config: of now.
-        settings: ``to_dict`` of then; what it lacks is taken for equal.
-    Returns: for each setting of ``MATTERS`` that differs, its name and both values.
-    """
-    now, found = config.to_dict(), []
-    for name in MATTERS:
-        section, member = name.split(".")
-        before = settings.get(section, {})
-        if member in before and before[member] != now[section][member]:
-            found.append(f"{name} was {before[member]} and now is {now[section][member]}")
-    return found
-
-
 LEAST: dict[str, float] = {
     "data.batch": 1, "data.hold_out": 0, "data.style_size": 64, "data.workers": 0,
     "generator.stem": 1, "generator.body": 1, "generator.blocks": 1, "generator.head": 1,
@@ -314,11 +290,17 @@ LEAST: dict[str, float] = {
 """Smallest value of a number, by field."""
 
 MOST: dict[str, float] = {
+    "data.batch": 4096, "data.crop": 4096, "data.style_size": 8192, "data.workers": 1024,
     **{f"generator.{name}": 512 for name in ("stem", "body", "blocks", "head")},  # what a style's file may hold
-    "motion.gap": 16,
+    "discriminator.width": 1024, "discriminator.steps": 1000, "discriminator.warmup": 1e9,
+    **{f"losses.{weight.name}": 1e9 for weight in fields(LossWeights)},
+    **{f"style_layers.{layer.name}": 1e9 for layer in fields(StyleLayers)},
+    "motion.shift": 4096, "motion.noise_sigma": 255, "motion.gap": 16,
+    "schedule.steps": 1e9, "schedule.minutes": 525_600, "schedule.warmup": 1e9,
+    "run.threads": 4096, "run.checkpoint_minutes": 525_600,
     "run.seed": 2**32 - 1,  # more would overflow 64 bits where step and place are mixed into it
-}
-"""Largest value of a number, by field."""
+}  # fmt: skip
+"""Largest value of a number, by field: what can be computed, and beyond what anybody could mean. A year of minutes."""
 
 POSITIVE = ("schedule.minutes", "schedule.clip_gradient", "run.checkpoint_minutes")
 """Finite and above 0."""
@@ -335,7 +317,7 @@ def _within(config: TrainConfig) -> Iterator[Check]:
         yield math.isfinite(value) and value >= least, f"{name} must be at least {least}, got {value}"
     for name, most in MOST.items():
         value = _at(config, name)
-        yield value <= most, f"{name} must be at most {most}, got {value}"
+        yield value is None or value <= most, f"{name} must be at most {most:.0f}, got {value}"
 
 
 def _between(config: TrainConfig) -> Iterator[Check]:
