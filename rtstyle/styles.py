@@ -12,6 +12,9 @@ from engines.model_file import MANIFEST, StyleModel
 GALLERY = Path(__file__).parent / "gallery"
 """The styles that come with rtstyle, one folder each."""
 
+OF_RUN = "style"
+"""Where the folder of a run has its style."""
+
 
 @dataclass(frozen=True)
 class StyleEntry:
@@ -43,7 +46,7 @@ def find(style: str, gallery: Path | None = None) -> Path:
     """The folder of a style.
 
     Args:
-        style: a name of the gallery, or a folder with a ``style.json``.
+        style: a name of the gallery, a folder with a ``style.json``, or a run of ``rtstyle train`` that has finished.
         gallery: where names are looked up, the gallery of rtstyle unless told.
     Raises: StyleError: unknown, with the nearest names; or a folder or file that is no style.
     """
@@ -53,11 +56,13 @@ def find(style: str, gallery: Path | None = None) -> Path:
     if not style:  # Path("") would be the current folder
         raise StyleError("the name of the style is empty", hint=_nearest(style, _names(gallery)))
     path = Path(style).expanduser()
-    if (path / MANIFEST).is_file():
-        return path
+    for folder in (path, path / OF_RUN):
+        if (folder / MANIFEST).is_file():
+            return folder
     if path.is_dir():
         raise StyleError(
-            f"{style} is no style: it has no {MANIFEST}", hint="give the folder that `rtstyle train` wrote"
+            f"{style} is no style: it has no {MANIFEST}",
+            hint="give a folder that `rtstyle train --out` wrote; its style is there when the run has finished",
         )
     if path.exists():
         raise StyleError(

@@ -56,7 +56,10 @@ VGG19 = Download(
 WIDE = "vgg19_normalised_relu3_1_fp16.safetensors"
 DISTILLED = "vgg19_16x_relu4_1_fp16.safetensors"
 
-_ANOTHER = "take an undamaged copy, or delete it: torchvision's VGG19 is used instead"
+LARGEST = 100.0
+"""No weight of a network that pictures are compared by is larger; a flipped bit of an exponent makes larger ones."""
+
+_ANOTHER = "take an undamaged copy; or delete both small files, and torchvision's VGG19 is downloaded instead (575 MB)"
 
 
 def cache_folder() -> Path:
@@ -170,19 +173,34 @@ class Features(nn.Module):
 def _tensors(path: Path, last: int, heads: Sequence[int] = ()) -> dict[str, Tensor]:
     """A network up to its convolution ``last``, with 1×1 heads behind some.
 
-    Raises: TrainError: it cannot be read, or a tensor is missing or has another shape.
+    Raises: TrainError: it cannot be read, a tensor is missing or has another shape, or a value is damaged.
     """
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise TrainError(f"cannot read the feature network {path.name}: {error}") from error
+        raise TrainError(f"cannot read the feature network {path}: {error}", hint=_ANOTHER) from error
     channels = 3
     for index in (index for index in VGG19_CONVS if index <= last):
         width = _checked(path, tensors, f"features.{index}", channels, 3)
         if index in heads:
             _checked(path, tensors, f"aux.{index}", width, 1)
         channels = width
+    check_values(path, tensors)
     return tensors
+
+
+def check_values(path: Path, tensors: Mapping[str, Tensor], hint: str = _ANOTHER) -> None:
+    """Find the damage that a network's shapes do not show: safetensors has no checksum.
+
+    Args:
+        path: of the file, for the message.
+        tensors: what was read from it.
+        hint: what to do about damage.
+    Raises: TrainError: a value is not finite, or over ``LARGEST``.
+    """
+    for name, tensor in tensors.items():
+        if not bool((tensor.float().abs() <= LARGEST).all()):  # NaN is not, either
+            raise TrainError(f"{path} is damaged: {name} holds values that no such network has", hint=hint)
 
 
 def _checked(path: Path, tensors: Mapping[str, Tensor], name: str, channels: int, kernel: int) -> int:
@@ -209,24 +227,46 @@ def _checked(path: Path, tensors: Mapping[str, Tensor], name: str, channels: int
 def network_files(folder: Path) -> tuple[Path, Path] | None:
     """Files of the style network and of the deep one: the two small files, or twice torchvision's whole VGG19.
 
-    Returns: ``None`` where the folder has neither.
+    Returns: ``None`` where the folder has none of them.
+    Raises: TrainError: it has one of the small files alone.
     """
     small, whole = (folder / WIDE, folder / DISTILLED), folder / VGG19.name
-    if all(file.exists() for file in small):
+    missing = [file.name for file in small if not file.exists()]
+    if not missing:
         return small
-    return (whole, whole) if whole.exists() else None
+    if whole.exists():
+        return whole, whole
+    if len(missing) < len(small):
+        raise TrainError(
+            f"{folder} lacks {missing[0]}, the other one of the two small feature networks",
+            hint="put it there, too; or take the small file away, and torchvision's VGG19 is used instead (575 MB)",
+        )
+    return None
+
+
+def check_folder(folder: Path) -> None:
+    """What ``--features`` takes.
+
+    Raises: TrainError: no such folder.
+    """
+    if folder.is_file():
+        raise TrainError(f"{folder} is a file", hint=f"--features takes the folder that holds {WIDE} and {DISTILLED}")
+    if not folder.is_dir():
+        raise TrainError(f"no such folder: {folder}", hint="leave --features away to use the cache")
 
 
 def load_features(folder: Path | None = None, dtype: torch.dtype = torch.float32) -> Features:
     """The feature networks, from a folder or from the cache, downloaded when they are nowhere.
 
     A folder may hold the two small files (full-width VGG19 to relu3_1 and a distilled one to relu4_1) or
-    torchvision's whole VGG19.
+    torchvision's whole VGG19. What a given folder lacks is told on standard error before it is downloaded.
 
     Raises: TrainError: a file is missing, damaged, or cannot be downloaded.
     """
-    if folder is not None and not folder.is_dir():
-        raise TrainError(f"no such folder: {folder}", hint="leave --features away to use the cache")
+    if folder is not None:
+        check_folder(folder)
+        if network_files(folder) is None:
+            print(f"{folder} has neither {WIDE} and {DISTILLED} nor {VGG19.name}", file=sys.stderr, flush=True)
     folder = folder or cache_folder()
     if network_files(folder) == (folder / WIDE, folder / DISTILLED):
         wide = _tensors(folder / WIDE, last=TAPS["relu3_1"])

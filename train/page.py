@@ -7,6 +7,7 @@ remember to escape, and a name out of a file cannot become a tag.
 from __future__ import annotations
 
 import base64
+import codecs
 import os
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -25,6 +26,9 @@ VOID = frozenset({"br", "hr", "img", "input", "meta"})
 """Elements that have no end."""
 
 STYLE = Path(__file__).with_name("page.css")
+
+PAGE_STARTS = (b"<!doctype html", b"<html")
+"""What a page begins with, in small letters."""
 
 ASSETS = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 """What a browser may load for a page: nothing that does not lie in it."""
@@ -122,12 +126,12 @@ def document(title: str, *body: object, refresh: int | None = None, script: str 
 
 
 def check_page(path: Path, option: str) -> None:
-    """What would fail only after minutes fails now.
+    """What would fail only after minutes fails now, and so does what would cost a file that is no page.
 
     Args:
         path: where the page shall go.
         option: that told so, for the hint.
-    Raises: SinkError: it could not be written there.
+    Raises: SinkError: it could not be written there, or something else than a page is there: a picture, say.
     """
     folder = path.absolute().parent
     if path.is_dir():
@@ -136,6 +140,20 @@ def check_page(path: Path, option: str) -> None:
         raise SinkError(f"no such folder: {folder}", hint="make it first")
     if not os.access(folder, os.W_OK):
         raise SinkError(f"the folder {folder} cannot be written", hint=f"give {option} another place")
+    if path.exists() and not _is_page(path):
+        raise SinkError(f"{path} is there already and is no page", hint=f"give {option} another name, like report.html")
+
+
+def _is_page(path: Path) -> bool:
+    """Whether a file may be replaced by a page: it begins like one, whatever its name, or is empty."""
+    if not path.is_file():
+        return False  # a device
+    try:
+        with path.open("rb") as file:
+            start = file.read(256).removeprefix(codecs.BOM_UTF8).lstrip().lower()
+    except OSError:
+        return False
+    return not start or start.startswith(PAGE_STARTS)
 
 
 def write_page(path: Path, text: str) -> None:
@@ -147,5 +165,5 @@ def write_page(path: Path, text: str) -> None:
         with atomic_write(path) as file:
             file.write(text.encode("utf-8", errors="replace"))
     except OSError as error:
-        hint = "is the disk full? then make room"
+        hint = "is the disk full, or the folder protected?"
         raise TrainError(f"cannot write {path}: {error.strerror}", hint=hint) from error

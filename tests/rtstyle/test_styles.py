@@ -27,6 +27,11 @@ def test_a_folder_is_found_by_its_path(gallery: Path, tiny_style: Path) -> None:
     assert find(str(tiny_style), gallery) == tiny_style
 
 
+def test_the_style_of_a_run_is_found_by_the_run(gallery: Path, tiny_style: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny_style, tmp_path / "run" / "style")
+    assert find(str(tmp_path / "run"), gallery) == tmp_path / "run" / "style"
+
+
 def test_near_names_are_suggested(gallery: Path) -> None:
     with pytest.raises(StyleError) as caught:
         find("van-gogh", gallery)

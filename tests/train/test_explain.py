@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +26,7 @@ from train.explain.belief import PatchJudge, read_judge
 from train.explain.command import explain, look
 from train.explain.material import Job
 from train.explain.page import STRENGTHS, Explanation, page
-from train.features import load_features
+from train.features import DISTILLED, WIDE, load_features
 from train.losses import content_loss, gram, style_distances
 from train.page import check_page
 
@@ -340,7 +341,9 @@ def _folder(path: Path) -> Path:
         (lambda tmp: {"painting": tmp / "none.png"}, TrainError, "cannot read"),
         (lambda tmp: {"painting": _written(tmp / "a.png")}, TrainError, "not a picture"),
         (lambda tmp: {"features": tmp / "none"}, TrainError, "no such folder"),
-        (lambda tmp: {"features": _folder(tmp / "empty")}, TrainError, "no feature networks"),
+        (lambda tmp: {"features": _folder(tmp / "empty")}, TrainError, f"has neither {WIDE} and {DISTILLED} nor"),
+        (lambda tmp: {"features": _written(_folder(tmp / "half") / WIDE).parent}, TrainError, f"lacks {DISTILLED}"),
+        (lambda tmp: {"features": _written(tmp / "file.jpg")}, TrainError, r"file\.jpg is a file"),
         (lambda tmp: {"run": tmp / "none"}, TrainError, "no checkpoint.pt"),
         (lambda tmp: {"run": _written(_folder(tmp / "cut") / "checkpoint.pt").parent}, TrainError, "damaged"),
         (lambda tmp: {"fine_tune": 1.0}, TrainError, "needs --painting FILE and --content DIR and --features DIR"),
@@ -349,8 +352,9 @@ def _folder(path: Path) -> Path:
 def test_bad_input_is_one_clear_error(
     tiny_style: Path, photo: Path, tmp_path: Path, broken: Broken, error: type[StylerError], problem: str
 ) -> None:
-    with pytest.raises(error, match=problem):
+    with pytest.raises(error, match=problem) as caught:
         look(Job(**{"style": str(tiny_style), "picture": photo, **broken(tmp_path)}))
+    assert caught.value.hint or "cannot read" in caught.value.problem
 
 
 def test_no_minutes_are_refused(
@@ -369,6 +373,27 @@ def test_a_page_that_cannot_be_written_fails_before_the_work(
         assert len(err.splitlines()) == 2 and "--html" not in err
     with pytest.raises(SinkError, match="no such folder"):
         check_page(photo / "page.html", "--out")
+
+
+def test_what_is_no_page_is_never_replaced(
+    tiny_style: Path, photo: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = photo.read_bytes()
+    assert main(["explain", str(tiny_style), str(photo), "--out", str(photo)]) == 1
+    _, err = capfd.readouterr()
+    assert f"{photo} is there already" in err and "--out" in err and len(err.splitlines()) == 2
+    assert photo.read_bytes() == before
+    for name, data in (("a.html", before), ("notes.txt", b"my notes")):  # a picture may have any name
+        with pytest.raises(SinkError, match="is no page"):
+            check_page(_written(tmp_path / name, data), "--out")
+    with pytest.raises(SinkError, match="is no page"):
+        check_page(tiny_style / "style.json", "--out")
+    with pytest.raises(SinkError, match="is no page"):
+        check_page(Path(os.devnull), "--out")
+    for number, data in enumerate(
+        (b"<!doctype html>\n<html>", b"\xef\xbb\xbf <!DOCTYPE HTML>", b"<html lang='en'>", b"")
+    ):
+        check_page(_written(tmp_path / f"page{number}", data), "--out")
 
 
 def test_hostile_names_are_text_on_the_page() -> None:

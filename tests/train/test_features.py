@@ -112,12 +112,49 @@ def test_the_cache_follows_the_environment(tmp_path: Path, monkeypatch: pytest.M
 def test_a_damaged_network_is_told_by_name(narrow_features: Path, tmp_path: Path) -> None:
     for name in (WIDE, DISTILLED):
         (tmp_path / name).write_bytes((narrow_features / name).read_bytes())
-    (tmp_path / WIDE).write_bytes(b"rubbish")
-    with pytest.raises(TrainError, match=WIDE):
-        load_features(tmp_path)
+    for damaged in ((tmp_path / WIDE).read_bytes()[:-100], b"rubbish"):
+        (tmp_path / WIDE).write_bytes(damaged)
+        with pytest.raises(TrainError, match=WIDE) as caught:
+            load_features(tmp_path)
+        assert caught.value.hint
     save_file({"other": torch.zeros(1)}, tmp_path / WIDE)
     with pytest.raises(TrainError, match=r"features\.0\.weight is missing"):
         load_features(tmp_path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -65000.0])
+def test_damaged_values_of_the_right_shape_are_told_by_name(
+    narrow_features: Path, tmp_path: Path, value: float
+) -> None:
+    for file in narrow_features.iterdir():
+        tensors = {name: tensor.half() for name, tensor in load_file(file).items()}
+        tensors["features.7.weight"][3, 2, 1, 0] = value
+        save_file(tensors, tmp_path / file.name)
+    with pytest.raises(TrainError, match=r"is damaged: features\.7\.weight") as caught:
+        load_features(tmp_path)
+    assert WIDE in caught.value.problem and caught.value.hint
+
+
+@pytest.mark.parametrize(("there", "lacks"), [(WIDE, DISTILLED), (DISTILLED, WIDE)])
+def test_one_small_file_alone_names_the_other(narrow_features: Path, tmp_path: Path, there: str, lacks: str) -> None:
+    (tmp_path / there).write_bytes((narrow_features / there).read_bytes())
+    with pytest.raises(TrainError, match=f"lacks {lacks}") as caught:
+        load_features(tmp_path)
+    assert "575 MB" in caught.value.hint
+    (tmp_path / features.VGG19.name).write_bytes(b"")
+    assert features.network_files(tmp_path) == (tmp_path / features.VGG19.name,) * 2
+
+
+def test_what_a_given_folder_lacks_is_told_before_the_download(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(features, "VGG19", Download("http://127.0.0.1:1/net.pth", "net.pth", HASH))
+    with pytest.raises(TrainError, match="cannot download"):
+        load_features(tmp_path)
+    assert capsys.readouterr().err == f"{tmp_path} has neither {WIDE} and {DISTILLED} nor net.pth\n"
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(TrainError, match="is a file"):
+        load_features(tmp_path / "file")
 
 
 @pytest.mark.parametrize(("name", "shape"), [("weight", (8, 5, 3, 3)), ("weight", (8, 6, 1, 1)), ("bias", (9,))])

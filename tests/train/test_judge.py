@@ -219,6 +219,24 @@ def test_a_page_that_cannot_be_written_fails_before_the_work(
         assert out == "" and len(err.splitlines()) == 2 and str(tmp_path) in err
 
 
+def test_a_page_replaces_no_picture(tiny_style: Path, painting: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    before = painting.read_bytes()
+    assert main(["evaluate", str(tiny_style), "--painting", str(painting), "--html", str(painting)]) == 1
+    assert f"{painting} is there already" in capfd.readouterr().err and painting.read_bytes() == before
+
+
+def test_a_file_in_place_of_a_folder_is_called_a_file(tiny_style: Path, painting: Path) -> None:
+    with pytest.raises(TrainError, match="is a file") as caught:
+        judge.judge(Job(str(tiny_style), content=painting))
+    assert "--content" in caught.value.hint
+
+
+def test_a_damaged_painting_has_a_hint(tiny_style: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainError, match="not a picture") as caught:
+        judge.judge(Job(str(tiny_style), painting=_written(tmp_path / "a.png", b"text")))
+    assert "--painting" in caught.value.hint
+
+
 def test_too_few_pictures_are_wrong_usage(tiny_style: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(tiny_style), "--pictures", "1"]) == 2
     assert "--pictures" in capfd.readouterr().err

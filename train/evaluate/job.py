@@ -9,9 +9,8 @@ from pathlib import Path
 from engines.base import RGB
 from engines.model_file import StyleModel
 from rtstyle import styles
-from train.data import read_picture
 from train.evaluate.lpips import Lpips, load_lpips
-from train.evaluate.material import Clip, Pictures, paintings_of, photographs_of, read_clip
+from train.evaluate.material import Clip, Pictures, paintings_of, photographs_of, read_clip, read_painting_file
 from train.features import Features, cache_folder, load_features, network_files
 
 MOST_PAINTINGS = 200
@@ -76,7 +75,7 @@ def gather(job: Job) -> Material:
     """
     return Material(
         style=StyleModel.open(styles.find(job.style)),
-        painting=None if job.painting is None else read_picture(job.painting),
+        painting=None if job.painting is None else read_painting_file(job.painting),
         photos=photographs_of(job.content, job.pictures),
         artist=None if job.style_pictures is None else paintings_of(job.style_pictures, MOST_PAINTINGS),
         clips=[read_clip(path) for path in job.clips],

@@ -14,10 +14,12 @@ from torch import Tensor, nn
 from engines.base import RGB
 from engines.errors import ShapeError, TrainError
 from train.data import to_tensor
-from train.features import MEAN, STD
+from train.features import MEAN, STD, check_values
 
 NETWORK = "squeezenet1_1_fp16.safetensors"
 HEADS = "lpips_squeeze_v0.1.safetensors"
+
+_ANOTHER = "take an undamaged copy; or delete it, and LPIPS is left out"
 
 FIRES = {
     3: (64, 16, 64), 4: (128, 16, 64), 6: (128, 32, 128), 7: (256, 32, 128), 9: (256, 48, 192), 10: (384, 48, 192),
@@ -135,9 +137,12 @@ def _read(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise TrainError(f"cannot read {path}: {error}", hint="get the file again") from error
+        raise TrainError(f"cannot read {path}: {error}", hint=_ANOTHER) from error
     for name, shape in shapes.items():
         found = tuple(tensors[name].shape) if name in tensors else None
         if found != shape:
-            raise TrainError(f"{path} is no such network: {name} is {found or 'missing'}, expected {shape}")
+            raise TrainError(
+                f"{path} is no such network: {name} is {found or 'missing'}, expected {shape}", hint=_ANOTHER
+            )
+    check_values(path, tensors, _ANOTHER)
     return {name: tensors[name] for name in shapes}

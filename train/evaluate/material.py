@@ -82,6 +82,28 @@ def photographs_of(folder: Path | None, count: int) -> Pictures:
     return _read(folder, count, PICTURE_SIDE, "--content")
 
 
+def pictures_in(folder: Path, option: str) -> list[Path]:
+    """As ``train.data.picture_files``, and a file in place of the folder is called one.
+
+    Raises: TrainError: no folder, or no picture in it.
+    """
+    if folder.is_file():
+        raise TrainError(f"{folder} is a file", hint=f"{option} takes a folder of pictures")
+    return picture_files(folder, option)
+
+
+def read_painting_file(path: Path) -> RGB:
+    """What ``--painting`` names.
+
+    Raises: TrainError: it cannot be read or is no picture.
+    """
+    try:
+        return read_picture(path)
+    except TrainError as error:
+        hint = error.hint or "--painting takes a picture; if it is one, open it in a viewer, or get it again"
+        raise TrainError(error.problem, hint=hint) from error
+
+
 def paintings_of(folder: Path, count: int) -> Pictures:
     """Pictures of an artist, the middle ``SQUARE`` of each.
 
@@ -101,7 +123,7 @@ def square(rgb: RGB) -> RGB:
 def _read(folder: Path, count: int, side: int, flag: str) -> Pictures:
     found: list[RGB] = []
     skipped = []
-    for path in _chosen(picture_files(folder, flag), count):
+    for path in _chosen(pictures_in(folder, flag), count):
         try:
             found.append(_fit(path, side))
         except TrainError as error:

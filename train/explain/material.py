@@ -12,10 +12,11 @@ from engines.errors import TrainError
 from engines.model_file import StyleModel
 from rtstyle import picture, styles
 from train.config import STYLE_LAYERS
-from train.data import picture_files, read_picture, with_short_side
+from train.data import with_short_side
+from train.evaluate.material import pictures_in, read_painting_file
 from train.evaluate.style import PAINTING_SIDE
 from train.explain.belief import PatchJudge, read_judge
-from train.features import VGG19, Features, cache_folder, load_features, network_files
+from train.features import DISTILLED, VGG19, WIDE, Features, cache_folder, check_folder, load_features, network_files
 
 SIDE = 384
 """Largest short side at which the picture is painted and shown, pixels."""
@@ -104,9 +105,11 @@ def features_at_hand(folder: Path | None) -> Features | None:
         return load_features(there)
     if folder is None:
         return None
-    if not folder.is_dir():
-        raise TrainError(f"no such folder: {folder}", hint="leave --features away to use the cache")
-    raise TrainError(f"no feature networks in {folder}", hint=f"put {VGG19.name} there: {VGG19.url}")
+    check_folder(folder)
+    raise TrainError(
+        f"{folder} has neither {WIDE} and {DISTILLED} nor {VGG19.name}",
+        hint=f"nothing is downloaded here; put {VGG19.name} there: {VGG19.url}",
+    )
 
 
 def read_photo(path: Path) -> RGB:
@@ -129,7 +132,9 @@ def read_painting(path: Path, style: StyleModel) -> RGB:
     Raises: TrainError: it cannot be read.
     """
     side = settings_of(style).get("data", {}).get("style_size", PAINTING_SIDE)
-    return with_short_side(read_picture(path), side if isinstance(side, int) and 64 <= side <= 2048 else PAINTING_SIDE)
+    if not isinstance(side, int) or not 64 <= side <= 2048:
+        side = PAINTING_SIDE
+    return with_short_side(read_painting_file(path), side)
 
 
 def settings_of(style: StyleModel) -> dict[str, dict[str, Any]]:
@@ -148,4 +153,4 @@ def _check_fine_tune(job: Job, features: Features | None) -> None:
     if missing:
         raise TrainError(f"--fine-tune needs {' and '.join(missing)}", hint="or leave it away")
     assert job.content is not None  # or it were missing
-    picture_files(job.content)
+    pictures_in(job.content, "--content")
