@@ -17,20 +17,15 @@ from engines.model_file import StyleModel
 from rtstyle.cli import main
 from tests.train.pages import walk
 from tests.train.pictures import texture, write_picture
-from train import checkpoint, features
-from train.config import DiscriminatorConfig
-from train.data import to_tensor
-from train.discriminator import Discriminator
+from tests.train.trained import run_folder
+from train import features
 from train.explain import draw, maps, match, material, rivals
-from train.explain.belief import PatchJudge, read_judge
 from train.explain.command import explain, look
 from train.explain.material import Job
 from train.explain.page import STRENGTHS, Explanation, page
 from train.features import DISTILLED, WIDE, load_features
 from train.losses import content_loss, gram, style_distances
 from train.page import check_page
-
-SHAPE = {"scales": 2, "width": 4, "layers": 2}
 
 
 @pytest.fixture(autouse=True)
@@ -45,18 +40,6 @@ def _no_cache_and_no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 @pytest.fixture
 def photo(tmp_path: Path) -> Path:
     return write_picture(tmp_path / "photo.png", texture(72, 96, 3))
-
-
-def _run(folder: Path, **changed: Any) -> Path:
-    """A run folder whose checkpoint holds a discriminator."""
-    folder.mkdir(exist_ok=True)
-    torch.manual_seed(1)
-    state = {
-        "settings": {"discriminator": vars(DiscriminatorConfig(**SHAPE))},
-        "critic": {"discriminator": Discriminator(**SHAPE).state_dict()},
-    }
-    checkpoint.save(folder / "checkpoint.pt", state | changed)
-    return folder
 
 
 def test_the_parts_of_the_style_add_up_to_its_fall() -> None:
@@ -146,58 +129,12 @@ def test_heat_is_warm_above_zero_and_cold_below() -> None:
     assert abs(red - blue)[:, 40].max() < 60
 
 
-def test_the_run_s_discriminator_is_read_back(tmp_path: Path) -> None:
-    judge = read_judge(_run(tmp_path / "run"))
-    torch.manual_seed(1)
-    same = Discriminator(**SHAPE).eval()
-    picture = texture(40, 48, 0)
-    assert judge is not None and judge.threshold == 0.5
-    with torch.no_grad():
-        torch.testing.assert_close(judge.scores(picture), [j.scores for j in same(to_tensor(picture))])
-    belief = judge(picture)
-    assert belief.margins.shape == (10, 12) and 0 <= belief.share <= 1
-    assert judge(picture, [-1e6, -1e6]).share == 1.0 and judge(picture, [1e6, 1e6]).share == 0.0
-    assert (judge(picture, [-1e6, -1e6]).margins > 0).all()
-    assert judge.takes(picture) and not judge.takes(texture(15, 99, 0))
-
-
-def test_scores_without_a_zero_are_compared_with_the_middle() -> None:
-    judge = PatchJudge(Discriminator(**SHAPE).eval(), None)
-    real, fake = texture(40, 48, 0), texture(40, 48, 1)
-    means = [[float(s.mean()) for s in judge.scores(rgb)] for rgb in (real, fake)]
-    assert judge.lines(real, fake) == pytest.approx(np.mean(means, axis=0).tolist())
-    assert float(judge(real).margins.mean()) == pytest.approx(0.0, abs=1e-3)
-    assert PatchJudge(judge.discriminator, 0.5).lines(real, fake) == [0.5, 0.5]
-
-
-def test_a_run_without_a_discriminator_has_none(tmp_path: Path) -> None:
-    assert read_judge(_run(tmp_path / "run", critic=None)) is None
-
-
-@pytest.mark.parametrize(
-    ("state", "problem"),
-    [
-        ({"settings": None}, "no settings"),
-        ({"settings": {}}, "another discriminator"),
-        ({"settings": {"discriminator": SHAPE | {"width": 5}}}, "another discriminator"),
-        ({"settings": {"discriminator": SHAPE | {"colour": 5}}}, "another discriminator"),
-        ({"critic": {}}, "another discriminator"),
-        ({"critic": "x"}, "another discriminator"),
-        ({"format": 99}, "another version"),
-    ],
-)
-def test_a_strange_checkpoint_is_one_clear_error(tmp_path: Path, state: dict[str, Any], problem: str) -> None:
-    with pytest.raises(TrainError, match=problem) as caught:
-        read_judge(_run(tmp_path / "run", **state))
-    assert "--run" in caught.value.hint
-
-
 def test_everything_at_once(
     tiny_style: Path, photo: Path, painting: Path, narrow_features: Path, tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     out = tmp_path / "report.html"
-    options = ["--painting", painting, "--features", narrow_features, "--run", _run(tmp_path / "run")]
+    options = ["--painting", painting, "--features", narrow_features, "--run", run_folder(tmp_path / "run")]
     code = main([str(x) for x in ["explain", tiny_style, photo, *options, "--against", tiny_style, "--out", out]])
     _, err = capfd.readouterr()
     assert code == 0, err
@@ -249,17 +186,6 @@ def test_large_pictures_are_shrunk_and_small_ones_are_not(tmp_path: Path) -> Non
     assert material.read_photo(large).shape == (480, 384, 3)
     small = write_picture(tmp_path / "small.png", texture(16, 20, 0))
     assert material.read_photo(small).shape == (16, 20, 3)
-
-
-def test_a_run_without_a_discriminator_and_a_small_picture_say_so(
-    tiny_style: Path, photo: Path, tmp_path: Path
-) -> None:
-    none = look(Job(str(tiny_style), photo, run=_run(tmp_path / "none", critic=None)))
-    assert "losses.adversarial" in none.missing["beliefs"]
-    deep = {"scales": 3, "width": 2, "layers": 4}
-    state = {"settings": {"discriminator": deep}, "critic": {"discriminator": Discriminator(**deep).state_dict()}}
-    small = look(Job(str(tiny_style), photo, run=_run(tmp_path / "deep", **state)))
-    assert "128 pixels" in small.missing["beliefs"]
 
 
 def test_differences_are_those_of_both_records(tiny_style: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,11 @@ from train.adversarial import LOSSES
 from train.config import DiscriminatorConfig
 from train.data import to_tensor
 from train.discriminator import Discriminator
+from train.explain.origin import Record, contradictions
 from train.loop import CHECKPOINT
+
+NOTHING: Record = MappingProxyType({})
+"""A record that speaks against no run."""
 
 
 @dataclass(frozen=True)
@@ -81,13 +86,14 @@ class PatchJudge:
         return [(a + b) / 2 if self.threshold is None else self.threshold for a, b in means]
 
 
-def read_judge(run: Path) -> PatchJudge | None:
+def read_judge(run: Path, style: Record = NOTHING) -> PatchJudge | None:
     """The discriminator in a run's checkpoint.
 
     Args:
         run: folder of the run.
+        style: the training record of the style that the run must have trained.
     Returns: ``None`` when the run trained none.
-    Raises: TrainError: no run there, or its checkpoint is damaged or of another version.
+    Raises: TrainError: no run there, its checkpoint is damaged or of another version, or it trained another style.
     """
     if not (run / CHECKPOINT).is_file():
         raise TrainError(f"no {CHECKPOINT} in {run}", hint="--run takes the folder that `rtstyle train --out` wrote")
@@ -95,6 +101,12 @@ def read_judge(run: Path) -> PatchJudge | None:
         state = checkpoint.load(run / CHECKPOINT)
     except TrainError as error:
         raise TrainError(error.problem, hint="leave --run away to do without the discriminator") from error
+    against = contradictions(style, state)
+    if against:
+        raise TrainError(
+            f"{run} did not train this style: {'; '.join(against)}",
+            hint="give --run the folder of the run that trained it, or leave --run away",
+        )
     critic = state.get("critic")
     return None if critic is None else _rebuilt(critic, state.get("settings"), run)
 

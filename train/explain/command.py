@@ -65,7 +65,9 @@ def look(job: Job, say: Callable[[str], None] = lambda _: None) -> Explanation:
     if job.fine_tune is not None:
         rivals += fine_tuned(job, material, say)
     if rivals:
-        each = [figures(features, photo, rgb, targets) for rgb in (photo, painted, *(r.painted for r in rivals))]
+        each = [figures(features, photo, rgb, targets) for rgb in (photo, painted)]
+        # The errors of a style that learned another painting would only say that it did.
+        each += [figures(features, photo, r.painted, () if r.learned else targets) for r in rivals]
         head = ["figure", "photograph", "this style", *(r.name for r in rivals)]  # two styles may share a title
         found |= {"rivals": rivals, "head": head, "rows": figure_rows(each)}
     return Explanation(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from train.data import with_short_side
 from train.evaluate.material import pictures_in, read_painting_file
 from train.evaluate.style import PAINTING_SIDE
 from train.explain.belief import PatchJudge, read_judge
+from train.explain.origin import sections
 from train.features import DISTILLED, VGG19, WIDE, Features, cache_folder, check_folder, load_features, network_files
 
 SIDE = 384
@@ -87,7 +88,7 @@ def gather(job: Job) -> Material:
         photo=read_photo(job.picture),
         painting=None if job.painting is None else read_painting(job.painting, style),
         features=features,
-        judge=None if job.run is None else read_judge(job.run),
+        judge=None if job.run is None else read_judge(job.run, style.training),
         against=[StyleModel.open(styles.find(other)) for other in job.against],
     )
 
@@ -139,9 +140,7 @@ def read_painting(path: Path, style: StyleModel) -> RGB:
 
 def settings_of(style: StyleModel) -> dict[str, dict[str, Any]]:
     """The settings in a style's training record, by section; what is not in sections is left out."""
-    settings = style.training.get("settings")
-    found = settings.items() if isinstance(settings, Mapping) else ()
-    return {str(section): dict(members) for section, members in found if isinstance(members, Mapping)}
+    return sections(style.training)
 
 
 def _check_fine_tune(job: Job, features: Features | None) -> None:

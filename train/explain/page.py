@@ -204,8 +204,9 @@ def _rivals(e: Explanation) -> Html:
         return section(heading, "The same picture by a style that was trained otherwise.", _missing(e, "rivals"))
     figures = [_figure(e.title, "", "this style", photograph(e.painted, "this style"))]
     for rival in e.rivals:
-        words = "; ".join(rival.differs) or "no different setting is on record"
-        figures.append(_figure(rival.name, "", words, photograph(rival.painted, f"painted by {rival.name}")))
+        figures.append(
+            _figure(rival.name, "", _otherwise(rival), photograph(rival.painted, f"painted by {rival.name}"))
+        )
     note = element("p", e.notes["rivals"], class_="note") if "rivals" in e.notes else ""
     return section(
         heading,
@@ -214,6 +215,14 @@ def _rivals(e: Explanation) -> Html:
         table(e.rows, e.head),
         note,
     )
+
+
+def _otherwise(rival: Rival) -> str:
+    differs = "; ".join(rival.differs)
+    if not rival.learned:
+        return differs or "no different setting is on record"
+    sentence = f"learned another painting, {rival.learned}, so its style errors against this one would say nothing"
+    return f"{sentence}; {differs}" if differs else sentence
 
 
 def _figure(name: str, value: str, words: str, shown: Html) -> Html:

@@ -21,6 +21,7 @@ from train.config import STYLE_LAYERS, LossWeights, TrainConfig
 from train.data import to_tensor
 from train.evaluate.likeness import ssim
 from train.explain.material import Job, Material, settings_of
+from train.explain.origin import another_painting, painting_name
 from train.features import Features, cache_folder
 from train.losses import content_loss, style_distances
 from train.recipe import resolve
@@ -44,11 +45,13 @@ class Rival:
         name: for people.
         painted: the picture.
         differs: in which settings it was trained otherwise, as texts.
+        learned: the painting that it learned, where that is another one; empty where it is the same.
     """
 
     name: str
     painted: RGB
     differs: Sequence[str] = ()
+    learned: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,8 +94,15 @@ def trained(material: Material) -> list[Rival]:
     found = []
     for style in material.against:
         with closing(engines.load(style)) as engine:
-            found.append(Rival(style.title, engine(material.photo), differences(material.style, style)))
+            differs, learned = differences(material.style, style), _learned(material.style, style)
+            found.append(Rival(style.title, engine(material.photo), differs, learned))
     return found
+
+
+def _learned(one: StyleModel, other: StyleModel) -> str:
+    if not another_painting(one.training, other.training):
+        return ""
+    return other.work or painting_name(other.training) or other.title
 
 
 def differences(one: StyleModel, other: StyleModel) -> list[str]:
@@ -167,9 +177,9 @@ def _painted(config: TrainConfig, photo: RGB, say: Callable[[str], None]) -> RGB
 
 
 def figure_rows(each: Sequence[Figures]) -> list[tuple[str, ...]]:
-    """A row for each figure that there is: its name, and its value in each column, as text."""
+    """A row for each figure that the first column has: its name, and its value in each column, as text, or a dash."""
     rows = [
-        (f"style error, {layer}", *(f"{f.style[i]:.3f}" for f in each))
+        (f"style error, {layer}", *(f"{f.style[i]:.3f}" if f.style else "–" for f in each))
         for i, layer in enumerate(STYLE_LAYERS[: len(each[0].style)])
     ]
     if each[0].content is not None:
