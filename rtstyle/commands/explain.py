@@ -57,6 +57,6 @@ def explain(
     )  # fmt: skip
     explanation = command.explain(job, out, (lambda _: None) if quiet else (lambda text: typer.echo(text, err=True)))
     if not quiet:
-        for line in explanation.missing.values():
+        for line in explanation.left_out:
             typer.echo(f"left out: {line}", err=True)
         typer.echo(f"the page is {out}", err=True)

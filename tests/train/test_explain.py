@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,27 @@ def test_a_piece_of_the_painting_is_found_where_it_was_cut(narrow_features: Path
         np.testing.assert_array_equal(each.found.cut(painting), each.region.cut(piece))
 
 
+def test_neither_regions_nor_what_they_resemble_lie_over_each_other(narrow_features: Path) -> None:
+    network = load_features(narrow_features).style_network
+    photo, painting = texture(240, 320, 1), texture(200, 260, 3)
+    painted = np.tile(texture(20, 20, 2), (12, 16, 1))  # changed alike, and like the same place, everywhere
+    found = match.matches(network, photo, painted, painting)
+    for squares in ([m.region for m in found], [m.found for m in found]):
+        assert len(squares) == 6
+        for a, b in combinations(squares, 2):
+            assert max(abs(a.top - b.top), abs(a.left - b.left)) >= a.side
+    for a, b in combinations([m.region for m in found], 2):  # there is room for a whole box between them
+        assert max(abs(a.top - b.top), abs(a.left - b.left)) >= 2 * a.side
+
+
+def test_a_number_stands_beside_what_it_names() -> None:
+    grey = np.full((200, 200, 3), 128, np.uint8)
+    for top in (0, 100, 160):
+        square = match.Square(top, 40, 32)
+        inside = match.Square(top + 4, 44, 24)
+        assert (inside.cut(draw.framed(grey, [square])) == 128).all()
+
+
 @pytest.mark.parametrize("size", [(16, 16), (16, 90), (40, 18)])
 def test_small_pictures_have_regions_too(narrow_features: Path, size: tuple[int, int]) -> None:
     network = load_features(narrow_features).style_network
@@ -152,6 +174,7 @@ def test_everything_at_once(
 def test_with_nothing_but_the_style(tiny_style: Path, photo: Path, tmp_path: Path) -> None:
     explanation = explain(Job(str(tiny_style), photo), tmp_path / "report.html")
     assert set(explanation.missing) == {"maps", "matches", "beliefs", "rivals"}
+    assert len(set(explanation.left_out)) == 4 and all(line.startswith("“") for line in explanation.left_out)
     text = (tmp_path / "report.html").read_text()
     assert text.count('class="note"') == 4
     for flag in ("--features", "--painting", "--run", "--against", "--fine-tune"):

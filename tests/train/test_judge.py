@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import av
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 from safetensors.torch import save_file
 
 from engines.errors import SinkError, SourceError, StyleError, StylerError, TrainError
@@ -20,7 +23,7 @@ from tests.train.pictures import shifted, texture, write_picture
 from train.evaluate import cost, job, judge, material
 from train.evaluate.job import Job
 from train.evaluate.lpips import HEADS, NETWORK, head_shapes, network_shapes
-from train.evaluate.show import rows, save_page, value_text
+from train.evaluate.show import print_table, rows, save_page, value_text
 from train.evaluate.verdict import MEANINGS, Figure, LeftOut, Strip, Verdict
 from train.features import DISTILLED, WIDE
 from train.page import check_page
@@ -95,6 +98,8 @@ def test_everything_at_once(
     page = walk(text)
     assert page.sources and all(source.startswith("data:") for source in page.sources)
     assert len(page.sources) == 3 + 2
+    shown = [f"photo_{number}.png, before and after" in text for number in range(6)]
+    assert sum(shown) == 3, "each pair has its name"
     assert all(meaning.label in text for meaning in MEANINGS.values())
 
 
@@ -253,6 +258,19 @@ def test_hostile_names_are_text_on_the_page(tmp_path: Path) -> None:
     text = (tmp_path / "page.html").read_text()
     assert "<script>" not in text and text.count("&lt;script&gt;") >= 6
     assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+
+
+def test_a_narrow_terminal_keeps_names_in_one_piece_and_all_meanings() -> None:
+    name = "camera-in-the-street-by-night.mp4"
+    verdict = Verdict("wave", "wave", [Figure("ewarp", 0.1, 0.2, name), Figure("ssim", 0.5)], [], [])
+    for width in (80, 120, 200):
+        console = Console(width=width, record=True, file=io.StringIO())
+        print_table(verdict, console)
+        text = console.export_text()
+        assert f"Ewarp · {name}" in text
+        assert all(MEANINGS[key].text in text for key in ("ewarp", "ssim"))
+        assert "wave (wave)" not in text
+    assert replace(verdict, title="The Wave").heading == "The Wave (wave)"
 
 
 def test_values_are_short_and_repeated_explanations_are_not() -> None:

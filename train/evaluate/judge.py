@@ -17,7 +17,7 @@ from train.evaluate.material import Clip, square
 from train.evaluate.population import diversity, feature_fid, pooled
 from train.evaluate.steadiness import ClipJudge, noise_amplification
 from train.evaluate.style import StyleJudge
-from train.evaluate.verdict import MEANINGS, Figure, LeftOut, Strip, Verdict
+from train.evaluate.verdict import MEANINGS, Figure, LeftOut, Pair, Strip, Verdict
 from train.features import Features
 
 STILLS, SHOWN, STRIP = 4, 6, 6
@@ -58,7 +58,7 @@ def judge(job: Job, say: Callable[[str], None] = lambda _: None) -> Verdict:
         figures=sorted(figures, key=lambda figure: list(MEANINGS).index(figure.name)),
         left_out=gaps,
         notes=remarks.notes(material, times),
-        pairs=pairs[:SHOWN],
+        pairs=[Pair(name, *pair) for name, pair in zip(material.photos.names, pairs, strict=True)][:SHOWN],
         strips=strips,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -38,11 +38,13 @@ class Pictures:
 
     Attributes:
         rgb: (height, width, 3) each.
+        names: of their files.
         source: for people, where they come from.
         skipped: why others were left out, one sentence for each, with its name.
     """
 
     rgb: Sequence[RGB]
+    names: Sequence[str]
     source: str
     skipped: tuple[str, ...] = ()
 
@@ -78,7 +80,7 @@ def photographs_of(folder: Path | None, count: int) -> Pictures:
     """
     if folder is None:
         own = photographs(min(count, len(PHOTOGRAPHS)), PICTURE_SIDE)
-        return Pictures(own, "the photographs of scikit-image, because no --content was given")
+        return Pictures(own, PHOTOGRAPHS[: len(own)], "the photographs of scikit-image, because no --content was given")
     return _read(folder, count, PICTURE_SIDE, "--content")
 
 
@@ -110,7 +112,7 @@ def paintings_of(folder: Path, count: int) -> Pictures:
     Raises: TrainError: as ``photographs_of``.
     """
     found = _read(folder, count, SQUARE, "--style-pictures")
-    return Pictures([square(rgb) for rgb in found.rgb], found.source, found.skipped)
+    return replace(found, rgb=[square(rgb) for rgb in found.rgb])
 
 
 def square(rgb: RGB) -> RGB:
@@ -122,15 +124,16 @@ def square(rgb: RGB) -> RGB:
 
 def _read(folder: Path, count: int, side: int, flag: str) -> Pictures:
     found: list[RGB] = []
-    skipped = []
+    names, skipped = [], []
     for path in _chosen(pictures_in(folder, flag), count):
         try:
             found.append(_fit(path, side))
+            names.append(path.name)
         except TrainError as error:
             skipped.append(error.problem)
     if not found:
         raise TrainError(f"no picture in {folder} can be judged: {skipped[0]}", hint=f"give {flag} another folder")
-    return Pictures(found, f"{len(found)} pictures in {folder.name or folder}", tuple(skipped))
+    return Pictures(found, names, f"{len(found)} pictures in {folder.name or folder}", tuple(skipped))
 
 
 def _chosen(files: Sequence[Path], count: int) -> Sequence[Path]:

@@ -32,7 +32,7 @@ def page(verdict: Verdict, head: Sequence[str], rows: Sequence[Sequence[str]]) -
     """
     return document(
         f"{verdict.title} · figures",
-        element("h1", f"{verdict.title} ({verdict.style})"),
+        element("h1", verdict.heading),
         element("p", LEAD, class_="lead"),
         table([_cells(row) for row in rows], _cells(head)),
         *_list("Left out", "What could not be measured, and what adds it.", map(str, verdict.left_out)),
@@ -56,11 +56,18 @@ def _list(heading: str, sentence: str, items: Iterator[str]) -> list[Html]:
 
 
 def _pairs(verdict: Verdict) -> list[Html]:
-    pairs = [element("figure", photograph(_rows([[*pair]], SHOWN_SIDE), "before and after")) for pair in verdict.pairs]
+    pairs = [
+        element(
+            "figure",
+            element("figcaption", f"{pair.name}, before and after"),
+            photograph(_rows([[pair.before, pair.after]], SHOWN_SIDE), f"{pair.name} and its painting"),
+        )
+        for pair in verdict.pairs
+    ]
     if not pairs:
         return []
     sentence = "Look for strokes where the picture is flat, and for faces that are still faces."
-    return [section("Before and after", sentence, element("div", *pairs, class_="grid wide"))]
+    return [section("Before and after", sentence, element("div", *pairs, class_="grid wide uneven"))]
 
 
 def _strips(verdict: Verdict) -> list[Html]:

@@ -14,6 +14,9 @@ from train.page import write_page
 
 BETTER = {"lower": "↓ lower", "higher": "↑ higher", "": ""}
 
+REST = 80
+"""Characters of a line that all columns but the first need, to be read with ease."""
+
 
 def value_text(value: float | None, unit: str = "") -> str:
     """Three significant digits and the unit; whole numbers with their thousands set apart; nothing for ``None``."""
@@ -46,14 +49,24 @@ HEAD = ("figure", "value", "unpainted", "better", "what it means")
 
 
 def print_table(verdict: Verdict, console: Console | None = None) -> None:
-    """The table, what was left out, and the notes, on standard output."""
+    """The table, what was left out, and the notes, on standard output.
+
+    Where it is narrow the meanings follow below the table, so that names of clips stay in one piece.
+    """
     console = console or Console(highlight=False)
-    table = Table(title=f"{verdict.title} ({verdict.style})", title_justify="left", title_style="bold")
-    for heading in HEAD:
-        table.add_column(heading, justify="right" if heading in ("value", "unpainted") else "left", overflow="fold")
-    for row in rows(verdict.figures):
-        table.add_row(*row)
+    lines = rows(verdict.figures)
+    roomy = console.width >= REST + max((len(label) for label, *_ in lines), default=0)
+    columns = HEAD if roomy else HEAD[:-1]
+    table = Table(title=verdict.heading, title_justify="left", title_style="bold")
+    for heading in columns:
+        right, first = heading in ("value", "unpainted"), heading == HEAD[0]
+        table.add_column(heading, justify="right" if right else "left", overflow="fold", no_wrap=roomy and first)
+    for row in lines:
+        table.add_row(*row[: len(columns)])
     console.print(table, markup=False)
+    if not roomy:
+        for meaning in dict.fromkeys(figure.meaning for figure in verdict.figures):
+            console.print(f"{meaning.label}: {meaning.text}", markup=False)
     for gap in verdict.left_out:
         console.print(f"left out: {gap}", markup=False)
     for note in verdict.notes:

@@ -97,6 +97,20 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
+class Pair:
+    """A photograph and its painting, of one size.
+
+    Attributes:
+        name: of the photograph's file.
+        before, after: (height, width, 3).
+    """
+
+    name: str
+    before: RGB
+    after: RGB
+
+
+@dataclass(frozen=True)
 class Strip:
     """The same consecutive frames before and after, to be shown above each other."""
 
@@ -123,8 +137,13 @@ class Verdict:
     figures: Sequence[Figure]
     left_out: Sequence[LeftOut]
     notes: Sequence[str]
-    pairs: Sequence[tuple[RGB, RGB]] = ()
+    pairs: Sequence[Pair] = ()
     strips: Sequence[Strip] = ()
+
+    @property
+    def heading(self) -> str:
+        """The title, and the name that the style is chosen by, where that is another."""
+        return self.title if self.title == self.style else f"{self.title} ({self.style})"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain form for JSON, without the pictures."""

@@ -62,9 +62,9 @@ def framed(rgb: RGB, squares: Sequence[Square]) -> RGB:
 
 
 def _label(out: RGB, text: str, square: Square, colour: tuple[int, int, int]) -> None:
-    """Black on the frame's colour, above the frame, or inside it at the upper border of the picture."""
+    """Black on the frame's colour, above the frame, or below it where there is no room: it covers nothing it names."""
     (wide, high), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.5, 1)
-    bottom = max(square.top, high + 6)
+    bottom = square.top if square.top >= high + 6 else square.top + square.side + high + 6
     cv2.rectangle(out, (square.left, bottom - high - 6), (square.left + wide + 5, bottom), colour, cv2.FILLED)
     at = (square.left + 3, bottom - 3)
     cv2.putText(out, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)

@@ -19,6 +19,9 @@ PATCH = 3
 STRIDE, VIEW = 4, 24
 """Pixels from one place of relu3_1 to the next, and the side of what one place sees, pixels."""
 
+BOX = ((PATCH - 1) * STRIDE + VIEW) // STRIDE
+"""Side of what a square of places sees, places."""
+
 ROWS, COLUMNS = 2, 3
 """Parts of the picture; one region is taken from each."""
 
@@ -50,7 +53,7 @@ class Match:
         region: in the painted picture.
         found: in the painting.
         likeness: cosine of the two, −1 … 1.
-        photo: the most that the unpainted region resembles any part of the painting.
+        photo: the most that the unpainted region resembles any of the same pieces of the painting.
     """
 
     region: Square
@@ -63,7 +66,8 @@ class Match:
 def matches(network: Vgg19, photo: RGB, painted: RGB, painting: RGB) -> list[Match]:
     """Look up, for a handful of regions, the part of the painting that is most like each.
 
-    The regions are those that the style changed most, one from each part of the picture. Compared are squares of
+    The regions are those that the style changed most, one from each part of the picture; no piece of the painting is
+    shown for two of them, as long as there are others. Compared are squares of
     ``PATCH`` × ``PATCH`` places of relu3_1 with the painting's mean taken away, by their cosine, at every place of the
     painting. Patches of features: Li and Wand 2016, arXiv:1601.04589, section 3.
 
@@ -79,30 +83,40 @@ def matches(network: Vgg19, photo: RGB, painted: RGB, painting: RGB) -> list[Mat
     mean = s.mean((2, 3), keepdim=True)
     after, before = (_cosines(_patches(f - mean, places, size), s - mean) for f in (y, x))
     found = []
+    free = torch.ones_like(after[0], dtype=torch.bool)
     for place, cosine, unpainted in zip(places, after, before, strict=True):
-        top, left = divmod(int(cosine.argmax()), cosine.shape[1])
+        if not bool(free.any()):  # a small painting has not so many pieces
+            free.fill_(True)
+        top, left = divmod(int(cosine.masked_fill(~free, -torch.inf).argmax()), cosine.shape[1])
         found.append(
             Match(
                 _square(place, size, painted),
                 _square((top, left), size, painting),
-                float(cosine.max()),
-                float(unpainted.max()),
+                float(cosine[top, left]),
+                float(unpainted[free].max()),
             )
         )
+        free[max(0, top - BOX + 1) : top + BOX, max(0, left - BOX + 1) : left + BOX] = False
     return found
 
 
 def _chosen(change: Tensor) -> Iterator[tuple[int, int]]:
-    """(top, left) of the largest value in each part of a map, row by row."""
-    top = 0
-    for band in torch.tensor_split(change, ROWS, 0):
-        left = 0
-        for part in torch.tensor_split(band, COLUMNS, 1):
-            if part.numel():
-                row, column = divmod(int(part.argmax()), part.shape[1])
-                yield top + row, left + column
-            left += part.shape[1]
-        top += band.shape[0]
+    """(top, left) of the largest value inside each part of a map, row by row."""
+    for top, bottom in _spans(change.shape[0], ROWS):
+        for left, right in _spans(change.shape[1], COLUMNS):
+            row, column = divmod(int(change[top:bottom, left:right].argmax()), right - left)
+            yield top + row, left + column
+
+
+def _spans(length: int, parts: int) -> Iterator[tuple[int, int]]:
+    """The inside of each part of a line, with a box kept free at both ends, or as much of it as there is room for.
+
+    Two regions on either side of a border would otherwise be the same stroke twice.
+    """
+    for places in torch.arange(length).tensor_split(parts):
+        if len(places):
+            free = min(BOX, (len(places) - 1) // 2)
+            yield int(places[0]) + free, int(places[-1]) + 1 - free
 
 
 def _patches(features: Tensor, places: list[tuple[int, int]], size: int) -> Tensor:

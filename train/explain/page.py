@@ -15,6 +15,14 @@ from train.page import Html, document, element, join, photograph, section, table
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
+HEADINGS: Mapping[str, str] = {
+    "maps": "What each layer of the losses did, and where",
+    "matches": "Which part of the painting the strokes resemble",
+    "beliefs": "Where the discriminator believes, and where it doubts",
+    "rivals": "What other weights would do",
+}
+"""Of the sections that may be left out, by the name that ``Explanation.missing`` has for them."""
+
 LAYERS: Mapping[str, tuple[str, str]] = {
     "relu1_1": ("Colour and grain", "which colours lie side by side"),
     "relu2_1": ("Lines", "edges and how fine they are"),
@@ -73,6 +81,11 @@ class Explanation:
         """After."""
         return self.strip[-1]
 
+    @property
+    def left_out(self) -> list[str]:
+        """What is not on the page, or not whole, and what it would need, a line for each section."""
+        return [f"“{HEADINGS[part]}”: {need}" for part, need in self.missing.items()]
+
 
 def page(explanation: Explanation) -> str:
     """The whole document."""
@@ -115,11 +128,9 @@ def _strength(e: Explanation) -> Html:
 
 
 def _maps(e: Explanation) -> Html:
-    heading = "What each layer of the losses did, and where"
     if not e.maps:
-        return section(
-            heading, "Which part of the training goal shaped which part of the picture.", _missing(e, "maps")
-        )
+        sentence = "Which part of the training goal shaped which part of the picture."
+        return section(HEADINGS["maps"], sentence, _missing(e, "maps"))
     styled = e.maps[0].kind == "style"
     sentence = (
         "The style term compares how the features of a layer go together with how they do in the painting. Warm places "
@@ -130,7 +141,7 @@ def _maps(e: Explanation) -> Html:
         "can say whether they moved towards it."
     )
     figures = [_map(e, each, share) for each, share in zip(e.maps, shares(e.maps), strict=True)]
-    return section(heading, sentence, element("div", *figures, class_="grid"), _missing(e, "maps"))
+    return section(HEADINGS["maps"], sentence, element("div", *figures, class_="grid"), _missing(e, "maps"))
 
 
 def _map(e: Explanation, each: LayerMap, share: float) -> Html:
@@ -152,13 +163,14 @@ def _map(e: Explanation, each: LayerMap, share: float) -> Html:
 
 
 def _matches(e: Explanation) -> Html:
-    heading = "Which part of the painting the strokes resemble"
     if not e.matches or e.painting is None:
-        return section(heading, "The nearest piece of the painting for a few regions.", _missing(e, "matches"))
+        sentence = "The nearest piece of the painting for a few regions."
+        return section(HEADINGS["matches"], sentence, _missing(e, "matches"))
     sentence = (
-        "In each sixth of the picture, the region that changed most, and the piece of the whole painting whose strokes "
-        "(relu3_1) are most like it. Likeness is 1 for the same and 0 for unrelated; in brackets, the best that the "
-        "unpainted region finds. A style learns the painting as a whole and copies no piece: likeness is no origin."
+        "In each sixth of the picture, the region that changed most, and the piece of the painting whose strokes "
+        "(relu3_1) are most like it, no piece twice. Likeness is 1 for the same and 0 for unrelated; in brackets, the "
+        "best that the unpainted region finds. A style learns the painting as a whole and copies no piece: likeness is "
+        "no origin."
     )
     regions, found = [m.region for m in e.matches], [m.found for m in e.matches]
     whole = [
@@ -172,17 +184,17 @@ def _matches(e: Explanation) -> Html:
         for i, m in enumerate(e.matches)
     ]
     return section(
-        heading,
+        HEADINGS["matches"],
         sentence,
-        element("div", *whole, class_="grid wide", style="margin-bottom: 1rem"),
+        element("div", *whole, class_="grid wide uneven", style="margin-bottom: 1rem"),
         element("div", *pairs, class_="grid"),
     )
 
 
 def _beliefs(e: Explanation) -> Html:
-    heading = "Where the discriminator believes, and where it doubts"
     if not e.beliefs:
-        return section(heading, "Whether a trained eye takes it for the artist's hand.", _missing(e, "beliefs"))
+        sentence = "Whether a trained eye takes it for the artist's hand."
+        return section(HEADINGS["beliefs"], sentence, _missing(e, "beliefs"))
     shown = {"painted": e.painted, "photograph": e.photo, "painting": e.painting}
     figures = [
         _figure(name.capitalize(), f"{100 * belief.share:.0f} %", "of the patches are taken for the artist's",
@@ -195,13 +207,14 @@ def _beliefs(e: Explanation) -> Html:
         "shown: what it says of them is a guess."
     )
     note = element("p", e.notes["beliefs"], class_="note") if "beliefs" in e.notes else ""
-    return section(heading, sentence, element("div", *figures, class_="grid"), note, _missing(e, "beliefs"))
+    shown_maps = element("div", *figures, class_="grid uneven")
+    return section(HEADINGS["beliefs"], sentence, shown_maps, note, _missing(e, "beliefs"))
 
 
 def _rivals(e: Explanation) -> Html:
-    heading = "What other weights would do"
     if not e.rivals:
-        return section(heading, "The same picture by a style that was trained otherwise.", _missing(e, "rivals"))
+        sentence = "The same picture by a style that was trained otherwise."
+        return section(HEADINGS["rivals"], sentence, _missing(e, "rivals"))
     figures = [_figure(e.title, "", "this style", photograph(e.painted, "this style"))]
     for rival in e.rivals:
         figures.append(
@@ -209,7 +222,7 @@ def _rivals(e: Explanation) -> Html:
         )
     note = element("p", e.notes["rivals"], class_="note") if "rivals" in e.notes else ""
     return section(
-        heading,
+        HEADINGS["rivals"],
         "Lower errors are nearer to the painting or to the photograph; a weight moves the balance between the two.",
         element("div", *figures, class_="grid"),
         table(e.rows, e.head),
