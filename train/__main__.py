@@ -5,30 +5,27 @@ torch is imported where it is needed, so that ``--help`` and a wrong setting are
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import rich.progress
 import typer
 import typer.core
-from rich.console import Console
 
-from engines.errors import TrainError
-from engines.model_file import MANIFEST
+from engines.errors import ConfigError
 from rtstyle import styles
 from rtstyle.signals import STOPPER
-from train.config import TrainConfig, differences
+from train.config import TrainConfig
+from train.console import progress_shown
+from train.faults import SettingsError
+from train.folder import check_run, check_start
 from train.recipe import recipes, resolve, to_toml
 
 if TYPE_CHECKING:
-    from train.loop import Progress
     from train.parallel import World
 
 LEARN, RECIPE, LONG, WEIGH, FOLDER, RECORD = (
@@ -153,7 +150,10 @@ def run(
         "run.out": out, "run.name": name, "run.seed": seed, "run.threads": threads,
         "run.checkpoint_steps": checkpoint_steps, "run.sheet_steps": sheet_steps,
     }  # fmt: skip
-    config = resolve(recipe or _usual_recipe(), overrides or (), flags)
+    if steps is not None and minutes is not None:
+        raise ConfigError("--steps and --minutes are both given", hint="a run counts one of them")
+    options = {name: _option(name) for name in flags}
+    config = resolve(recipe or _usual_recipe(), overrides or (), flags, options=options, unfinished=show)
     if config.generator.init is not None:  # a recipe or --set may name a style of the gallery, too
         found = styles.find(str(config.generator.init))
         config = replace(config, generator=replace(config.generator, init=found))
@@ -161,6 +161,12 @@ def run(
         typer.echo(to_toml(config), nl=False)
     else:
         _run(config, resume, {"title": title, "artist": artist, "licence": licence})
+
+
+def _option(name: str) -> str:
+    """The option that gives a setting."""
+    section, _, member = name.partition(".")
+    return f"--{member.replace('_', '-')}{'-weight' * (section == 'losses')}"
 
 
 def _usual_recipe() -> str:
@@ -171,99 +177,56 @@ def _usual_recipe() -> str:
 
 def _run(config: TrainConfig, resume: bool, record: dict[str, str]) -> None:
     """Raises: StylerError: anything that went wrong on purpose. typer.Exit: the run was stopped."""
-    _check_start(config.run.out)
+    check_start(config)
     from train.export import finish
     from train.loop import train
     from train.parallel import World
 
     world = World.told()
     world.places(config.data.batch)
-    _check_folder(config, resume)  # before the others are met: then the first one may already write there
+    tell = _tell if world.writes else _keep_silent
+    if not check_run(config, resume):  # before the others are met: then the first one may already write there
+        tell("the run is already finished; more --steps or --minutes trains on")
+        return
     stop = threading.Event()
-    with world.joined(), STOPPER.installed(), _gently(world, stop), _progress(world.writes) as show:
-        result = train(config, resume=resume, on_progress=show, stop=stop.is_set, world=world)
+    with world.joined(), STOPPER.installed(), _gently(world, stop), progress_shown(world.writes) as show:
+        result = train(config, resume=resume, on_progress=show, on_news=_tell, stop=stop.is_set, world=world)
     if result.share < 1.0:
-        if world.writes:
-            print(f"stopped at step {result.step}; the same command with --resume goes on", file=sys.stderr)
+        tell(f"stopped at step {result.step}; the same command with --resume goes on")
         raise typer.Exit(130)
     if not world.writes:
         return
+    tell("saving the style")
     model = finish(result, **record)
     print(f"the style is in {model.folder}: try `rtstyle image photo.jpg painted.jpg --style {model.folder}`")
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _keep_silent(_text: str) -> None:
+    """Of several processes one talks."""
 
 
 def _gently(world: World, stop: threading.Event) -> AbstractContextManager[None]:
     return STOPPER.gently(stop.set) if world.alone else world.stopping(stop.set)
 
 
-def _check_start(out: Path) -> None:
-    """What would fail only after hours fails now.
-
-    Raises: TrainError: a package that the export needs is missing, or the folder of the run cannot be written.
-    """
-    missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
-    if missing:
-        raise TrainError(
-            f"{' and '.join(missing)} must be installed to save a style", hint='pip install "rtstyle[train]"'
-        )
-    there = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
-    if not there.is_dir() or not os.access(there, os.W_OK):
-        raise TrainError(f"the folder {out} cannot be written: see {there}", hint="give another --out")
-
-
-def _check_folder(config: TrainConfig, resume: bool) -> None:
-    """Nothing of another run is written over, and no run goes on as another.
-
-    Raises: TrainError: the folder holds a run, or a style, and is not to be resumed; or a run with other settings.
-    """
-    from train import checkpoint
-    from train.loop import CHECKPOINT
-
-    out = config.run.out
-    saved = out / CHECKPOINT
-    if resume:
-        settings = checkpoint.load(saved).get("settings") if saved.exists() else None
-        other = differences(config, settings) if isinstance(settings, dict) else []
-        if other:
-            raise TrainError(f"{out} holds another run: {'; '.join(other)}", hint="give the same, or another --out")
-    elif saved.exists():
-        raise TrainError(f"{out} holds another run", hint="--resume goes on with it; or give another --out")
-    elif any((folder / MANIFEST).exists() for folder in (out, out / "style")):
-        raise TrainError(f"{out} holds a finished style", hint="give another --out")
-
-
-@contextmanager
-def _progress(shown: bool) -> Iterator[Callable[[Progress], None]]:
-    """A bar on a terminal, a line every 25 steps elsewhere; both on standard error."""
-    smooth: dict[str, float] = {}
-    bar = rich.progress.Progress(
-        rich.progress.TextColumn("{task.description}"),
-        rich.progress.BarColumn(),
-        rich.progress.TaskProgressColumn(),
-        rich.progress.TimeRemainingColumn(),
-        console=Console(stderr=True),
-        disable=not (shown and sys.stderr.isatty()),
-    )
-    task = bar.add_task("training", total=1.0)
-
-    def show(progress: Progress) -> None:
-        for name, value in progress.losses.items():
-            smooth[name] = value if name not in smooth else 0.95 * smooth[name] + 0.05 * value
-        text = f"step {progress.step}  " + "  ".join(f"{name} {value:.4f}" for name, value in smooth.items())
-        bar.update(task, completed=progress.share, description=text)
-        if bar.disable and progress.step % 25 == 0:
-            print(f"{progress.share:6.1%}  {progress.seconds:6.0f} s  {text}", file=sys.stderr, flush=True)
-
-    with bar:
-        yield show
-
-
 def main(argv: Sequence[str]) -> int:
-    """Run with arguments and return the exit code; errors are the caller's to print.
+    """Run with arguments and return the exit code. Wrong settings are wrong usage: a line for each fault, and 2.
 
-    Raises: StylerError: anything that went wrong on purpose. click.ClickException: wrong usage.
+    Raises: StylerError: anything else that went wrong on purpose, to be printed by the caller. click.ClickException:
+        an unknown option, or a value of the wrong type.
     """
-    return int(app(args=list(argv), prog_name="rtstyle train", standalone_mode=False) or 0)
+    try:
+        return int(app(args=list(argv), prog_name="rtstyle train", standalone_mode=False) or 0)
+    except ConfigError as error:
+        for fault in error.faults if isinstance(error, SettingsError) else (error,):
+            _tell(" ".join(f"rtstyle: {fault}".split()))
+        if not error.hint:
+            _tell("hint: see `rtstyle train --help`")
+        return 2
 
 
 if __name__ == "__main__":

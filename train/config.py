@@ -202,6 +202,10 @@ class ScheduleConfig:
     clip_gradient: float = 5.0
     canvas_at: float = 0.75
 
+    def share(self, step: int, seconds: float) -> float:
+        """How much of the run is done, 0 … 1, after so many steps and seconds of training."""
+        return min(1.0, step / self.steps if self.minutes is None else seconds / (60 * self.minutes))
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:

@@ -54,6 +54,7 @@ def record(painter: Painter) -> dict[str, Any]:
     settings["generator"] |= generator.arch.to_dict()
     return {
         "settings": settings,
+        "changes": painter.changes,
         "steps_done": painter.step,
         "processes": painter.world.size,
         "minutes": round(painter.seconds / 60, 1),

@@ -53,7 +53,8 @@ def gradient_shares(
 
 def due(painter: Painter) -> bool:
     """Whether the coming step is one that is written down."""
-    return (painter.step + 1) % painter.config.run.report_steps == 0
+    step, schedule = painter.step + 1, painter.config.schedule
+    return step % painter.config.run.report_steps == 0 or (schedule.minutes is None and step == schedule.steps)
 
 
 class NoJournal:
@@ -126,6 +127,8 @@ class Journal:
     ) -> None:
         """Note a step that is done; where they are due, make a contact sheet and write down the means of the steps.
 
+        Both are due at the last step, however short the run is.
+
         Args:
             losses: value of each term that occurred, and ``total``.
             game: what ``Critic`` told of this step; empty while there is no game.
@@ -134,9 +137,10 @@ class Journal:
         """
         self.losses.add(losses)
         self.game.add(game)
-        if self.painter.step % self.config.run.sheet_steps == 0:
+        is_last = self.painter.share >= 1.0
+        if is_last or self.painter.step % self.config.run.sheet_steps == 0:
             self._sheet()
-        if self.painter.step % self.config.run.report_steps == 0:
+        if is_last or self.painter.step % self.config.run.report_steps == 0:
             self._write(shares, rate)
 
     def _write(self, shares: Mapping[str, float], rate: float) -> None:

@@ -18,10 +18,12 @@ from train import checkpoint
 from train.config import TrainConfig
 from train.critic import Critic
 from train.features import load_features
+from train.inventory import held_out_doubts, learned_from
 from train.journal import Journal, NoJournal, gradient_shares
 from train.material import Material
 from train.painter import Painter
 from train.parallel import ALONE, World
+from train.report import REPORT
 
 CHECKPOINT = "checkpoint.pt"
 
@@ -46,6 +48,10 @@ class Progress:
     losses: Mapping[str, float]
 
 
+def _silent(_text: str) -> None:
+    """What the first process says need not be said twice."""
+
+
 def learning_rate(config: TrainConfig, step: int, share: float) -> float:
     """Linear warm-up, then a cosine from the full rate to 1 % of it. Loshchilov and Hutter 2017, arXiv:1608.03983."""
     warm = min(1.0, (step + 1) / (config.schedule.warmup + 1))
@@ -58,6 +64,7 @@ def train(
     resume: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
     on_warning: Callable[[str], None] = lambda text: print(f"warning: {text}", file=sys.stderr),
+    on_news: Callable[[str], None] = _silent,
     stop: Callable[[], bool] = lambda: False,
     world: World = ALONE,
 ) -> Painter:
@@ -68,16 +75,19 @@ def train(
         resume: go on from the run folder's checkpoint; bit for bit on one CPU when the run counts steps.
         on_progress: called after every step, in the process that writes.
         on_warning: called with one line about what does not stop the run, in the process that writes.
+        on_news: called with one line about what is going on before the first step, in the process that writes.
         stop: asked before every step; True ends the run with a checkpoint, of all processes when one says so.
         world: which of several processes this is; they have joined.
     Returns: the painter, its generator trained and not yet folded.
     Raises: TrainError: unusable pictures, features or checkpoint; a loss that is not finite, or explodes; a process
             that was lost.
     """
-    painter, critic, material, guard = _prepare(config, resume, on_warning, world)
+    told, news = (on_warning, on_news) if world.writes else (_silent, _silent)
+    painter, critic, material, guard = _prepare(config, resume, told, news, world)
     weights, saves = vars(config.losses), _Saves(painter, critic, guard)
     journals = Journal(painter, critic, material.pictures, on_warning) if world.writes else NoJournal(painter)
     with journals as journal, world.connected():
+        news(f"to look at while it goes on: {config.run.out / REPORT}")
         asked_s = time.monotonic()
         for loaded in material.from_step(painter.step):
             began_s = time.monotonic()
@@ -124,14 +134,17 @@ def train(
 
 
 def _prepare(
-    config: TrainConfig, resume: bool, on_warning: Callable[[str], None], world: World
+    config: TrainConfig, resume: bool, told: Callable[[str], None], news: Callable[[str], None], world: World
 ) -> tuple[Painter, Critic | None, Material, _Guard]:
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
     device = world.device
-    told = on_warning if world.writes else _silent
     with world.in_turn():
         material = Material(config, told, world)
+        news(learned_from(config, material))
+        for text in held_out_doubts(config.data):
+            told(text)
+        news("loading the feature networks")
         features = load_features(config.data.features, _feature_dtype(config, device)).to(device)
     painter = Painter(config, features, device, world)
     for text in painter.warnings:
@@ -141,27 +154,31 @@ def _prepare(
     if world.writes:
         config.run.out.mkdir(parents=True, exist_ok=True)
     if resume:
-        state = checkpoint.load(config.run.out / CHECKPOINT)
-        painter.restore(state)
-        changed = [name for name, value in state.get("data", {}).items() if painter.data_hashes.get(name) != value]
-        if changed:
-            told(f"other files than when the run began: {', '.join(changed)}")
-        guard.restore(state.get("guard"))
-        if critic is not None and state.get("critic") is not None:
-            critic.restore(state["critic"])
-        elif state.get("critic") is not None:
-            told("the checkpoint's discriminator is dropped: losses.adversarial is 0 now")
+        _restore(painter, critic, guard, told)
     return painter, critic, material, guard
+
+
+def _restore(painter: Painter, critic: Critic | None, guard: _Guard, told: Callable[[str], None]) -> None:
+    """Go on from the checkpoint, and tell what is not as it was."""
+    state = checkpoint.load(painter.config.run.out / CHECKPOINT)
+    painter.restore(state)
+    files = [name for name, value in state.get("data", {}).items() if painter.data_hashes.get(name) != value]
+    if files:
+        told(f"other files than when the run began: {', '.join(files)}")
+    for change in painter.changes:
+        if change["from_step"] == painter.step:
+            told(f"{change['setting']} was {change['was']} and is {change['now']} from step {painter.step} on")
+    guard.restore(state.get("guard"))
+    if critic is not None and state.get("critic") is not None:
+        critic.restore(state["critic"])
+    elif state.get("critic") is not None:
+        told("the checkpoint's discriminator is dropped: losses.adversarial is 0 now")
 
 
 def _fetched(*groups: Mapping[str, Tensor]) -> list[dict[str, float]]:
     """Named scalars, brought to the host: the one place of a step where it waits for the device."""
     numbers = iter(torch.stack([value for group in groups for value in group.values()]).tolist())
     return [{name: next(numbers) for name in group} for group in groups]
-
-
-def _silent(_text: str) -> None:
-    """What the first process says need not be said twice."""
 
 
 class _Saves:

@@ -14,9 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from engines.base import RGB
 from engines.errors import TrainError
 from engines.generator import CANVAS, STRIDE, Generator, load_generator, stylize
 from engines.model_file import StyleModel
+from train.changes import changes
 from train.clips import PairBatch, clip_files
 from train.config import DataConfig, TrainConfig
 from train.data import Pictures, fingerprint, picture_files, read_picture, split, to_tensor, with_short_side
@@ -45,6 +47,9 @@ PACKAGES = ("rtstyle", "torch", "numpy", "opencv-python-headless")
 
 CALIBRATED = 16
 """Crops of photographs over which the statistics of a style to start from are taken."""
+
+LEAST_SIDE = 32
+"""Short side of the smallest painting that is learned from, pixels."""
 
 MOST_WORKS = 32
 """Works of an artist whose Gram matrices are averaged when there is no single painting."""
@@ -79,6 +84,7 @@ class Painter:
         warnings: what a person should know about the painting.
         paintings: files of the pictures whose strokes are learned.
         data_hashes: fingerprints of the files that are learned from, in the process that writes.
+        changes: settings that were changed when the run was resumed; see ``changes.changes``.
     """
 
     def __init__(
@@ -98,14 +104,12 @@ class Painter:
         self.paintings: list[Path] = []
         self.painting_grams = self._painting_grams()
         self.data_hashes = data_hashes(config.data) if world.writes else {}
+        self.changes: list[dict[str, Any]] = []
 
     @property
     def share(self) -> float:
         """How much of the run is done, 0 … 1."""
-        schedule = self.config.schedule
-        if schedule.minutes is not None:
-            return min(1.0, self.seconds / (60 * schedule.minutes))
-        return min(1.0, self.step / schedule.steps)
+        return self.config.schedule.share(self.step, self.seconds)
 
     @property
     def result(self) -> Generator:
@@ -122,7 +126,7 @@ class Painter:
         sums: list[Tensor] = []
         for file in files:
             try:
-                rgb = read_picture(file)
+                rgb = _read_painting(file)
             except TrainError as error:
                 if len(files) == 1:
                     raise
@@ -239,6 +243,7 @@ class Painter:
             "norm": self.generator.stem.norm is not None,
             "order": {name: getattr(getattr(self.config, section), name) for name, section in ORDER.items()},
             "settings": self.config.to_dict(),
+            "changes": self.changes,
             "data": self.data_hashes,
             "versions": versions(),
         }
@@ -249,7 +254,7 @@ class Painter:
         Raises: TrainError: it holds a generator of another shape, not all that is needed, or was started otherwise.
         """
         mine = self.state()
-        missing = sorted(mine.keys() - state.keys() - {"data", "versions"})
+        missing = sorted(mine.keys() - state.keys() - {"data", "versions", "changes"})
         if missing:
             raise TrainError(f"the checkpoint holds no {', '.join(missing)}", hint="leave --resume away to start anew")
         if state["arch"] != mine["arch"] or state["norm"] != mine["norm"]:
@@ -265,6 +270,16 @@ class Painter:
         except (RuntimeError, ValueError) as error:
             raise TrainError("the checkpoint does not fit this version's generator", hint="start anew") from error
         self.step, self.seconds = state["step"], state["seconds"]
+        self.changes = [*state.get("changes", []), *changes(self.config, state["settings"], self.step)]
+
+
+def _read_painting(file: Path) -> RGB:
+    """Raises: TrainError: it cannot be read, or is too small to hold a stroke."""
+    rgb = read_picture(file)
+    if min(rgb.shape[:2]) < LEAST_SIDE:
+        problem = f"{file} is {rgb.shape[1]}×{rgb.shape[0]}: too small to hold a stroke"
+        raise TrainError(problem, hint=f"a painting needs {LEAST_SIDE} pixels at least, and better a thousand")
+    return rgb
 
 
 def data_hashes(data: DataConfig) -> dict[str, str]:

@@ -9,16 +9,17 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import MISSING, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from engines.errors import ConfigError
 from train.config import TrainConfig
+from train.faults import Faults
 
 RECIPES = Path(__file__).parent / "recipes"
 """The recipes that come with rtstyle."""
@@ -30,36 +31,13 @@ SECTIONS: dict[str, Any] = get_type_hints(TrainConfig)
 KINDS: dict[str, dict[str, Any]] = {section: get_type_hints(kind) for section, kind in SECTIONS.items()}
 """Type of every setting, by section and name."""
 
-FLAG_OF = {"data.content": "--content", "run.out": "--out"}
-"""Settings without a default, and the option that gives each one."""
+OPENED = Path("\0")
+"""Stands for a place that may still be given; no file can have this name."""
 
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
 
 Values = dict[str, dict[str, Any]]
 """Settings by section and name."""
-
-
-class _Faults:
-    """Gathers what is wrong, to tell it all at once."""
-
-    def __init__(self) -> None:
-        self.problems: list[str] = []
-        self.hints: list[str] = []
-
-    @contextmanager
-    def gathered(self) -> Iterator[None]:
-        """Take a ConfigError instead of letting it pass."""
-        try:
-            yield
-        except ConfigError as error:
-            self.problems.append(error.problem)
-            if error.hint not in self.hints:
-                self.hints.append(error.hint)
-
-    def tell(self) -> None:
-        """Raises: ConfigError: with every fault, where there is one."""
-        if self.problems:
-            raise ConfigError("; ".join(self.problems), hint="; ".join(filter(None, self.hints)))
 
 
 def recipes() -> dict[str, str]:
@@ -88,30 +66,82 @@ def load_recipe(recipe: str | Path) -> dict[str, Any]:
         raise ConfigError(f"the recipe {path} is no TOML: {error}", hint="see https://toml.io") from error
 
 
-def resolve(recipe: str | Path, overrides: Sequence[str] = (), flags: Mapping[str, Any] | None = None) -> TrainConfig:
+def resolve(
+    recipe: str | Path,
+    overrides: Sequence[str] = (),
+    flags: Mapping[str, Any] | None = None,
+    *,
+    options: Mapping[str, str] | None = None,
+    unfinished: bool = False,
+) -> TrainConfig:
     """The settings of a run: those of the recipe, then the overrides, then the flags.
 
     Args:
         recipe: name or file.
         overrides: ``section.name=value``, the value as in TOML; a bare word is text. The last one of a name counts.
         flags: by ``section.name``; ``None`` is a flag that was not given.
-    Raises: ConfigError: every fault of all three.
+        options: words of a command line, by ``section.name``: faults name what could be given there by its option.
+        unfinished: put ``OPENED`` in the place of pictures and folders that are missing, instead of telling it.
+    Raises: SettingsError: every fault of all three.
     """
-    faults = _Faults()
+    faults = Faults()
     table: dict[str, Any] = {}
     with faults.gathered():
         table = load_recipe(recipe)
-    wishes = _given(table.pop("given", {}), faults)
-    base = _converted_all(table, faults)
+    inside = Faults()
+    wishes = _given(table.pop("given", {}), inside)
+    base = _converted_all(table, inside)
+    faults.found += [ConfigError(f"{Path(recipe).name}: {fault.problem}", fault.hint) for fault in inside.found]
     over = _converted_all(_overriding(overrides, faults), faults)
     told = _converted_all(_by_section(flags or {}), faults)
     known: Values = {}
     for layer in (base, over, told):
         known = _laid_over(known, layer)
     given = [name for name, (section, member) in GIVEN.items() if known.get(section, {}).get(member) is not None]
-    values = _laid_over(_laid_over(_granted(base, wishes, given), over), told)
+    planned = _granted(base, wishes, given)
+    values = _laid_over(_laid_over(planned, over), told)
     values.setdefault("run", {})["recipe"] = Path(recipe)  # a file that was saved from a recipe is another one
-    return _made(values, faults)
+    if unfinished:
+        _open_places(values)
+    words = _Words(Path(recipe).name, planned, over, told, options or {})
+    return _made(values, faults, words)
+
+
+@dataclass(frozen=True)
+class _Words:
+    """How a fault names a setting: by the option that gives it, or with the recipe that has set it."""
+
+    recipe: str
+    planned: Values
+    over: Values
+    told: Values
+    options: Mapping[str, str]
+
+    def __call__(self, problem: str) -> str:
+        """A problem that begins with a setting's name, in other words."""
+        name = problem.partition(" ")[0]
+        source = f"{self.recipe}: " if self._has(self.planned, name) and not self._is_replaced(name) else ""
+        return source + re.sub(r"\b[a-z]+\.[a-z_]+\b", lambda match: self._option(match[0]), problem)
+
+    def _option(self, name: str) -> str:
+        set_elsewhere = self._has(self.planned, name) or self._has(self.over, name)
+        return self.options.get(name, name) if self._has(self.told, name) or not set_elsewhere else name
+
+    def _is_replaced(self, name: str) -> bool:
+        return self._has(self.over, name) or self._has(self.told, name)
+
+    @staticmethod
+    def _has(layer: Values, name: str) -> bool:
+        section, _, member = name.partition(".")
+        return member in layer.get(section, {})
+
+
+def _open_places(values: Values) -> None:
+    data = values.setdefault("data", {})
+    for members, name in ((data, "content"), (values["run"], "out")):
+        members.setdefault(name, OPENED)
+    if data.get("style_picture") is None and data.get("style_pictures") is None:
+        data["style_picture"] = OPENED
 
 
 def _granted(base: Values, wishes: Mapping[str, Values], given: Iterable[str]) -> Values:
@@ -134,7 +164,9 @@ def to_toml(config: TrainConfig) -> str:
         tables |= {f"given.{name}.{section}": members for section, members in sections.items() if members}
     blocks = [f"# All settings, from the recipe {config.run.recipe.name}."] if config.run.recipe else []
     for heading, members in tables.items():
-        lines = [f"# {name}" if value is None else f"{name} = {_literal(value)}" for name, value in members.items()]
+        lines = [
+            f"# {name}" if value in (None, OPENED) else f"{name} = {_literal(value)}" for name, value in members.items()
+        ]
         blocks.append("\n".join([f"[{heading}]", *lines]))
     return "\n\n".join(blocks) + "\n"
 
@@ -147,7 +179,7 @@ def _wishes_left(config: TrainConfig) -> dict[str, Values]:
     """What the run's recipe has under ``[given.…]``, without the settings that an override or a flag has replaced."""
     if config.run.recipe is None:
         return {}
-    faults = _Faults()
+    faults = Faults()
     table = load_recipe(config.run.recipe)
     wishes = _given(table.pop("given", {}), faults)
     given = [name for name, (section, member) in GIVEN.items() if _of(config, section, member) is not None]
@@ -166,7 +198,7 @@ def _literal(value: object) -> str:
     return json.dumps(str(value) if isinstance(value, Path) else value, ensure_ascii=False)
 
 
-def _overriding(overrides: Sequence[str], faults: _Faults) -> Values:
+def _overriding(overrides: Sequence[str], faults: Faults) -> Values:
     layer: Values = {}
     for text in overrides:
         with faults.gathered():
@@ -222,7 +254,7 @@ def _did_you_mean(name: str, known: Sequence[str] | Mapping[str, Any], prefix: s
     return f"did you mean {prefix}{near[0]}?" if near else ""
 
 
-def _given(table: Any, faults: _Faults) -> dict[str, Values]:
+def _given(table: Any, faults: Faults) -> dict[str, Values]:
     wishes = {}
     for name, sections in table.items() if isinstance(table, dict) else [(repr(table), None)]:
         with faults.gathered():
@@ -234,7 +266,7 @@ def _given(table: Any, faults: _Faults) -> dict[str, Values]:
     return wishes
 
 
-def _converted_all(table: Mapping[str, Any], faults: _Faults) -> Values:
+def _converted_all(table: Mapping[str, Any], faults: Faults) -> Values:
     """Known settings with values of their types; what is wrong is left out and told."""
     values: Values = {}
     for section, members in table.items():
@@ -288,18 +320,16 @@ def _laid_over(below: Values, above: Values) -> Values:
     return values
 
 
-def _made(values: Values, faults: _Faults) -> TrainConfig:
-    """Raises: ConfigError: what was wrong already, what is missing, and what the settings themselves find."""
+def _made(values: Values, faults: Faults, words: _Words) -> TrainConfig:
+    """Raises: SettingsError: what was wrong already, what is missing, and what the settings themselves find."""
     for section, kind in SECTIONS.items():
         members = values.setdefault(section, {})
         for member in fields(kind):
             if member.default is MISSING and member.name not in members:
-                name = f"{section}.{member.name}"
-                faults.problems.append(f"{name} is missing")
-                faults.hints.append(f"give {FLAG_OF[name]}")
+                faults.found.append(ConfigError(words(f"{section}.{member.name} is missing")))
                 members[member.name] = Path()  # so that the rest can be checked as well
     config = None
-    with faults.gathered():
+    with faults.gathered(words):
         config = TrainConfig(**{section: kind(**values[section]) for section, kind in SECTIONS.items()})
     faults.tell()
     assert config is not None  # or there would have been a fault

@@ -18,6 +18,7 @@ from tests.train.pictures import texture, write_picture
 from train import checkpoint
 from train.config import LossWeights, TrainConfig
 from train.data import Pictures, picture_files, read_picture
+from train.export import record
 from train.features import load_features
 from train.history import HISTORY, read_history
 from train.journal import BOARD
@@ -60,23 +61,78 @@ def test_other_pictures_than_before_are_told(config: Make, photos: Path) -> None
     train(settings)
     saved = checkpoint.load(settings.run.out / CHECKPOINT)
     assert saved["data"].keys() == {"content", "style_picture"} and saved["versions"]["torch"] == torch.__version__
-    train(config(schedule={"steps": 2}), resume=True, on_warning=told.append)
+    train(config(schedule={"steps": 1}), resume=True, on_warning=told.append)
     assert told == []
     write_picture(photos / "one_more.png", texture(70, 80, 99))
-    train(config(schedule={"steps": 3}), resume=True, on_warning=told.append)
+    train(config(schedule={"steps": 1}), resume=True, on_warning=told.append)
     assert told == ["other files than when the run began: content"]
+
+
+def test_other_settings_than_before_are_told_and_kept(config: Make) -> None:
+    told: list[str] = []
+    train(config(schedule={"steps": 2}))
+    train(config(schedule={"steps": 3}, losses={"style": 5.0}), resume=True, on_warning=told.append)
+    assert told == [
+        "losses.style was 10.0 and is 5.0 from step 2 on",
+        "schedule.steps was 2 and is 3 from step 2 on",
+    ]
+    painter = train(config(schedule={"steps": 4}, losses={"style": 5.0}), resume=True, on_warning=told.append)
+    assert [(change["setting"], change["from_step"]) for change in painter.changes] == [
+        ("losses.style", 2),
+        ("schedule.steps", 2),
+        ("schedule.steps", 3),
+    ]
+    assert record(painter)["changes"] == painter.changes
+
+
+def test_what_is_learned_from_is_told_before_the_first_step(config: Make) -> None:
+    news: list[str] = []
+    settings = config(schedule={"steps": 1})
+    train(settings, on_news=news.append, on_progress=lambda _: news.append("step"))
+    assert news == [
+        "learning from 5 photographs (1 held out), 1 painting",
+        "loading the feature networks",
+        f"to look at while it goes on: {settings.run.out / REPORT}",
+        "step",
+    ]
+
+
+def test_few_photographs_to_learn_from_or_to_hold_out_are_told(config: Make, photos: Path) -> None:
+    told: list[str] = []
+    train(config(schedule={"steps": 1}, data={"hold_out": 5}), on_warning=told.append)
+    assert told == ["5 of 6 photographs are held out, and 1 left to learn from: lower --hold-out"]
+    for number in range(9):
+        write_picture(photos / f"frame_{number}.png", texture(70, 80, number))
+    train(config(schedule={"steps": 1}, data={"hold_out": 8}, run={"out": photos / "../more"}), on_warning=told.append)
+    assert told[1:] == ["6 of 8 photographs could be held out: stills of clips, frame_…, never are"]
+
+
+@pytest.mark.parametrize("minutes", [None, 1e-4])
+def test_the_last_step_of_a_short_run_is_written_down(config: Make, minutes: float | None) -> None:
+    settings = config(schedule={"steps": 3, "minutes": minutes})
+    last = train(settings).step
+    assert [entry.step for entry in read_history(settings.run.out / HISTORY)] == [last]
+    assert (settings.run.out / f"sheet-{last:06d}.jpg").exists()
+    text = (settings.run.out / REPORT).read_text(encoding="utf-8")
+    assert f"<dd>{last}</dd>" in text and "on their way" not in text
 
 
 def test_a_small_painting_is_told(config: Make, tmp_path: Path) -> None:
     told: list[str] = []
     train(config(schedule={"steps": 1}), on_warning=told.append)
     assert told == []
-    write_picture(tmp_path / "small.png", texture(20, 30, 1))
+    write_picture(tmp_path / "small.png", texture(40, 50, 1))
     train(
         config(schedule={"steps": 1}, data={"style_picture": tmp_path / "small.png"}, run={"out": tmp_path / "small"}),
         on_warning=told.append,
     )
-    assert told == [f"{tmp_path / 'small.png'} is 30×20: smaller than a crop of 64 pixels"]
+    assert told == [f"{tmp_path / 'small.png'} is 50×40: smaller than a crop of 64 pixels"]
+
+
+def test_a_painting_without_room_for_a_stroke_is_refused(config: Make, tmp_path: Path) -> None:
+    tiny = write_picture(tmp_path / "tiny.png", texture(31, 90, 1))
+    with pytest.raises(TrainError, match=r"tiny\.png is 90×31: too small to hold a stroke"):
+        train(config(data={"style_picture": tiny}))
 
 
 def losses_of_first_batch(painter: Painter) -> dict[str, float]:
@@ -226,8 +282,8 @@ def test_a_logged_loss_is_the_mean_since_the_last_one(config: Make, monkeypatch:
     settings = config(run={"report_steps": 4}, schedule={"steps": 10})
     train(settings, on_progress=lambda progress: seen.append(progress.losses))
     entries = read_history(settings.run.out / HISTORY)
-    assert [entry.step for entry in entries] == [4, 8]
-    for entry, steps in zip(entries, (seen[:4], seen[4:8]), strict=True):
+    assert [entry.step for entry in entries] == [4, 8, 10]
+    for entry, steps in zip(entries, (seen[:4], seen[4:8], seen[8:]), strict=True):
         for name, value in entry.losses.items():
             values = [step[name] for step in steps if name in step]
             assert value == pytest.approx(fmean(values)), name
@@ -285,7 +341,7 @@ def test_a_report_without_room_hides_no_error_and_ends_no_run(config: Make, monk
     monkeypatch.setattr("train.painter.content_loss", lambda *_: torch.tensor(float("nan"), requires_grad=True))
     with pytest.raises(TrainError, match="content is nan"):
         train(config(schedule={"steps": 2}), resume=True, on_warning=told.append)
-    assert len(told) == 2 and all("No space left" in text for text in told)
+    assert sum("No space left" in text for text in told) == 2
 
 
 def test_a_second_ctrl_c_is_a_stop_and_no_failure(config: Make) -> None:
@@ -318,6 +374,9 @@ class Order:
 
     def add(self, _: object) -> None:
         self.order.append("curves")
+
+    def add_sheet(self, *_: object) -> None:
+        """That of the last step."""
 
     def flush(self) -> None:
         self.order.append("flushed")

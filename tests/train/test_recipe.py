@@ -11,6 +11,7 @@ import pytest
 
 from engines.errors import ConfigError
 from train.config import TrainConfig
+from train.faults import SettingsError
 from train.recipe import GIVEN, KINDS, RECIPES, load_recipe, recipes, resolve, to_toml
 
 PLACES: dict[str, Any] = {
@@ -210,9 +211,9 @@ class TestFaults:
         error = faults(path, "motion.souce=both", "nonsense", "motion.source=clips", data__batch=0)
         for words in (
             "style is no setting", "run must be a section", "[loses] is no section", "losses.stile is no setting",
-            "losses.noise must be at least 0", "data.crop must be a whole number, got 'large'", "[given.clip]",
-            "schedule.minutes must be a number", "motion.souce is no setting", "'nonsense' sets nothing",
-            "motion.source 'clips' needs data.clips", "data.batch must be at least 1",
+            "mine.toml: losses.noise must be at least 0", "data.crop must be a whole number, got 'large'",
+            "[given.clip]", "schedule.minutes must be a number", "motion.souce is no setting",
+            "'nonsense' sets nothing", "motion.source 'clips' needs data.clips", "data.batch must be at least 1",
         ):  # fmt: skip
             assert words in error.problem
         for words in ("did you mean losses.style?", "did you mean losses?", "did you mean motion.source?",
@@ -232,10 +233,39 @@ class TestFaults:
 
     def test_what_is_missing_is_told_with_its_option(self) -> None:
         with pytest.raises(ConfigError) as caught:
-            resolve("fast")
-        for words in ("data.content is missing", "run.out is missing", "data.style_picture or"):
+            resolve("fast", options={"data.content": "--content"})
+        for words in ("--content is missing", "run.out is missing", "data.style_picture or"):
             assert words in caught.value.problem
-        assert "--content" in caught.value.hint and "--out" in caught.value.hint
+
+    def test_an_unfinished_recipe_leaves_its_places_open(self, tmp_path: Path) -> None:
+        text = to_toml(resolve("fast", unfinished=True))
+        assert "\n# content\n" in text and "\n# out\n" in text and "\n# style_picture\n" in text
+        assert unnamed(made(written(tmp_path, text))) == unnamed(made("fast"))
+
+    def test_each_has_its_own_hint_and_the_name_of_the_recipe(self, tmp_path: Path) -> None:
+        path = written(tmp_path, "[losses]\nstile = 1.0\n[data]\nbatch = 0\ncrop = 65")
+        with pytest.raises(SettingsError) as caught:
+            made(path, "motion.souce=both", data__crop=66)
+        assert [(fault.problem, fault.hint) for fault in caught.value.faults] == [
+            ("mine.toml: losses.stile is no setting", "did you mean losses.style?"),
+            ("motion.souce is no setting", "did you mean motion.source?"),
+            ("mine.toml: data.batch must be at least 1, got 0", ""),
+            ("data.crop must be a multiple of 8 from 64 up, got 66", ""),
+        ]
+
+    def test_what_an_option_gives_is_named_by_it(self, tmp_path: Path) -> None:
+        path = written(tmp_path, "[data]\nbatch = 0")
+        options = {"data.batch": "--batch", "data.crop": "--crop", "data.content": "--content", "data.clips": "--clips"}
+        for overrides, flags, expected in (
+            ((), {"data.batch": 0}, "--batch must be at least 1, got 0"),
+            (("data.batch=-1",), {}, "data.batch must be at least 1, got -1"),
+            ((), {}, "mine.toml: data.batch must be at least 1, got 0"),
+        ):
+            with pytest.raises(SettingsError) as caught:
+                resolve(path, (*overrides, "motion.source=clips"), flags, options=options)
+            problems = [fault.problem for fault in caught.value.faults]
+            assert expected in problems and "--content is missing" in problems
+            assert "motion.source 'clips' needs --clips, a folder of clips" in problems
 
     def test_a_recipe_may_hold_the_places(self, tmp_path: Path) -> None:
         path = written(tmp_path, '[data]\ncontent = "photos"\nstyle_pictures = "monet"\n[run]\nout = "run"')

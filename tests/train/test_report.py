@@ -128,6 +128,17 @@ def test_a_single_step_is_drawn(report: Callable[..., str], tmp_path: Path) -> N
     walk(report(run, at=Status(0.01, 0.0, float("inf"), "running")))
 
 
+def test_who_steers_is_shown_from_the_second_measurement_on(report: Callable[..., str], tmp_path: Path) -> None:
+    one = Entry(1, 1.0, 1e-3, {"style": 1.0}, {"style": 1.0})
+    assert "Who steers" not in report(History(tmp_path / "one.jsonl", [one]))
+    assert "Who steers" in report(History(tmp_path / "two.jsonl", [one, replace(one, step=2)]))
+
+
+def test_the_last_moment_is_not_about(report: Callable[..., str]) -> None:
+    text = report(at=Status(0.9, 200.0, 12.0, "running"))
+    assert ", less than a minute left" in text and "about less" not in text
+
+
 def test_a_run_with_one_network_says_nothing_of_another(report: Callable[..., str], tmp_path: Path) -> None:
     heading = "Generator against discriminator"
     assert heading in report()

@@ -16,14 +16,14 @@ from typing import Any
 
 import pytest
 
-from engines.errors import ConfigError, StyleError, TrainError
+from engines.errors import StyleError, TrainError
 from engines.model_file import StyleModel
 from rtstyle import styles
 from rtstyle.cli import main as command_line
 from train import checkpoint
 from train.__main__ import main
 from train.loop import CHECKPOINT
-from train.recipe import recipes
+from train.recipe import recipes, resolve
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -88,14 +88,110 @@ def test_torch_that_is_not_installed_is_told_with_the_line_that_adds_it(
     assert "rtstyle[train]" in capsys.readouterr().err
 
 
-def test_bad_settings_are_told_together(arguments: list[str]) -> None:
-    with pytest.raises(ConfigError, match=r"losses\.stile.*batch.*crop"):
-        main([*arguments, "--batch", "0", "--crop", "13", "--set", "losses.stile=2"])
+def misused(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
+    """What wrong usage says."""
+    capsys.readouterr()
+    assert command_line(["train", *arguments]) == 2
+    return capsys.readouterr().err.splitlines()
 
 
-def test_what_is_missing_is_told() -> None:
-    with pytest.raises(ConfigError, match=r"data\.content is missing.*run\.out is missing"):
-        main([])
+def test_bad_settings_are_told_together_a_line_each(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = tmp_path / "mine.toml"
+    recipe.write_text("[losses]\nnoise = -1.0")
+    lines = misused(
+        capsys, *arguments, "--batch", "0", "--crop", "13", "--set", "losses.stile=2", "--recipe", str(recipe)
+    )
+    assert lines == [
+        "rtstyle: losses.stile is no setting (did you mean losses.style?)",
+        "rtstyle: --batch must be at least 1, got 0",
+        "rtstyle: mine.toml: losses.noise must be at least 0, got -1.0",
+        "rtstyle: --crop must be a multiple of 8 from 64 up, got 13",
+    ]
+
+
+def test_what_is_missing_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    assert misused(capsys) == [
+        "rtstyle: --content is missing",
+        "rtstyle: --out is missing",
+        "rtstyle: --style-picture or --style-pictures must be given",
+        "hint: see `rtstyle train --help`",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "line"),
+    [
+        (["--minutes", "-1"], "--steps and --minutes are both given"),
+        (["--steps", "0"], "--steps must be at least 1, got 0"),
+        (["--recipe", "fats"], "no recipe 'fats' (did you mean fast?)"),
+        (["--set", "losses.style=1e99"], "losses.style must be at most 1000000000, got 1e+99"),
+        (["--crop", "100000"], "--crop must be at most 4096, got 100000"),
+    ],
+)
+def test_a_wrong_setting_is_wrong_usage(
+    arguments: list[str], capsys: pytest.CaptureFixture[str], wrong: list[str], line: str
+) -> None:
+    assert misused(capsys, *arguments, *wrong)[0].startswith(f"rtstyle: {line}")
+
+
+def test_every_setting_of_the_command_line_has_the_option_that_its_faults_name(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    main(["--help"])
+    known = set(re.findall("--[a-z-]+", capsys.readouterr().out))
+    with pytest.MonkeyPatch.context() as patch:
+        seen: dict[str, str] = {}
+        patch.setattr("train.__main__.resolve", lambda *_, options, **__: seen.update(options) or resolve("fast"))
+        assert main([]) == 2
+    assert len(seen) > 20 and set(seen.values()) <= known
+
+
+def test_a_recipe_alone_can_be_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--recipe", "fast", "--show"]) == 0
+    text = capsys.readouterr().out
+    assert "\n# content\n" in text and tomllib.loads(text)["schedule"]["minutes"] == 60
+
+
+@pytest.mark.parametrize("option", ["--content", "--style-pictures", "--clips"])
+def test_a_run_does_not_lie_in_what_it_learns_from(
+    arguments: list[str], photos: Path, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    elsewhere = [] if option == "--content" else ["--content", str(photos.parent / "other")]
+    for out in (photos, photos / "runs" / ".." / "runs" / "one"):
+        (line, *_) = misused(capsys, *arguments, *elsewhere, option, str(photos), "--out", str(out))
+        assert f"lies in {option} {photos}" in line
+    assert not (photos / "runs").exists()
+
+
+def test_a_finished_run_is_not_finished_again(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert "saving the style" in said
+    steps = [line for line in said if " step " in line]
+    assert len(steps) == 2 and " 50.0%" in steps[0] and "100.0%" in steps[1]
+    assert all(re.search(r"  total [\d.,]+$", line) for line in steps)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
+    assert main([*arguments, "--resume"]) == 0
+    assert "already finished; more --steps" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == before
+    with pytest.raises(TrainError, match="another run") as caught:
+        main(arguments)
+    assert "more --steps or --minutes trains on" in caught.value.hint
+    shutil.rmtree(tmp_path / "run" / "style")
+    assert main([*arguments, "--resume"]) == 0
+    assert StyleModel.open(tmp_path / "run" / "style").training["changes"] == []
+
+
+@pytest.mark.parametrize("folder", ["/proc/x", "/sys/kernel/x"])
+def test_a_folder_that_cannot_be_made_is_told_with_the_reason(arguments: list[str], folder: str) -> None:
+    if not Path(folder).parent.is_dir():
+        pytest.skip("no such system")
+    with pytest.raises(TrainError, match=rf"the folder {folder} cannot be written: \w+"):
+        main([*arguments, "--content", "nowhere", "--out", folder])
 
 
 def shown(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
@@ -128,6 +224,7 @@ def test_every_number_flag_sets_its_setting(arguments: list[str], capsys: pytest
         "--canvas-weight": "losses.canvas", "--checkpoint-steps": "run.checkpoint_steps", "--threads": "run.threads",
         "--sheet-steps": "run.sheet_steps", "--seed": "run.seed", "--name": "run.name", "--hold-out": "data.hold_out",
     }  # fmt: skip
+    del arguments[arguments.index("--steps") : arguments.index("--steps") + 2]
     values = {flag: "0.5" if flag == "--learning-rate" else str(70 + i) for i, flag in enumerate(flags)}
     settings = shown(capsys, *arguments, *(part for item in values.items() for part in item))
     for flag, name in flags.items():
@@ -237,8 +334,9 @@ def test_what_would_fail_at_the_end_fails_at_once(
     arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(TrainError, match="cannot be written"):
-        main([*arguments, "--out", str(tmp_path / "file" / "run")])
+    for out in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(TrainError, match=f"{tmp_path / 'file'} is a file"):
+            main([*arguments, "--out", str(out)])
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxscript" else find_spec(name))
     with pytest.raises(TrainError, match="onnxscript must be installed"):

@@ -55,9 +55,9 @@ def _names(entries: Sequence[Entry], field: Literal["losses", "shares"]) -> list
 
 
 def gradient(entries: Sequence[Entry]) -> Iterator[Html]:
-    """Each term's share of the gradient, stacked; nothing where it was not measured."""
+    """Each term's share of the gradient, stacked; nothing until it was measured twice, because one is no curve."""
     rows = [(entry.step, entry.shares) for entry in entries if entry.shares]
-    if not rows:
+    if len(rows) < 2:
         return
     names = _names(entries, "shares")
     _, latest = mean_shares(rows[-max(1, len(rows) // 20) :], names)

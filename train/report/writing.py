@@ -147,13 +147,18 @@ def _state(status: Status) -> Iterator[object]:
     yield f": {100 * status.share:.0f} % done after {in_words(status.seconds)}"
     if status.state == "running":
         left = status.seconds_left
-        yield f", about {in_words(left)} left. " if left is not None and math.isfinite(left) else ". "
+        yield f", {_about(left)} left. " if left is not None and math.isfinite(left) else ". "
         now = datetime.now(UTC)
         yield join(["Written ", element("time", _time(now), datetime=now.isoformat(), data_live=True), "."])
     elif status.state == "stopped":
         yield ". The same command with --resume goes on."
     else:
         yield "."
+
+
+def _about(seconds: float) -> str:
+    words = in_words(seconds)
+    return words if words.startswith("less") else f"about {words}"
 
 
 def _tiles(entries: Sequence[Entry], status: Status) -> Html:
@@ -189,7 +194,8 @@ def _time(when: datetime) -> str:
 def _newest(sheet: Sheet) -> Html:
     return section(
         "What it paints now",
-        "Photographs above, their paintings below: look at faces, even skies and thin lines, where styles fail first.",
+        "Photographs of the training above, their paintings below: look at faces, even skies and thin lines, where "
+        "styles fail first.",
         element("figure", _caption(sheet), sheet.picture, class_="large"),
     )
 

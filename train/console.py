@@ -1,0 +1,52 @@
+"""How far a training is, on standard error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import rich.progress
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from train.loop import Progress
+
+EVERY = 25
+"""Steps between two lines, where there is no bar."""
+
+
+@contextmanager
+def progress_shown(shown: bool) -> Iterator[Callable[[Progress], None]]:
+    """A bar on a terminal; elsewhere a line for the first step, every ``EVERY`` steps and the last one."""
+    smooth: dict[str, float] = {}
+    bar = rich.progress.Progress(
+        rich.progress.TextColumn("{task.description}"),
+        rich.progress.BarColumn(),
+        rich.progress.TaskProgressColumn(),
+        rich.progress.TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=not (shown and sys.stderr.isatty()),
+    )
+    task = bar.add_task("training", total=1.0)
+
+    def show(progress: Progress) -> None:
+        is_due = not smooth or progress.step % EVERY == 0 or progress.share >= 1.0
+        for name, value in progress.losses.items():
+            smooth[name] = value if name not in smooth else 0.95 * smooth[name] + 0.05 * value
+        text = f"step {progress.step}  {_figures(smooth)}"
+        bar.update(task, completed=progress.share, description=text)
+        if bar.disable and is_due:
+            print(f"{progress.share:6.1%}  {progress.seconds:6.0f} s  {text}", file=sys.stderr, flush=True)
+
+    with bar:
+        yield show
+
+
+def _figures(losses: Mapping[str, float]) -> str:
+    """Three digits of each; the total last, though some terms join late."""
+    from train.report.axis import number  # OpenCV, which --help need not wait for
+
+    names = sorted(losses, key=lambda name: name == "total")
+    return "  ".join(f"{name} {number(losses[name])}" for name in names)
