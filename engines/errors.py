@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class StylerError(Exception):
     """What went wrong, and what to do about it.
@@ -44,6 +46,20 @@ class SinkError(StylerError):
 
 class ConfigError(StylerError):
     """Settings are wrong; every fault is named, not only the first."""
+
+
+class SettingsError(ConfigError):
+    """Settings that were given on a command line or in a recipe are wrong.
+
+    Args:
+        faults: each one alone, in the order in which they are told.
+        hint: for all of them; by default theirs.
+    """
+
+    def __init__(self, faults: Sequence[ConfigError], hint: str = "") -> None:
+        hints = dict.fromkeys(fault.hint for fault in faults if fault.hint)
+        super().__init__("; ".join(fault.problem for fault in faults), hint or "; ".join(hints))
+        self.faults = tuple(faults)
 
 
 class TrainError(StylerError):

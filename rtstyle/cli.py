@@ -80,10 +80,16 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _explain(error: Exception) -> int:
-    """Print an error as one line and its hint. Returns: the exit code."""
-    from engines.errors import StylerError
+    """Print an error as one line and its hint, or a line for each wrong setting. Returns: the exit code."""
+    from engines.errors import SettingsError, StylerError
 
     usage = typer.BadParameter.__mro__[1]
+    if isinstance(error, SettingsError):
+        for fault in error.faults:
+            _say(f"rtstyle: {_one_line(str(fault))}")
+        if not any(fault.hint for fault in error.faults):
+            _say(f"hint: {_one_line(error.hint) or 'see `rtstyle train --help`'}")
+        return USAGE
     if isinstance(error, StylerError):
         problem, hint, code = error.problem, error.hint, FAILED
     elif isinstance(error, usage):

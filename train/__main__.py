@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 import typer.core
 
-from engines.errors import ConfigError
+from engines.errors import ConfigError, SettingsError
 from rtstyle import styles
 from rtstyle.signals import STOPPER
 from train.config import TrainConfig
 from train.console import progress_shown
-from train.faults import SettingsError
 from train.folder import check_run, check_start
 from train.recipe import recipes, resolve, to_toml
 
@@ -214,19 +213,17 @@ def _gently(world: World, stop: threading.Event) -> AbstractContextManager[None]
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run with arguments and return the exit code. Wrong settings are wrong usage: a line for each fault, and 2.
+    """Run with arguments and return the exit code; errors are the caller's to print.
 
-    Raises: StylerError: anything else that went wrong on purpose, to be printed by the caller. click.ClickException:
-        an unknown option, or a value of the wrong type.
+    Raises: SettingsError: wrong settings, with every fault. StylerError: anything else that went wrong on purpose.
+        click.ClickException: an unknown option, or a value of the wrong type.
     """
     try:
         return int(app(args=list(argv), prog_name="rtstyle train", standalone_mode=False) or 0)
+    except SettingsError:
+        raise
     except ConfigError as error:
-        for fault in error.faults if isinstance(error, SettingsError) else (error,):
-            _tell(" ".join(f"rtstyle: {fault}".split()))
-        if not error.hint:
-            _tell("hint: see `rtstyle train --help`")
-        return 2
+        raise SettingsError([error]) from error
 
 
 if __name__ == "__main__":

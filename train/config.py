@@ -11,8 +11,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from engines.errors import ConfigError
-from train.faults import SettingsError
+from engines.errors import ConfigError, SettingsError
 
 if TYPE_CHECKING:
     from engines.generator import Arch

@@ -43,7 +43,8 @@ def picture_files(folder: Path, option: str = "--content") -> list[Path]:
     Raises: TrainError: no such folder, or nothing in it that looks like a picture.
     """
     if not folder.is_dir():
-        raise TrainError(f"no such folder: {folder}", hint=f"{option} takes a folder of pictures")
+        what = "this is a file" if folder.exists() else "no such folder"
+        raise TrainError(f"{what}: {folder}", hint=f"{option} takes a folder of pictures")
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
     if not files:
         raise TrainError(f"no pictures in {folder}", hint=f"looked for {', '.join(sorted(SUFFIXES))}")

@@ -2,24 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from engines.errors import ConfigError
-
-
-class SettingsError(ConfigError):
-    """Settings are wrong.
-
-    Args:
-        faults: each one alone, in the order in which they are told.
-        hint: for all of them; by default theirs.
-    """
-
-    def __init__(self, faults: Sequence[ConfigError], hint: str = "") -> None:
-        hints = dict.fromkeys(fault.hint for fault in faults if fault.hint)
-        super().__init__("; ".join(fault.problem for fault in faults), hint or "; ".join(hints))
-        self.faults = tuple(faults)
+from engines.errors import ConfigError, SettingsError
 
 
 class Faults:

@@ -144,7 +144,7 @@ def test_every_setting_of_the_command_line_has_the_option_that_its_faults_name(
     with pytest.MonkeyPatch.context() as patch:
         seen: dict[str, str] = {}
         patch.setattr("train.__main__.resolve", lambda *_, options, **__: seen.update(options) or resolve("fast"))
-        assert main([]) == 2
+        assert command_line(["train"]) == 2
     assert len(seen) > 20 and set(seen.values()) <= known
 
 
