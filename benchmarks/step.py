@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from torch.profiler import ProfilerActivity, profile, schedule
 
 from benchmarks.machine import machine
 from benchmarks.quality import PAINTING
-from benchmarks.subject import opened
+from benchmarks.subject import Subject, opened
 from engines.errors import StylerError
 from train.config import TrainConfig
 from train.history import HISTORY, read_history
@@ -82,6 +82,17 @@ def _convolutions(events: Iterable[Any], on_gpu: bool) -> float:
     return float(spent / sum(getattr(event, own) for event in kernels))
 
 
+def step_of(subject: Subject, recipe: str, steps: int = 40, overrides: Sequence[str] = ()) -> StepTime:
+    """Measure so many steps of a recipe on the pictures that are there."""
+    data = subject.data
+    flags = {
+        "data.style_picture": data / "styles" / PAINTING, "data.content": data / "content",
+        "data.features": data / "features", "schedule.steps": WARM_UP + steps,
+        "run.out": subject.scratch / "run", "run.report_steps": 10, "run.sheet_steps": 1_000_000,
+    }  # fmt: skip
+    return measure(resolve(recipe, overrides, flags))
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -91,13 +102,7 @@ def main() -> None:
     args = parser.parse_args()
     try:
         with opened(None, None) as subject:
-            data = subject.data
-            flags = {
-                "data.style_picture": data / "styles" / PAINTING, "data.content": data / "content",
-                "data.features": data / "features", "schedule.steps": WARM_UP + args.steps,
-                "run.out": subject.scratch / "run", "run.report_steps": 10, "run.sheet_steps": 1_000_000,
-            }  # fmt: skip
-            found = measure(resolve(args.recipe, args.set, flags))
+            found = step_of(subject, args.recipe, args.steps, args.set)
     except StylerError as error:
         sys.exit(f"benchmarks: {error}")
     where = torch.cuda.get_device_name() if torch.cuda.is_available() else machine()

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from train.config import DataConfig, TrainConfig
-from train.data import picture_files, split
+from train.data import picture_files
 from train.material import Material
 
 
 def learned_from(config: TrainConfig, material: Material) -> str:
     """One line: how many photographs, works and pairs of frames there are."""
     data = config.data
-    held = split(picture_files(data.content), data.hold_out)[1]
-    parts = [f"{_counted(len(material.pictures.files), 'photograph')} ({len(held)} held out)"]
+    parts = [f"{_counted(len(material.pictures.files), 'photograph')} ({len(material.held_out)} held out)"]
     if data.style_picture is not None:
         parts.append("1 painting")
     if data.style_pictures is not None and (config.losses.adversarial or data.style_picture is None):
@@ -24,9 +23,9 @@ def learned_from(config: TrainConfig, material: Material) -> str:
     return f"learning from {', '.join(parts)}"
 
 
-def held_out_doubts(data: DataConfig) -> Iterator[str]:
+def held_out_doubts(data: DataConfig, material: Material) -> Iterator[str]:
     """A line where fewer photographs can be held out than was asked for, or most of them are."""
-    rest, held = split(picture_files(data.content), data.hold_out)
+    rest, held = material.pictures.files, material.held_out
     if len(held) < data.hold_out:
         stills = "stills of clips, frame_…, never are"
         yield f"{len(held)} of {data.hold_out} photographs could be held out: {stills}"

@@ -142,7 +142,7 @@ def _prepare(
     with world.in_turn():
         material = Material(config, told, world)
         news(learned_from(config, material))
-        for text in held_out_doubts(config.data):
+        for text in held_out_doubts(config.data, material):
             told(text)
         news("loading the feature networks")
         features = load_features(config.data.features, _feature_dtype(config, device)).to(device)

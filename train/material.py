@@ -74,7 +74,7 @@ class Material:
         data, motion = config.data, config.motion
         for text in idle(config):
             on_warning(text)
-        files, _ = split(picture_files(data.content), data.hold_out)
+        files, self.held_out = split(picture_files(data.content), data.hold_out)
         self.config, self.on_gpu = config, world.device.type == "cuda"
         self.places = world.places(data.batch)
         self.pictures = Pictures(

@@ -32,3 +32,15 @@ def shifted(count: int, dx: int, dy: int) -> list[RGB]:
     """A clip in which everything moves by (dx, dy) pixels a frame."""
     whole = scene(200, 260)
     return [whole[40 - dy * i : 160 - dy * i, 50 - dx * i : 210 - dx * i] for i in range(count)]
+
+
+def written(path: Path, data: bytes = b"text") -> Path:
+    """A file with these bytes."""
+    path.write_bytes(data)
+    return path
+
+
+def made(path: Path) -> Path:
+    """An empty folder."""
+    path.mkdir()
+    return path

@@ -17,7 +17,7 @@ from engines.errors import ConfigError, SinkError, SourceError, StyleError, Styl
 from engines.model_file import StyleModel
 from rtstyle.cli import main
 from tests.train.pages import walk
-from tests.train.pictures import texture, write_picture
+from tests.train.pictures import made, texture, write_picture, written
 from tests.train.trained import run_folder
 from train import features
 from train.explain import draw, maps, match, material, rivals
@@ -268,33 +268,23 @@ def test_fine_tuning_from_end_to_end(
 Broken = Callable[[Path], dict[str, Any]]
 
 
-def _written(path: Path, data: bytes = b"text") -> Path:
-    path.write_bytes(data)
-    return path
-
-
-def _folder(path: Path) -> Path:
-    path.mkdir()
-    return path
-
-
 @pytest.mark.parametrize(
     ("broken", "error", "problem"),
     [
         (lambda tmp: {"style": "no-such-style"}, StyleError, "no-such-style"),
         (lambda tmp: {"against": ("vangog",)}, StyleError, "vangog"),
         (lambda tmp: {"picture": tmp / "none.png"}, SourceError, "cannot read"),
-        (lambda tmp: {"picture": _written(tmp / "a.png")}, SourceError, "no picture"),
+        (lambda tmp: {"picture": written(tmp / "a.png")}, SourceError, "no picture"),
         (lambda tmp: {"picture": write_picture(tmp / "a.png", texture(1, 1, 0))}, StylerError, "too small"),
         (lambda tmp: {"picture": write_picture(tmp / "a.png", texture(20, 400, 0))}, TrainError, "too long"),
         (lambda tmp: {"painting": tmp / "none.png"}, TrainError, "cannot read"),
-        (lambda tmp: {"painting": _written(tmp / "a.png")}, TrainError, "not a picture"),
+        (lambda tmp: {"painting": written(tmp / "a.png")}, TrainError, "not a picture"),
         (lambda tmp: {"features": tmp / "none"}, TrainError, "no such folder"),
-        (lambda tmp: {"features": _folder(tmp / "empty")}, TrainError, f"has neither {WIDE} and {DISTILLED} nor"),
-        (lambda tmp: {"features": _written(_folder(tmp / "half") / WIDE).parent}, TrainError, f"lacks {DISTILLED}"),
-        (lambda tmp: {"features": _written(tmp / "file.jpg")}, TrainError, r"file\.jpg is a file"),
+        (lambda tmp: {"features": made(tmp / "empty")}, TrainError, f"has neither {WIDE} and {DISTILLED} nor"),
+        (lambda tmp: {"features": written(made(tmp / "half") / WIDE).parent}, TrainError, f"lacks {DISTILLED}"),
+        (lambda tmp: {"features": written(tmp / "file.jpg")}, TrainError, r"file\.jpg is a file"),
         (lambda tmp: {"run": tmp / "none"}, TrainError, "no checkpoint.pt"),
-        (lambda tmp: {"run": _written(_folder(tmp / "cut") / "checkpoint.pt").parent}, TrainError, "damaged"),
+        (lambda tmp: {"run": written(made(tmp / "cut") / "checkpoint.pt").parent}, TrainError, "damaged"),
         (lambda tmp: {"fine_tune": 1.0}, TrainError, "needs --painting FILE and --content DIR and --features DIR"),
     ],
 )
@@ -334,7 +324,7 @@ def test_what_is_no_page_is_never_replaced(
     assert photo.read_bytes() == before
     for name, data in (("a.html", before), ("notes.txt", b"my notes")):  # a picture may have any name
         with pytest.raises(SinkError, match="is no page"):
-            check_page(_written(tmp_path / name, data), "--out")
+            check_page(written(tmp_path / name, data), "--out")
     with pytest.raises(SinkError, match="is no page"):
         check_page(tiny_style / "style.json", "--out")
     with pytest.raises(SinkError, match="is no page"):
@@ -342,7 +332,7 @@ def test_what_is_no_page_is_never_replaced(
     for number, data in enumerate(
         (b"<!doctype html>\n<html>", b"\xef\xbb\xbf <!DOCTYPE HTML>", b"<html lang='en'>", b"")
     ):
-        check_page(_written(tmp_path / f"page{number}", data), "--out")
+        check_page(written(tmp_path / f"page{number}", data), "--out")
 
 
 def test_hostile_names_are_text_on_the_page() -> None:

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from engines.errors import SinkError, SourceError, StyleError, StylerError, TrainError
 from rtstyle.cli import main
 from tests.train.pages import walk
-from tests.train.pictures import shifted, texture, write_picture
+from tests.train.pictures import made, shifted, texture, write_picture, written
 from train.evaluate import cost, job, judge, material
 from train.evaluate.job import Job
 from train.evaluate.lpips import HEADS, NETWORK, head_shapes, network_shapes
@@ -176,27 +176,17 @@ def test_one_photograph_is_enough_for_what_needs_one(tiny_style: Path, photos: P
 Broken = Callable[[Path, Path], dict[str, Any]]
 
 
-def _written(path: Path, data: bytes) -> Path:
-    path.write_bytes(data)
-    return path
-
-
-def _folder(path: Path) -> Path:
-    path.mkdir()
-    return path
-
-
 @pytest.mark.parametrize(
     ("broken", "error", "problem"),
     [
         (lambda tmp, photos: {"style": "no-such-style"}, StyleError, "no-such-style"),
         (lambda tmp, photos: {"content": tmp / "none"}, TrainError, "no such folder"),
-        (lambda tmp, photos: {"content": _folder(tmp / "empty")}, TrainError, "no pictures in"),
+        (lambda tmp, photos: {"content": made(tmp / "empty")}, TrainError, "no pictures in"),
         (lambda tmp, photos: {"style_pictures": tmp / "none"}, TrainError, "no such folder"),
         (lambda tmp, photos: {"painting": tmp / "none.png"}, TrainError, "cannot read"),
-        (lambda tmp, photos: {"painting": _written(tmp / "a.png", b"text")}, TrainError, "not a picture"),
+        (lambda tmp, photos: {"painting": written(tmp / "a.png", b"text")}, TrainError, "not a picture"),
         (lambda tmp, photos: {"clips": (tmp / "none.mp4",)}, SourceError, "none.mp4"),
-        (lambda tmp, photos: {"clips": (_written(tmp / "a.mp4", b"text"),)}, SourceError, "a.mp4"),
+        (lambda tmp, photos: {"clips": (written(tmp / "a.mp4", b"text"),)}, SourceError, "a.mp4"),
         (lambda tmp, photos: {"clips": (write_picture(tmp / "a.png", texture(40, 40, 0)),)}, TrainError, "two frames"),
         (lambda tmp, photos: {"features": tmp / "none"}, TrainError, "no such folder"),
     ],
@@ -209,8 +199,8 @@ def test_bad_input_is_one_clear_error(
 
 
 def test_a_folder_of_rubbish_names_the_first(tiny_style: Path, tmp_path: Path) -> None:
-    folder = _folder(tmp_path / "rubbish")
-    _written(folder / "a.jpg", b"text")
+    folder = made(tmp_path / "rubbish")
+    written(folder / "a.jpg", b"text")
     with pytest.raises(TrainError, match=r"can be judged: .*a\.jpg"):
         judge.judge(Job(str(tiny_style), content=folder))
 
@@ -238,7 +228,7 @@ def test_a_file_in_place_of_a_folder_is_called_a_file(tiny_style: Path, painting
 
 def test_a_damaged_painting_has_a_hint(tiny_style: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainError, match="not a picture") as caught:
-        judge.judge(Job(str(tiny_style), painting=_written(tmp_path / "a.png", b"text")))
+        judge.judge(Job(str(tiny_style), painting=written(tmp_path / "a.png", b"text")))
     assert "--painting" in caught.value.hint
 
 
@@ -282,7 +272,7 @@ def test_values_are_short_and_repeated_explanations_are_not() -> None:
 
 
 def test_a_writable_place_is_none_that_is_a_file(tmp_path: Path) -> None:
-    file = _written(tmp_path / "file", b"")
+    file = written(tmp_path / "file", b"")
     check_page(file, "--html")
     with pytest.raises(SinkError, match="no such folder"):
         check_page(file / "page.html", "--html")
