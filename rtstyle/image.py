@@ -14,6 +14,7 @@ import numpy.typing as npt
 from engines.base import MAX_SIZE, Engine, check_size, check_strength
 from engines.errors import ShapeError, SinkError, SourceError
 from rtstyle.picture import FORMATS, read_picture, write_picture
+from rtstyle.scale import check_scale, paint
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class ImageJob:
         strength: 0 … 1.
         height: height of the results in pixels; ``None`` keeps the size of the input, up to the engines' limit.
         overwrite: replace results that exist.
+        scale: size of the strokes, 1 is the style's own.
     """
 
     inputs: tuple[Path, ...]
@@ -33,6 +35,7 @@ class ImageJob:
     strength: float = 1.0
     height: int | None = None
     overwrite: bool = False
+    scale: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -58,10 +61,11 @@ def stylize_images(job: ImageJob, load_engine: Callable[[], Engine]) -> Iterator
     Args:
         job: everything is checked before the engine is loaded.
         load_engine: called once, when the job is found possible.
-    Raises: SourceError, SinkError, ShapeError: a picture cannot be read, written, or is too small.
+    Raises: SourceError, SinkError, ShapeError: a picture cannot be read, written, or painted at its size.
     """
     targets = _targets(job)
     check_strength(job.strength)
+    check_scale(job.scale)
     if job.height is not None:
         check_size(job.height, job.height)
     engine = load_engine()
@@ -89,12 +93,13 @@ def _stylize(source: Path, target: Path, job: ImageJob, engine: Engine) -> Image
     size = fitted_size(width, height, job.height)
     try:
         check_size(size[1], size[0])
+        check_scale(job.scale, size[1], size[0])
     except ShapeError as error:
         raise ShapeError(f"{source}: {error.problem}", hint=error.hint) from error
     if size != (width, height):
         rgb = _resized(rgb, size)
         alpha = None if alpha is None else _resized(alpha, size)
-    write_picture(target, engine(rgb, job.strength), alpha)
+    write_picture(target, paint(engine, rgb, job.strength, job.scale), alpha)
     reduced = job.height is None and size != (width, height)
     return ImageReport(str(source), str(target), size[0], size[1], reduced)
 

@@ -13,6 +13,7 @@ from engines.base import Engine, check_strength
 from engines.errors import EngineError, SourceError
 from rtstyle.frame import Frame
 from rtstyle.link import Link, LinkClosedError
+from rtstyle.scale import check_scale, paint
 from rtstyle.sinks.base import Sink
 from rtstyle.sources.base import Source
 from rtstyle.stats import Stats
@@ -30,15 +31,18 @@ class Controls:
     Args:
         strength: 0 shows the input, 1 the full style.
         mirror: flip left and right, as people expect of a picture of themselves.
+        scale: size of the strokes, 1 is the style's own.
 
-    Raises: ShapeError: strength is outside 0…1.
+    Raises: ShapeError: strength is outside 0…1, or scale outside ``scale.SCALES``.
     """
 
-    def __init__(self, strength: float = 1.0, mirror: bool = False) -> None:
+    def __init__(self, strength: float = 1.0, mirror: bool = False, scale: float = 1.0) -> None:
         check_strength(strength)
+        check_scale(scale)
         self._lock = Lock()
         self._strength = strength
         self._mirror = mirror
+        self._scale = scale
         self._stop = Event()
 
     @property
@@ -63,6 +67,18 @@ class Controls:
     def mirror(self, value: bool) -> None:
         with self._lock:
             self._mirror = value
+
+    @property
+    def scale(self) -> float:
+        """Size of the strokes, 1 is the style's own. Setting it raises ShapeError when out of range."""
+        with self._lock:
+            return self._scale
+
+    @scale.setter
+    def scale(self, value: float) -> None:
+        check_scale(value)
+        with self._lock:
+            self._scale = value
 
     @property
     def stop_requested(self) -> bool:
@@ -175,7 +191,7 @@ class _Pipeline:
             for frame in self._captured.receive():
                 rgb = np.ascontiguousarray(frame.rgb[:, ::-1]) if self._controls.mirror else frame.rgb
                 start_s = time.monotonic()
-                rgb = self._engine(rgb, self._controls.strength)
+                rgb = paint(self._engine, rgb, self._controls.strength, self._controls.scale)
                 self._stats.frame_painted(time.monotonic() - start_s)
                 self._hand_over(self._painted, dataclasses.replace(frame, rgb=rgb))
         except LinkClosedError:

@@ -30,7 +30,7 @@ class Figures:
         fps_in, fps_out: frames per second lately, over ``RATE_WINDOW_S``.
         age_p50_ms, age_p95_ms, age_max_ms: from capture until the sink was done; percentiles over the
             last ``AGE_WINDOW`` frames, the maximum over all.
-        engine_p50_ms: median time of one engine call.
+        engine_p50_ms: median time to paint one frame.
         width, height: of the last frame, pixels.
         seconds: since the start.
         source_s, engine_s, sink_s: time for which each stage was at work. Divided by the number of

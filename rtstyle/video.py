@@ -16,6 +16,7 @@ from engines.errors import ConfigError, SourceError, StylerError
 from rtstyle.codecs import choose
 from rtstyle.frame import Frame
 from rtstyle.pipeline import Controls, run
+from rtstyle.scale import SCALES, check_scale
 from rtstyle.sinks.file import FileSink
 from rtstyle.sinks.tracks import Template
 from rtstyle.sources.base import Source
@@ -42,6 +43,7 @@ class VideoJob:
         codec, crf, preset: as in ``codecs.CODECS``; ``None`` for the default.
         overwrite: replace an output of that name.
         audio: False leaves the sound out.
+        scale: size of the strokes, 1 is the style's own.
     """
 
     input: str
@@ -55,6 +57,7 @@ class VideoJob:
     preset: str | None = None
     overwrite: bool = False
     audio: bool = True
+    scale: float = 1.0
 
     def check(self, *, named_input: bool = True) -> None:
         """Find every fault of the settings before anything is opened or written.
@@ -81,6 +84,9 @@ class VideoJob:
         faults = []
         if not 0.0 <= self.strength <= 1.0:
             faults.append(ConfigError(f"strength {self.strength:g} is out of range", hint="give a value from 0 to 1"))
+        if not SCALES[0] <= self.scale <= SCALES[1]:
+            hint = f"give a value from {SCALES[0]:g} to {SCALES[1]:g}"
+            faults.append(ConfigError(f"scale {self.scale:g} is out of range", hint=hint))
         if self.height is not None and not MIN_SIDE <= self.height <= MAX_SIZE[1]:
             hint = f"give {MIN_SIDE} to {MAX_SIZE[1]} pixels"
             faults.append(ConfigError(f"height {self.height} is out of range", hint=hint))
@@ -184,7 +190,7 @@ def stylize_video(
         load_engine: makes the engine, in another thread while the clip is opened; closed at the end.
         source: frames from elsewhere, open, instead of ``job.input``, which is then only their name.
         on_progress: called after every frame, in this thread.
-        controls: to change the strength, or to stop; ``None`` takes the strength of the job.
+        controls: to change the settings, or to stop; ``None`` takes strength and scale of the job.
 
     Raises:
         ConfigError, SourceError, ShapeError, SinkError, StyleError, EngineError: one clear line each.
@@ -194,7 +200,7 @@ def stylize_video(
     start_s = time.monotonic()
     try:
         job.check(named_input=source is None)
-        controls = controls or Controls(job.strength)
+        controls = controls or Controls(job.strength, scale=job.scale)
     except BaseException:
         if source is not None:
             source.close()
@@ -243,6 +249,7 @@ def _open(job: VideoJob, source: Source | None) -> tuple[Source, FileSink]:
         clip = of_clip = FileSource(job.input, height=job.height, start=job.start, end=job.end)
     try:
         check_size(clip.info.height, clip.info.width)
+        check_scale(job.scale, clip.info.height, clip.info.width)
         sink = FileSink(
             job.output,
             fps=clip.info.fps,

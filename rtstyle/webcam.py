@@ -14,6 +14,7 @@ from engines.errors import SinkError, SourceError
 from rtstyle.frame import Frame
 from rtstyle.pipeline import Controls, run
 from rtstyle.progress import status
+from rtstyle.scale import fitting, paint
 from rtstyle.sinks.base import Sink
 from rtstyle.sources.base import Source, SourceInfo
 from rtstyle.stats import Figures, Stats
@@ -70,7 +71,7 @@ def run_webcam(
         info = source.info
         if info.width and info.height:
             # A new size costs a compilation, which must not count as the age of the first frames.
-            engine(np.zeros((info.height, info.width, 3), np.uint8), controls.strength)
+            paint(engine, np.zeros((info.height, info.width, 3), np.uint8), scale=controls.scale)
         stats = Stats()
         sink = open_sink(job, source, engine, controls, stats)
         lasting = _UntilGone(source)
@@ -160,7 +161,9 @@ def open_sink(job: WebcamJob, source: Source, engine: Engine, controls: Controls
         from rtstyle.sinks.window import WindowSink
 
         def lines() -> list[str]:
-            return [f"{engine.info.style} · strength {controls.strength:.1f}", status(stats.snapshot())]
+            figures = stats.snapshot()
+            scale = fitting(controls.scale, figures.height, figures.width)
+            return [f"{engine.info.style} · strength {controls.strength:.1f} · scale {scale:.2f}", status(figures)]
 
         info = source.info
         title = f"rtstyle · {engine.info.style} · {info.name}"

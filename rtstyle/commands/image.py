@@ -14,6 +14,7 @@ from rtstyle.commands.options import (
     Json,
     Overwrite,
     Quiet,
+    Scale,
     Strength,
     Style,
     load_engine,
@@ -27,6 +28,7 @@ def image(
     output: Annotated[Path, typer.Argument(metavar="OUT", help="A file, or a folder for one or many pictures.")],
     style: Style = DEFAULT_STYLE,
     strength: Strength = 1.0,
+    scale: Scale = 1.0,
     engine: EngineName = "auto",
     height: Annotated[
         int | None,
@@ -41,11 +43,11 @@ def image(
     \b
     rtstyle image photo.jpg painting.jpg
     rtstyle image *.jpg paintings/ --strength 0.7
-    rtstyle image photo.jpg poster.png --height 1080
+    rtstyle image photo.jpg poster.png --height 1080 --scale 1.5
     """
     from rtstyle.image import ImageJob, stylize_images
 
-    job = ImageJob(tuple(inputs), output, strength, height, overwrite)
+    job = ImageJob(tuple(inputs), output, strength, height, overwrite, scale)
     reports = []
     for report in stylize_images(job, lambda: load_engine(style, engine)):
         reports.append(asdict(report))

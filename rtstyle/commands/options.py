@@ -70,6 +70,9 @@ Style = Annotated[
 Strength = Annotated[
     float, typer.Option(metavar="0..1", min=0.0, max=1.0, help="0 leaves the picture as it is, 1 is the full style.")
 ]
+Scale = Annotated[
+    float, typer.Option(metavar="0.5..2", min=0.5, max=2.0, help="Size of the strokes; larger ones take less time.")
+]
 EngineName = Annotated[
     str,
     typer.Option("--engine", metavar="auto|cpu|torch", help="What computes; auto takes the fastest that works here."),

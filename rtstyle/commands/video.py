@@ -13,6 +13,7 @@ from rtstyle.commands.options import (
     Json,
     Overwrite,
     Quiet,
+    Scale,
     Strength,
     Style,
     Threads,
@@ -35,6 +36,7 @@ def video(
     output: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write: .mp4, .mov, .mkv or .webm.")],
     style: Style = DEFAULT_STYLE,
     strength: Strength = 1.0,
+    scale: Scale = 1.0,
     engine: EngineName = "auto",
     height: Annotated[
         int | None, typer.Option(metavar="PX", min=16, help="Height of the result; smaller is faster.")
@@ -64,7 +66,18 @@ def video(
     from rtstyle.video import VideoJob, stylize_video
 
     job = VideoJob(
-        clip, output, strength, height, start, end, codec, crf, preset, overwrite=overwrite, audio=not no_audio
+        clip,
+        output,
+        strength,
+        height,
+        start,
+        end,
+        codec,
+        crf,
+        preset,
+        overwrite=overwrite,
+        audio=not no_audio,
+        scale=scale,
     )
     with Progress(Path(clip).name, quiet=quiet) as bar:
         report = stylize_video(

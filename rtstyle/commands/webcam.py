@@ -13,6 +13,7 @@ from rtstyle.commands.options import (
     Json,
     Overwrite,
     Quiet,
+    Scale,
     Size,
     Strength,
     Style,
@@ -46,6 +47,7 @@ def webcam(
     ] = None,
     mirror: Annotated[bool, typer.Option("--mirror", help="Swap left and right, like a mirror.")] = False,
     strength: Strength = 1.0,
+    scale: Scale = 1.0,
     frames: Annotated[int | None, typer.Option(metavar="N", min=1, help="Stop after N frames.")] = None,
     engine: EngineName = "auto",
     threads: Threads = None,
@@ -56,7 +58,7 @@ def webcam(
     """Paint what a camera sees, as it happens.
 
     Always shows the newest picture: when the machine is too slow, pictures are dropped and delay never builds up.
-    In the window: Esc stop, T mirror, Z/C strength, I figures, F full screen. Ctrl-C stops everywhere.
+    In the window: Esc stop, T mirror, Z/C strength, [/] scale, I figures, F full screen. Ctrl-C stops everywhere.
 
     \b
     rtstyle webcam
@@ -69,7 +71,7 @@ def webcam(
     from rtstyle.signals import STOPPER
     from rtstyle.webcam import WebcamJob, run_webcam
 
-    controls = Controls(strength, mirror)
+    controls = Controls(strength, mirror, scale)
     line = StatusLine(Path(style).name, quiet=quiet)
     opened: list[Source] = []
 

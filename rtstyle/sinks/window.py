@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -15,15 +16,19 @@ from engines.base import RGB
 from engines.errors import SinkError
 from rtstyle.frame import Frame
 from rtstyle.pipeline import Controls
+from rtstyle.scale import SCALES
 
 if TYPE_CHECKING:
     import pygame
 
-KEYS = "Esc stop · T mirror · Z/C strength · I figures · F full screen"
+KEYS = "Esc stop · T mirror · Z/C strength · [/] scale · I figures · F full screen"
 """One line for people; the keys are those of avatarify."""
 
 STRENGTH_STEP = 0.1
 """Change of strength for one press of Z or C."""
+
+SCALE_PRESSES = 4
+"""Presses of ] that double the scale."""
 
 _NO_SCREEN = ("offscreen", "dummy", "evdev")
 """SDL drivers that show nothing; SDL falls back to them in silence where there is no display."""
@@ -126,6 +131,8 @@ class WindowSink:
             self._pygame.K_t: self._flip_mirror,
             self._pygame.K_z: lambda: self._change_strength(-STRENGTH_STEP),
             self._pygame.K_c: lambda: self._change_strength(STRENGTH_STEP),
+            self._pygame.K_LEFTBRACKET: lambda: self._change_scale(-1),
+            self._pygame.K_RIGHTBRACKET: lambda: self._change_scale(1),
             self._pygame.K_i: self._flip_figures,
             self._pygame.K_f: self._pygame.display.toggle_fullscreen,
         }.get(event.key)
@@ -141,6 +148,11 @@ class WindowSink:
 
     def _change_strength(self, step: float) -> None:
         self._controls.strength = round(min(1.0, max(0.0, self._controls.strength + step)), 2)
+
+    def _change_scale(self, presses: int) -> None:
+        # Onto a grid that holds 1: steps there and back must end at the style's own size, which costs nothing.
+        steps = round(SCALE_PRESSES * math.log2(self._controls.scale) + presses)
+        self._controls.scale = min(SCALES[1], max(SCALES[0], 2.0 ** (steps / SCALE_PRESSES)))
 
     def _draw(self, window: pygame.Surface, rgb: RGB) -> None:
         left, top, width, height = fit(rgb.shape[1], rgb.shape[0], *window.get_size())

@@ -68,6 +68,10 @@ def test_help_and_version(run: Run) -> None:
         (["video"], "Missing argument"),
         (["video", "a.mp4", "b.mp4", "--bogus"], "No such option"),
         (["video", "a.mp4", "b.mp4", "--strength", "2"], "--strength"),
+        (["video", "a.mp4", "b.mp4", "--scale", "2.5"], "--scale"),
+        (["image", "a.png", "b.png", "--scale", "0.4"], "--scale"),
+        (["webcam", "--scale", "large"], "--scale"),
+        (["webcam", "--scale", "nan"], "--scale"),
         (["video", "a.mp4", "b.mp4", "--start", "soon"], "is no time"),
         (["webcam", "--size", "640"], "is no size"),
         (["webcam", "--fps", "-1"], "is no frame rate"),
@@ -153,6 +157,9 @@ def test_image(run: Run, tiny_style: Path, tmp_path: Path) -> None:
     assert run(*arguments, "--overwrite") == 0 and "out.png" in run.err and run.out == ""
     assert run(*arguments, "--overwrite", "--strength", "0", "--quiet") == 0 and run.err == ""
     assert (cv2.imread(str(tmp_path / "out.png")) == 100).all()
+    assert run(*arguments, "--overwrite", "--scale", "2") == 0 and "50×40" in run.err
+    assert run(*arguments, "--overwrite", "--scale", "0.5", "--strength", "0", "--quiet") == 0
+    assert (cv2.imread(str(tmp_path / "out.png")) == 100).all()
 
 
 def test_webcam(run: Run, tiny_style: Path, tmp_path: Path) -> None:
@@ -162,6 +169,8 @@ def test_webcam(run: Run, tiny_style: Path, tmp_path: Path) -> None:
     assert run.err == run.out == ""
     assert run("webcam", "--style", tiny_style, *PATTERN, "--fps", "100", "--frames", "3") == 0
     assert "age p50" in run.err and "dropped" in run.err and "fps" in run.err
+    assert run("webcam", "--style", tiny_style, *PATTERN, "--frames", "2", "--scale", "2", "--json") == 0
+    assert (run.json["width"], run.json["height"]) == (64, 48)
 
 
 def test_video_of_the_pattern(run: Run, tiny_style: Path, tmp_path: Path) -> None:

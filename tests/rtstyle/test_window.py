@@ -70,6 +70,25 @@ def test_strength_stays_in_range(window: WindowSink, controls: Controls) -> None
     assert controls.strength == 0.0
 
 
+def test_scale_goes_in_quarters_of_a_doubling_and_back_to_exactly_1(window: WindowSink, controls: Controls) -> None:
+    seen = []
+    for key in [pygame.K_RIGHTBRACKET] * 6 + [pygame.K_LEFTBRACKET] * 10:
+        press(key)
+        window.write(frame())
+        seen.append(controls.scale)
+    up = [2 ** (step / 4) for step in range(1, 5)]
+    assert seen[:6] == pytest.approx([*up, 2, 2])
+    assert seen[6:] == pytest.approx([*up[2::-1], 1, *(1 / scale for scale in up), 0.5, 0.5])
+    assert seen[9] == 1.0 and seen[-1] == 0.5
+
+
+def test_scale_from_the_command_line_goes_onto_the_grid(window: WindowSink, controls: Controls) -> None:
+    controls.scale = 1.05
+    press(pygame.K_LEFTBRACKET)
+    window.write(frame())
+    assert controls.scale == pytest.approx(2**-0.25)
+
+
 def test_figures_are_shown_and_hidden(window: WindowSink) -> None:
     press(pygame.K_i)
     window.write(frame(640, 360))
