@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from engines.contrast import CONTRASTS, contrast, mean_around
 from engines.errors import StyleError
 from engines.model_file import StyleModel
 
@@ -28,8 +29,11 @@ CELL_IN, CELL_OUT = 4, 2
 STRIDE = 8
 """Both sides of what the network sees are multiples of this many pixels."""
 
-CANVAS = 256
-"""Side of the square that the canvas texture repeats, pixels."""
+CANVAS = 64
+"""Side of the square that the canvas texture repeats, in pixels of 1/4 resolution."""
+
+FLOOR_COARSE, FLOOR_FINE = 0.03, 0.06
+"""Contrast that is taken for noise, at 1/8 and at 1/4 resolution; see ``contrast``. A mean of fewer pixels has more."""
 
 MARGIN = 4 + 4 + 2
 """Reflected pixels on every side, which the three unpadded convolutions take away: two at 1/4, one at 1/2."""
@@ -124,21 +128,20 @@ class Residual(nn.Module):
 
 
 class Canvas(nn.Module):
-    """A learned texture, fixed to the screen, repeated over it: something to paint strokes on where a picture is flat.
+    """A learned texture, fixed to the screen, repeated over it: what a wall without any shade is painted on.
 
-    Without it a flat wall can only become a flat colour or the grid of the pixel shuffle. Being fixed, it adds
-    nothing to the flicker of a still scene; what it costs under motion, the temporal loss weighs against the style.
+    All that a camera tells of such a wall is noise, and strokes that follow noise boil. It is fine and has no coarser
+    sister: what is larger than a stroke would stand still like a dirty window while the scene moves behind.
 
     Args:
         channels: of the stored texture.
         out_channels: of the layer that it is added to.
-        cells: side of the repeated square, in pixels of that layer.
     Source: learned constant inputs, Karras et al. 2019, arXiv:1812.04948, section 2.
     """
 
-    def __init__(self, channels: int, out_channels: int, cells: int):
+    def __init__(self, channels: int, out_channels: int):
         super().__init__()
-        self.field = nn.Parameter(torch.randn(1, channels, cells, cells))
+        self.field = nn.Parameter(torch.randn(1, channels, CANVAS, CANVAS))
         self.mix = Conv(channels, out_channels, kernel=1)
         with torch.no_grad():
             self.mix.conv.weight.mul_(0.5)
@@ -146,9 +149,8 @@ class Canvas(nn.Module):
     def forward(self, height: int, width: int, shift: tuple[int, int]) -> Tensor:
         """(1, out_channels, height, width), the texture moved by ``shift`` pixels, (y, x)."""
         field = torch.roll(self.field, shift, (2, 3)) if any(shift) else self.field
-        cells = self.field.shape[-1]
         square: Tensor = self.mix(field)
-        return square.repeat(1, 1, -(-height // cells), -(-width // cells))[..., :height, :width]
+        return square.repeat(1, 1, -(-height // CANVAS), -(-width // CANVAS))[..., :height, :width]
 
 
 class Generator(nn.Module):
@@ -168,8 +170,9 @@ class Generator(nn.Module):
         self.up = Conv(arch.body, arch.stem, kernel=1, norm=norm)
         self.mid = Conv(arch.stem, arch.stem, norm=norm)
         self.refine = Conv(arch.stem, arch.head, kernel=1, norm=norm)
-        self.coarse_canvas = Canvas(16, arch.body, CANVAS // 8)
-        self.fine_canvas = Canvas(8, arch.stem, CANVAS // 4)
+        self.coarse = Conv(CONTRASTS, arch.body, norm=norm, edge=True)
+        self.fine = Conv(CONTRASTS, arch.stem, norm=norm, edge=True)
+        self.canvas = Canvas(8, arch.stem)
         self.head = Conv(arch.head, 3 * CELL_OUT**2)
         _near_identity(self.head.conv)
 
@@ -178,18 +181,24 @@ class Generator(nn.Module):
 
         Args:
             cells: (N, h, w, 48), squares of 4×4 pixels, see ``gather``; h and w are even.
-            shift: of the canvas, (y, x), in units of ``STRIDE`` pixels; training moves it about.
+            shift: of the canvas, (y, x), in cells; training moves it about.
         Returns: (N, 2h − 10, 2w − 10, 12), squares of 2×2 pixels, ``MARGIN`` pixels less on every side.
         """
         quarter = F.relu(self.stem(cells.permute(0, 3, 1, 2)))
-        height, width = cells.shape[1] // 2 - 1, cells.shape[2] // 2 - 1
-        eighth = self.body(F.relu(self.down(quarter) + self.coarse_canvas(height, width, shift)))
-        fine = self.fine_canvas(2 * height, 2 * width, (2 * shift[0], 2 * shift[1]))
-        quarter = F.relu(quarter + _twice(self.up(eighth)) + fine)
+        colours = _mean_colours(cells[:, 1:-1, 1:-1])
+        coarse = contrast(mean_around(F.avg_pool2d(colours, 2), 3), FLOOR_COARSE)
+        eighth = self.body(F.relu(self.down(quarter) + self.coarse(coarse)))
+        flat = self.fine(contrast(colours, FLOOR_FINE)) + self.canvas(*colours.shape[2:], shift)
+        quarter = F.relu(quarter + _twice(self.up(eighth)) + flat)
         quarter = F.relu(self.mid(quarter))
         half = F.relu(_twice(self.refine(quarter)))
         change: Tensor = self.head(half)
         return change.permute(0, 2, 3, 1)
+
+
+def _mean_colours(cells: Tensor) -> Tensor:
+    """(N, h, w, 48) → (N, 3, h, w)."""
+    return cells.reshape(*cells.shape[:3], CELL_IN**2, 3).mean(3).permute(0, 3, 1, 2)
 
 
 def _twice(x: Tensor) -> Tensor:

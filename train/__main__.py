@@ -99,14 +99,12 @@ def run(
     style_size: Annotated[
         int | None, _flag(LONG, "Short side of the painting, pixels: larger means larger strokes.", metavar="N")
     ] = None,
-    learning_rate: Annotated[float | None, _flag(LONG, "Of Adam, at the start.", metavar="N")] = None,
+    learning_rate: Annotated[float | None, _flag(LONG, "At the start; it falls to 1 %.", metavar="N")] = None,
     content_weight: Annotated[float | None, _flag(WEIGH, "Likeness to the photograph.", metavar="N")] = None,
     style_weight: Annotated[float | None, _flag(WEIGH, "Likeness to the painting.", metavar="N")] = None,
     temporal_weight: Annotated[float | None, _flag(WEIGH, "Steadiness under motion.", metavar="N")] = None,
     noise_weight: Annotated[float | None, _flag(WEIGH, "Steadiness under sensor noise.", metavar="N")] = None,
-    canvas_weight: Annotated[
-        float | None, _flag(WEIGH, "Against patches that stand still while the scene moves.", metavar="N")
-    ] = None,
+    tone_weight: Annotated[float | None, _flag(WEIGH, "Light where the photograph is light.", metavar="N")] = None,
     out: Annotated[
         Path | None, _flag(FOLDER, "Receives checkpoint, contact sheets, and the finished style.", metavar="DIR")
     ] = None,
@@ -144,7 +142,7 @@ def run(
         "data.style_size": style_size, "data.hold_out": hold_out,
         "generator.init": None if init is None else styles.find(init),
         "losses.content": content_weight, "losses.style": style_weight, "losses.temporal": temporal_weight,
-        "losses.noise": noise_weight, "losses.canvas": canvas_weight,
+        "losses.noise": noise_weight, "losses.tone": tone_weight,
         "schedule.steps": steps, "schedule.minutes": minutes, "schedule.learning_rate": learning_rate,
         "run.out": out, "run.name": name, "run.seed": seed, "run.threads": threads,
         "run.checkpoint_steps": checkpoint_steps, "run.sheet_steps": sheet_steps,

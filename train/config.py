@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 Loss = Literal["lsgan", "bce", "hinge", "wgan-gp"]
 MotionSource = Literal["none", "synthetic", "clips", "both"]
 Precision = Literal["auto", "fp32", "bf16"]
+Kernels = Literal["muon", "adam"]
 
 Check = tuple[bool, str]
 """Whether it holds, and the fault where it does not."""
@@ -120,23 +121,25 @@ class LossWeights:
     Attributes:
         content: squared error of relu4_1 features, relative to the picture's own energy.
         style: squared error of the Gram matrices, relative to the painting's own, summed by ``style_layers``.
+        batch_style: the same of the mean over the batch: a picture may lack what the others have, a sky its waves.
         adversarial: how little the discriminator takes the painting for one of the artist's works; 0 trains none.
         feature_matching: distance of the discriminator's features of paintings and of the artist's works.
         temporal: squared pixel error between the moved painting and the painting of the moved picture.
         noise: squared pixel error between the paintings of a picture with and without sensor noise.
         variation: total variation, mean absolute difference of neighbouring pixels.
-        canvas: squared error, at the scale of large patches, between two paintings on differently placed canvases.
+        tone: squared error of the luminance of large patches, with that of the photograph in the painting's range.
         range: squared excess over [0, 1].
     """
 
     content: float = 2.5
-    style: float = 10.0
+    style: float = 5.0
+    batch_style: float = 5.0
     adversarial: float = 0.0
     feature_matching: float = 0.0
     temporal: float = 200.0
-    noise: float = 100.0
+    noise: float = 500.0
     variation: float = 0.0
-    canvas: float = 60.0
+    tone: float = 20.0
     range: float = 10.0
 
 
@@ -185,21 +188,20 @@ class ScheduleConfig:
     Attributes:
         steps: optimisation steps.
         minutes: stop after this many minutes of training instead; ``None`` counts steps.
-        learning_rate: of Adam, at the start; falls to 1 % along a cosine.
+        learning_rate: at the start; falls to 1 % along a cosine.
+        optimizer: of the generator's kernels, muon or adam; the rest is learned by Adam.
         warmup: steps over which the learning rate rises from 0.
         precision: of the networks while training; auto is bf16 where the device computes with it.
         clip_gradient: largest norm of the generator's gradient.
-        canvas_at: share of the run, 0 … 1, from which the canvas loss counts. Before, strokes are learned on the canvas
-            freely: with the loss from the beginning, one pattern covers everything.
     """
 
     steps: int = 3600
     minutes: float | None = None
-    learning_rate: float = 2e-3
+    learning_rate: float = 4e-3
+    optimizer: Kernels = "muon"
     warmup: int = 50
     precision: Precision = "auto"
     clip_gradient: float = 5.0
-    canvas_at: float = 0.75
 
     def share(self, step: int, seconds: float) -> float:
         """How much of the run is done, 0 … 1, after so many steps and seconds of training."""
@@ -330,15 +332,19 @@ def _between(config: TrainConfig) -> Iterator[Check]:
     for name in ("schedule.learning_rate", "discriminator.learning_rate"):
         value = _at(config, name)
         yield 0 < value < 1, f"{name} must be between 0 and 1, got {value}"
-    for name in ("generator.freeze_at", "schedule.canvas_at"):
-        value = _at(config, name)
-        yield 0 <= value <= 1, f"{name} must be between 0 and 1, got {value}"
+    freeze_at = config.generator.freeze_at
+    yield 0 <= freeze_at <= 1, f"generator.freeze_at must be between 0 and 1, got {freeze_at}"
     ema = config.generator.ema
     yield 0 <= ema < 1, f"generator.ema must be at least 0 and below 1, got {ema}"
 
 
 def _choices(config: TrainConfig) -> Iterator[Check]:
-    kinds = {"discriminator.loss": Loss, "motion.source": MotionSource, "schedule.precision": Precision}
+    kinds = {
+        "discriminator.loss": Loss,
+        "motion.source": MotionSource,
+        "schedule.precision": Precision,
+        "schedule.optimizer": Kernels,
+    }
     for name, kind in kinds.items():
         value, known = _at(config, name), get_args(kind)
         yield value in known, f"{name} must be one of {', '.join(known)}, got {value!r}"

@@ -99,8 +99,7 @@ def train(
             batch = loaded.to(painter.device)
             rate = learning_rate(config, painter.step, share)
             painter.generator.train(share < config.generator.freeze_at)
-            for group in painter.optimizer.param_groups:
-                group["lr"] = rate
+            painter.optimizer.set_learning_rate(rate)
 
             with _precision(config, painter.device):
                 painted = painter.losses(batch.x, painter.step, batch.pairs)
@@ -111,7 +110,7 @@ def train(
                     terms |= critic.terms(painted.pictures, painter.step)
             total = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
             shares = gradient_shares(painted, terms, weights, world) if journal.due() else {}
-            painter.optimizer.zero_grad(set_to_none=True)
+            painter.optimizer.zero_grad()
             total.backward()  # type: ignore[no-untyped-call]
             means = world.average(painter.generator, [*terms.values(), total])
             gradient = torch.nn.utils.clip_grad_norm_(painter.generator.parameters(), config.schedule.clip_gradient)

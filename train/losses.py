@@ -14,6 +14,12 @@ from torch import Tensor
 
 from train.motion import warp
 
+PATCH = 24
+"""Side of a patch that is larger than a stroke, pixels."""
+
+PHOTOGRAPH_MEAN, PHOTOGRAPH_SPREAD = 0.47, 0.24
+"""Mean and standard deviation of ``tones`` over a few hundred photographs of people, rooms, streets and landscapes."""
+
 
 class _Gram(torch.autograd.Function):
     """F Fᵀ with the gradient (∂G + ∂Gᵀ) F: one product, where automatic differentiation would take two and a sum."""
@@ -48,16 +54,20 @@ def content_loss(painted: Tensor, original: Tensor) -> Tensor:
 
 
 def style_distances(painted: Sequence[Tensor], painting: Sequence[Tensor]) -> list[Tensor]:
+    """``gram_distances`` of features, one tensor for each layer."""
+    return gram_distances([gram(features) for features in painted], painting)
+
+
+def gram_distances(painted: Sequence[Tensor], painting: Sequence[Tensor]) -> list[Tensor]:
     """‖G(y) − G(s)‖² / ‖G(s)‖², Frobenius, for each layer.
 
     Args:
-        painted: features of the results, one tensor for each layer.
+        painted: Gram matrices of the results, (N, C, C), one tensor for each layer.
         painting: Gram matrices of the painting, (1, C, C), same layers.
     Returns: one scalar for each layer. Gatys et al. 2016, eq. 4, made relative.
     """
     return [
-        ((gram(f) - g).square().sum((1, 2)) / g.square().sum((1, 2))).mean()
-        for f, g in zip(painted, painting, strict=True)
+        ((p - g).square().sum((1, 2)) / g.square().sum((1, 2))).mean() for p, g in zip(painted, painting, strict=True)
     ]
 
 
@@ -104,13 +114,25 @@ def noise_loss(painting: Tensor, painting_of_noisy: Tensor) -> Tensor:
     return (painting - painting_of_noisy).square().mean()
 
 
-def canvas_loss(painting: Tensor, on_moved_canvas: Tensor) -> Tensor:
-    """mean (A(y) − A(y′))², A the average over 24×24 pixels, y and y′ painted on differently placed canvases.
+def tones(x: Tensor) -> Tensor:
+    """Luminance of large patches, 24×24 pixels or, in a tiny picture, all of it. (N, 3, H, W) → (N, 1, h, w)."""
+    side = min(PATCH, *x.shape[-2:])
+    return F.avg_pool2d(luminance(x), side, -(-side // 3))
 
-    The canvas is fixed to the screen. It may carry strokes, but what is larger than a stroke must belong to the
-    picture: otherwise the colours of the painting stand still like a dirty window while the scene moves behind.
+
+def tone_loss(painting: Tensor, original: Tensor, mean: float, spread: float) -> Tensor:
+    """mean (t(y) − t′(x))², t = ``tones``, t′ the same with mean and standard deviation of the style's painting.
+
+    Style losses are content when every picture has the painting's colours somewhere; this one says where the light
+    ones belong. The map is one for all pictures, so that it cannot flicker. Luminance transfer by mean and standard
+    deviation: Gatys et al. 2016, arXiv:1606.05897, section 5.1.
+
+    Args:
+        painting, original: (N, 3, H, W).
+        mean, spread: of the ``tones`` of the style's painting.
     """
-    return (F.avg_pool2d(painting, 24, 8) - F.avg_pool2d(on_moved_canvas, 24, 8)).square().mean()
+    wanted = mean + (tones(original) - PHOTOGRAPH_MEAN) * (spread / PHOTOGRAPH_SPREAD)
+    return (tones(painting) - wanted).square().mean()
 
 
 def variation_loss(y: Tensor) -> Tensor:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import contextlib
 import copy
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from engines.base import RGB
 from engines.errors import TrainError
-from engines.generator import CANVAS, STRIDE, Generator, load_generator, stylize
+from engines.generator import CANVAS, Generator, load_generator, stylize
 from engines.model_file import StyleModel
 from train.changes import changes
 from train.clips import PairBatch, clip_files
@@ -24,18 +24,20 @@ from train.config import DataConfig, TrainConfig
 from train.data import Pictures, fingerprint, picture_files, read_picture, split, to_tensor, with_short_side
 from train.features import Features
 from train.losses import (
-    canvas_loss,
     content_loss,
     gram,
+    gram_distances,
     luminance_temporal_loss,
     noise_loss,
     range_loss,
     straight_clamp,
-    style_distances,
     temporal_loss,
+    tone_loss,
+    tones,
     variation_loss,
 )
 from train.motion import inside, random_flow, sensor_noise, warp
+from train.optimizer import Optimizer
 from train.parallel import ALONE, World, share_statistics
 from train.restart import with_norms
 
@@ -61,13 +63,13 @@ class Painted:
 
     Attributes:
         terms: every loss term, unweighted, a scalar each.
-        raw: what the generator gave in this step, tensors (…, 3, H, W); the terms' gradients with respect to them tell
-            which term pulls how hard.
+        raw: all that the generator gave in this step, (…, 3, H, W); the terms' gradients with respect to it tell which
+            term pulls how hard.
         pictures: the paintings of the batch, (N, 3, H, W) in [0, 1], with gradient; what the discriminator sees.
     """
 
     terms: Mapping[str, Tensor]
-    raw: tuple[Tensor, ...]
+    raw: Tensor
     pictures: Tensor
 
 
@@ -98,11 +100,11 @@ class Painter:
         if not world.alone:
             share_statistics(self.generator)
         self.average = copy.deepcopy(self.generator).requires_grad_(False) if config.generator.ema else None
-        self.optimizer = torch.optim.Adam(self.generator.parameters(), lr=config.schedule.learning_rate)
+        self.optimizer = Optimizer(self.generator, config.schedule.learning_rate, config.schedule.optimizer)
         self.step, self.seconds = 0, 0.0
         self.warnings: list[str] = []
         self.paintings: list[Path] = []
-        self.painting_grams = self._painting_grams()
+        self.painting_grams, self.painting_tones = self._look()
         self.data_hashes = data_hashes(config.data) if world.writes else {}
         self.changes: list[dict[str, Any]] = []
 
@@ -117,13 +119,15 @@ class Painter:
         return self.average or self.generator
 
     @torch.no_grad()
-    def _painting_grams(self) -> list[Tensor]:
-        """Gram matrices of the painting, or their means over the artist's works; (1, C, C) for each layer.
+    def _look(self) -> tuple[list[Tensor], tuple[float, float]]:
+        """Look at the painting, or at the artist's works.
 
+        Returns: Gram matrices, (1, C, C) for each layer, mean over the works; mean and standard deviation of ``tones``.
         Raises: TrainError: none of the works can be read.
         """
         files, crop = painting_files(self.config.data), self.config.data.crop
         sums: list[Tensor] = []
+        light: list[Tensor] = []
         for file in files:
             try:
                 rgb = _read_painting(file)
@@ -141,11 +145,13 @@ class Painter:
             x = to_tensor(with_short_side(rgb, side)).to(self.device)
             grams = [gram(f) for f in [*self.features.style(x), self.features.content(x)]]
             sums = [a + b for a, b in zip(sums, grams, strict=True)] if sums else grams
+            light.append(tones(x).flatten())
         if not sums:
             raise TrainError(
                 f"none of the works can be read: {files[0]} …", hint="give --style-pictures another folder"
             )
-        return [value / len(self.paintings) for value in sums]
+        together = torch.cat(light)
+        return [value / len(self.paintings) for value in sums], (float(together.mean()), float(together.std(False)))
 
     def losses(self, x: Tensor, step: int, pairs: PairBatch | None = None) -> Painted:
         """Every loss term of the generator but the adversarial ones.
@@ -156,9 +162,9 @@ class Painter:
             pairs: frames of real clips, for the temporal term; without them motion is synthetic.
         """
         groups, flow = self._groups(x, step, pairs)
-        places = torch.randint(CANVAS // STRIDE, (4,), generator=self._rng(step, -1)).tolist()
+        shift = torch.randint(CANVAS, (2,), generator=self._rng(step, -1)).tolist()
         # One pass for all groups: the normalisation sees them together.
-        together = stylize(self.generator, torch.cat(list(groups.values())), (places[0], places[1])).float()
+        together = stylize(self.generator, torch.cat(list(groups.values())), (shift[0], shift[1])).float()
         raw = dict(zip(groups, torch.split(together, [len(group) for group in groups.values()]), strict=True))
         pictures = straight_clamp(raw["x"])
         terms = self._picture_terms(x, raw["x"], pictures)
@@ -170,13 +176,7 @@ class Painter:
             )
         if "noisy" in groups:
             terms["noise"] = noise_loss(_still(raw["x"]), raw["noisy"])
-        outputs = [together]
-        if self.config.losses.canvas and self.share >= self.config.schedule.canvas_at:
-            with _unrecorded_statistics(self.generator):
-                elsewhere = stylize(self.generator, x[::2], (places[2], places[3])).float()
-            terms["canvas"] = canvas_loss(raw["x"][::2], elsewhere)
-            outputs.append(elsewhere)
-        return Painted(terms, tuple(outputs), pictures)
+        return Painted(terms, together, pictures)
 
     def _groups(self, x: Tensor, step: int, pairs: PairBatch | None) -> tuple[dict[str, Tensor], Tensor | None]:
         """All pictures that a step paints, by what they are for; and the flow of those that moved.
@@ -203,14 +203,18 @@ class Painter:
         with torch.no_grad():
             original = self.features.content(x)
         deep = self.features.content(y)
-        style = style_distances([*self.features.style(y), deep], self.painting_grams)
+        grams = [gram(features) for features in [*self.features.style(y), deep]]
+        terms = {"content": content_loss(deep, original), "style": self._style(grams)}
+        if self.config.losses.batch_style:
+            terms["batch_style"] = self._style([self.world.mean(g.mean(0, keepdim=True)) for g in grams])
+        if self.config.losses.tone:
+            terms["tone"] = tone_loss(y, x, *self.painting_tones)
+        return terms | {"variation": variation_loss(raw), "range": range_loss(raw)}
+
+    def _style(self, grams: list[Tensor]) -> Tensor:
         weights = vars(self.config.style_layers).values()
-        return {
-            "content": content_loss(deep, original),
-            "style": torch.stack([weight * distance for weight, distance in zip(weights, style, strict=True)]).sum(),
-            "variation": variation_loss(raw),
-            "range": range_loss(raw),
-        }
+        distances = gram_distances(grams, self.painting_grams)
+        return torch.stack([weight * distance for weight, distance in zip(weights, distances, strict=True)]).sum()
 
     def _rng(self, step: int, place: int) -> torch.Generator:
         return torch.Generator().manual_seed((self.config.run.seed * 1_000_003 + step) * 1009 + place + 1)
@@ -327,17 +331,3 @@ def painting_files(data: DataConfig) -> list[Path]:
     assert data.style_pictures is not None  # one of the two is given, or there would be no settings
     works = picture_files(data.style_pictures, "--style-pictures")
     return works[:: max(1, len(works) // MOST_WORKS)][:MOST_WORKS]
-
-
-@contextlib.contextmanager
-def _unrecorded_statistics(generator: nn.Module) -> Iterator[None]:
-    """Normalise over the batch as usual, and leave the running statistics to the pass over the whole batch."""
-    norms = [module for module in generator.modules() if isinstance(module, nn.BatchNorm2d)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.momentum = 0.0
-    try:
-        yield
-    finally:
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum

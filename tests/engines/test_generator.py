@@ -42,8 +42,7 @@ def test_a_flat_picture_on_a_flat_canvas_stays_flat_() -> None:
     """No grid of cells and no frame along the border can appear where there is nothing to paint."""
     generator = unlike_identity(narrow()).eval()
     with torch.no_grad():
-        generator.coarse_canvas.field.fill_(0.3)
-        generator.fine_canvas.field.fill_(0.3)
+        generator.canvas.field.fill_(0.3)
         painted = stylize(generator, torch.full((1, 3, 70, 90), 0.4))
     squares = F.avg_pool2d(painted, 2)  # the four pixels of a square may differ; training evens them out
     assert painted.std() > 1e-4, "the generator paints something"

@@ -150,7 +150,7 @@ def test_motion_comes_from_where_it_is_told(
 def test_a_batch_of_one_has_every_term(config: Make) -> None:
     steps: list[Progress] = []
     train(config(data={"batch": 1}, schedule={"steps": 4}), on_progress=steps.append)
-    assert {"temporal", "noise", "canvas"} <= steps[-1].losses.keys()
+    assert {"temporal", "noise", "tone"} <= steps[-1].losses.keys()
     assert all(math.isfinite(value) for value in steps[-1].losses.values())
 
 

@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from train.losses import (
+    PHOTOGRAPH_MEAN,
+    PHOTOGRAPH_SPREAD,
     content_loss,
     gram,
     luminance,
@@ -15,6 +17,7 @@ from train.losses import (
     straight_clamp,
     style_distances,
     temporal_loss,
+    tone_loss,
     variation_loss,
 )
 
@@ -146,6 +149,17 @@ def test_the_gradient_reaches_both_paintings() -> None:
     luminance_temporal_loss(first, second, noise(1, 3, 8, 8), noise(1, 3, 8, 8), flow + 0.5, valid).backward()
     assert first.grad is not None and second.grad is not None
     assert float(first.grad.abs().sum()) > 0 and float(second.grad.abs().sum()) > 0
+
+
+def test_tone_follows_the_photograph_in_the_range_of_the_painting() -> None:
+    ramp = torch.linspace(0.1, 0.9, 96).expand(1, 3, 96, 96)
+    mean, spread = 0.4, 0.12
+    wanted = mean + (ramp - PHOTOGRAPH_MEAN) * spread / PHOTOGRAPH_SPREAD
+    assert tone_loss(wanted, ramp, mean, spread) == pytest.approx(0, abs=1e-10)
+    strokes = 0.1 * torch.eye(2).repeat(48, 48)
+    assert tone_loss(wanted + strokes - strokes.mean(), ramp, mean, spread) == pytest.approx(0, abs=1e-8)
+    assert tone_loss(wanted + 0.1, ramp, mean, spread) == pytest.approx(0.01, rel=1e-4)
+    assert tone_loss(wanted.flip(-1), ramp, mean, spread) > 0.001, "light and dark exchanged"
 
 
 def test_variation_of_a_ramp_is_its_slope() -> None:

@@ -35,8 +35,12 @@ ROOT = Path(__file__).resolve().parents[2]
 TOLERANCE = 1e-4
 """Of losses, and of weights tensor by tensor, relative: the sums are taken in another order."""
 
+COARSE = 1e-3
+"""Of losses under Muon, which makes the small directions of a gradient as large as the great ones, in bfloat16."""
+
 KINKED = 1e-2
-"""Of weights, where features are matched: rounding decides the sign of the gradient of a difference near zero."""
+"""Of weights, where features are matched: rounding decides the sign of the gradient of a difference near zero. And
+under Muon."""
 
 NOISE_DRIVEN = ("conv.bias", "second.norm.bias", "running_mean")
 """A bias that a normalisation follows changes nothing but the running mean: its gradient is rounding alone, and Adam
@@ -64,6 +68,7 @@ def cases(config: Make, works: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     write_clip(clips / "a.mp4", panning(4, 3, -2))
     kinds: dict[str, dict[str, dict[str, Any]]] = {
         "plain": {"generator": {"ema": 0.9, "freeze_at": 1.0}, "losses": {"variation": 1.0}},
+        "muon": {"schedule": {"optimizer": "muon"}, "generator": {"freeze_at": 1.0}},
         "game": {
             "losses": {"adversarial": 1.0, "feature_matching": 1.0}, "generator": {"freeze_at": 1.0},
             "data": {"style_pictures": works}, "discriminator": {"steps": 2},
@@ -78,10 +83,10 @@ def cases(config: Make, works: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
         return {
             name: config(
                 data={"batch": 4} | kind.get("data", {}),
-                schedule={"steps": 3, "warmup": 0, "precision": "fp32"},
+                schedule={"steps": 3, "warmup": 0, "precision": "fp32", "optimizer": "adam"} | kind.get("schedule", {}),
                 run={"out": tmp_path / folder / name, "report_steps": 1, "sheet_steps": 3},
                 discriminator={"width": 4, "layers": 2, "warmup": 1} | kind.get("discriminator", {}),
-                **{section: values for section, values in kind.items() if section not in ("data", "discriminator")},
+                **{section: values for section, values in kind.items() if section in ("generator", "losses", "motion")},
             )
             for name, kind in kinds.items()
         }
@@ -134,7 +139,8 @@ def test_two_processes_compute_what_one_does(cases: Callable[[str], Any], tmp_pa
         histories = [read_history(settings[name].run.out / HISTORY) for settings in (one, two)]
         assert [len(entries) for entries in histories] == [3, 3]
         for alone, shared in zip(*histories, strict=True):
-            assert shared.losses == pytest.approx(alone.losses, rel=TOLERANCE, abs=1e-7), name
+            tolerance = COARSE if name == "muon" else TOLERANCE
+            assert shared.losses == pytest.approx(alone.losses, rel=tolerance, abs=1e-7), name
             assert shared.shares == pytest.approx(alone.shares, rel=1e-3, abs=1e-6), name
             figures = [(entry.accuracy or 0.0, entry.diversity or 0.0) for entry in (alone, shared)]
             assert figures[1] == pytest.approx(figures[0], rel=1e-3), name
@@ -164,7 +170,7 @@ def same_weights(one: TrainConfig, two: TrainConfig) -> None:
         kinds.append((a["average"], b["average"]))
     if a["critic"]:
         kinds.append((a["critic"]["discriminator"], b["critic"]["discriminator"]))
-    tolerance = KINKED if one.losses.feature_matching else TOLERANCE
+    tolerance = KINKED if one.losses.feature_matching or one.schedule.optimizer == "muon" else TOLERANCE
     for alone, shared in kinds:
         for key, value in alone.items():
             if not key.endswith(NOISE_DRIVEN):

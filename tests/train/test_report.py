@@ -21,7 +21,7 @@ from train.config import LossWeights
 from train.history import Entry, History
 from train.report import REPORT, State, Status, glossary, in_words, timeline, write_report
 
-TERMS = ("total", "content", "style", "adversarial", "feature_matching", "temporal", "noise", "canvas", "variation")
+TERMS = ("total", "content", "style", "adversarial", "feature_matching", "temporal", "noise", "tone", "variation")
 SETTINGS: dict[str, Any] = {
     "data": {"style_picture": "starry night.jpg", "style_pictures": None, "batch": 4},
     "losses": {"style": 10.0, "variation": 0.0},

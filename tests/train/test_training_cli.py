@@ -221,7 +221,7 @@ def test_every_number_flag_sets_its_setting(arguments: list[str], capsys: pytest
     flags = {
         "--minutes": "schedule.minutes", "--learning-rate": "schedule.learning_rate", "--style-size": "data.style_size",
         "--content-weight": "losses.content", "--style-weight": "losses.style", "--temporal-weight": "losses.temporal",
-        "--canvas-weight": "losses.canvas", "--checkpoint-steps": "run.checkpoint_steps", "--threads": "run.threads",
+        "--tone-weight": "losses.tone", "--checkpoint-steps": "run.checkpoint_steps", "--threads": "run.threads",
         "--sheet-steps": "run.sheet_steps", "--seed": "run.seed", "--name": "run.name", "--hold-out": "data.hold_out",
     }  # fmt: skip
     del arguments[arguments.index("--steps") : arguments.index("--steps") + 2]

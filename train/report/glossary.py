@@ -8,11 +8,12 @@ MEANING: Mapping[str, str] = {
     "total": "All goals together, each times its weight.",
     "content": "How much of the photograph is lost. It rises while paint covers the picture, then settles.",
     "style": "How far strokes and colours are from the painting's. It should fall all the way.",
+    "batch_style": "The same, of a batch of pictures together.",
     "adversarial": "How easily the discriminator tells the paintings from the artist's. It may go up and down.",
     "feature_matching": "How differently the discriminator sees paintings and works. It should fall slowly.",
     "temporal": "How much the paint swims when the scene moves. Lower is steadier.",
     "noise": "How much the grain of a camera shakes the painting. Lower is steadier.",
-    "canvas": "How much large patches stand still while the scene moves behind them.",
+    "tone": "How far light and dark are from where the photograph has them.",
     "variation": "How rough the painting is from one pixel to the next.",
     "range": "How far colours leave what a screen can show. It should stay near 0.",
 }
