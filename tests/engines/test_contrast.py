@@ -13,8 +13,8 @@ from engines.contrast import CONTRASTS, REACH, WAVES, contrast, mean_around
 def test_a_wall_without_shades_has_no_contrast() -> None:
     found = contrast(torch.full((1, 3, 20, 30), 0.4), 0.03)
     assert found.shape == (1, CONTRASTS, 20, 30)
-    assert found[:, : 3 + len(WAVES)].abs().max() < 1e-4, "differences and sines"
-    assert found[:, 3 + len(WAVES) :].min() > 1 - 1e-4, "cosines"
+    assert found[:, : 3 + len(WAVES)].abs().max() < 1e-3, "differences and sines"
+    assert found[:, 3 + len(WAVES) :].min() > 1 - 1e-3, "cosines"
 
 
 @pytest.mark.parametrize("gain", [0.2, 5.0])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -55,7 +57,7 @@ def test_a_resumed_optimizer_goes_on_bit_for_bit(kernels: str) -> None:
     push(one, first, 1)
     two.load_state_dict(one.state_dict())
     second = Optimizer(two, 0.01, kernels)
-    second.load_state_dict(first.state_dict())
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
     for seed in (2, 3):
         push(one, first, seed)
         push(two, second, seed)

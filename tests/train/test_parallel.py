@@ -83,7 +83,8 @@ def cases(config: Make, works: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
         return {
             name: config(
                 data={"batch": 4} | kind.get("data", {}),
-                schedule={"steps": 3, "warmup": 0, "precision": "fp32", "optimizer": "adam"} | kind.get("schedule", {}),
+                schedule={"steps": 3, "warmup": 0, "precision": "fp32", "optimizer": "adam", "learning_rate": 2e-3}
+                | kind.get("schedule", {}),
                 run={"out": tmp_path / folder / name, "report_steps": 1, "sheet_steps": 3},
                 discriminator={"width": 4, "layers": 2, "warmup": 1} | kind.get("discriminator", {}),
                 **{section: values for section, values in kind.items() if section in ("generator", "losses", "motion")},
