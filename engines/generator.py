@@ -32,7 +32,7 @@ STRIDE = 8
 CANVAS = 64
 """Side of the square that the canvas texture repeats, in pixels of 1/4 resolution."""
 
-FLOOR_COARSE, FLOOR_FINE = 0.03, 0.06
+FLOOR_COARSE, FLOOR_FINE = 0.03, 0.04
 """Contrast that is taken for noise, at 1/8 and at 1/4 resolution; see ``contrast``. A mean of fewer pixels has more."""
 
 MARGIN = 4 + 4 + 2
@@ -188,7 +188,7 @@ class Generator(nn.Module):
         colours = _mean_colours(cells[:, 1:-1, 1:-1])
         coarse = contrast(mean_around(F.avg_pool2d(colours, 2), 3), FLOOR_COARSE)
         eighth = self.body(F.relu(self.down(quarter) + self.coarse(coarse)))
-        flat = self.fine(contrast(colours, FLOOR_FINE)) + self.canvas(*colours.shape[2:], shift)
+        flat = self.fine(contrast(mean_around(colours, 3), FLOOR_FINE)) + self.canvas(*colours.shape[2:], shift)
         quarter = F.relu(quarter + _twice(self.up(eighth)) + flat)
         quarter = F.relu(self.mid(quarter))
         half = F.relu(_twice(self.refine(quarter)))

@@ -128,6 +128,7 @@ class LossWeights:
         noise: squared pixel error between the paintings of a picture with and without sensor noise.
         variation: total variation, mean absolute difference of neighbouring pixels.
         tone: squared error of the luminance of large patches, with that of the photograph in the painting's range.
+        lattice: squared mean difference of the pixels of a 2×2 cell, the mesh of the pixel shuffle.
         range: squared excess over [0, 1].
     """
 
@@ -137,9 +138,10 @@ class LossWeights:
     adversarial: float = 0.0
     feature_matching: float = 0.0
     temporal: float = 200.0
-    noise: float = 500.0
+    noise: float = 1000.0
     variation: float = 0.0
     tone: float = 20.0
+    lattice: float = 10000.0
     range: float = 10.0
 
 

@@ -135,6 +135,21 @@ def tone_loss(painting: Tensor, original: Tensor, mean: float, spread: float) ->
     return (tones(painting) - wanted).square().mean()
 
 
+def lattice_loss(y: Tensor) -> Tensor:
+    """What the four pixels of a 2×2 cell differ by everywhere: the mesh that a pixel shuffle leaves in flat parts.
+
+    mean (ā − b̄)², ā the mean of the pixels at one place in their cells over a square of 16×16 cells, b̄ that of all four
+    places. Strokes average out over the square, a mesh does not. Checkerboards of upsampling: Odena et al. 2016,
+    Distill, doi:10.23915/distill.00003.
+
+    Args:
+        y: (N, 3, H, W); an odd last row or column is left out.
+    """
+    places = F.pixel_unshuffle(y[..., : y.shape[-2] // 2 * 2, : y.shape[-1] // 2 * 2], 2).unflatten(1, (3, 4))
+    apart = (places - places.mean(2, keepdim=True)).flatten(1, 2)
+    return F.avg_pool2d(apart, min(16, *apart.shape[-2:])).square().mean()
+
+
 def variation_loss(y: Tensor) -> Tensor:
     """Anisotropic total variation: mean |∂x y| + mean |∂y y|. Mahendran and Vedaldi 2015, arXiv:1412.0035."""
     return (y[..., 1:] - y[..., :-1]).abs().mean() + (y[..., 1:, :] - y[..., :-1, :]).abs().mean()

@@ -27,6 +27,7 @@ from train.losses import (
     content_loss,
     gram,
     gram_distances,
+    lattice_loss,
     luminance_temporal_loss,
     noise_loss,
     range_loss,
@@ -209,6 +210,8 @@ class Painter:
             terms["batch_style"] = self._style([self.world.mean(g.mean(0, keepdim=True)) for g in grams])
         if self.config.losses.tone:
             terms["tone"] = tone_loss(y, x, *self.painting_tones)
+        if self.config.losses.lattice:
+            terms["lattice"] = lattice_loss(raw)
         return terms | {"variation": variation_loss(raw), "range": range_loss(raw)}
 
     def _style(self, grams: list[Tensor]) -> Tensor:

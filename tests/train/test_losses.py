@@ -10,6 +10,7 @@ from train.losses import (
     PHOTOGRAPH_SPREAD,
     content_loss,
     gram,
+    lattice_loss,
     luminance,
     luminance_temporal_loss,
     noise_loss,
@@ -160,6 +161,15 @@ def test_tone_follows_the_photograph_in_the_range_of_the_painting() -> None:
     assert tone_loss(wanted + strokes - strokes.mean(), ramp, mean, spread) == pytest.approx(0, abs=1e-8)
     assert tone_loss(wanted + 0.1, ramp, mean, spread) == pytest.approx(0.01, rel=1e-4)
     assert tone_loss(wanted.flip(-1), ramp, mean, spread) > 0.001, "light and dark exchanged"
+
+
+def test_lattice_is_what_repeats_in_every_cell() -> None:
+    mesh = torch.tensor([[0.01, -0.01], [-0.01, 0.01]]).repeat(40, 40).expand(1, 3, 80, 80)
+    strokes = 0.2 * noise(1, 3, 80, 80)
+    assert lattice_loss(mesh) == pytest.approx(1e-4, rel=1e-4)
+    assert lattice_loss(strokes) < 1e-4 / 2, "texture averages out"
+    assert lattice_loss(mesh + strokes) > lattice_loss(strokes) + 5e-5
+    assert lattice_loss(torch.full((1, 3, 17, 19), 0.3)) == 0, "sides may be odd and short"
 
 
 def test_variation_of_a_ramp_is_its_slope() -> None:

@@ -14,6 +14,7 @@ MEANING: Mapping[str, str] = {
     "temporal": "How much the paint swims when the scene moves. Lower is steadier.",
     "noise": "How much the grain of a camera shakes the painting. Lower is steadier.",
     "tone": "How far light and dark are from where the photograph has them.",
+    "lattice": "A mesh of single pixels, which the last layer can leave in flat parts. It should stay near 0.",
     "variation": "How rough the painting is from one pixel to the next.",
     "range": "How far colours leave what a screen can show. It should stay near 0.",
 }
