@@ -14,6 +14,10 @@ BASE_READY := .venv/ready
 DEV_READY := .venv-dev/ready
 BENCHMARKS ?= bench runtime
 
+# Trains a style with the settings of its own record.
+AGAIN = --recipe "$(NAME)" --content "$(DATA)/content" --features "$(DATA)/features" \
+	--style-picture "$(DATA)/styles"
+
 .PHONY: help setup demo test test-slow check format bench style clean
 
 help: ## this list
@@ -45,10 +49,11 @@ format: $(DEV_READY) ## format the code, mend what ruff can mend
 bench: $(DEV_READY) ## every benchmark, one table each
 	@for name in $(BENCHMARKS); do echo "## $$name"; $(DEV)/python -m "benchmarks.$$name" || exit 1; done
 
-style: $(DEV_READY) ## train a style: make style NAME=n PICTURE=painting.jpg CONTENT=photos/ [ARGS="--minutes 120"]
-	@test -n "$(NAME)" -a -n "$(PICTURE)" -a -n "$(CONTENT)" || \
-		{ echo "usage: make style NAME=name PICTURE=painting.jpg CONTENT=folder [ARGS=...]" >&2; exit 2; }
-	$(DEV)/rtstyle train --style-picture "$(PICTURE)" --content "$(CONTENT)" --out "runs/$(NAME)" --name "$(NAME)" $(ARGS)
+style: $(DEV_READY) ## train a style: make style NAME=mine PICTURE=painting.jpg CONTENT=photos/, or one of ours again: NAME=wave DATA=data/
+	@test -n "$(NAME)" -a -n "$(if $(PICTURE),$(CONTENT),$(DATA))" || { echo "usage: make style NAME=name PICTURE=painting.jpg \
+	CONTENT=folder [ARGS=...], or NAME=wave DATA=folder: with content/, styles/, features/" >&2; exit 2; }
+	$(DEV)/rtstyle train $(if $(PICTURE),--style-picture "$(PICTURE)" --content "$(CONTENT)" --name "$(NAME)",$(AGAIN)) \
+		--out "runs/$(NAME)" $(ARGS)
 
 clean: ## remove the environments and caches; what you painted and trained stays
 	rm -rf .venv .venv-dev build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

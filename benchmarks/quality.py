@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import mean
 
 from benchmarks.clips import read_frames
@@ -15,11 +14,11 @@ from benchmarks.report import Row, Section, at_least, at_most, not_measured
 from benchmarks.subject import NotMeasuredError, Subject
 from engines.base import RGB
 from engines.cpu import CpuEngine
-from engines.model_file import StyleModel
 from train import evaluate
 from train.data import picture_files, read_picture, split
 from train.evaluate import StyleFigure, StyleJudge
 from train.features import load_features
+from train.recipe import painting_of
 
 HELD_OUT = 20
 PAINTING = "vangogh__starry_night_hi.jpg"
@@ -58,7 +57,7 @@ def measure(subject: Subject) -> Section:
     pictures = evaluate.judge_pictures(split(picture_files(subject.data / "content"), HELD_OUT)[1])
     clips = {name: read_frames(subject.data / "video" / name, FRAMES, START) for name in CLIPS}
     network = load_features(subject.data / "features").style_network
-    judge = StyleJudge(network, read_picture(subject.data / "styles" / painting_of(subject.style)))
+    judge = StyleJudge(network, read_picture(subject.data / "styles" / (painting_of(subject.style) or PAINTING)))
     unstyled = _judge(judge, pictures, clips, lambda rgb: rgb)
     engine = CpuEngine(subject.style)
     ours = _judge(judge, pictures, clips, engine)
@@ -76,14 +75,6 @@ def measure(subject: Subject) -> Section:
         "flow in `tests/train/test_evaluate.py`.",
     ]
     return Section("quality", "Style, content, stability", subject.label, rows, notes)
-
-
-def painting_of(style: StyleModel) -> str:
-    """File name of the picture that a style was trained on, from its record."""
-    settings = style.training.get("settings")
-    data = settings.get("data", settings) if isinstance(settings, Mapping) else None  # older records have no sections
-    name = data.get("style_picture") if isinstance(data, Mapping) else None
-    return Path(str(name)).name if name else PAINTING
 
 
 def _judge(

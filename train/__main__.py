@@ -22,7 +22,7 @@ from rtstyle.signals import STOPPER
 from train.config import TrainConfig
 from train.console import progress_shown
 from train.folder import check_run, check_start
-from train.recipe import recipes, resolve, to_toml
+from train.recipe import painting_of, recipes, recorded_style, resolve, to_toml
 
 if TYPE_CHECKING:
     from train.parallel import World
@@ -61,12 +61,17 @@ def _epilog() -> str:
     return f"\b\nRecipes:{listing}"
 
 
+UNSPECIFIED = "unspecified"
+"""The licence of a style whose maker gives none."""
+
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
 @app.command(cls=_Grouped, epilog=_epilog())
 def run(
-    style_picture: Annotated[Path | None, _flag(LEARN, "The painting.", metavar="FILE")] = None,
+    style_picture: Annotated[
+        Path | None, _flag(LEARN, "The painting; for --recipe STYLE also the folder that has it.", metavar="FILE")
+    ] = None,
     style_pictures: Annotated[
         Path | None,
         _flag(LEARN, "Works of the same artist, for the discriminator: beside the painting or alone.", metavar="DIR"),
@@ -83,8 +88,9 @@ def run(
         str | None,
         _flag(
             RECIPE,
-            "Holds all settings that no option gives. By default fast; with a GPU, default.",
-            metavar="NAME|FILE",
+            "Holds all settings that no option gives. By default fast; with a GPU, default. A trained style is one, "
+            "too: it is trained again.",
+            metavar="NAME|FILE|STYLE",
         ),
     ] = None,
     overrides: Annotated[
@@ -121,9 +127,7 @@ def run(
     ] = None,
     title: Annotated[str, _flag(RECORD, "The work's title.", metavar="TEXT")] = "",
     artist: Annotated[str, _flag(RECORD, "Who painted it.", metavar="TEXT")] = "",
-    licence: Annotated[
-        str, _flag(RECORD, "Licence of the trained style.", metavar="TEXT", default=True)
-    ] = "unspecified",
+    licence: Annotated[str, _flag(RECORD, "Licence of the trained style.", metavar="TEXT", default=True)] = UNSPECIFIED,
 ) -> None:
     """Train a real-time style from one painting, from an artist's works, or from both.
 
@@ -136,6 +140,9 @@ def run(
     second one stops at once; the same command with --resume goes on. At the end the style lies in OUT/style:
     rtstyle webcam --style runs/wave/style
     """
+    known = recorded_style(recipe) if recipe else None
+    if known and style_picture and style_picture.is_dir():
+        style_picture /= painting_of(known) or ""
     flags: dict[str, Any] = {
         "data.style_picture": style_picture, "data.style_pictures": style_pictures, "data.content": content,
         "data.clips": clips, "data.features": features, "data.batch": batch, "data.crop": crop,
@@ -157,7 +164,14 @@ def run(
     if show:
         typer.echo(to_toml(config), nl=False)
     else:
-        _run(config, resume, {"title": title, "artist": artist, "licence": licence})
+        record = {"title": title, "artist": artist, "licence": licence}
+        if known:
+            record = {
+                "title": title or known.title,
+                "artist": artist or known.painter,
+                "licence": known.licence if licence == UNSPECIFIED else licence,
+            }
+        _run(config, resume, record)
 
 
 def _option(name: str) -> str:

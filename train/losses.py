@@ -145,9 +145,10 @@ def lattice_loss(y: Tensor) -> Tensor:
     Args:
         y: (N, 3, H, W); an odd last row or column is left out.
     """
-    places = F.pixel_unshuffle(y[..., : y.shape[-2] // 2 * 2, : y.shape[-1] // 2 * 2], 2).unflatten(1, (3, 4))
-    apart = (places - places.mean(2, keepdim=True)).flatten(1, 2)
-    return F.avg_pool2d(apart, min(16, *apart.shape[-2:])).square().mean()
+    high, wide = y.shape[-2] // 2, y.shape[-1] // 2
+    places = F.pixel_unshuffle(y[..., : 2 * high, : 2 * wide], 2).view(-1, 3, 4, high, wide)
+    apart = (places - places.mean(2, keepdim=True)).view(-1, 12, high, wide)
+    return F.avg_pool2d(apart, min(16, high, wide)).square().mean()
 
 
 def variation_loss(y: Tensor) -> Tensor:

@@ -2,6 +2,8 @@
 
 A recipe has sections of ``TrainConfig``, each with some of its settings. Beside them, ``[given.clips.motion]`` holds
 settings of the section ``motion`` that count only where the run is given clips; see ``GIVEN``.
+
+A trained style is a recipe, too: its record holds all settings, and a run with them and the same data trains it again.
 """
 
 from __future__ import annotations
@@ -17,7 +19,9 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from engines.errors import ConfigError
+from engines.errors import ConfigError, StyleError
+from engines.model_file import StyleModel
+from rtstyle import styles
 from train.config import TrainConfig
 from train.faults import Faults
 
@@ -26,6 +30,12 @@ RECIPES = Path(__file__).parent / "recipes"
 
 GIVEN = {"clips": ("data", "clips"), "style_pictures": ("data", "style_pictures"), "init": ("generator", "init")}
 """Names under ``[given.…]``, and the setting whose presence each one asks for."""
+
+PLACES = {
+    "data": ("style_picture", "style_pictures", "content", "clips", "features"),
+    "run": ("out", "threads", "recipe"),
+}
+"""What a style's record tells by name only, or of the machine, by section."""
 
 SECTIONS: dict[str, Any] = get_type_hints(TrainConfig)
 KINDS: dict[str, dict[str, Any]] = {section: get_type_hints(kind) for section, kind in SECTIONS.items()}
@@ -51,10 +61,14 @@ def load_recipe(recipe: str | Path) -> dict[str, Any]:
     """Read a recipe, its contents yet unchecked.
 
     Args:
-        recipe: name of one that comes with rtstyle, or a file.
-    Raises: ConfigError: no such recipe, with the nearest name; or the file is no TOML, with the line.
+        recipe: name of one that comes with rtstyle, or a file; or a trained style, by name or folder.
+    Raises: ConfigError: no such recipe, with the nearest name; or the file is no TOML, with the line; or the style has
+        no record of its training.
     """
     path = RECIPES / f"{recipe}.toml" if str(recipe) in recipes() else Path(recipe)
+    style = recorded_style(recipe)
+    if style is not None:
+        return _recorded(style)
     try:
         return tomllib.loads(path.read_text("utf-8-sig"))
     except FileNotFoundError as error:
@@ -64,6 +78,42 @@ def load_recipe(recipe: str | Path) -> dict[str, Any]:
         raise ConfigError(f"cannot read the recipe {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:  # also bytes that are no text, and nesting without end
         raise ConfigError(f"the recipe {path} is no TOML: {error}", hint="see https://toml.io") from error
+
+
+def recorded_style(recipe: str | Path) -> StyleModel | None:
+    """The style whose record a recipe is; ``None`` where it is a recipe of its own.
+
+    Raises: StyleError: the style is damaged.
+    """
+    if str(recipe) in recipes() or Path(recipe).is_file():
+        return None
+    try:
+        folder = styles.find(str(recipe))
+    except StyleError:
+        return None
+    return StyleModel.open(folder)
+
+
+def painting_of(style: StyleModel) -> str | None:
+    """File name of the picture that a style learned its strokes from, by its record."""
+    settings = style.training.get("settings")
+    data = settings.get("data") if isinstance(settings, Mapping) else None
+    name = data.get("style_picture") if isinstance(data, Mapping) else None
+    return Path(name).name if isinstance(name, str) and name else None
+
+
+def _recorded(style: StyleModel) -> dict[str, Any]:
+    """The settings that a style was trained with, and as many steps; without places, which are of another machine."""
+    record = style.training
+    settings, steps = record.get("settings"), record.get("steps_done")
+    if not isinstance(settings, dict) or not isinstance(steps, int):
+        problem = f"the style {style.name} has no record of its training"
+        raise ConfigError(problem, hint=f"recipes: {', '.join(recipes())}; or give a file")
+    table = {section: dict(members) for section, members in settings.items() if isinstance(members, dict)}
+    for section, members in PLACES.items():
+        table[section] = {name: value for name, value in table.get(section, {}).items() if name not in members}
+    table.setdefault("schedule", {}).update(steps=steps, minutes=None)
+    return table
 
 
 def resolve(

@@ -10,6 +10,8 @@ from typing import Any, get_args
 import pytest
 
 from engines.errors import ConfigError
+from rtstyle.styles import installed
+from tests.train.trained import recorded
 from train.config import TrainConfig
 from train.faults import SettingsError
 from train.recipe import GIVEN, KINDS, RECIPES, load_recipe, recipes, resolve, to_toml
@@ -94,7 +96,7 @@ class TestOurs:
 
 class TestOrder:
     def test_flags_override_overrides_override_the_recipe(self) -> None:
-        assert made("fast").losses.style == 10
+        assert made("fast").losses.style == 5
         assert made("fast", "losses.style=12").losses.style == 12
         assert made("fast", "losses.style=12", losses__style=14.0).losses.style == 14
 
@@ -293,6 +295,36 @@ class TestFaults:
     @pytest.mark.parametrize("text", ["given = 1", "[given]\nclips = 1", "[given.clips]\nmotion = 1"])
     def test_what_is_given_must_be_sections(self, tmp_path: Path, text: str) -> None:
         assert "section" in faults(written(tmp_path, text)).problem
+
+
+class TestStyle:
+    """A trained style as a recipe."""
+
+    @pytest.fixture
+    def trained(self, tiny_style: Path, tmp_path: Path) -> Path:
+        settings = made("fast", losses__style=7.0, run__seed=5, schedule__minutes=3, data__style_size=300).to_dict()
+        recorded(tiny_style, tmp_path / "mine", {"settings": settings, "steps_done": 321})
+        return tmp_path / "mine"
+
+    def test_all_settings_and_as_many_steps(self, trained: Path) -> None:
+        config = made(str(trained), data__features=Path("features"))
+        assert (config.losses.style, config.data.style_size, config.run.seed) == (7.0, 300, 5)
+        assert (config.schedule.steps, config.schedule.minutes) == (321, None)
+        assert config.run.out == PLACES["run.out"] and config.data.content == PLACES["data.content"]
+        assert made(str(trained), "losses.style=8").losses.style == 8
+
+    def test_places_are_not_those_of_the_first_run(self, trained: Path) -> None:
+        with pytest.raises(SettingsError) as caught:
+            resolve(str(trained), (), {"run.out": Path("run")})
+        assert "data.content is missing" in str(caught.value) and "style_picture" in str(caught.value)
+
+    def test_those_of_rtstyle_have_a_record(self) -> None:
+        for style in installed():
+            config = made(style.name)
+            assert (config.run.name, config.schedule.minutes) == (style.name, None)
+
+    def test_no_record(self, tiny_style: Path) -> None:
+        assert "no record" in faults(tiny_style).problem
 
 
 def test_every_kind_of_setting_can_be_read() -> None:

@@ -1,0 +1,172 @@
+"""Every style of the gallery on pictures and clips that training never saw, and ``docs/STYLES.md`` that shows them.
+
+python -m benchmarks.gallery            the table
+python -m benchmarks.gallery --page     docs/STYLES.md, with the figures of the last table
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import mean, median
+
+import engines
+from benchmarks.clips import read_frames
+from benchmarks.quality import CLIPS, FRAMES, HELD_OUT, NOISY, PAINTING, SIGMA, START, STILLS
+from benchmarks.report import ROOT, Row, Section, at_least, at_most
+from benchmarks.subject import NotMeasuredError, Subject
+from engines.base import RGB
+from engines.cpu import CpuEngine
+from engines.model_file import StyleModel
+from rtstyle import styles
+from train import evaluate
+from train.data import picture_files, read_picture, split
+from train.evaluate import StyleJudge
+from train.features import load_features
+from train.preview import jpeg, photographs, sheet
+from train.recipe import painting_of
+
+DOCS = ROOT / "docs"
+PICTURES = DOCS / "styles"
+FIGURES = Path(__file__).parent / "gallery.json"
+SIDE, LIMIT = 256, 90_000
+"""Side of each photograph on the page, pixels, and largest picture, bytes."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Of one style.
+
+    Attributes:
+        style, strokes: distance to the painting, all layers and relu3_1, by that of the unstyled pictures.
+        ssim: with the unstyled pictures, mean.
+        noise: temporal standard deviation out / in.
+        ewarp: mean of the clips, and of the unpainted clips.
+    """
+
+    style: float
+    strokes: float
+    ssim: float
+    noise: float
+    ewarp: float
+    ewarp_unpainted: float
+
+
+BARS: Sequence[tuple[str, str, Callable[..., Row], float, float]] = (
+    ("style", " ×", at_most, 0.10, 0.2),
+    ("strokes", " ×", at_most, 0.11, 0.2),
+    ("ssim", "", at_least, 0.45, 0.30),
+    ("noise", " ×", at_most, 0.7, 1.2),
+)
+"""Figure, unit, which way, and the bars of the median and of the worst."""
+
+
+class _Material:
+    """Pictures, clips and networks, read once for all styles."""
+
+    def __init__(self, data: Path):
+        if not (data / "content").is_dir():
+            raise NotMeasuredError(f"no pictures, clips and feature networks in {data}; set RTSTYLE_DATA")
+        self.data = data
+        self.pictures = evaluate.judge_pictures(split(picture_files(data / "content"), HELD_OUT)[1])
+        self.clips = [read_frames(data / "video" / name, FRAMES, START) for name in CLIPS]
+        self.network = load_features(data / "features").style_network
+        self.ewarp = mean(evaluate.warping_error(frames, frames) for frames in self.clips)
+
+    def judged(self, style: StyleModel) -> Figures:
+        """All figures of one style."""
+        judge = StyleJudge(self.network, read_picture(self.data / "styles" / (painting_of(style) or PAINTING)))
+        engine = CpuEngine(style)
+        try:
+            painted = [engine(rgb) for rgb in self.pictures]
+            ours, unstyled = judge(painted), judge(self.pictures)
+            stills = self.pictures[:: HELD_OUT // STILLS]
+            return Figures(
+                style=ours.mean / unstyled.mean,
+                strokes=ours.strokes / unstyled.strokes,
+                ssim=mean(evaluate.ssim(a, b) for a, b in zip(painted, self.pictures, strict=True)),
+                noise=mean(evaluate.noise_amplification(engine, still, SIGMA, NOISY) for still in stills),
+                ewarp=mean(evaluate.warping_error([engine(rgb) for rgb in c], c) for c in self.clips),
+                ewarp_unpainted=self.ewarp,
+            )
+        finally:
+            engine.close()
+
+
+def measure(subject: Subject) -> Section:
+    """Judge every style of the gallery; what was found for one is kept at once."""
+    material, found = _Material(subject.data), dict[str, Figures]()
+    for entry in styles.installed():
+        print(f"  {entry.name}", file=sys.stderr, flush=True)
+        found[entry.name] = material.judged(StyleModel.open(entry.path))
+        FIGURES.write_text(json.dumps({name: asdict(one) for name, one in found.items()}, indent=1) + "\n", "utf-8")
+    rows = []
+    for what, unit, judged, of_median, of_worst in BARS:
+        values = {name: getattr(figures, what) for name, figures in found.items()}
+        worst = (max if judged is at_most else min)(values, key=lambda name: values[name])
+        rows.append(judged(f"{what}, median", f"of {len(values)} styles", median(values.values()), of_median, unit, 3))
+        rows.append(judged(f"{what}, worst", f"`{worst}`", values[worst], of_worst, unit, 3))
+    size = sum(path.stat().st_size for path in styles.GALLERY.rglob("*") if path.suffix in (".onnx", ".safetensors"))
+    rows.append(at_most("size", f"weights and graphs of {len(found)} styles", size / 1e6, 8, " MB", 2))
+    for name, one in found.items():
+        told = f"{one.style:.3f} ×, {one.strokes:.3f} ×, {one.ssim:.3f}, {one.noise:.2f} ×, {one.ewarp:.5f}"
+        rows.append(Row(f"`{name}`", "style, strokes, SSIM, noise, Ewarp", told))
+    notes = [
+        f"{len(material.pictures)} photographs held out, short side {evaluate.PICTURE_SIDE}; style: distance of the "
+        "Gram matrices of relu1_1, 2_1, 3_1 to the painting's, by that of the unstyled photographs; strokes: relu3_1.",
+        f"Noise: {STILLS} stills, σ {SIGMA:g}/255, temporal standard deviation out / in. Ewarp: mean of {len(CLIPS)} "
+        f"clips; unpainted they have {material.ewarp:.5f}.",
+    ]
+    return Section("gallery", "Styles of the gallery", f"all {len(found)}", rows, notes)
+
+
+def page() -> None:
+    """Write ``docs/STYLES.md`` and its pictures."""
+    figures = {name: Figures(**one) for name, one in json.loads(FIGURES.read_text("utf-8")).items()}
+    originals = photographs(4, SIDE)
+    PICTURES.mkdir(exist_ok=True)
+    parts = [HEAD]
+    for entry in styles.installed():
+        engine = engines.load(entry.path)
+        (PICTURES / f"{entry.name}.jpg").write_bytes(jpeg(_row(originals, engine), LIMIT))
+        engine.close()
+        parts.append(_entry(entry, figures[entry.name]))
+    (PICTURES / "photographs.jpg").write_bytes(jpeg(_row(originals, lambda rgb: rgb), LIMIT))
+    (DOCS / "STYLES.md").write_text("\n".join(parts), "utf-8")
+
+
+def _row(originals: Sequence[RGB], paint: Callable[[RGB], RGB]) -> RGB:
+    both = sheet(originals, paint)
+    return both[SIDE:]
+
+
+HEAD = """# Styles
+
+Ten styles come with rtstyle; `rtstyle styles` lists them, `--style NAME` takes one. Written by
+`python -m benchmarks.gallery --page`; what the figures mean is said below.
+
+![Astronaut, cat, cup of coffee, rocket at night](styles/photographs.jpg)
+"""
+
+
+def _entry(entry: styles.StyleEntry, figures: Figures) -> str:
+    told = (
+        f"style {figures.style:.3f} ×, strokes {figures.strokes:.3f} ×, SSIM {figures.ssim:.3f}, "
+        f"noise {figures.noise:.2f} ×, Ewarp {figures.ewarp:.5f}"
+    )
+    return (
+        f"## {entry.name}\n\n{entry.painter}, *{entry.work}*. Weights: {entry.licence}.\n\n"
+        f"![{entry.title}](styles/{entry.name}.jpg)\n\n{told}\n"
+    )
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["--page"]:
+        page()
+    else:
+        from benchmarks.bench import main
+
+        main("gallery")
