@@ -254,6 +254,20 @@ def test_a_style_to_start_from_is_a_name_or_a_folder(
         start("vangoff")
 
 
+def test_a_style_is_trained_again_from_its_record(
+    arguments: list[str], painting: Path, photos: Path, narrow_features: Path, tmp_path: Path
+) -> None:
+    told = ["--title", "The Wave", "--artist", "Hokusai", "--licence", "CC0-1.0", "--name", "wave"]
+    assert main([*arguments, *told, "--set", "losses.style=7"]) == 0
+    first = StyleModel.open(tmp_path / "run" / "style")
+    again = ["--recipe", str(first.folder), "--style-picture", str(painting.parent), "--content", str(photos)]
+    assert main([*again, "--features", str(narrow_features), "--out", str(tmp_path / "again")]) == 0
+    second = StyleModel.open(tmp_path / "again" / "style")
+    assert second.weights.read_bytes() == first.weights.read_bytes(), "the same bits"
+    texts = ("name", "title", "painter", "licence")
+    assert [getattr(second, text) for text in texts] == ["wave", "The Wave", "Hokusai", "CC0-1.0"]
+
+
 @pytest.mark.parametrize("place", [".", "style"])
 def test_a_finished_style_is_not_written_over(
     arguments: list[str], tiny_style: Path, tmp_path: Path, place: str
