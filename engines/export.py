@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 OPSET = 18
 """ONNX operator set: the first with ``Pad`` over named axes; OpenVINO, ONNX Runtime and TensorRT all read it."""
 
+CONSTANT = 1024
+"""Largest constant of the generator that is no weight, bytes: a weight of that size would be no matter either."""
+
 _PREFIX = "generator."
 
 
@@ -222,6 +225,6 @@ def _length(entry: Mapping[str, Any]) -> int:
 
 def _check_no_second_copy(model: onnx.ModelProto) -> None:
     """A weight that the exporter renamed would be stored twice, and in another precision: say so at once."""
-    inline = [i.name for i in model.graph.initializer if len(i.raw_data) > 256]
+    inline = [i.name for i in model.graph.initializer if len(i.raw_data) > CONSTANT]
     if inline:
         raise EngineError(f"the exporter renamed the weights {inline}", hint="use the tested version of torch")

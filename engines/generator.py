@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engines.contrast import CONTRASTS, contrast, mean_around
+from engines.contrast import CONTRASTS, Contrast, mean_around
 from engines.errors import StyleError
 from engines.model_file import StyleModel
 
@@ -33,7 +33,7 @@ CANVAS = 64
 """Side of the square that the canvas texture repeats, in pixels of 1/4 resolution."""
 
 FLOOR_COARSE, FLOOR_FINE = 0.03, 0.04
-"""Contrast that is taken for noise, at 1/8 and at 1/4 resolution; see ``contrast``. A mean of fewer pixels has more."""
+"""Contrast that is taken for noise, at 1/8 and at 1/4 resolution; see ``Contrast``. A mean of fewer pixels has more."""
 
 MARGIN = 4 + 4 + 2
 """Reflected pixels on every side, which the three unpadded convolutions take away: two at 1/4, one at 1/2."""
@@ -161,6 +161,8 @@ class Generator(nn.Module):
         norm: batch normalisation in every hidden layer, for training only.
     """
 
+    mean_of_cell: Tensor
+
     def __init__(self, arch: Arch, norm: bool = False):
         super().__init__()
         self.arch = arch
@@ -170,11 +172,14 @@ class Generator(nn.Module):
         self.up = Conv(arch.body, arch.stem, kernel=1, norm=norm)
         self.mid = Conv(arch.stem, arch.stem, norm=norm)
         self.refine = Conv(arch.stem, arch.head, kernel=1, norm=norm)
+        self.contrast_coarse, self.contrast_fine = Contrast(FLOOR_COARSE), Contrast(FLOOR_FINE)
         self.coarse = Conv(CONTRASTS, arch.body, norm=norm, edge=True)
         self.fine = Conv(CONTRASTS, arch.stem, norm=norm, edge=True)
         self.canvas = Canvas(8, arch.stem)
         self.head = Conv(arch.head, 3 * CELL_OUT**2)
         _near_identity(self.head.conv)
+        mean_of_cell = torch.eye(3).repeat(1, CELL_IN**2)[:, :, None, None] / CELL_IN**2
+        self.register_buffer("mean_of_cell", mean_of_cell, persistent=False)
 
     def forward(self, cells: Tensor, shift: tuple[int, int] = (0, 0)) -> Tensor:
         """Paint.
@@ -184,21 +189,17 @@ class Generator(nn.Module):
             shift: of the canvas, (y, x), in cells; training moves it about.
         Returns: (N, 2h − 10, 2w − 10, 12), squares of 2×2 pixels, ``MARGIN`` pixels less on every side.
         """
-        quarter = F.relu(self.stem(cells.permute(0, 3, 1, 2)))
-        colours = _mean_colours(cells[:, 1:-1, 1:-1])
-        coarse = contrast(mean_around(F.avg_pool2d(colours, 2), 3), FLOOR_COARSE)
+        cells = cells.permute(0, 3, 1, 2)
+        quarter = F.relu(self.stem(cells))
+        colours = F.conv2d(cells, self.mean_of_cell)[..., 1:-1, 1:-1]
+        coarse = self.contrast_coarse(mean_around(F.avg_pool2d(colours, 2), 3))
         eighth = self.body(F.relu(self.down(quarter) + self.coarse(coarse)))
-        flat = self.fine(contrast(mean_around(colours, 3), FLOOR_FINE)) + self.canvas(*colours.shape[2:], shift)
+        flat = self.fine(self.contrast_fine(mean_around(colours, 3))) + self.canvas(*colours.shape[2:], shift)
         quarter = F.relu(quarter + _twice(self.up(eighth)) + flat)
         quarter = F.relu(self.mid(quarter))
         half = F.relu(_twice(self.refine(quarter)))
         change: Tensor = self.head(half)
         return change.permute(0, 2, 3, 1)
-
-
-def _mean_colours(cells: Tensor) -> Tensor:
-    """(N, h, w, 48) → (N, 3, h, w)."""
-    return cells.reshape(*cells.shape[:3], CELL_IN**2, 3).mean(3).permute(0, 3, 1, 2)
 
 
 def _twice(x: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 import engines
 from engines.errors import EngineError, StyleError
@@ -54,19 +54,13 @@ def test_multiply_adds_are_those_counted_by_hand(known: StyleModel) -> None:
 def test_multiply_adds_are_those_that_torch_does(tiny_style: Path, width: int, height: int) -> None:
     style = StyleModel.open(tiny_style)
     graph = FrameGraph(load_generator(style))
-    counted = 0
-
-    def count(module: nn.Module, given: tuple[Tensor, ...], result: Tensor) -> None:
-        nonlocal counted
-        assert isinstance(module, nn.Conv2d)
-        counted += result.numel() * module.weight[0].numel()
-
-    still = {layer for module in graph.modules() if isinstance(module, Canvas) for layer in module.modules()}
-    for module in graph.modules():
-        if isinstance(module, nn.Conv2d) and module not in still:
-            module.register_forward_hook(count)
-    with torch.no_grad():
-        graph(torch.zeros(1, height, width, 3, dtype=torch.uint8), torch.ones(1))
+    canvas = next(module for module in graph.modules() if isinstance(module, Canvas))
+    frame = torch.zeros(1, height, width, 3, dtype=torch.uint8)
+    with torch.no_grad(), FlopCounterMode(display=False) as whole:
+        graph(frame, torch.ones(1))
+    with torch.no_grad(), FlopCounterMode(display=False) as constant:
+        canvas(8, 8, (0, 0))
+    counted = (whole.get_total_flops() - constant.get_total_flops()) // 2
     assert cost.multiply_adds(style, width, height) == counted > 0
 
 
