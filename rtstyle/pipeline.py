@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import Event, Lock, Thread
 
 import numpy as np
 
 from engines.base import Engine, check_strength
-from engines.errors import EngineError, SourceError
+from engines.errors import EngineError, SourceError, StyleError
 from rtstyle.frame import Frame
 from rtstyle.link import Link, LinkClosedError
 from rtstyle.scale import check_scale, paint
@@ -32,18 +32,31 @@ class Controls:
         strength: 0 shows the input, 1 the full style.
         mirror: flip left and right, as people expect of a picture of themselves.
         scale: size of the strokes, 1 is the style's own.
+        styles: names to choose from while frames run; none where there is no choice.
+        style: the one to begin with, by default the first.
 
-    Raises: ShapeError: strength is outside 0…1, or scale outside ``scale.SCALES``.
+    Raises: ShapeError: strength is outside 0…1, or scale outside ``scale.SCALES``. StyleError: no such style.
     """
 
-    def __init__(self, strength: float = 1.0, mirror: bool = False, scale: float = 1.0) -> None:
+    def __init__(
+        self,
+        strength: float = 1.0,
+        mirror: bool = False,
+        scale: float = 1.0,
+        styles: Sequence[str] = (),
+        style: str | None = None,
+    ) -> None:
         check_strength(strength)
         check_scale(scale)
+        self._styles = tuple(styles)
+        self._style = self._styles[0] if styles else ""
         self._lock = Lock()
         self._strength = strength
         self._mirror = mirror
         self._scale = scale
         self._stop = Event()
+        if style is not None:
+            self.style = style
 
     @property
     def strength(self) -> float:
@@ -79,6 +92,24 @@ class Controls:
         check_scale(value)
         with self._lock:
             self._scale = value
+
+    @property
+    def styles(self) -> tuple[str, ...]:
+        """Names to choose from; they do not change."""
+        return self._styles
+
+    @property
+    def style(self) -> str:
+        """Name of the style that is wanted. Setting it raises StyleError for one that is not among ``styles``."""
+        with self._lock:
+            return self._style
+
+    @style.setter
+    def style(self, name: str) -> None:
+        if name not in self._styles:
+            raise StyleError(f"no style {name!r} here", hint=f"there are: {', '.join(self._styles)}")
+        with self._lock:
+            self._style = name
 
     @property
     def stop_requested(self) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 from engines.base import Engine, check_size
 from engines.errors import SinkError, SourceError
 from rtstyle.frame import Frame
+from rtstyle.palette import Palette
 from rtstyle.pipeline import Controls, run
 from rtstyle.progress import status
 from rtstyle.scale import fitting, paint
@@ -163,10 +164,14 @@ def open_sink(job: WebcamJob, source: Source, engine: Engine, controls: Controls
         def lines() -> list[str]:
             figures = stats.snapshot()
             scale = fitting(controls.scale, figures.height, figures.width)
-            return [f"{engine.info.style} · strength {controls.strength:.1f} · scale {scale:.2f}", status(figures)]
+            fault = engine.fault if isinstance(engine, Palette) else ""
+            return [
+                f"{fault or engine.info.style} · strength {controls.strength:.1f} · scale {scale:.2f}",
+                status(figures),
+            ]
 
         info = source.info
-        title = f"rtstyle · {engine.info.style} · {info.name}"
+        title = f"rtstyle · {info.name}"
         return WindowSink(title, controls, lines, size=(info.width, info.height))
     if job.sink == "null":
         from rtstyle.sinks.null import NullSink

@@ -12,7 +12,8 @@ from rtstyle.commands.options import Json, print_json
 def styles(as_json: Json = False) -> None:
     """List the styles that come with rtstyle.
 
-    A style of your own (`rtstyle train`) is used by its folder: --style path/to/folder
+    KEY chooses a style in the window of `rtstyle webcam`. A style of your own (`rtstyle train`) is used by its folder:
+    --style path/to/folder
     """
     from rtstyle.styles import installed
 
@@ -22,8 +23,11 @@ def styles(as_json: Json = False) -> None:
         return
     if not entries:
         typer.echo("There is no style here yet; `rtstyle train` makes one.")
-    rows = [("NAME", "TITLE", "PAINTER", "LICENCE", "FOLDER")]
-    rows += [(e.name, e.fault or e.title, e.painter, e.licence, e.path) for e in entries]
+    rows = [("KEY", "NAME", "TITLE", "PAINTER", "LICENCE", "FOLDER")]
+    keys = [*"123456789", *[""] * len(entries)]
+    rows += [
+        (key, e.name, e.fault or e.title, e.painter, e.licence, e.path) for key, e in zip(keys, entries, strict=False)
+    ]
     if entries:
         typer.echo(table(rows))
 

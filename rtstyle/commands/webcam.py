@@ -58,7 +58,8 @@ def webcam(
     """Paint what a camera sees, as it happens.
 
     Always shows the newest picture: when the machine is too slow, pictures are dropped and delay never builds up.
-    In the window: Esc stop, T mirror, Z/C strength, [/] scale, I figures, F full screen. Ctrl-C stops everywhere.
+    In the window: 1-9 and A/D style, 0 off, Z/C strength, [/] scale, T mirror, I figures, F full screen, Esc stop.
+    Ctrl-C stops everywhere.
 
     \b
     rtstyle webcam
@@ -66,12 +67,16 @@ def webcam(
     rtstyle webcam --source 1 --size 1280x720 --mirror
     rtstyle webcam --source rtsp://camera.local/live --sink recording.mkv
     """
+    from rtstyle.palette import Palette
     from rtstyle.pipeline import Controls
     from rtstyle.progress import StatusLine
     from rtstyle.signals import STOPPER
+    from rtstyle.styles import installed
     from rtstyle.webcam import WebcamJob, run_webcam
 
-    controls = Controls(strength, mirror, scale)
+    names = [entry.name for entry in installed() if not entry.fault]
+    # One's own comes first, so that its key is 1.
+    controls = Controls(strength, mirror, scale, names if style in names else [style, *names], style)
     line = StatusLine(Path(style).name, quiet=quiet)
     opened: list[Source] = []
 
@@ -93,7 +98,7 @@ def webcam(
         with STOPPER.gently(stop):
             figures = run_webcam(
                 job,
-                lambda: load_engine(style, engine, threads),
+                lambda: Palette(lambda name: load_engine(name, engine, threads), controls, ahead=sink == "window"),
                 controls,
                 on_frame=show,
                 on_start=started,
@@ -101,7 +106,7 @@ def webcam(
     finally:
         line.finish()
     if as_json:
-        print_json({"style": style, "source": source, "sink": sink, **figures.to_dict()})
+        print_json({"style": controls.style, "source": source, "sink": sink, **figures.to_dict()})
     elif not quiet:
         line.show(figures)
         line.finish()

@@ -21,7 +21,7 @@ from rtstyle.scale import SCALES
 if TYPE_CHECKING:
     import pygame
 
-KEYS = "Esc stop · T mirror · Z/C strength · [/] scale · I figures · F full screen"
+KEYS = "Esc stop · 1-9 A/D style · 0 off · Z/C strength · [/] scale · T mirror · I figures · F full screen"
 """One line for people; the keys are those of avatarify."""
 
 STRENGTH_STEP = 0.1
@@ -63,6 +63,7 @@ class WindowSink:
         self._window: pygame.Surface | None = None
         self._font: Any = None
         self._closed = False
+        self._strength_on = controls.strength or 1.0
         if size is not None and min(size) > 0:
             with self._mapped_errors():
                 self._open(*size)
@@ -127,7 +128,14 @@ class WindowSink:
             return True
         if event.key in (self._pygame.K_ESCAPE, self._pygame.K_q):
             return False
+        digit = event.key - self._pygame.K_1
+        if 0 <= digit < len(self._controls.styles[:9]):
+            self._controls.style = self._controls.styles[digit]
+            self._show_style()
         action = {
+            self._pygame.K_0: self._flip_style,
+            self._pygame.K_a: lambda: self._turn_style(-1),
+            self._pygame.K_d: lambda: self._turn_style(1),
             self._pygame.K_t: self._flip_mirror,
             self._pygame.K_z: lambda: self._change_strength(-STRENGTH_STEP),
             self._pygame.K_c: lambda: self._change_strength(STRENGTH_STEP),
@@ -139,6 +147,23 @@ class WindowSink:
         if action is not None:
             action()
         return True
+
+    def _turn_style(self, by: int) -> None:
+        names = self._controls.styles
+        if names:
+            self._controls.style = names[(names.index(self._controls.style) + by) % len(names)]
+            self._show_style()
+
+    def _flip_style(self) -> None:
+        if self._controls.strength:
+            self._strength_on, self._controls.strength = self._controls.strength, 0.0
+        else:
+            self._show_style()
+
+    def _show_style(self) -> None:
+        """Who chooses a style wants to see it: end what the 0 key began."""
+        if not self._controls.strength:
+            self._controls.strength = self._strength_on
 
     def _flip_mirror(self) -> None:
         self._controls.mirror = not self._controls.mirror

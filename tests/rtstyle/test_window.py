@@ -89,6 +89,30 @@ def test_scale_from_the_command_line_goes_onto_the_grid(window: WindowSink, cont
     assert controls.scale == pytest.approx(2**-0.25)
 
 
+def test_keys_choose_the_style(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    controls = Controls(styles=["a", "b", "c"])
+    window, seen = WindowSink("test", controls, size=(64, 48)), []
+    for key in (pygame.K_d, pygame.K_3, pygame.K_9, pygame.K_d, pygame.K_a, pygame.K_1):
+        press(key)
+        window.write(frame())
+        seen.append(controls.style)
+    assert seen == ["b", "c", "c", "a", "c", "a"]
+    window.close(completed=True)
+
+
+def test_key_0_shows_the_input_and_any_style_ends_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    controls = Controls(strength=0.7, styles=["a", "b"])
+    window, seen = WindowSink("test", controls, size=(64, 48)), []
+    for key in (pygame.K_0, pygame.K_0, pygame.K_0, pygame.K_2, pygame.K_0, pygame.K_a):
+        press(key)
+        window.write(frame())
+        seen.append(controls.strength)
+    assert seen == [0.0, 0.7, 0.0, 0.7, 0.0, 0.7] and controls.style == "a"
+    window.close(completed=True)
+
+
 def test_figures_are_shown_and_hidden(window: WindowSink) -> None:
     press(pygame.K_i)
     window.write(frame(640, 360))
