@@ -12,6 +12,7 @@ arXiv:1603.08155. Batch normalisation folded at export: Jacob et al. 2018, arXiv
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -34,6 +35,9 @@ CANVAS = 64
 
 FLOOR_COARSE, FLOOR_FINE = 0.03, 0.04
 """Contrast that is taken for noise, at 1/8 and at 1/4 resolution; see ``Contrast``. A mean of fewer pixels has more."""
+
+SOFT = 0.5
+"""Share of the frame that is smoothed by a binomial 3×3 before paint is added: what is left of its finest detail."""
 
 MARGIN = 4 + 4 + 2
 """Reflected pixels on every side, which the three unpadded convolutions take away: two at 1/4, one at 1/2."""
@@ -162,6 +166,7 @@ class Generator(nn.Module):
     """
 
     mean_of_cell: Tensor
+    softening: Tensor
 
     def __init__(self, arch: Arch, norm: bool = False):
         super().__init__()
@@ -180,6 +185,7 @@ class Generator(nn.Module):
         _near_identity(self.head.conv)
         mean_of_cell = torch.eye(3).repeat(1, CELL_IN**2)[:, :, None, None] / CELL_IN**2
         self.register_buffer("mean_of_cell", mean_of_cell, persistent=False)
+        self.register_buffer("softening", _softening())
 
     def forward(self, cells: Tensor, shift: tuple[int, int] = (0, 0)) -> Tensor:
         """Paint.
@@ -200,6 +206,29 @@ class Generator(nn.Module):
         half = F.relu(_twice(self.refine(quarter)))
         change: Tensor = self.head(half)
         return change.permute(0, 2, 3, 1)
+
+    def softened(self, cells: Tensor) -> Tensor:
+        """What the paint is added to: the frame, with part of its finest detail smoothed away.
+
+        Sensor noise is finest detail, and a sum with the frame itself would hand it on whole, with pores and threads.
+
+        Args:
+            cells: (N, h, w, 12), squares of 2×2 pixels.
+        Returns: (N, h − 2, w − 2, 12).
+        """
+        return F.conv2d(cells.permute(0, 3, 1, 2), self.softening).permute(0, 2, 3, 1)
+
+
+def _softening() -> Tensor:
+    """The smoothing of pixels as a convolution of 2×2 cells, (12, 12, 3, 3)."""
+    binomial = torch.tensor([0.25, 0.5, 0.25])
+    kernel = SOFT * binomial[:, None] * binomial
+    kernel[1, 1] += 1 - SOFT
+    weight = torch.zeros(CELL_OUT, CELL_OUT, 3, CELL_OUT, CELL_OUT, 3, 3, 3)
+    for row, column, down, right in itertools.product(range(CELL_OUT), range(CELL_OUT), range(3), range(3)):
+        (y, from_row), (x, from_column) = divmod(row + down - 1, CELL_OUT), divmod(column + right - 1, CELL_OUT)
+        weight[row, column, :, from_row, from_column, :, y + 1, x + 1] = kernel[down, right] * torch.eye(3)
+    return weight.flatten(3, 5).flatten(0, 2)
 
 
 def _twice(x: Tensor) -> Tensor:
@@ -227,6 +256,7 @@ def fold(generator: Generator) -> Generator:
             module.conv.bias.data.copy_(bias)
         elif isinstance(module, Canvas) and isinstance(source, Canvas):
             module.field.data.copy_(source.field.detach())
+    plain.softening.copy_(generator.softening)
     return plain.eval()
 
 
@@ -260,9 +290,10 @@ def reflected(pictures: Tensor) -> Tensor:
     return F.pad(pictures, (0, 0, left, right, top, bottom), mode="reflect")
 
 
-def inner(whole: Tensor) -> Tensor:
-    """What the generator's output covers of what was ``reflected``."""
-    return whole[:, MARGIN:-MARGIN, MARGIN:-MARGIN]
+def inner(whole: Tensor, around: int = 0) -> Tensor:
+    """What the generator's output covers of what was ``reflected``, with so many pixels around."""
+    edge = MARGIN - around
+    return whole[:, edge:-edge, edge:-edge]
 
 
 def gather(pictures: Tensor, side: int) -> Tensor:
@@ -291,7 +322,8 @@ def cropped(painted: Tensor, height: int, width: int) -> Tensor:
 def stylize(generator: Generator, x: Tensor, shift: tuple[int, int] = (0, 0)) -> Tensor:
     """(N, 3, H, W) in [0, 1] → (N, 3, H, W), about [0, 1], any H and W from 16 up."""
     whole = reflected(x.permute(0, 2, 3, 1))
-    painted = inner(whole) + scatter(generator(gather(whole, CELL_IN), shift), CELL_OUT)
+    ground = generator.softened(gather(inner(whole, CELL_OUT), CELL_OUT))
+    painted = scatter(ground + generator(gather(whole, CELL_IN), shift), CELL_OUT)
     return cropped(painted, x.shape[-2], x.shape[-1]).permute(0, 3, 1, 2)
 
 
@@ -316,8 +348,9 @@ class FrameGraph(nn.Module):
         """
         whole = reflected(frame)
         change = self.generator(gather(whole, CELL_IN).to(torch.float32) / 255.0)
-        x = gather(inner(whole), CELL_OUT).to(torch.float32) / 255.0
-        y = torch.clamp(x + change, 0.0, 1.0)
+        wide = gather(inner(whole, CELL_OUT), CELL_OUT).to(torch.float32) / 255.0
+        x = wide[:, 1:-1, 1:-1]
+        y = torch.clamp(self.generator.softened(wide) + change, 0.0, 1.0)
         # + 0.5 and truncation round half up; every runtime truncates alike, while roundings differ.
         painting = ((x + strength * (y - x)) * 255.0 + 0.5).to(torch.uint8)
         return cropped(scatter(painting, CELL_OUT), frame.shape[1], frame.shape[2])

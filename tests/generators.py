@@ -34,4 +34,6 @@ def identity(generator: Generator) -> Generator:
         generator.head.conv.weight.zero_()
         assert generator.head.conv.bias is not None
         generator.head.conv.bias.zero_()
+        generator.softening.zero_()
+        generator.softening[..., 1, 1] = torch.eye(len(generator.softening))
     return generator
