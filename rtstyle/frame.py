@@ -18,6 +18,7 @@ class Frame:
         pts: presentation time in units of ``time_base``.
         time_base: seconds per unit of ``pts``.
         captured_s: ``time.monotonic()`` when the picture left the camera or the decoder, in seconds.
+        unpainted: what a painting was made from, same shape; ``None`` for a frame that is no painting.
     """
 
     rgb: RGB
@@ -25,3 +26,4 @@ class Frame:
     pts: int
     time_base: Fraction
     captured_s: float
+    unpainted: RGB | None = None

@@ -222,9 +222,9 @@ class _Pipeline:
             for frame in self._captured.receive():
                 rgb = np.ascontiguousarray(frame.rgb[:, ::-1]) if self._controls.mirror else frame.rgb
                 start_s = time.monotonic()
-                rgb = paint(self._engine, rgb, self._controls.strength, self._controls.scale)
+                painting = paint(self._engine, rgb, self._controls.strength, self._controls.scale)
                 self._stats.frame_painted(time.monotonic() - start_s)
-                self._hand_over(self._painted, dataclasses.replace(frame, rgb=rgb))
+                self._hand_over(self._painted, dataclasses.replace(frame, rgb=painting, unpainted=rgb))
         except LinkClosedError:
             pass
         except BaseException as error:  # noqa: BLE001 - it travels to the caller's thread and is raised there

@@ -171,7 +171,7 @@ def open_sink(job: WebcamJob, source: Source, engine: Engine, controls: Controls
             ]
 
         info = source.info
-        title = f"rtstyle · {info.name}"
+        title = f"rtstyle · {info.name} · H for help"
         return WindowSink(title, controls, lines, size=(info.width, info.height))
     if job.sink == "null":
         from rtstyle.sinks.null import NullSink

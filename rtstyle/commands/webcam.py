@@ -58,7 +58,7 @@ def webcam(
     """Paint what a camera sees, as it happens.
 
     Always shows the newest picture: when the machine is too slow, pictures are dropped and delay never builds up.
-    In the window: 1-9 and A/D style, 0 off, Z/C strength, [/] scale, T mirror, I figures, F full screen, Esc stop.
+    In the window H shows the keys: 1-9, A and D change the style, S shows the input beside it, Space saves a picture.
     Ctrl-C stops everywhere.
 
     \b

@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -15,14 +18,32 @@ import numpy as np
 from engines.base import RGB
 from engines.errors import SinkError
 from rtstyle.frame import Frame
+from rtstyle.picture import write_picture
 from rtstyle.pipeline import Controls
 from rtstyle.scale import SCALES
 
 if TYPE_CHECKING:
     import pygame
 
-KEYS = "Esc stop · 1-9 A/D style · 0 off · Z/C strength · [/] scale · T mirror · I figures · F full screen"
-"""One line for people; the keys are those of avatarify."""
+KEYS = (
+    ("1-9", "style"),
+    ("A D", "style before, after"),
+    ("0", "style off and on"),
+    ("Z C", "less, more strength"),
+    ("[ ]", "smaller, larger strokes"),
+    ("S", "side by side with the input"),
+    ("T", "mirror"),
+    ("P", "pause"),
+    ("Space", "save the picture"),
+    ("I", "figures"),
+    ("F", "full screen"),
+    ("H", "this help"),
+    ("Esc", "stop"),
+)
+"""What the H key shows; the keys are those of avatarify where it has them."""
+
+NOTICE_S = 2.0
+"""How long a notice stays, seconds."""
 
 STRENGTH_STEP = 0.1
 """Change of strength for one press of Z or C."""
@@ -58,7 +79,10 @@ class WindowSink:
         self._title = title
         self._controls = controls
         self._figures = figures
-        self._figures_shown = figures_shown
+        self._figures_shown, self._help_shown = figures_shown, False
+        self._paused = self._beside = False
+        self._frame: Frame | None = None
+        self._notice, self._notice_until_s = "", 0.0
         self._pygame = start_display()
         self._window: pygame.Surface | None = None
         self._font: Any = None
@@ -88,10 +112,13 @@ class WindowSink:
             return False
         with self._mapped_errors():
             window = self._window or self._open(frame.rgb.shape[1], frame.rgb.shape[0])
-            # Events come first: they may change the size of the window that is drawn into.
+            self._frame = self._frame or frame  # what a key means: the picture that is seen, or the first one
+            # Events come before drawing: they may change the size of the window.
             answers = [self._obey(event) for event in self._pygame.event.get()]
+            if not self._paused:
+                self._frame = frame
             window = self._pygame.display.get_surface() or window
-            self._draw(window, frame.rgb)
+            self._draw(window, self._picture(self._frame))
             self._pygame.display.flip()
         return all(answers)
 
@@ -141,7 +168,11 @@ class WindowSink:
             self._pygame.K_c: lambda: self._change_strength(STRENGTH_STEP),
             self._pygame.K_LEFTBRACKET: lambda: self._change_scale(-1),
             self._pygame.K_RIGHTBRACKET: lambda: self._change_scale(1),
-            self._pygame.K_i: self._flip_figures,
+            self._pygame.K_s: lambda: self._flip("_beside"),
+            self._pygame.K_p: lambda: self._flip("_paused"),
+            self._pygame.K_SPACE: self._save,
+            self._pygame.K_h: lambda: self._flip("_help_shown"),
+            self._pygame.K_i: lambda: self._flip("_figures_shown"),
             self._pygame.K_f: self._pygame.display.toggle_fullscreen,
         }.get(event.key)
         if action is not None:
@@ -161,15 +192,40 @@ class WindowSink:
             self._show_style()
 
     def _show_style(self) -> None:
-        """Who chooses a style wants to see it: end what the 0 key began."""
+        """Who chooses a style wants to see it, and its name: end what the 0 key began."""
+        self._tell(self._controls.style)
         if not self._controls.strength:
             self._controls.strength = self._strength_on
 
     def _flip_mirror(self) -> None:
         self._controls.mirror = not self._controls.mirror
 
-    def _flip_figures(self) -> None:
-        self._figures_shown = not self._figures_shown
+    def _flip(self, what: str) -> None:
+        setattr(self, what, not getattr(self, what))
+
+    def _save(self) -> None:
+        """Write what is shown into the current folder, under a name that is free."""
+        if self._frame is None:
+            return
+        stem, number = f"rtstyle-{datetime.now().astimezone():%Y%m%d-%H%M%S}", 1
+        path = Path(f"{stem}.png")
+        while path.exists():
+            number += 1
+            path = Path(f"{stem}-{number}.png")
+        try:
+            write_picture(path, self._picture(self._frame))
+        except SinkError as error:
+            self._tell(str(error))
+        else:
+            self._tell(f"saved {path.resolve()}")
+
+    def _tell(self, text: str) -> None:
+        self._notice, self._notice_until_s = text, time.monotonic() + NOTICE_S
+
+    def _picture(self, frame: Frame) -> RGB:
+        if not self._beside or frame.unpainted is None:
+            return frame.rgb
+        return np.hstack([frame.unpainted, frame.rgb])
 
     def _change_strength(self, step: float) -> None:
         self._controls.strength = round(min(1.0, max(0.0, self._controls.strength + step)), 2)
@@ -188,18 +244,27 @@ class WindowSink:
         picture = self._pygame.image.frombuffer(np.ascontiguousarray(rgb), (width, height), "RGB")
         window.blit(picture, (left, top))
         if self._figures_shown:
-            self._draw_figures(window)
+            self._draw_lines(window, [[line] for line in self._figures()])
+        if self._help_shown:
+            self._draw_lines(window, KEYS, low=True)
+        elif time.monotonic() < self._notice_until_s:
+            self._draw_lines(window, [[self._notice]], low=True)
 
-    def _draw_figures(self, window: pygame.Surface) -> None:
+    def _draw_lines(self, window: pygame.Surface, rows: Iterable[Sequence[str]], *, low: bool = False) -> None:
+        """Text on a dark panel at the top, or at the bottom; of two columns the first is narrow."""
         if self._font is None:
             self._pygame.font.init()
             self._font = self._pygame.font.Font(None, 22)
-        lines = [self._font.render(line, True, (255, 255, 255)) for line in [*self._figures(), KEYS]]
-        panel = self._pygame.Surface((max(line.get_width() for line in lines) + 16, 20 * len(lines) + 10))
+        lines = [[self._font.render(text, True, (255, 255, 255)) for text in row] for row in rows]
+        indent = max((line[0].get_width() for line in lines if len(line) > 1), default=0) + 16
+        wide = max((indent * (len(line) - 1) + line[-1].get_width() for line in lines), default=0)
+        panel = self._pygame.Surface((wide + 16, 20 * len(lines) + 10))
         panel.set_alpha(170)
-        window.blit(panel, (8, 8))
+        top = window.get_height() - panel.get_height() - 8 if low else 8
+        window.blit(panel, (8, top))
         for number, line in enumerate(lines):
-            window.blit(line, (16, 14 + 20 * number))
+            for column, text in enumerate(line):
+                window.blit(text, (16 + indent * column, top + 6 + 20 * number))
 
 
 def fit(width: int, height: int, room_width: int, room_height: int) -> tuple[int, int, int, int]:

@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import pytest
 
 from engines.errors import SinkError
 from rtstyle.frame import Frame
+from rtstyle.picture import read_picture
 from rtstyle.pipeline import Controls
 from rtstyle.sinks.window import WindowSink, fit
 
@@ -120,6 +122,57 @@ def test_figures_are_shown_and_hidden(window: WindowSink) -> None:
     press(pygame.K_i)
     window.write(frame(64, 48))
     assert np.ptp(pygame.surfarray.array3d(pygame.display.get_surface())[32]) == 0
+
+
+def test_help_is_shown_and_hidden(window: WindowSink) -> None:
+    seen = []
+    for _ in range(2):
+        press(pygame.K_h)
+        window.write(frame())
+        seen.append(int(np.ptp(pygame.surfarray.array3d(pygame.display.get_surface()))))
+    assert seen[0] > 50 and seen[1] == 0
+
+
+def test_pause_keeps_the_picture_and_goes_on(window: WindowSink) -> None:
+    seen = []
+    for key, value in ((None, 10), (pygame.K_p, 20), (None, 30), (pygame.K_p, 40)):  # paused, the first stays
+        if key:
+            press(key)
+        window.write(frame(value=value))
+        seen.append(int(pygame.surfarray.array3d(pygame.display.get_surface()).max()))
+    assert seen == [10, 10, 10, 40]
+
+
+def test_the_input_is_shown_beside_the_painting(window: WindowSink) -> None:
+    press(pygame.K_s)
+    window.write(replace(frame(value=200), unpainted=frame(value=90).rgb))
+    shown = pygame.surfarray.array3d(pygame.display.get_surface())[:, 24, 0]
+    assert (shown[:30] == 90).all() and (shown[34:] == 200).all()
+    window.write(frame(value=77))
+    assert pygame.surfarray.array3d(pygame.display.get_surface())[2, 24, 0] == 77, "a frame without an input"
+
+
+def test_space_saves_pictures_under_free_names(
+    window: WindowSink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(3):
+        press(pygame.K_SPACE)
+    window.write(frame(value=55))
+    saved = sorted(tmp_path.glob("rtstyle-*.png"))
+    assert len(saved) == 3
+    assert (read_picture(saved[0])[0] == frame(value=55).rgb).all()
+
+
+def test_a_picture_that_cannot_be_saved_ends_nothing(
+    window: WindowSink, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    press(pygame.K_SPACE)
+    assert window.write(frame(640, 360))
 
 
 @pytest.mark.parametrize("key", [pygame.K_ESCAPE, pygame.K_q])
