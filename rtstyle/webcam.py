@@ -17,6 +17,7 @@ from rtstyle.pipeline import Controls, run
 from rtstyle.progress import status
 from rtstyle.scale import fitting, paint
 from rtstyle.sinks.base import Sink
+from rtstyle.sinks.several import SeveralSinks
 from rtstyle.sources.base import Source, SourceInfo
 from rtstyle.stats import Figures, Stats
 
@@ -27,7 +28,7 @@ class WebcamJob:
 
     Attributes:
         source: number or device file of a camera, a clip, a URL, or ``pattern``.
-        sink: ``window``, ``null``, or a video file to write.
+        sinks: each ``window``, ``virtual``, ``virtual:DEVICE``, ``null``, or a video file to write.
         size: (width, height) to ask the camera for, pixels; of a clip or stream, the height is used.
         fps: frames per second to ask for.
         frames: stop after so many; ``None`` goes on until somebody stops it.
@@ -35,7 +36,7 @@ class WebcamJob:
     """
 
     source: str = "0"
-    sink: str = "window"
+    sinks: tuple[str, ...] = ("window",)
     size: tuple[int, int] | None = None
     fps: float | None = None
     frames: int | None = None
@@ -49,21 +50,23 @@ def run_webcam(
     *,
     on_frame: Callable[[Stats], None] = lambda _: None,
     on_start: Callable[[Source], None] = lambda _: None,
+    on_failure: Callable[[str], None] = lambda _: None,
 ) -> Figures:
     """Paint a live source, the newest frame first, until it ends or is stopped.
 
     Args:
-        job: source and sink.
+        job: source and sinks.
         load_engine: called after the source was found to work.
         controls: live settings, and the request to stop.
         on_frame: called in this thread after each frame.
         on_start: told the open source, so that a caller can close it to end a wait.
+        on_failure: told why one of several sinks has failed while the others go on.
     Returns: the final figures.
     Raises: SourceError, SinkError, StyleError, EngineError; a recording is kept when its source fails.
     """
     if job.size is not None:
         check_size(job.size[1], job.size[0])
-    check_sink(job)
+    check_sinks(job)
     source = open_source(job)
     engine: Engine | None = None
     try:
@@ -74,7 +77,7 @@ def run_webcam(
             # A new size costs a compilation, which must not count as the age of the first frames.
             paint(engine, np.zeros((info.height, info.width, 3), np.uint8), scale=controls.scale)
         stats = Stats()
-        sink = open_sink(job, source, engine, controls, stats)
+        sink = open_sinks(job, source, engine, controls, stats, on_failure)
         lasting = _UntilGone(source)
         run(lasting, engine, sink, controls, stats, max_frames=job.frames, on_frame=lambda _: on_frame(stats))
         if lasting.failure is not None:
@@ -132,18 +135,28 @@ def is_camera(source: str) -> bool:
     return source.isdecimal() or (source.startswith("/dev/") and not Path(source).is_file())
 
 
-def check_sink(job: WebcamJob) -> None:
-    """Refuse a file that must not or cannot be written, before a camera is started.
+def check_sinks(job: WebcamJob) -> None:
+    """Refuse sinks that exclude each other, and a file that must not or cannot be written, before a camera is started.
 
     Raises: SinkError; ConfigError: a kind of file that cannot be written.
     """
-    if job.sink in ("window", "null"):
+    if not job.sinks:
+        raise SinkError("there is no sink", hint="use window, virtual, null, or a video file like out.mp4")
+    twice = next((sink for number, sink in enumerate(job.sinks) if sink in job.sinks[:number]), None)
+    if twice is not None:
+        raise SinkError(f"the sink {twice} is given twice")
+    for sink in job.sinks:
+        _check_sink(job, sink)
+
+
+def _check_sink(job: WebcamJob, sink: str) -> None:
+    if sink in ("window", "null") or _virtual_device(sink) is not None:
         return
     from rtstyle.codecs import choose
 
-    path = Path(job.sink)
+    path = Path(sink)
     if not path.suffix:
-        raise SinkError(f"unknown sink {job.sink!r}", hint="use window, null, or a video file like out.mp4")
+        raise SinkError(f"unknown sink {sink!r}", hint="use window, virtual, null, or a video file like out.mp4")
     choose(path, None)
     if path.exists() and Path(job.source).exists() and path.samefile(job.source):
         raise SinkError(f"{path} is the source itself", hint="give another name for the recording")
@@ -153,12 +166,39 @@ def check_sink(job: WebcamJob) -> None:
         raise SinkError(f"no such folder: {path.parent}", hint="create it first")
 
 
-def open_sink(job: WebcamJob, source: Source, engine: Engine, controls: Controls, stats: Stats) -> Sink:
-    """Open the window, the file, or nothing.
+def _virtual_device(sink: str) -> str | None:
+    """What follows ``virtual:``, empty for ``virtual`` alone; ``None`` for another sink."""
+    kind, _, device = sink.partition(":")
+    return device if kind == "virtual" else None
 
-    Raises: SinkError
+
+def open_sinks(
+    job: WebcamJob,
+    source: Source,
+    engine: Engine,
+    controls: Controls,
+    stats: Stats,
+    on_failure: Callable[[str], None] = lambda _: None,
+) -> Sink:
+    """Open all sinks, as one.
+
+    Args:
+        on_failure: told why one of several has failed while the others go on.
+    Raises: SinkError: one of them cannot be opened; then none is left open.
     """
-    if job.sink == "window":
+    opened: list[Sink] = []
+    try:
+        for sink in job.sinks:
+            opened.append(_open_sink(sink, job, source, engine, controls, stats))
+    except BaseException:
+        for one in opened:
+            one.close(completed=False)
+        raise
+    return opened[0] if len(opened) == 1 else SeveralSinks(opened, on_failure)
+
+
+def _open_sink(sink: str, job: WebcamJob, source: Source, engine: Engine, controls: Controls, stats: Stats) -> Sink:
+    if sink == "window":
         from rtstyle.sinks.window import WindowSink
 
         def lines() -> list[str]:
@@ -173,10 +213,16 @@ def open_sink(job: WebcamJob, source: Source, engine: Engine, controls: Controls
         info = source.info
         title = f"rtstyle · {info.name} · H for help"
         return WindowSink(title, controls, lines, size=(info.width, info.height))
-    if job.sink == "null":
+    device = _virtual_device(sink)
+    if device is not None:
+        from rtstyle.sinks.virtual import VirtualSink
+
+        size = (source.info.width or 640, source.info.height or 360)
+        return VirtualSink(device or None, size, source.info.fps)
+    if sink == "null":
         from rtstyle.sinks.null import NullSink
 
         return NullSink()
     from rtstyle.sinks.file import FileSink
 
-    return FileSink(Path(job.sink), fps=source.info.fps, overwrite=job.overwrite)
+    return FileSink(Path(sink), fps=source.info.fps, overwrite=job.overwrite)

@@ -37,8 +37,13 @@ def webcam(
         typer.Option(metavar="0|PATH|URL|pattern", help="Camera number, clip, stream, or the built-in moving scene."),
     ] = "0",
     sink: Annotated[
-        str, typer.Option(metavar="window|null|FILE", help="Where the painting goes; null only measures.")
-    ] = "window",
+        list[str],
+        typer.Option(
+            metavar="window|virtual|null|FILE",
+            help="Where the painting goes; repeat it for more. virtual is a camera for other programs, virtual:DEVICE "
+            "a certain one; null only measures.",
+        ),
+    ] = ["window"],  # noqa: B006  # typer makes a new one
     size: Annotated[
         Size | None, typer.Option(metavar="WxH", parser=parse_size, help="Size to ask the camera for.")
     ] = None,
@@ -66,6 +71,7 @@ def webcam(
     rtstyle webcam --source pattern
     rtstyle webcam --source 1 --size 1280x720 --mirror
     rtstyle webcam --source rtsp://camera.local/live --sink recording.mkv
+    rtstyle webcam --sink window --sink virtual --sink take.mp4
     """
     from rtstyle.palette import Palette
     from rtstyle.pipeline import Controls
@@ -93,20 +99,21 @@ def webcam(
         if line.due():
             line.show(stats.snapshot())
 
-    job = WebcamJob(source, sink, (size.width, size.height) if size else None, fps, frames, overwrite)
+    job = WebcamJob(source, tuple(sink), (size.width, size.height) if size else None, fps, frames, overwrite)
     try:
         with STOPPER.gently(stop):
             figures = run_webcam(
                 job,
-                lambda: Palette(lambda name: load_engine(name, engine, threads), controls, ahead=sink == "window"),
+                lambda: Palette(lambda name: load_engine(name, engine, threads), controls, ahead="window" in sink),
                 controls,
                 on_frame=show,
                 on_start=started,
+                on_failure=warn,
             )
     finally:
         line.finish()
     if as_json:
-        print_json({"style": controls.style, "source": source, "sink": sink, **figures.to_dict()})
+        print_json({"style": controls.style, "source": source, "sinks": sink, **figures.to_dict()})
     elif not quiet:
         line.show(figures)
         line.finish()

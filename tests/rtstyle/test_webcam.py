@@ -38,7 +38,7 @@ def test_pattern_into_nothing_gives_figures() -> None:
     engine = Identity()
     seen: list[int] = []
     figures = run_webcam(
-        WebcamJob("pattern", "null", (64, 48), 200.0, 20),
+        WebcamJob("pattern", ("null",), (64, 48), 200.0, 20),
         lambda: engine,
         Controls(),
         on_frame=lambda stats: seen.append(stats.snapshot().frames_out),
@@ -52,11 +52,11 @@ def test_pattern_into_a_file(tmp_path: Path) -> None:
     import av
 
     target = tmp_path / "out.mp4"
-    run_webcam(WebcamJob("pattern", str(target), (64, 48), 100.0, 10), Identity, Controls())
+    run_webcam(WebcamJob("pattern", (str(target),), (64, 48), 100.0, 10), Identity, Controls())
     with av.open(str(target)) as container:
         assert sum(1 for _ in container.decode(video=0)) == 10
     with pytest.raises(SinkError, match="exists"):
-        run_webcam(WebcamJob("pattern", str(target), (64, 48), 100.0, 10), Identity, Controls())
+        run_webcam(WebcamJob("pattern", (str(target),), (64, 48), 100.0, 10), Identity, Controls())
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
 
 
@@ -70,7 +70,7 @@ def test_a_recording_that_is_stopped_is_kept(tmp_path: Path) -> None:
             controls.request_stop()
 
     target = tmp_path / "out.mkv"
-    run_webcam(WebcamJob("pattern", str(target), (64, 48), 100.0), Identity, controls, on_frame=stop_soon)
+    run_webcam(WebcamJob("pattern", (str(target),), (64, 48), 100.0), Identity, controls, on_frame=stop_soon)
     with av.open(str(target)) as container:
         assert sum(1 for _ in container.decode(video=0)) == 5
 
@@ -87,7 +87,7 @@ def test_closing_the_source_ends_a_wait() -> None:
         opened[0].close()
 
     threading.Thread(target=stop, daemon=True).start()
-    job = WebcamJob("pattern", "null", (64, 48), 0.001)
+    job = WebcamJob("pattern", ("null",), (64, 48), 0.001)
     figures = run_webcam(job, Identity, controls, on_frame=lambda _: first.set(), on_start=opened.append)
     assert figures.frames_out == 1
 
@@ -95,19 +95,19 @@ def test_closing_the_source_ends_a_wait() -> None:
 def test_window_on_a_dummy_display(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("pygame")
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    figures = run_webcam(WebcamJob("pattern", "window", (64, 48), 200.0, 5), Identity, Controls())
+    figures = run_webcam(WebcamJob("pattern", ("window",), (64, 48), 200.0, 5), Identity, Controls())
     assert figures.frames_out == 5
 
 
 @pytest.mark.parametrize(
     ("job", "kind", "problem"),
     [
-        (WebcamJob("pattern", "window", (15, 480)), ShapeError, "too small"),
-        (WebcamJob("pattern", "screen"), SinkError, "unknown sink"),
-        (WebcamJob("pattern", "out.xyz"), ConfigError, "unknown kind"),
-        (WebcamJob("pattern", "no/such/folder/out.mp4"), SinkError, "no such folder"),
-        (WebcamJob("none.mp4", "null"), SourceError, "no such file"),
-        (WebcamJob("98", "null"), SourceError, "camera 98"),
+        (WebcamJob("pattern", ("window",), (15, 480)), ShapeError, "too small"),
+        (WebcamJob("pattern", ("screen",)), SinkError, "unknown sink"),
+        (WebcamJob("pattern", ("out.xyz",)), ConfigError, "unknown kind"),
+        (WebcamJob("pattern", ("no/such/folder/out.mp4",)), SinkError, "no such folder"),
+        (WebcamJob("none.mp4", ("null",)), SourceError, "no such file"),
+        (WebcamJob("98", ("null",)), SourceError, "camera 98"),
     ],
 )
 def test_bad_jobs_fail_before_an_engine_is_loaded(job: WebcamJob, kind: type[Exception], problem: str) -> None:
@@ -126,7 +126,7 @@ def test_an_engine_that_fails_closes_the_source(monkeypatch: pytest.MonkeyPatch)
         raise SourceError("no engine")
 
     with pytest.raises(SourceError, match="no engine"):
-        run_webcam(WebcamJob("pattern", "null"), fail, Controls())
+        run_webcam(WebcamJob("pattern", ("null",)), fail, Controls())
     assert list(source.frames()) == []
 
 
@@ -147,7 +147,7 @@ def test_delay_of_a_slow_engine_stays_below_its_time_and_one_frame() -> None:
             gate.wait(0.05)
             return rgb.copy()
 
-    figures = run_webcam(WebcamJob("pattern", "null", (64, 48), 200.0, 12), Slow, Controls())
+    figures = run_webcam(WebcamJob("pattern", ("null",), (64, 48), 200.0, 12), Slow, Controls())
     assert figures.frames_out == 12 and figures.dropped > 50
     assert figures.age_p50_ms < 2 * 50
 
@@ -169,6 +169,6 @@ def test_an_unplugged_camera_leaves_the_recording(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr("rtstyle.webcam.open_source", lambda job: source)
     target = tmp_path / "out.mp4"
     with pytest.raises(SourceError, match="stopped sending"):
-        run_webcam(WebcamJob("0", str(target)), Identity, Controls(), on_frame=lambda _: source.painted.set())
+        run_webcam(WebcamJob("0", (str(target),)), Identity, Controls(), on_frame=lambda _: source.painted.set())
     with av.open(str(target)) as container:
         assert sum(1 for _ in container.decode(video=0)) >= 1

@@ -1,0 +1,111 @@
+"""Several sinks at once, none of which waits for another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from threading import Thread
+
+from engines.errors import StylerError
+from rtstyle.frame import Frame
+from rtstyle.link import Link, LinkClosedError
+from rtstyle.sinks.base import Sink
+
+WAITING = 4
+"""Frames that may wait for a slow sink; then the oldest is dropped."""
+
+JOIN_S = 10.0
+"""How long a sink may take for its last frames before it is left to itself, seconds."""
+
+
+class SeveralSinks:
+    """One sink in front of several. Live only: a sink that is too slow loses frames and holds up nobody.
+
+    A window is written in the calling thread, everything else in a thread of its own. A sink that fails is closed and
+    told at once; the others go on. ``close`` raises the first failure when all are closed.
+
+    Args:
+        sinks: open; closed with this one. At most one of them needs the main thread.
+        on_failure: told each failure, in the thread of its sink.
+    """
+
+    def __init__(self, sinks: Sequence[Sink], on_failure: Callable[[str], None] = lambda _: None) -> None:
+        self._here = [sink for sink in sinks if sink.main_thread]
+        self._others = [_Fed(sink, on_failure) for sink in sinks if not sink.main_thread]
+
+    @property
+    def name(self) -> str:
+        """All names."""
+        return ", ".join(sink.name for sink in [*self._here, *(fed.sink for fed in self._others)])
+
+    @property
+    def main_thread(self) -> bool:
+        """True when one of them needs it."""
+        return bool(self._here)
+
+    def write(self, frame: Frame) -> bool:
+        """Hand the frame to all.
+
+        Returns: False when one of them was told to stop.
+        Raises: the first failure when none is left.
+        """
+        for fed in self._others:
+            fed.put(frame)
+        wanted = [sink.write(frame) for sink in self._here]
+        if not self._here and all(fed.failure for fed in self._others):
+            raise next(fed.failure for fed in self._others if fed.failure)
+        return all(wanted) and all(fed.wanted for fed in self._others)
+
+    def close(self, *, completed: bool) -> None:
+        """Close all. Twice is fine. Raises: the first failure of any."""
+        failures = [fed.failure for fed in self._others if fed.failure]
+        for sink in self._here:
+            sink.close(completed=completed)
+        for fed in self._others:
+            try:
+                fed.close(completed=completed)
+            except StylerError as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
+
+
+class _Fed:
+    """A sink with its own thread and its own queue."""
+
+    def __init__(self, sink: Sink, on_failure: Callable[[str], None]) -> None:
+        self.sink, self._on_failure = sink, on_failure
+        self.failure: StylerError | None = None
+        self.wanted = True
+        self._link: Link[Frame] = Link(WAITING, newest_wins=True)
+        self._thread = Thread(target=self._feed, name=f"sink {sink.name}", daemon=True)
+        self._thread.start()
+
+    def put(self, frame: Frame) -> None:
+        """Never waits."""
+        if self.failure is None and self.wanted:
+            try:
+                self._link.put(frame)
+            except LinkClosedError:
+                return
+
+    def close(self, *, completed: bool) -> None:
+        """After the frames that wait, unless the sink takes too long for them."""
+        self._link.close(drain=completed)
+        self._thread.join(JOIN_S)
+        if self.failure is None and not self._thread.is_alive():
+            self.sink.close(completed=completed)
+
+    def _feed(self) -> None:
+        try:
+            for frame in self._link.receive():
+                if not self.sink.write(frame):
+                    self.wanted = False
+                    return
+        except StylerError as error:
+            self.failure = error
+            self._on_failure(str(error))
+            # What a camera's recording has so far is worth keeping.
+            try:
+                self.sink.close(completed=True)
+            except StylerError:
+                return

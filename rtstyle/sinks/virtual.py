@@ -1,0 +1,131 @@
+"""Virtual camera: other programs see the painting as a camera, at a rate that never drifts."""
+
+from __future__ import annotations
+
+import sys
+import time
+from fractions import Fraction
+from threading import Condition, Thread
+from typing import Any
+
+import cv2
+import numpy as np
+
+from engines.base import RGB
+from engines.errors import SinkError
+from rtstyle.frame import Frame
+
+INSTALL = 'pip install "rtstyle[virtual-camera]"'
+"""Adds pyvirtualcam, which is under the GPL, version 2."""
+
+HINTS = {
+    "linux": "load the driver: sudo modprobe v4l2loopback exclusive_caps=1 card_label=rtstyle (Debian, Ubuntu: first "
+    "sudo apt install v4l2loopback-dkms)",
+    "win32": "install OBS Studio, which brings a virtual camera; or Unity Capture",
+    "darwin": "install OBS Studio, start and stop its virtual camera once, and close it",
+}
+"""What is missing, by ``sys.platform``."""
+
+DEFAULT_FPS = Fraction(30)
+"""Rate where the source does not know its own."""
+
+
+class VirtualSink:
+    """Sends the newest painting at a constant rate; while none comes, the last one again.
+
+    Programs that read a camera expect it to tick. Frame n is due n / fps after the first, whatever the earlier ones
+    took, so that the rate does not drift; ticks that the machine was too slow for are left out, never caught up.
+
+    Args:
+        device: path or name of the camera; ``None`` takes the first one.
+        size: (width, height), pixels; frames of another size are fitted into it, on black.
+        fps: frames per second; 0 stands for ``DEFAULT_FPS``.
+        backend: of pyvirtualcam; ``None`` takes what works.
+    Raises: SinkError: pyvirtualcam or a virtual camera is missing; the hint says how to get it.
+    """
+
+    def __init__(
+        self, device: str | None, size: tuple[int, int], fps: Fraction = DEFAULT_FPS, *, backend: str | None = None
+    ) -> None:
+        self._rate = float(fps or DEFAULT_FPS)
+        self._camera = _opened(device, size, self._rate, backend)
+        self._name, self._size = str(self._camera.device), size
+        self._newest: RGB = np.zeros((size[1], size[0], 3), np.uint8)
+        self._failure: Exception | None = None
+        self._closing = False
+        self._change = Condition()
+        self._thread = Thread(target=self._tick, name="virtual camera", daemon=True)
+        self._thread.start()
+
+    @property
+    def name(self) -> str:
+        """Device that others open, e.g. ``/dev/video10``."""
+        return self._name
+
+    @property
+    def main_thread(self) -> bool:
+        """Any thread will do."""
+        return False
+
+    def write(self, frame: Frame) -> bool:
+        """Show this frame from the next tick on.
+
+        Raises: SinkError: the camera is gone.
+        """
+        if self._failure is not None:
+            raise SinkError(f"the virtual camera {self.name} failed: {self._failure}") from self._failure
+        fitting = fitted(frame.rgb, self._size)
+        with self._change:
+            self._newest = fitting
+        return True
+
+    def close(self, *, completed: bool) -> None:  # noqa: ARG002, a camera has nothing to complete
+        """Take the camera away from those who watch it. Twice is fine."""
+        with self._change:
+            self._closing = True
+            self._change.notify()
+        self._thread.join()
+        self._camera.close()
+
+    def _tick(self) -> None:
+        start_s, number = time.monotonic(), 0
+        while True:
+            with self._change:
+                due_s = start_s + number / self._rate
+                self._change.wait_for(lambda: self._closing, max(0.0, due_s - time.monotonic()))
+                if self._closing:
+                    return
+                newest = self._newest
+            try:
+                self._camera.send(newest)
+            except Exception as error:  # noqa: BLE001  # whatever a backend raises; ``write`` tells it
+                self._failure = error
+                return
+            number = max(number + 1, int((time.monotonic() - start_s) * self._rate))
+
+
+def fitted(rgb: RGB, size: tuple[int, int]) -> RGB:
+    """A picture as large as possible in the middle of another size, (width, height), on black."""
+    width, height = size
+    if rgb.shape[:2] == (height, width):
+        return np.ascontiguousarray(rgb)
+    scale = min(width / rgb.shape[1], height / rgb.shape[0])
+    wide, high = max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale))
+    whole = np.zeros((height, width, 3), np.uint8)
+    top, left = (height - high) // 2, (width - wide) // 2
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    whole[top : top + high, left : left + wide] = cv2.resize(rgb, (wide, high), interpolation=method)
+    return whole
+
+
+def _opened(device: str | None, size: tuple[int, int], rate: float, backend: str | None) -> Any:
+    try:
+        import pyvirtualcam
+    except ImportError as error:
+        raise SinkError("the virtual camera needs pyvirtualcam", hint=INSTALL) from error
+    try:
+        return pyvirtualcam.Camera(*size, rate, device=device, backend=backend)
+    except (RuntimeError, ValueError, OSError) as error:
+        what = f"the virtual camera {device}" if device else "a virtual camera"
+        told = str(error).strip().splitlines() or [type(error).__name__]
+        raise SinkError(f"cannot open {what}: {told[0]}", hint=HINTS.get(sys.platform, "")) from error
