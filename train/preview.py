@@ -1,20 +1,17 @@
 """Pictures that show a style: photographs from scikit-image's wheel, which anybody may use, and their paintings.
 
-`python -m train.preview STYLE OUT.jpg` writes the large one for the documentation.
 Astronaut and rocket are in the public domain, chelsea and coffee are CC0.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-import engines
 from engines.base import RGB
 from train.data import read_picture, with_short_side
 
@@ -70,14 +67,3 @@ def small_preview(paint: Callable[[RGB], RGB]) -> bytes | None:
     """The preview inside a style: one photograph and its painting; ``None`` without scikit-image."""
     originals = photographs(1, 320)
     return jpeg(sheet(originals, paint), SMALL_LIMIT) if originals else None
-
-
-def main(style: str, out: str) -> None:
-    """Write the row of four for the documentation."""
-    engine = engines.load(style)
-    Path(out).write_bytes(jpeg(sheet(photographs(4, 384), engine), 400_000))
-    engine.close()
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:3])
