@@ -20,6 +20,7 @@ from benchmarks.clips import read_frames
 from benchmarks.quality import CLIPS, FRAMES, HELD_OUT, NOISY, PAINTING, SIGMA, START, STILLS
 from benchmarks.report import ROOT, Row, Section, at_least, at_most
 from benchmarks.subject import NotMeasuredError, Subject
+from engines.base import RGB
 from engines.cpu import CpuEngine
 from engines.model_file import StyleModel
 from rtstyle import styles
@@ -150,7 +151,8 @@ def page() -> None:
 HEAD = """# Styles
 
 `rtstyle styles` lists the styles that come with rtstyle, `--style NAME` takes one, and
-`make style NAME=wave DATA=folder` trains it again from its own record. Written by `python -m benchmarks.gallery --page`.
+`make style NAME=wave DATA=folder` trains it again from its own record. Written by
+`python -m benchmarks.gallery --page`.
 
 Style and strokes: distance to the painting (Gram matrices of VGG19's relu1_1, 2_1, 3_1; relu3_1 alone) of 20
 photographs that training never saw, relative to the unpainted ones: smaller is closer. SSIM: how much of the photograph

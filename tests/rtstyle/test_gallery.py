@@ -1,0 +1,85 @@
+"""The styles that come with rtstyle: one graph for all, small, licensed, shown, and trained from a record."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+import engines
+from engines.cpu import CpuEngine
+from engines.model_file import StyleModel
+from rtstyle.palette import Palette
+from rtstyle.pipeline import Controls
+from rtstyle.styles import GALLERY, find, installed
+from tests.conftest import ROOT
+from train.preview import SMALL_LIMIT, photographs
+
+NAMES = sorted(entry.name for entry in installed())
+WANTED = {"vangogh", "wave", "scream", "udnie", "composition", "monet", "klimt", "engraving", "mosaic", "pointillism"}
+
+
+def test_they_are_the_ten() -> None:
+    assert set(NAMES) == WANTED
+    assert all(entry.fault == "" and entry.painter and entry.work for entry in installed())
+
+
+def test_one_graph_serves_all() -> None:
+    graphs = {(GALLERY / name / "graph.onnx").read_bytes() for name in NAMES}
+    assert len(graphs) == 1
+
+
+def test_they_are_small() -> None:
+    files = [path for path in GALLERY.rglob("*") if path.suffix in (".onnx", ".safetensors")]
+    assert sum(path.stat().st_size for path in files) <= 8e6
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_has_a_preview_a_licence_and_a_record(name: str) -> None:
+    style = StyleModel.open(find(name))
+    assert style.name == name and style.licence == "Apache-2.0"
+    assert style.preview is not None and style.preview.stat().st_size <= SMALL_LIMIT
+    assert style.training["steps_done"] > 500 and len(style.training["data"]["style_picture"]) == 64
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_paints_and_keeps_the_scene(name: str) -> None:
+    rgb = photographs(2, 256)[1]
+    engine = CpuEngine(StyleModel.open(find(name)))
+    painting = engine(rgb)
+    engine.close()
+    grey, painted = (cv2.cvtColor(x, cv2.COLOR_RGB2GRAY).astype(np.float32) for x in (rgb, painting))
+    assert np.abs(painting.astype(int) - rgb).mean() > 20, "it is another picture"
+    assert np.corrcoef(grey.ravel(), painted.ravel())[0, 1] > 0.5, "of the same cat"
+
+
+def test_no_two_are_alike() -> None:
+    rgb = photographs(1, 128)[0]
+    paintings = []
+    for name in NAMES:
+        engine = CpuEngine(StyleModel.open(find(name)))
+        paintings.append(engine(rgb).astype(int))
+        engine.close()
+    apart = [np.abs(a - b).mean() for i, a in enumerate(paintings) for b in paintings[:i]]
+    assert min(apart) > 8
+
+
+def test_each_is_on_the_page() -> None:
+    page = (ROOT / "docs" / "STYLES.md").read_text("utf-8")
+    for entry in installed():
+        assert f"## {entry.name}\n\n{entry.painter}, *{entry.work}*" in page
+        assert (ROOT / "docs" / "styles" / f"{entry.name}.jpg").is_file()
+
+
+def test_a_palette_of_all_of_them() -> None:
+    controls = Controls(styles=NAMES)
+    palette = Palette(lambda name: engines.load(find(name), "cpu"), controls)
+    rgb = photographs(1, 64)[0]
+    palette(rgb)
+    controls.style = NAMES[-1]
+    for _ in range(2000):
+        palette(rgb)
+        if palette.info.style == NAMES[-1]:
+            break
+    assert palette.info.style == NAMES[-1] and palette.fault == ""
+    palette.close()
