@@ -17,12 +17,12 @@ import numpy as np
 
 import engines
 from benchmarks.clips import read_frames
-from benchmarks.quality import CLIPS, FRAMES, HELD_OUT, NOISY, PAINTING, SIGMA, START, STILLS
+from benchmarks.quality import CLIPS, FRAMES, HELD_OUT, NOISY, SIGMA, START, STILLS
 from benchmarks.report import ROOT, Row, Section, at_least, at_most
 from benchmarks.subject import NotMeasuredError, Subject
 from engines.base import RGB
 from engines.cpu import CpuEngine
-from engines.model_file import StyleModel
+from engines.model_file import StyleModel, sha256
 from rtstyle import styles
 from train import evaluate
 from train.data import picture_files, read_picture, split
@@ -47,12 +47,14 @@ class Figures:
     """Of one style.
 
     Attributes:
+        weights: sha256 of its weights; while they stay the same, the figures are not measured again.
         style, strokes: distance to the painting, all layers and relu3_1, by that of the unstyled pictures.
         ssim: with the unstyled pictures, mean.
         noise: temporal standard deviation out / in.
         ewarp: mean of the clips, and of the unpainted clips.
     """
 
+    weights: str
     style: float
     strokes: float
     ssim: float
@@ -84,13 +86,17 @@ class _Material:
 
     def judged(self, style: StyleModel) -> Figures:
         """All figures of one style."""
-        judge = StyleJudge(self.network, read_picture(self.data / "styles" / (painting_of(style) or PAINTING)))
+        painting = painting_of(style)
+        if painting is None:
+            raise NotMeasuredError(f"{style.name} does not say which painting it was trained on")
+        judge = StyleJudge(self.network, read_picture(self.data / "styles" / painting))
         engine = CpuEngine(style)
         try:
             painted = [engine(rgb) for rgb in self.pictures]
             ours, unstyled = judge(painted), judge(self.pictures)
             stills = self.pictures[:: HELD_OUT // STILLS]
             return Figures(
+                weights=sha256(style.weights),
                 style=ours.mean / unstyled.mean,
                 strokes=ours.strokes / unstyled.strokes,
                 ssim=mean(evaluate.ssim(a, b) for a, b in zip(painted, self.pictures, strict=True)),
@@ -103,12 +109,16 @@ class _Material:
 
 
 def measure(subject: Subject) -> Section:
-    """Judge every style of the gallery; what was found for one is kept at once."""
-    material, found = _Material(subject.data), dict[str, Figures]()
-    for entry in styles.installed():
-        print(f"  {entry.name}", file=sys.stderr, flush=True)
-        found[entry.name] = material.judged(StyleModel.open(entry.path))
-        FIGURES.write_text(json.dumps({name: asdict(one) for name, one in found.items()}, indent=1) + "\n", "utf-8")
+    """Judge every style of the gallery whose weights are new; what was found for one is kept at once."""
+    material, found = _Material(subject.data), kept()
+    names = [entry.name for entry in styles.installed()]
+    for name in names:
+        style = StyleModel.open(styles.find(name))
+        if name not in found or found[name].weights != sha256(style.weights):
+            print(f"  {name}", file=sys.stderr, flush=True)
+            found[name] = material.judged(style)
+            FIGURES.write_text(json.dumps({key: asdict(one) for key, one in found.items()}, indent=1) + "\n", "utf-8")
+    found = {name: found[name] for name in names}
     rows = []
     for what, unit, judged, of_median, of_worst in BARS:
         values = {name: getattr(figures, what) for name, figures in found.items()}
@@ -129,10 +139,20 @@ def measure(subject: Subject) -> Section:
     return Section("gallery", "Styles of the gallery", f"all {len(found)}", rows, notes)
 
 
+def kept() -> dict[str, Figures]:
+    """What was measured before, by style."""
+    if not FIGURES.is_file():
+        return {}
+    return {name: Figures(**one) for name, one in json.loads(FIGURES.read_text("utf-8")).items()}
+
+
 def page() -> None:
     """Write ``docs/STYLES.md`` with its pictures, and the poster of the README."""
-    figures = {name: Figures(**one) for name, one in json.loads(FIGURES.read_text("utf-8")).items()}
+    figures = kept()
     originals = photographs(4, SIDE)
+    missing = [entry.name for entry in styles.installed() if entry.name not in figures]
+    if missing or not originals:
+        sys.exit(f"benchmarks: {f'measure {missing[0]} first' if missing else 'scikit-image is not installed'}")
     PICTURES.mkdir(exist_ok=True)
     (PICTURES / "photographs.jpg").write_bytes(jpeg(np.hstack(originals), LIMIT))
     parts, tiles = [HEAD], list[RGB]()
@@ -143,6 +163,7 @@ def page() -> None:
         (PICTURES / f"{entry.name}.jpg").write_bytes(jpeg(np.hstack(painted), LIMIT))
         parts.append(_entry(entry, figures[entry.name]))
         tiles.append(painted[len(tiles) % len(painted)])
+    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % POSTER_ROW)
     rows = [np.hstack(tiles[at : at + POSTER_ROW]) for at in range(0, len(tiles), POSTER_ROW)]
     POSTER.write_bytes(jpeg(np.vstack(rows), POSTER_LIMIT))
     (DOCS / "STYLES.md").write_text("\n".join(parts), "utf-8")

@@ -4,7 +4,7 @@ A U shape that works at 1/4 and 1/8 of the frame. At 1/8, sixty-four dense chann
 strokes into swirls; at 1/4 and 1/2 a few channels draw them. Pixels are touched as bytes only: the frame becomes
 cells of 4×4 pixels before it becomes numbers, and the painting becomes bytes before it becomes pixels. That is where
 the speed comes from: what is left of a frame's time beside the convolutions is memory traffic. There are no
-data-dependent statistics in the deployed graph, which is where part of the steadiness comes from.
+statistics of the whole picture in the deployed graph, which is where part of the steadiness comes from.
 
 Sources: PixelUnshuffle/PixelShuffle: Shi et al. 2016, arXiv:1609.05158. Residual body: Johnson et al. 2016,
 arXiv:1603.08155. Batch normalisation folded at export: Jacob et al. 2018, arXiv:1712.05877, section 3.2.
@@ -37,7 +37,7 @@ FLOOR_COARSE, FLOOR_FINE = 0.03, 0.04
 """Contrast that is taken for noise, at 1/8 and at 1/4 resolution; see ``Contrast``. A mean of fewer pixels has more."""
 
 SOFT = 0.5
-"""Share of the frame that is smoothed by a binomial 3×3 before paint is added: what is left of its finest detail."""
+"""Share of the frame that is smoothed by a binomial 3×3 before paint is added, and so loses its finest detail."""
 
 MARGIN = 4 + 4 + 2
 """Reflected pixels on every side, which the three unpadded convolutions take away: two at 1/4, one at 1/2."""
@@ -158,7 +158,7 @@ class Canvas(nn.Module):
 
 
 class Generator(nn.Module):
-    """Cells of a picture in [0, 1] → what to add to its pixels; the sum is about in [0, 1].
+    """Cells of a picture in [0, 1] → what to add to the ``softened`` picture; the sum is about in [0, 1].
 
     Args:
         arch: widths and depth.
@@ -237,7 +237,7 @@ def _twice(x: Tensor) -> Tensor:
 
 
 def _near_identity(head: nn.Conv2d) -> None:
-    """Start near the input itself, with equal sub-pixels (ICNR, Aitken et al. 2017, arXiv:1707.02937)."""
+    """Start near nothing at all, with equal sub-pixels (ICNR, Aitken et al. 2017, arXiv:1707.02937)."""
     with torch.no_grad():
         head.weight.copy_(0.1 * head.weight[:3].repeat(CELL_OUT**2, 1, 1, 1))
         if head.bias is not None:
@@ -270,7 +270,9 @@ def load_generator(style: StyleModel) -> Generator:
     try:
         generator.load_state_dict(tensors)
     except RuntimeError as error:
-        raise StyleError(f"the weights of {style.folder} do not fit its generator") from error
+        raise StyleError(
+            f"the weights of {style.folder} do not fit its generator", hint="it is of an older version: train it again"
+        ) from error
     return generator
 
 

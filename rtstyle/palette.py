@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from threading import Condition, Thread
 
 import cv2
@@ -26,12 +28,21 @@ REST_S = 1.0
 """Time between two engines that are made ready before anybody asks: making one takes a core for about 0.2 s."""
 
 
+@dataclass
+class _Ready:
+    """An engine, and the size of frame, (height, width), that it is compiled for."""
+
+    engine: Engine
+    size: tuple[int, int] | None
+    used_s: float
+
+
 class Palette:
     """An engine that paints in the style that ``controls`` name.
 
     The engine of a style is loaded and compiled in another thread, and frames are painted in the old style until it is
     ready. Styles that nobody has asked for are made ready as well, nearest first, so that a change shows at once.
-    One that cannot be loaded changes nothing; ``fault`` says why.
+    One that cannot be loaded, or fails at once, changes nothing; ``fault`` says why.
 
     Args:
         load: makes the engine of a style.
@@ -43,11 +54,10 @@ class Palette:
     def __init__(self, load: Callable[[str], Engine], controls: Controls, *, ahead: bool = True) -> None:
         self._load, self._controls, self._ahead = load, controls, ahead
         self._shown = self._before = controls.style
-        self._changed_s = float("-inf")
+        self._changed_s = -math.inf
         self._size: tuple[int, int] | None = None
         self._faults: dict[str, str] = {}
-        self._ready = {self._shown: load(self._shown)}
-        self._last_used = {self._shown: time.monotonic()}
+        self._ready = {self._shown: _Ready(load(self._shown), None, time.monotonic())}
         self._change = Condition()
         self._closed = False
         self._loader = Thread(target=self._make_ready, name="palette", daemon=True)
@@ -56,7 +66,7 @@ class Palette:
     @property
     def info(self) -> EngineInfo:
         """Of the engine that paints now."""
-        return self._ready[self._shown].info
+        return self._ready[self._shown].engine.info
 
     @property
     def fault(self) -> str:
@@ -65,23 +75,27 @@ class Palette:
 
     def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
         """Stylize one frame; see ``engines.base.Engine``."""
-        size, wanted = (rgb.shape[0], rgb.shape[1]), self._controls.style
         now = time.monotonic()
         with self._change:
-            if size != self._size:
-                self._size = size
-                self._change.notify()
-            if wanted != self._shown:
-                if wanted in self._ready:
-                    self._before, self._shown, self._changed_s = self._shown, wanted, now
-                else:
-                    self._change.notify()
-            self._last_used[self._shown] = now
+            self._look_at((rgb.shape[0], rgb.shape[1]), now)
             new, old = self._ready[self._shown], self._ready.get(self._before)
         share = (now - self._changed_s) / FADE_S
-        painting = new(rgb, strength)
-        if share < 1.0 and old is not None and old is not new:
-            painting = np.asarray(cv2.addWeighted(painting, share, old(rgb, strength), 1.0 - share, 0.0), np.uint8)
+        fading = share < 1.0 and old is not None and old is not new
+        try:
+            painting = new.engine(rgb, strength)
+        except StylerError as error:
+            if not fading:
+                raise
+            self._go_back(str(error))
+            new.engine.close()
+            return self(rgb, strength)
+        if fading and old is not None:
+            try:
+                painting = np.asarray(
+                    cv2.addWeighted(painting, share, old.engine(rgb, strength), 1.0 - share, 0.0), np.uint8
+                )
+            except StylerError:
+                self._changed_s = -math.inf  # it is on its way out anyway
         return painting
 
     def close(self) -> None:
@@ -90,8 +104,31 @@ class Palette:
             self._closed = True
             self._change.notify()
         self._loader.join()
-        for engine in self._ready.values():
-            engine.close()
+        for ready in self._ready.values():
+            ready.engine.close()
+
+    def _look_at(self, size: tuple[int, int], now: float) -> None:
+        """Take the style that is wanted where it is ready for frames of this size; wake the loader where it is not."""
+        wanted = self._controls.style
+        if size != self._size:
+            self._size = size
+            self._faults.clear()  # what failed may have been too large
+            self._change.notify()
+        if wanted != self._shown and wanted not in self._faults:
+            ready = self._ready.get(wanted)
+            if ready is not None and ready.size == size:
+                self._before, self._shown, self._changed_s = self._shown, wanted, now
+            else:
+                self._change.notify()
+        shown = self._ready[self._shown]
+        shown.size, shown.used_s = size, now
+
+    def _go_back(self, fault: str) -> None:
+        """From a style that failed when it was shown to the one before."""
+        with self._change:
+            self._faults[self._shown] = fault
+            del self._ready[self._shown]
+            self._shown, self._changed_s = self._before, -math.inf
 
     def _make_ready(self) -> None:
         """Loader thread: the style that is wanted first, then those beside it."""
@@ -100,43 +137,61 @@ class Palette:
                 self._change.wait_for(lambda: self._closed or self._next(urgent=True) is not None, REST_S)
                 if self._closed:
                     return
-                name, size = self._next(), self._size
-            if name is None or size is None:
-                continue
-            try:
-                engine = self._load(name)
-                engine(np.zeros((*size, 3), np.uint8))  # compiles for this size
-            except StylerError as error:
-                self._faults[name] = str(error)
-                continue
-            with self._change:
-                self._ready[name] = engine
-                self._last_used[name] = time.monotonic()
                 superfluous = self._superfluous()
-            for one in superfluous:
-                one.close()
+                name, size = self._next(), self._size
+                # Nobody else may call an engine while it is compiled for another size.
+                found = self._ready.pop(name, None) if name is not None else None
+            for engine in superfluous:
+                engine.close()
+            if name is not None and size is not None:
+                self._make(name, size, found.engine if found else None)
+
+    def _make(self, name: str, size: tuple[int, int], engine: Engine | None) -> None:
+        try:
+            engine = engine or self._load(name)
+            engine(np.zeros((*size, 3), np.uint8))  # compiles for this size
+        except Exception as error:  # noqa: BLE001  # whatever it is: this thread must live, and ``fault`` tells it
+            with self._change:
+                self._faults[name] = str(error) or type(error).__name__
+            if engine is not None:
+                engine.close()
+            return
+        with self._change:
+            self._ready[name] = _Ready(engine, size, time.monotonic())
 
     def _next(self, *, urgent: bool = False) -> str | None:
         """The style to make ready now. Until the first frame nobody knows for which size."""
         wanted, names = self._controls.style, self._controls.styles
-        missing = [name for name in names if name not in self._ready and name not in self._faults]
-        if self._size is None or not missing:
+        if self._size is None:
             return None
+        fitting = {name for name, ready in self._ready.items() if ready.size == self._size}
+        missing = [n for n in names if n not in fitting and n not in self._faults and n not in self._in_use()]
         if wanted in missing:
             return wanted
-        if urgent or not self._ahead or len(self._ready) >= self._room():
+        if urgent or not self._ahead:
             return None
+        if len(self._ready) >= self._room():
+            missing = [name for name in missing if name in self._ready]
         place = names.index(wanted)
-        around = [(names.index(name) - place) % len(names) for name in missing]
-        return min(zip(around, missing, strict=True), key=lambda one: min(one[0], len(names) - one[0]))[1]
+        return min(missing, default=None, key=lambda name: _apart(names.index(name), place, len(names)))
 
     def _room(self) -> int:
         """How many engines may be ready."""
-        assert self._size is not None  # asked after the first frame only
-        return max(LEAST, PIXELS_KEPT // (self._size[0] * self._size[1]))
+        return max(LEAST, PIXELS_KEPT // (self._size[0] * self._size[1])) if self._size else LEAST
+
+    def _in_use(self) -> set[str]:
+        """Styles whose engines the frames' thread may call."""
+        # A frame that began while it faded may take a while.
+        fading = time.monotonic() - self._changed_s < FADE_S + REST_S
+        return {self._shown, self._before} if fading else {self._shown}
 
     def _superfluous(self) -> list[Engine]:
         """Engines that are to be freed, taken out: those that were not used for longest."""
-        in_use = {self._shown, self._before, self._controls.style}
-        others = sorted((name for name in self._ready if name not in in_use), key=lambda name: self._last_used[name])
-        return [self._ready.pop(name) for name in others[: max(0, len(self._ready) - self._room())]]
+        keep = {self._shown, self._before, self._controls.style}
+        others = sorted((name for name in self._ready if name not in keep), key=lambda name: self._ready[name].used_s)
+        return [self._ready.pop(name).engine for name in others[: max(0, len(self._ready) - self._room())]]
+
+
+def _apart(one: int, other: int, count: int) -> int:
+    """Presses of a key from one place to the other, the shorter way round."""
+    return min((one - other) % count, (other - one) % count)

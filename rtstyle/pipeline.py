@@ -19,7 +19,8 @@ from rtstyle.sources.base import Source
 from rtstyle.stats import Stats
 
 LOSSLESS_CAPACITY = 3
-"""Frames that may wait between two stages of a file: enough to even out slow frames, 18 MB each link at 1080p."""
+"""Frames that may wait between two stages of a file: enough to even out slow frames. 18 MB at 1080p, and
+twice that where the inputs go along."""
 
 JOIN_S = 10.0
 """How long a thread may take to notice that it must end, seconds. It is a daemon: the process never waits for more."""

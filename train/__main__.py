@@ -142,7 +142,10 @@ def run(
     """
     known = recorded_style(recipe) if recipe else None
     if known and style_picture and style_picture.is_dir():
-        style_picture /= painting_of(known) or ""
+        painting = painting_of(known)
+        if painting is None:
+            raise ConfigError(f"{known.name} learned from no single painting", hint="give its works: --style-pictures")
+        style_picture /= painting
     flags: dict[str, Any] = {
         "data.style_picture": style_picture, "data.style_pictures": style_pictures, "data.content": content,
         "data.clips": clips, "data.features": features, "data.batch": batch, "data.crop": crop,
@@ -167,7 +170,7 @@ def run(
         record = {"title": title, "artist": artist, "licence": licence}
         if known:
             record = {
-                "title": title or known.title,
+                "title": title or known.work,
                 "artist": artist or known.painter,
                 "licence": known.licence if licence == UNSPECIFIED else licence,
             }

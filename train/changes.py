@@ -10,7 +10,8 @@ from train.config import TrainConfig
 MATTERS = (
     "data.style_picture", "data.style_pictures", "data.batch", "data.crop", "data.style_size", "data.hold_out",
     "generator.stem", "generator.body", "generator.blocks", "generator.head", "generator.norm", "generator.init",
-    "discriminator.scales", "discriminator.width", "discriminator.layers", "run.seed",
+    "discriminator.scales", "discriminator.width", "discriminator.layers", "schedule.optimizer",
+    "run.seed",
 )  # fmt: skip
 """Settings that make a run this one and no other; the rest may be changed when it is resumed."""
 

@@ -29,6 +29,7 @@ class Optimizer:
     """
 
     def __init__(self, network: nn.Module, learning_rate: float, kernels: str):
+        # Also the canvas: of its one row Muon makes a step of fixed length.
         chosen = [p for p in network.parameters() if p.ndim == KERNEL and kernels == "muon"]
         rest = [p for p in network.parameters() if all(p is not kernel for kernel in chosen)]
         # PyTorch's Muon takes matrices. These share the memory of the kernels: (out, in × height × width).

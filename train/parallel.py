@@ -1,9 +1,9 @@
 """One run on several devices or machines, as ``torchrun`` starts it: every process paints its part of each batch.
 
-The generator has a third of a million parameters and is called twice a step with different arguments, so it is not
-wrapped: after the backward pass one flattened all-reduce averages all gradients. Shares are equal and losses are means
-over pictures, so the mean over the processes is that over the batch; and what a picture meets depends on its place in
-the whole batch alone. So one process and several compute the same, within rounding.
+The generator has a third of a million parameters, so it is not wrapped: after the backward pass one flattened
+all-reduce averages all gradients. Shares are equal and losses are means over pictures, so the mean over the processes
+is that over the batch; and what a picture meets depends on its place in the whole batch alone. So one process and
+several compute the same, within rounding.
 """
 
 from __future__ import annotations

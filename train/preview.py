@@ -6,7 +6,7 @@ Astronaut and rocket are in the public domain, chelsea and coffee are CC0.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -38,14 +38,6 @@ def _square(rgb: RGB, side: int) -> RGB:
     return np.ascontiguousarray(rgb[top : top + side, left : left + side])
 
 
-def sheet(originals: Sequence[RGB], paint: Callable[[RGB], RGB]) -> RGB:
-    """A row of photographs above the row of their paintings; a single pair lies side by side."""
-    painted = [paint(rgb) for rgb in originals]
-    if len(originals) == 1:
-        return np.hstack([originals[0], painted[0]])
-    return np.vstack([np.hstack(originals), np.hstack(painted)])
-
-
 def jpeg(rgb: RGB, limit: int) -> bytes:
     """Encode at the best quality that fits into ``limit`` bytes, and smaller where none does.
 
@@ -66,4 +58,4 @@ def jpeg(rgb: RGB, limit: int) -> bytes:
 def small_preview(paint: Callable[[RGB], RGB]) -> bytes | None:
     """The preview inside a style: one photograph and its painting; ``None`` without scikit-image."""
     originals = photographs(1, 320)
-    return jpeg(sheet(originals, paint), SMALL_LIMIT) if originals else None
+    return jpeg(np.hstack([originals[0], paint(originals[0])]), SMALL_LIMIT) if originals else None

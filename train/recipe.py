@@ -72,8 +72,11 @@ def load_recipe(recipe: str | Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text("utf-8-sig"))
     except FileNotFoundError as error:
-        known = f"recipes: {', '.join(recipes())}; or give a file"
-        raise ConfigError(f"no recipe {str(recipe)!r}", hint=_did_you_mean(str(recipe), recipes()) or known) from error
+        known = f"recipes: {', '.join(recipes())}; or give a file, or a style"
+        raise ConfigError(
+            f"no recipe {str(recipe)!r}",
+            hint=_did_you_mean(str(recipe), [*recipes(), *(style.name for style in styles.installed())]) or known,
+        ) from error
     except OSError as error:
         raise ConfigError(f"cannot read the recipe {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:  # also bytes that are no text, and nesting without end

@@ -12,8 +12,8 @@ from rtstyle.commands.options import Json, print_json
 def styles(as_json: Json = False) -> None:
     """List the styles that come with rtstyle.
 
-    KEY chooses a style in the window of `rtstyle webcam`. A style of your own (`rtstyle train`) is used by its folder:
-    --style path/to/folder
+    KEY chooses a style in the window of `rtstyle webcam`. A style of your own (`rtstyle train`) is used by its folder,
+    takes key 1 and moves the others: --style path/to/folder
     """
     from rtstyle.styles import installed
 
@@ -24,10 +24,9 @@ def styles(as_json: Json = False) -> None:
     if not entries:
         typer.echo("There is no style here yet; `rtstyle train` makes one.")
     rows = [("KEY", "NAME", "TITLE", "PAINTER", "LICENCE", "FOLDER")]
-    keys = [*"123456789", *[""] * len(entries)]
-    rows += [
-        (key, e.name, e.fault or e.title, e.painter, e.licence, e.path) for key, e in zip(keys, entries, strict=False)
-    ]
+    usable = [entry.name for entry in entries if not entry.fault]
+    keys = dict(zip(usable, "123456789", strict=False))
+    rows += [(keys.get(e.name, ""), e.name, e.fault or e.title, e.painter, e.licence, e.path) for e in entries]
     if entries:
         typer.echo(table(rows))
 

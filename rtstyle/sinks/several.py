@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from threading import Thread
 
-from engines.errors import StylerError
+from engines.errors import SinkError, StylerError
 from rtstyle.frame import Frame
 from rtstyle.link import Link, LinkClosedError
 from rtstyle.sinks.base import Sink
@@ -58,11 +58,10 @@ class SeveralSinks:
     def close(self, *, completed: bool) -> None:
         """Close all. Twice is fine. Raises: the first failure of any."""
         failures = [fed.failure for fed in self._others if fed.failure]
-        for sink in self._here:
-            sink.close(completed=completed)
-        for fed in self._others:
+        closers = [*(sink.close for sink in self._here), *(fed.close for fed in self._others)]
+        for close in closers:
             try:
-                fed.close(completed=completed)
+                close(completed=completed)
             except StylerError as error:
                 failures.append(error)
         if failures:
@@ -92,7 +91,9 @@ class _Fed:
         """After the frames that wait, unless the sink takes too long for them."""
         self._link.close(drain=completed)
         self._thread.join(JOIN_S)
-        if self.failure is None and not self._thread.is_alive():
+        if self._thread.is_alive():
+            raise SinkError(f"{self.sink.name} does not take its last frames", hint="it may be incomplete")
+        if self.failure is None:
             self.sink.close(completed=completed)
 
     def _feed(self) -> None:
@@ -101,9 +102,10 @@ class _Fed:
                 if not self.sink.write(frame):
                     self.wanted = False
                     return
-        except StylerError as error:
-            self.failure = error
-            self._on_failure(str(error))
+        except Exception as error:  # noqa: BLE001  # nothing may end this thread in silence
+            told = f"{self.sink.name} failed: {error or type(error).__name__}"
+            self.failure = error if isinstance(error, StylerError) else SinkError(told)
+            self._on_failure(str(self.failure))
             # What a camera's recording has so far is worth keeping.
             try:
                 self.sink.close(completed=True)

@@ -155,19 +155,21 @@ class WindowSink:
             return True
         if event.key in (self._pygame.K_ESCAPE, self._pygame.K_q):
             return False
-        digit = event.key - self._pygame.K_1
-        if 0 <= digit < len(self._controls.styles[:9]):
-            self._controls.style = self._controls.styles[digit]
+        # What is printed on the key: not every keyboard has digits and brackets where an American one has them.
+        symbol = getattr(event, "unicode", "") or self._pygame.key.name(event.key)
+        if symbol in ("[", "]"):
+            self._change_scale(1 if symbol == "]" else -1)
+        elif symbol == "0":
+            self._flip_style()
+        elif symbol.isdecimal() and int(symbol) <= len(self._controls.styles):
+            self._controls.style = self._controls.styles[int(symbol) - 1]
             self._show_style()
         action = {
-            self._pygame.K_0: self._flip_style,
             self._pygame.K_a: lambda: self._turn_style(-1),
             self._pygame.K_d: lambda: self._turn_style(1),
             self._pygame.K_t: self._flip_mirror,
             self._pygame.K_z: lambda: self._change_strength(-STRENGTH_STEP),
             self._pygame.K_c: lambda: self._change_strength(STRENGTH_STEP),
-            self._pygame.K_LEFTBRACKET: lambda: self._change_scale(-1),
-            self._pygame.K_RIGHTBRACKET: lambda: self._change_scale(1),
             self._pygame.K_s: lambda: self._flip("_beside"),
             self._pygame.K_p: lambda: self._flip("_paused"),
             self._pygame.K_SPACE: self._save,

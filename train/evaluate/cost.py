@@ -32,7 +32,7 @@ class Latency:
 
 
 def parameters(style: StyleModel) -> int:
-    """Numbers that are stored: weights, biases and the canvas.
+    """Numbers that are stored: weights, biases, the canvas, and the softening of the frame.
 
     Raises: StyleError: the weights cannot be read.
     """
