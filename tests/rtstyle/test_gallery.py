@@ -49,7 +49,7 @@ def test_each_paints_and_keeps_the_scene(name: str) -> None:
     painting = engine(rgb)
     engine.close()
     grey, painted = (cv2.cvtColor(x, cv2.COLOR_RGB2GRAY).astype(np.float32) for x in (rgb, painting))
-    assert np.abs(painting.astype(int) - rgb).mean() > 20, "it is another picture"
+    assert np.abs(painting.astype(int) - rgb).mean() > 10, "it is another picture"
     assert np.corrcoef(grey.ravel(), painted.ravel())[0, 1] > 0.5, "of the same cat"
 
 
