@@ -18,7 +18,7 @@ import numpy as np
 import engines
 from benchmarks.clips import read_frames
 from benchmarks.quality import CLIPS, FRAMES, HELD_OUT, NOISY, SIGMA, START, STILLS
-from benchmarks.report import ROOT, Row, Section, at_least, at_most
+from benchmarks.report import ROOT, Row, Section, at_least, at_most, not_measured
 from benchmarks.subject import NotMeasuredError, Subject
 from engines.base import RGB
 from engines.cpu import CpuEngine
@@ -127,6 +127,10 @@ def measure(subject: Subject) -> Section:
         rows.append(judged(f"{what}, worst", f"`{worst}`", values[worst], of_worst, unit, 3))
     size = sum(path.stat().st_size for path in styles.GALLERY.rglob("*") if path.suffix in (".onnx", ".safetensors"))
     rows.append(at_most("size", f"weights and graphs of {len(found)} styles", size / 1e6, 8, " MB", 2))
+    rows += [
+        not_measured(what, "`vangogh`, `udnie`, `wave`", bar, "Johnson's networks are not trained; that needs a GPU")
+        for what, bar in (("style, by that of a Johnson network", "≤ 1.25 ×"), ("Ewarp, by that of one", "≤ 0.35 ×"))
+    ]
     for name, one in found.items():
         told = f"{one.style:.3f} ×, {one.strokes:.3f} ×, {one.ssim:.3f}, {one.noise:.2f} ×, {one.ewarp:.5f}"
         rows.append(Row(f"`{name}`", "style, strokes, SSIM, noise, Ewarp", told))

@@ -31,6 +31,9 @@ LIMIT_S = 120.0
 SAME_RUNTIME, TORCH = 20.0, 30.0
 """The bars: how many times faster than Johnson's network."""
 
+FIRST_GENERATOR = 19.2
+"""What the generator before contrast reached on the same runtime; later ones shall not be slower."""
+
 Run = Callable[[RGB], RGB]
 
 
@@ -51,12 +54,16 @@ def measure(subject: Subject) -> Section:
     times = _times_ms(runs, _picture())
     ms = {name: statistics.median(values) for name, values in times.items()}
     counted = len(times["ours"])
+    ratio = ms["openvino"] / ms["ours"]
     how = f"{WIDTH}×{HEIGHT}, uint8 in → uint8 out, {THREADS} threads, median of {counted} calls in turns"
     rows = [
         Row("one frame, cpu engine", how, f"{ms['ours']:.1f} ms"),
         Row("one frame, Johnson network, OpenVINO", how, f"{ms['openvino']:.0f} ms"),
         Row("one frame, Johnson network, torch eager", how, f"{ms['torch']:.0f} ms"),
-        at_least("faster than Johnson on the same runtime", "ratio", ms["openvino"] / ms["ours"], SAME_RUNTIME, " ×"),
+        at_least("faster than Johnson on the same runtime", "ratio", ratio, SAME_RUNTIME, " ×"),
+        at_least(
+            "latency, by that of the first generator", "the same ratio: it had 19.2 ×", ratio, FIRST_GENERATOR, " ×"
+        ),
         at_least("faster than Johnson in torch eager", "ratio", ms["torch"] / ms["ours"], TORCH, " ×"),
     ]
     runtime = engine.info.runtime

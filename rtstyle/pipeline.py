@@ -19,8 +19,7 @@ from rtstyle.sources.base import Source
 from rtstyle.stats import Stats
 
 LOSSLESS_CAPACITY = 3
-"""Frames that may wait between two stages of a file: enough to even out slow frames. 18 MB at 1080p, and
-twice that where the inputs go along."""
+"""Frames that may wait between two stages of a file: enough to even out slow frames, 18 MB each link at 1080p."""
 
 JOIN_S = 10.0
 """How long a thread may take to notice that it must end, seconds. It is a daemon: the process never waits for more."""
@@ -225,7 +224,8 @@ class _Pipeline:
                 start_s = time.monotonic()
                 painting = paint(self._engine, rgb, self._controls.strength, self._controls.scale)
                 self._stats.frame_painted(time.monotonic() - start_s)
-                self._hand_over(self._painted, dataclasses.replace(frame, rgb=painting, unpainted=rgb))
+                unpainted = rgb if self._live else None  # only a window shows it
+                self._hand_over(self._painted, dataclasses.replace(frame, rgb=painting, unpainted=unpainted))
         except LinkClosedError:
             pass
         except BaseException as error:  # noqa: BLE001 - it travels to the caller's thread and is raised there

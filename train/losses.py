@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from engines.contrast import LUMINANCE
 from train.motion import warp
 
 PATCH = 24
@@ -87,7 +88,7 @@ def temporal_loss(moved_painting: Tensor, painting_of_moved: Tensor, valid: Tens
 
 def luminance(x: Tensor) -> Tensor:
     """Y = 0.2126 R + 0.7152 G + 0.0722 B, ITU-R BT.709. (N, 3, H, W) → (N, 1, H, W)."""
-    return (x * x.new_tensor([0.2126, 0.7152, 0.0722]).view(3, 1, 1)).sum(1, keepdim=True)
+    return (x * x.new_tensor(LUMINANCE).view(3, 1, 1)).sum(1, keepdim=True)
 
 
 def luminance_temporal_loss(

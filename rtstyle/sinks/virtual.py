@@ -14,6 +14,7 @@ import numpy as np
 from engines.base import RGB
 from engines.errors import SinkError
 from rtstyle.frame import Frame
+from rtstyle.sinks.window import fit
 
 INSTALL = 'pip install "rtstyle[virtual-camera]"'
 """Adds pyvirtualcam, which is under the GPL, version 2."""
@@ -109,11 +110,9 @@ def fitted(rgb: RGB, size: tuple[int, int]) -> RGB:
     width, height = size
     if rgb.shape[:2] == (height, width):
         return np.ascontiguousarray(rgb)
-    scale = min(width / rgb.shape[1], height / rgb.shape[0])
-    wide, high = max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale))
+    left, top, wide, high = fit(rgb.shape[1], rgb.shape[0], width, height)
     whole = np.zeros((height, width, 3), np.uint8)
-    top, left = (height - high) // 2, (width - wide) // 2
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    method = cv2.INTER_AREA if wide < rgb.shape[1] else cv2.INTER_LINEAR
     whole[top : top + high, left : left + wide] = cv2.resize(rgb, (wide, high), interpolation=method)
     return whole
 

@@ -16,6 +16,7 @@ from rtstyle.frame import Frame
 from rtstyle.pipeline import Controls
 from rtstyle.sinks.several import WAITING, SeveralSinks
 from rtstyle.webcam import WebcamJob, run_webcam
+from tests.rtstyle.test_palette import until
 from tests.rtstyle.test_webcam import Identity
 
 
@@ -50,7 +51,7 @@ def test_all_get_all_frames_the_window_in_this_thread() -> None:
     sinks = SeveralSinks([file, window, other])
     for number in range(20):
         assert sinks.write(frame(number))
-        time.sleep(0.005)
+        until(lambda: file.seen[-1:] == other.seen[-1:] == [number])  # noqa: B023  # it is asked at once
     sinks.close(completed=True)
     assert window.seen == file.seen == other.seen == list(range(20))
     assert window.threads == {threading.get_ident()}
@@ -79,7 +80,8 @@ def test_one_that_fails_is_told_and_closed_while_the_others_go_on() -> None:
     sinks = SeveralSinks([good, bad], told.append)
     for number in range(10):
         assert sinks.write(frame(number))
-        time.sleep(0.01)
+        until(lambda: good.seen[-1:] == [number])  # noqa: B023  # it is asked at once
+    until(lambda: bool(bad.closed))
     assert told == ["the disk is full"] and bad.closed == [True], "what it has is kept"
     with pytest.raises(SinkError, match="disk is full"):
         sinks.close(completed=True)
@@ -87,10 +89,11 @@ def test_one_that_fails_is_told_and_closed_while_the_others_go_on() -> None:
 
 
 def test_when_all_have_failed_the_run_ends() -> None:
-    sinks = SeveralSinks([Kept(fails_at=0), Kept(fails_at=1)])
+    broken = [Kept(fails_at=0), Kept(fails_at=1)]
+    sinks = SeveralSinks(broken)
     sinks.write(frame(0))
     sinks.write(frame(1))
-    time.sleep(0.2)
+    until(lambda: all(sink.closed for sink in broken))
     with pytest.raises(SinkError, match="disk is full"):
         sinks.write(frame(2))
 
