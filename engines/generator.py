@@ -36,11 +36,11 @@ CANVAS = 64
 FLOOR_COARSE, FLOOR_FINE = 0.03, 0.04
 """Contrast that is taken for noise, at 1/8 and at 1/4 resolution; see ``Contrast``. A mean of fewer pixels has more."""
 
-SOFT = 0.5
+SOFT = 0.7
 """Share of the frame that is smoothed by a binomial 3×3 before paint is added, and so loses its finest detail."""
 
-MARGIN = 4 + 4 + 2
-"""Reflected pixels on every side, which the three unpadded convolutions take away: two at 1/4, one at 1/2."""
+MARGIN = 4 + 2
+"""Reflected pixels on every side, which the two unpadded convolutions take away: one at 1/4, one at 1/2."""
 
 
 @dataclass(frozen=True)
@@ -171,15 +171,15 @@ class Generator(nn.Module):
     def __init__(self, arch: Arch, norm: bool = False):
         super().__init__()
         self.arch = arch
-        self.stem = Conv(3 * CELL_IN**2, arch.stem, norm=norm)
+        self.stem = Conv(3 * CELL_IN**2, arch.stem, kernel=1, norm=norm)
         self.down = Conv(arch.stem, arch.body, stride=2, norm=norm, edge=True)
         self.body = nn.Sequential(*[Residual(arch.body, norm) for _ in range(arch.blocks)])
         self.up = Conv(arch.body, arch.stem, kernel=1, norm=norm)
         self.mid = Conv(arch.stem, arch.stem, norm=norm)
         self.refine = Conv(arch.stem, arch.head, kernel=1, norm=norm)
         self.contrast_coarse, self.contrast_fine = Contrast(FLOOR_COARSE), Contrast(FLOOR_FINE)
-        self.coarse = Conv(CONTRASTS, arch.body, norm=norm, edge=True)
-        self.fine = Conv(CONTRASTS, arch.stem, norm=norm, edge=True)
+        self.coarse = Conv(CONTRASTS, arch.body, kernel=1, norm=norm)
+        self.fine = Conv(CONTRASTS, arch.stem, kernel=1, norm=norm)
         self.canvas = Canvas(8, arch.stem)
         self.head = Conv(arch.head, 3 * CELL_OUT**2)
         _near_identity(self.head.conv)
@@ -193,11 +193,11 @@ class Generator(nn.Module):
         Args:
             cells: (N, h, w, 48), squares of 4×4 pixels, see ``gather``; h and w are even.
             shift: of the canvas, (y, x), in cells; training moves it about.
-        Returns: (N, 2h − 10, 2w − 10, 12), squares of 2×2 pixels, ``MARGIN`` pixels less on every side.
+        Returns: (N, 2h − 6, 2w − 6, 12), squares of 2×2 pixels, ``MARGIN`` pixels less on every side.
         """
         cells = cells.permute(0, 3, 1, 2)
         quarter = F.relu(self.stem(cells))
-        colours = F.conv2d(cells, self.mean_of_cell)[..., 1:-1, 1:-1]
+        colours = F.conv2d(cells, self.mean_of_cell)
         coarse = self.contrast_coarse(mean_around(F.avg_pool2d(colours, 2), 3))
         eighth = self.body(F.relu(self.down(quarter) + self.coarse(coarse)))
         flat = self.fine(self.contrast_fine(mean_around(colours, 3))) + self.canvas(*colours.shape[2:], shift)
@@ -350,9 +350,9 @@ class FrameGraph(nn.Module):
         """
         whole = reflected(frame)
         change = self.generator(gather(whole, CELL_IN).to(torch.float32) / 255.0)
-        wide = gather(inner(whole, CELL_OUT), CELL_OUT).to(torch.float32) / 255.0
-        x = wide[:, 1:-1, 1:-1]
-        y = torch.clamp(self.generator.softened(wide) + change, 0.0, 1.0)
+        wide = gather(inner(whole, CELL_OUT), CELL_OUT)
+        x = wide[:, 1:-1, 1:-1].to(torch.float32) / 255.0  # cut as bytes, which is less to move
+        y = torch.clamp(self.generator.softened(wide.to(torch.float32) / 255.0) + change, 0.0, 1.0)
         # + 0.5 and truncation round half up; every runtime truncates alike, while roundings differ.
         painting = ((x + strength * (y - x)) * 255.0 + 0.5).to(torch.uint8)
         return cropped(scatter(painting, CELL_OUT), frame.shape[1], frame.shape[2])

@@ -158,7 +158,7 @@ class StyleLayers:
 
     relu1_1: float = 1.0
     relu2_1: float = 1.0
-    relu3_1: float = 1.0
+    relu3_1: float = 2.0
     relu4_1: float = 1.0
 
 
