@@ -52,9 +52,11 @@ class Contrast(nn.Module):
         """(N, 3, H, W) in [0, 1] → (N, CONTRASTS, H, W)."""
         away = x - mean_around(x, REACH)
         # Sums over colours are convolutions, which runtimes do several times faster than reductions.
-        spread = torch.sqrt(mean_around(F.conv2d(away * away, self.thirds), REACH) + self.floor * self.floor)
+        spread = torch.sqrt(
+            mean_around(F.conv2d(away * away, self.thirds.to(x.dtype)), REACH) + self.floor * self.floor
+        )
         relative = away / spread
-        light = F.conv2d(relative, self.luminance) * math.pi
+        light = F.conv2d(relative, self.luminance.to(x.dtype)) * math.pi
         sines, cosines = [torch.sin(light)], [torch.cos(light)]
         for _ in WAVES[1:]:  # each is twice as fast as the one before
             cosines.append(1 - 2 * sines[-1] * sines[-1])

@@ -197,15 +197,26 @@ class Generator(nn.Module):
         """
         cells = cells.permute(0, 3, 1, 2)
         quarter = F.relu(self.stem(cells))
-        colours = F.conv2d(cells, self.mean_of_cell)
-        coarse = self.contrast_coarse(mean_around(F.avg_pool2d(colours, 2), 3))
+        coarse, fine = self._contrasts(cells)
         eighth = self.body(F.relu(self.down(quarter) + self.coarse(coarse)))
-        flat = self.fine(self.contrast_fine(mean_around(colours, 3))) + self.canvas(*colours.shape[2:], shift)
+        flat = self.fine(fine) + self.canvas(*fine.shape[2:], shift)
         quarter = F.relu(quarter + _twice(self.up(eighth)) + flat)
         quarter = F.relu(self.mid(quarter))
         half = F.relu(_twice(self.refine(quarter)))
         change: Tensor = self.head(half)
         return change.permute(0, 2, 3, 1)
+
+    def _contrasts(self, cells: Tensor) -> tuple[Tensor, Tensor]:
+        """Contrasts at 1/8 and 1/4, computed in fp32 whatever the rest is in.
+
+        Differences of nearly equal colours, divided by a small spread and made waves of, need more than the ten bits of
+        fp16: one of forty values of the painting would be off by more than one step of 255, and some by nine.
+        """
+        with torch.autocast(cells.device.type, enabled=False):
+            colours = F.conv2d(cells.float(), self.mean_of_cell.float())
+            coarse = self.contrast_coarse(mean_around(F.avg_pool2d(colours, 2), 3))
+            fine = self.contrast_fine(mean_around(colours, 3))
+        return coarse.to(cells.dtype), fine.to(cells.dtype)
 
     def softened(self, cells: Tensor) -> Tensor:
         """What the paint is added to: the frame, with part of its finest detail smoothed away.
@@ -330,15 +341,18 @@ def stylize(generator: Generator, x: Tensor, shift: tuple[int, int] = (0, 0)) ->
 
 
 class FrameGraph(nn.Module):
-    """The deployed graph: everything between uint8 RGB in and uint8 RGB out.
+    """The deployed graph: everything between uint8 RGB in and uint8 RGB out, in the number format of the weights.
 
     Args:
         generator: a folded generator.
+        shuffle_bytes: pad and shuffle pixels as bytes, which is a quarter of the traffic; False for runtimes that
+            do no more with bytes than to convert them.
     """
 
-    def __init__(self, generator: Generator):
+    def __init__(self, generator: Generator, *, shuffle_bytes: bool = True):
         super().__init__()
         self.generator = generator
+        self.shuffle_bytes = shuffle_bytes
 
     def forward(self, frame: Tensor, strength: Tensor) -> Tensor:
         """Stylize, blend, clamp, round.
@@ -348,11 +362,13 @@ class FrameGraph(nn.Module):
             strength: (1,), float32, 0 … 1.
         Returns: (1, height, width, 3), uint8.
         """
-        whole = reflected(frame)
-        change = self.generator(gather(whole, CELL_IN).to(torch.float32) / 255.0)
+        number = self.generator.softening.dtype
+        whole = reflected(frame if self.shuffle_bytes else frame.to(number))
+        change = self.generator(gather(whole, CELL_IN).to(number) / 255.0)
         wide = gather(inner(whole, CELL_OUT), CELL_OUT)
-        x = wide[:, 1:-1, 1:-1].to(torch.float32) / 255.0  # cut as bytes, which is less to move
-        y = torch.clamp(self.generator.softened(wide.to(torch.float32) / 255.0) + change, 0.0, 1.0)
+        x = wide[:, 1:-1, 1:-1].to(number) / 255.0  # cut as bytes, which is less to move
+        y = torch.clamp(self.generator.softened(wide.to(number) / 255.0) + change, 0.0, 1.0)
         # + 0.5 and truncation round half up; every runtime truncates alike, while roundings differ.
-        painting = ((x + strength * (y - x)) * 255.0 + 0.5).to(torch.uint8)
-        return cropped(scatter(painting, CELL_OUT), frame.shape[1], frame.shape[2])
+        painting = (x + strength.to(number) * (y - x)) * 255.0 + 0.5
+        painting = painting.to(torch.uint8) if self.shuffle_bytes else painting
+        return cropped(scatter(painting, CELL_OUT), frame.shape[1], frame.shape[2]).to(torch.uint8)
