@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -94,13 +93,15 @@ def web(
         settings, lambda name: load_engine(name, engine, threads), (lambda: open_source(job)) if source else None
     )
     server = Server(studio)
-    loop = asyncio.new_event_loop()
     stopped = asyncio.Event()
-    with (
-        STOPPER.gently(lambda: loop.call_soon_threadsafe(stopped.set)),
-        asyncio.Runner(loop_factory=lambda: loop) as it,
-    ):
-        it.run(_serve(server, settings, stopped, quiet=quiet))
+    with asyncio.Runner() as runner:
+        loop = runner.get_loop()
+
+        def stop() -> None:
+            loop.call_soon_threadsafe(stopped.set)
+
+        with STOPPER.gently(stop):
+            runner.run(_serve(server, settings, stopped, quiet=quiet))
 
 
 async def _serve(server: Server, settings: WebSettings, stopped: asyncio.Event, *, quiet: bool) -> None:

@@ -21,7 +21,7 @@ from rtstyle.sources.base import Source
 from rtstyle.styles import StyleEntry, installed
 from rtstyle.web import guard
 from rtstyle.web.media import BrowserSource
-from rtstyle.web.peer import Peer, raise_bitrates
+from rtstyle.web.peer import OnEnd, Peer, raise_bitrates
 from rtstyle.web.session import Session, Shelf, obey
 
 PAGE = Path(__file__).parent / "page"
@@ -151,7 +151,7 @@ class Studio:
         settings = self.settings
         return Controls(settings.strength, settings.mirror, settings.scale, self.styles, settings.style)
 
-    def _begin(self, wishes: dict[str, Any], source: BrowserSource, on_end: Callable[[str], None]) -> Session:
+    def _begin(self, wishes: dict[str, Any], source: BrowserSource, on_end: OnEnd) -> Session:
         controls = self._controls()
         obey(controls, wishes)
         return Session(source, self._shelf.load, controls, on_end)
@@ -165,13 +165,11 @@ class Studio:
                 loop = asyncio.get_running_loop()
                 source = await loop.run_in_executor(None, self._open_source)
 
-                session = Session(source, self._shelf.load, self._controls(), lambda reason: over(reason))
+                def over(ended: Session, reason: str) -> None:
+                    loop.call_soon_threadsafe(self._shown_ended, ended, reason)
 
-                def over(reason: str) -> None:
-                    loop.call_soon_threadsafe(self._shown_ended, session, reason)
-
-                self._shown = session
-                session.start()
+                self._shown = Session(source, self._shelf.load, self._controls(), over)
+                self._shown.start()
             return self._shown
 
     def _left(self, peer: Peer) -> None:

@@ -399,7 +399,7 @@ async def test_rubbish_is_answered_and_the_picture_goes_on() -> None:
         offer = browser.connection.localDescription.sdp
         many = offer + "".join(f"m=video {n} UDP/TLS/RTP/SAVPF 96\r\n" for n in range(20))
         bodies = ("", "[]", "7", '{"sdp": 3}', "{", "[" * 20_000, '{"sdp": "v=0"}', json.dumps({"sdp": many}),
-                  json.dumps({"sdp": "v=0\r\nm=video rubbish"}), json.dumps({"sdp": offer[:-400].replace("a=", "a=\x00")}),
+                  json.dumps({"sdp": "v=0\r\nm=video rubbish"}), json.dumps({"sdp": offer.replace("a=", "a=\x00")}),
                   json.dumps({"sdp": offer, "begin": {"style": "nobody"}}), json.dumps({"sdp": offer, "begin": 3}),
                   json.dumps({"sdp": offer, "watch": True}), "\ud800".encode("utf-8", "surrogatepass"))  # fmt: skip
         head = {"Content-Type": "application/json"}
