@@ -99,6 +99,7 @@ class Studio:
         self.settings = settings
         self.entries = [entry for entry in installed() if not entry.fault]
         self.watchable = source is not None
+        self._home = asyncio.get_running_loop()
         self._shelf = Shelf(load)
         self._open_source = source
         self._shown: Session | None = None
