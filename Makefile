@@ -18,7 +18,7 @@ BENCHMARKS ?= bench runtime
 AGAIN = --recipe "$(NAME)" --content "$(DATA)/content" --features "$(DATA)/features" \
 	--style-picture "$(DATA)/styles"
 
-.PHONY: help setup demo test test-slow check format bench style clean
+.PHONY: help setup demo test test-slow test-browser check format bench style clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,6 +35,11 @@ test: $(DEV_READY) ## the tests, without the slow ones
 
 test-slow: $(DEV_READY) ## the slow tests: the largest frames, every real clip
 	$(DEV)/python -m pytest -m slow $(ARGS)
+
+test-browser: $(DEV_READY) ## the page in a real browser; needs Chromium
+	@command -v chromium chromium-browser google-chrome >/dev/null || { echo "no browser here: install chromium" >&2; exit 2; }
+	$(DEV)/python -m pip install $(PIP_OPTIONS) --constraint constraints.txt playwright
+	$(DEV)/python -m pytest -m browser $(ARGS)
 
 check: $(DEV_READY) ## lint, format, types, imports between the floors
 	$(DEV)/ruff check .

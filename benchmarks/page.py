@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 """Programs that can be driven."""
 
-ARGUMENTS = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", "--no-sandbox")
+ARGUMENTS = (
+    "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", "--no-sandbox", "--disable-gpu",
+    "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
 
 P50_MS, P95_MS, GROWTH = 150.0, 250.0, 1.1
 """What the delay may be, and by how much its median may grow from the first third to the last."""
@@ -125,7 +128,7 @@ def browser() -> Iterator[Browser]:
 
 
 def wait_for_painting(page: Page) -> None:
-    """Wait until the page shows one. Raises: TimeoutError"""
+    """Wait until the page shows one. Raises: TimeoutError."""
     end_s = time.monotonic() + 30
     # Not wait_for_function: it needs eval, which the page's policy forbids.
     while not page.evaluate("document.getElementById('painting').videoWidth"):

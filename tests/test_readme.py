@@ -16,7 +16,7 @@ import pytest
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", "docs/TRAINING.md", "docs/STYLES.md"]
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", "docs/TRAINING.md", "docs/STYLES.md", "docs/PAGE.md"]
 
 
 def commands(program: str) -> list[str]:
