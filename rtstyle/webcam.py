@@ -15,6 +15,7 @@ from rtstyle.frame import Frame
 from rtstyle.palette import Palette
 from rtstyle.pipeline import Controls, run
 from rtstyle.progress import status
+from rtstyle.recorder import Recorder
 from rtstyle.scale import fitting, paint
 from rtstyle.sinks.base import Sink
 from rtstyle.sinks.several import SeveralSinks
@@ -68,7 +69,13 @@ def run_webcam(
         check_size(job.size[1], job.size[0])
     check_sinks(job)
     source = open_source(job)
+    recorder = Recorder(source.info.fps, on_failure)
     engine: Engine | None = None
+
+    def written(frame: Frame) -> None:
+        recorder.put(frame)
+        on_frame(stats)
+
     try:
         on_start(source)
         engine = load_engine()
@@ -77,14 +84,15 @@ def run_webcam(
             # A new size costs a compilation, which must not count as the age of the first frames.
             paint(engine, np.zeros((info.height, info.width, 3), np.uint8), scale=controls.scale)
         stats = Stats()
-        sink = open_sinks(job, source, engine, controls, stats, on_failure)
+        sink = open_sinks(job, source, engine, controls, stats, recorder, on_failure)
         lasting = _UntilGone(source)
-        run(lasting, engine, sink, controls, stats, max_frames=job.frames, on_frame=lambda _: on_frame(stats))
+        run(lasting, engine, sink, controls, stats, max_frames=job.frames, on_frame=written)
         if lasting.failure is not None:
             raise lasting.failure
         return stats.snapshot()
     finally:
         source.close()
+        recorder.close()
         if engine is not None:
             engine.close()
 
@@ -178,6 +186,7 @@ def open_sinks(
     engine: Engine,
     controls: Controls,
     stats: Stats,
+    recorder: Recorder,
     on_failure: Callable[[str], None] = lambda _: None,
 ) -> Sink:
     """Open all sinks, as one.
@@ -189,7 +198,7 @@ def open_sinks(
     opened: list[Sink] = []
     try:
         for sink in job.sinks:
-            opened.append(_open_sink(sink, job, source, engine, controls, stats))
+            opened.append(_open_sink(sink, job, source, engine, controls, stats, recorder))
     except BaseException:
         for one in opened:
             one.close(completed=False)
@@ -197,7 +206,9 @@ def open_sinks(
     return opened[0] if len(opened) == 1 else SeveralSinks(opened, on_failure)
 
 
-def _open_sink(sink: str, job: WebcamJob, source: Source, engine: Engine, controls: Controls, stats: Stats) -> Sink:
+def _open_sink(
+    sink: str, job: WebcamJob, source: Source, engine: Engine, controls: Controls, stats: Stats, recorder: Recorder
+) -> Sink:
     if sink == "window":
         from rtstyle.sinks.window import WindowSink
 
@@ -212,7 +223,7 @@ def _open_sink(sink: str, job: WebcamJob, source: Source, engine: Engine, contro
 
         info = source.info
         title = f"rtstyle · {info.name} · H for help"
-        return WindowSink(title, controls, lines, size=(info.width, info.height))
+        return WindowSink(title, controls, lines, size=(info.width, info.height), recorder=recorder)
     device = _virtual_device(sink)
     if device is not None:
         from rtstyle.sinks.virtual import VirtualSink
@@ -225,4 +236,4 @@ def _open_sink(sink: str, job: WebcamJob, source: Source, engine: Engine, contro
         return NullSink()
     from rtstyle.sinks.file import FileSink
 
-    return FileSink(Path(sink), fps=source.info.fps, overwrite=job.overwrite)
+    return FileSink(Path(sink), fps=source.info.fps, overwrite=job.overwrite, live=True)

@@ -63,7 +63,8 @@ def webcam(
     """Paint what a camera sees, as it happens.
 
     Always shows the newest picture: when the machine is too slow, pictures are dropped and delay never builds up.
-    In the window H shows the keys: 1-9, A and D change the style, S shows the input beside it, Space saves a picture.
+    In the window H shows the keys: 1-9, A and D change the style, S shows the input beside it, Space saves a picture,
+    R records.
     Ctrl-C stops everywhere.
 
     \b

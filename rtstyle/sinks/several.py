@@ -30,7 +30,7 @@ class SeveralSinks:
 
     def __init__(self, sinks: Sequence[Sink], on_failure: Callable[[str], None] = lambda _: None) -> None:
         self._here = [sink for sink in sinks if sink.main_thread]
-        self._others = [_Fed(sink, on_failure) for sink in sinks if not sink.main_thread]
+        self._others = [Fed(sink, on_failure) for sink in sinks if not sink.main_thread]
 
     @property
     def name(self) -> str:
@@ -68,8 +68,18 @@ class SeveralSinks:
             raise failures[0]
 
 
-class _Fed:
-    """A sink with its own thread and its own queue."""
+class Fed:
+    """A sink with its own thread and its own queue.
+
+    Args:
+        sink: open; closed with this one, or when it fails.
+        on_failure: told the failure, in the thread of the sink.
+
+    Attributes:
+        sink: the sink.
+        failure: why it was closed before its time; ``None`` as long as all is well.
+        wanted: False once the sink has asked to stop.
+    """
 
     def __init__(self, sink: Sink, on_failure: Callable[[str], None]) -> None:
         self.sink, self._on_failure = sink, on_failure
@@ -79,8 +89,13 @@ class _Fed:
         self._thread = Thread(target=self._feed, name=f"sink {sink.name}", daemon=True)
         self._thread.start()
 
+    @property
+    def dropped(self) -> int:
+        """Frames that the sink was too slow for."""
+        return self._link.dropped
+
     def put(self, frame: Frame) -> None:
-        """Never waits."""
+        """Hand over one frame; never waits."""
         if self.failure is None and self.wanted:
             try:
                 self._link.put(frame)
