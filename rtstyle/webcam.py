@@ -17,10 +17,13 @@ from rtstyle.pipeline import Controls, run
 from rtstyle.progress import status
 from rtstyle.recorder import Recorder
 from rtstyle.scale import fitting, paint
+from rtstyle.sinks.addresses import check_stream, is_stream, shown
 from rtstyle.sinks.base import Sink
 from rtstyle.sinks.several import SeveralSinks
 from rtstyle.sources.base import Source, SourceInfo
 from rtstyle.stats import Figures, Stats
+
+KINDS = "use window, virtual, null, an address like rtmp://SERVER/APP/KEY, or a video file like out.mp4"
 
 
 @dataclass(frozen=True)
@@ -29,11 +32,13 @@ class WebcamJob:
 
     Attributes:
         source: number or device file of a camera, a clip, a URL, or ``pattern``.
-        sinks: each ``window``, ``virtual``, ``virtual:DEVICE``, ``null``, or a video file to write.
+        sinks: each ``window``, ``virtual``, ``virtual:DEVICE``, ``null``, the address of a stream, or a video file to
+            write.
         size: (width, height) to ask the camera for, pixels; of a clip or stream, the height is used.
         fps: frames per second to ask for.
         frames: stop after so many; ``None`` goes on until somebody stops it.
         overwrite: replace a file that exists.
+        bits: per second, for streams; ``None`` goes by the size.
     """
 
     source: str = "0"
@@ -42,6 +47,7 @@ class WebcamJob:
     fps: float | None = None
     frames: int | None = None
     overwrite: bool = False
+    bits: int | None = None
 
 
 def run_webcam(
@@ -52,6 +58,7 @@ def run_webcam(
     on_frame: Callable[[Stats], None] = lambda _: None,
     on_start: Callable[[Source], None] = lambda _: None,
     on_failure: Callable[[str], None] = lambda _: None,
+    on_state: Callable[[str], None] = lambda _: None,
 ) -> Figures:
     """Paint a live source, the newest frame first, until it ends or is stopped.
 
@@ -62,6 +69,7 @@ def run_webcam(
         on_frame: called in this thread after each frame.
         on_start: told the open source, so that a caller can close it to end a wait.
         on_failure: told why one of several sinks has failed while the others go on.
+        on_state: told in a line when a stream is connected, or is not any more.
     Returns: the final figures.
     Raises: SourceError, SinkError, StyleError, EngineError; a recording is kept when its source fails.
     """
@@ -84,7 +92,7 @@ def run_webcam(
             # A new size costs a compilation, which must not count as the age of the first frames.
             paint(engine, np.zeros((info.height, info.width, 3), np.uint8), scale=controls.scale)
         stats = Stats()
-        sink = open_sinks(job, source, engine, controls, stats, recorder, on_failure)
+        sink = open_sinks(job, source, engine, controls, stats, recorder, on_failure, on_state)
         lasting = _UntilGone(source)
         run(lasting, engine, sink, controls, stats, max_frames=job.frames, on_frame=written)
         if lasting.failure is not None:
@@ -149,10 +157,10 @@ def check_sinks(job: WebcamJob) -> None:
     Raises: SinkError; ConfigError: a kind of file that cannot be written.
     """
     if not job.sinks:
-        raise SinkError("there is no sink", hint="use window, virtual, null, or a video file like out.mp4")
+        raise SinkError("there is no sink", hint=KINDS)
     twice = next((sink for number, sink in enumerate(job.sinks) if sink in job.sinks[:number]), None)
     if twice is not None:
-        raise SinkError(f"the sink {twice} is given twice")
+        raise SinkError(f"the sink {shown(twice)} is given twice")
     for sink in job.sinks:
         _check_sink(job, sink)
 
@@ -160,11 +168,14 @@ def check_sinks(job: WebcamJob) -> None:
 def _check_sink(job: WebcamJob, sink: str) -> None:
     if sink in ("window", "null") or _virtual_device(sink) is not None:
         return
+    if is_stream(sink):
+        check_stream(sink)
+        return
     from rtstyle.codecs import choose
 
     path = Path(sink)
     if not path.suffix:
-        raise SinkError(f"unknown sink {sink!r}", hint="use window, virtual, null, or a video file like out.mp4")
+        raise SinkError(f"unknown sink {sink!r}", hint=KINDS)
     choose(path, None)
     if path.exists() and Path(job.source).exists() and path.samefile(job.source):
         raise SinkError(f"{path} is the source itself", hint="give another name for the recording")
@@ -188,22 +199,33 @@ def open_sinks(
     stats: Stats,
     recorder: Recorder,
     on_failure: Callable[[str], None] = lambda _: None,
+    on_state: Callable[[str], None] = lambda _: None,
 ) -> Sink:
     """Open all sinks, as one.
 
     Args:
         on_failure: told why one of several has failed while the others go on.
+        on_state: told in a line when a stream is connected, or is not any more.
     Raises: SinkError: one of them cannot be opened; then none is left open.
     """
     opened: list[Sink] = []
     try:
         for sink in job.sinks:
-            opened.append(_open_sink(sink, job, source, engine, controls, stats, recorder))
+            if is_stream(sink):
+                opened.append(_open_stream(sink, job, source, on_state))
+            else:
+                opened.append(_open_sink(sink, job, source, engine, controls, stats, recorder))
     except BaseException:
         for one in opened:
             one.close(completed=False)
         raise
     return opened[0] if len(opened) == 1 else SeveralSinks(opened, on_failure)
+
+
+def _open_stream(address: str, job: WebcamJob, source: Source, on_state: Callable[[str], None]) -> Sink:
+    from rtstyle.sinks.stream import StreamSink
+
+    return StreamSink(address, source.info.fps, bits=job.bits, on_state=on_state)
 
 
 def _open_sink(

@@ -101,6 +101,11 @@ def print_json(value: dict[str, Any]) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False, default=_plain))
 
 
+def note(text: str) -> None:
+    """One line on standard error about what goes on."""
+    typer.echo(f"rtstyle: {text}", err=True)
+
+
 def warn(text: str) -> None:
     """One line on standard error that does not stop anything."""
     typer.echo(f"rtstyle: warning: {text}", err=True)

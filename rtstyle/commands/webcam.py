@@ -19,6 +19,7 @@ from rtstyle.commands.options import (
     Style,
     Threads,
     load_engine,
+    note,
     parse_rate,
     parse_size,
     print_json,
@@ -39,9 +40,9 @@ def webcam(
     sink: Annotated[
         list[str],
         typer.Option(
-            metavar="window|virtual|null|FILE",
+            metavar="window|virtual|null|URL|FILE",
             help="Where the painting goes; repeat it for more. virtual is a camera for other programs, virtual:DEVICE "
-            "a certain one; null only measures.",
+            "a certain one; rtmp:// and udp:// send a stream; null only measures.",
         ),
     ] = ["window"],  # noqa: B006  # typer makes a new one
     size: Annotated[
@@ -56,6 +57,9 @@ def webcam(
     frames: Annotated[int | None, typer.Option(metavar="N", min=1, help="Stop after N frames.")] = None,
     engine: EngineName = "auto",
     threads: Threads = None,
+    bitrate: Annotated[
+        int | None, typer.Option(metavar="KBIT", min=100, help="Of streams, kbit/s. [default: by size]")
+    ] = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -73,11 +77,13 @@ def webcam(
     rtstyle webcam --source 1 --size 1280x720 --mirror
     rtstyle webcam --source rtsp://camera.local/live --sink recording.mkv
     rtstyle webcam --sink window --sink virtual --sink take.mp4
+    rtstyle webcam --sink window --sink rtmp://live.example/app/KEY
     """
     from rtstyle.palette import Palette
     from rtstyle.pipeline import Controls
     from rtstyle.progress import StatusLine
     from rtstyle.signals import STOPPER
+    from rtstyle.sinks.addresses import shown
     from rtstyle.styles import installed
     from rtstyle.webcam import WebcamJob, run_webcam
 
@@ -100,7 +106,9 @@ def webcam(
         if line.due():
             line.show(stats.snapshot())
 
-    job = WebcamJob(source, tuple(sink), (size.width, size.height) if size else None, fps, frames, overwrite)
+    wanted = (size.width, size.height) if size else None
+    bits = None if bitrate is None else 1000 * bitrate
+    job = WebcamJob(source, tuple(sink), wanted, fps, frames, overwrite, bits)
     try:
         with STOPPER.gently(stop):
             figures = run_webcam(
@@ -110,11 +118,14 @@ def webcam(
                 on_frame=show,
                 on_start=started,
                 on_failure=warn,
+                on_state=note,
             )
     finally:
         line.finish()
     if as_json:
-        print_json({"style": controls.style, "source": source, "sinks": sink, **figures.to_dict()})
+        print_json(
+            {"style": controls.style, "source": source, "sinks": [shown(one) for one in sink], **figures.to_dict()}
+        )
     elif not quiet:
         line.show(figures)
         line.finish()
