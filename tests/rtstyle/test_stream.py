@@ -47,9 +47,10 @@ with av.open(sys.argv[1], format="mpegts", options={"probesize": "30000", "analy
     for packet in file.demux(video=0):
         if packet.dts is None:
             continue
-        pictures = packet.decode()
-        if not pictures and not packet.is_keyframe:
-            continue
+        try:
+            pictures = packet.decode()
+        except av.error.InvalidDataError:
+            continue  # who tunes in late waits for the next keyframe
         numbers = [number_of(one.to_ndarray(format="rgb24")) for one in pictures]
         base = packet.time_base
         print(json.dumps([float(packet.pts * base), float(packet.dts * base), packet.is_keyframe, numbers]), flush=True)
@@ -121,10 +122,10 @@ def received(port: int, count: int, **options: Any) -> list[tuple[float, float, 
 
 
 def test_udp_is_read_by_another_process_at_a_constant_rate() -> None:
-    seen = received(free_port(socket.SOCK_DGRAM), 80)
+    seen = received(free_port(socket.SOCK_DGRAM), 110)
     assert all(pts == dts for pts, dts, _, _ in seen), "no B-frames"
-    assert [b[0] - a[0] for a, b in pairwise(seen)] == pytest.approx([1 / FPS] * 79, abs=0.001)
-    keys = [pts for pts, _, key, _ in seen if key and pts > 0.1]
+    assert [b[0] - a[0] for a, b in pairwise(seen)] == pytest.approx([1 / FPS] * (len(seen) - 1), abs=0.001)
+    keys = [pts for pts, _, key, _ in seen if key and pts > 0.1]  # the first two are those of the connection
     assert keys and all(b - a == pytest.approx(2.0, abs=0.001) for a, b in pairwise(keys))
     numbers = [number for *_, shown in seen for number in shown]
     assert len(set(numbers)) > 30 and len(numbers) > 60
