@@ -235,7 +235,7 @@ class _Pipeline:
 
     def _hand_over(self, link: Link[Frame], frame: Frame) -> None:
         if not link.put(frame):
-            self._stats.frame_dropped()
+            self._stats.frame_dropped(painted=link is self._painted)
 
     def _write(self, max_frames: int | None, on_frame: Callable[[Frame], None] | None) -> bool:
         """Feed the sink in the calling thread.

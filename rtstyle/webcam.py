@@ -12,11 +12,10 @@ import numpy as np
 from engines.base import Engine, check_size
 from engines.errors import SinkError, SourceError
 from rtstyle.frame import Frame
-from rtstyle.palette import Palette
+from rtstyle.live import Live
 from rtstyle.pipeline import Controls, run
-from rtstyle.progress import status
 from rtstyle.recorder import Recorder
-from rtstyle.scale import fitting, paint
+from rtstyle.scale import paint
 from rtstyle.sinks.addresses import check_stream, is_stream, shown
 from rtstyle.sinks.base import Sink
 from rtstyle.sinks.several import SeveralSinks
@@ -59,6 +58,7 @@ def run_webcam(
     on_start: Callable[[Source], None] = lambda _: None,
     on_failure: Callable[[str], None] = lambda _: None,
     on_state: Callable[[str], None] = lambda _: None,
+    on_ready: Callable[[Live], None] = lambda _: None,
 ) -> Figures:
     """Paint a live source, the newest frame first, until it ends or is stopped.
 
@@ -70,6 +70,7 @@ def run_webcam(
         on_start: told the open source, so that a caller can close it to end a wait.
         on_failure: told why one of several sinks has failed while the others go on.
         on_state: told in a line when a stream is connected, or is not any more.
+        on_ready: given the run to watch and steer, before its first frame.
     Returns: the final figures.
     Raises: SourceError, SinkError, StyleError, EngineError; a recording is kept when its source fails.
     """
@@ -79,11 +80,6 @@ def run_webcam(
     source = open_source(job)
     recorder = Recorder(source.info.fps, on_failure)
     engine: Engine | None = None
-
-    def written(frame: Frame) -> None:
-        recorder.put(frame)
-        on_frame(stats)
-
     try:
         on_start(source)
         engine = load_engine()
@@ -92,7 +88,14 @@ def run_webcam(
             # A new size costs a compilation, which must not count as the age of the first frames.
             paint(engine, np.zeros((info.height, info.width, 3), np.uint8), scale=controls.scale)
         stats = Stats()
-        sink = open_sinks(job, source, engine, controls, stats, recorder, on_failure, on_state)
+        live = Live(source, engine, controls, stats, recorder)
+        live.sink = sink = open_sinks(job, live, on_failure, on_state)
+        on_ready(live)
+
+        def written(frame: Frame) -> None:
+            live.put(frame)
+            on_frame(stats)
+
         lasting = _UntilGone(source)
         run(lasting, engine, sink, controls, stats, max_frames=job.frames, on_frame=written)
         if lasting.failure is not None:
@@ -193,17 +196,15 @@ def _virtual_device(sink: str) -> str | None:
 
 def open_sinks(
     job: WebcamJob,
-    source: Source,
-    engine: Engine,
-    controls: Controls,
-    stats: Stats,
-    recorder: Recorder,
+    live: Live,
     on_failure: Callable[[str], None] = lambda _: None,
     on_state: Callable[[str], None] = lambda _: None,
 ) -> Sink:
     """Open all sinks, as one.
 
     Args:
+        job: which ones.
+        live: the run that they show, and that the keys of the window steer.
         on_failure: told why one of several has failed while the others go on.
         on_state: told in a line when a stream is connected, or is not any more.
     Raises: SinkError: one of them cannot be opened; then none is left open.
@@ -212,9 +213,9 @@ def open_sinks(
     try:
         for sink in job.sinks:
             if is_stream(sink):
-                opened.append(_open_stream(sink, job, source, on_state))
+                opened.append(_open_stream(sink, job, live.source, on_state))
             else:
-                opened.append(_open_sink(sink, job, source, engine, controls, stats, recorder))
+                opened.append(_open_sink(sink, job, live))
     except BaseException:
         for one in opened:
             one.close(completed=False)
@@ -228,24 +229,15 @@ def _open_stream(address: str, job: WebcamJob, source: Source, on_state: Callabl
     return StreamSink(address, source.info.fps, bits=job.bits, on_state=on_state)
 
 
-def _open_sink(
-    sink: str, job: WebcamJob, source: Source, engine: Engine, controls: Controls, stats: Stats, recorder: Recorder
-) -> Sink:
+def _open_sink(sink: str, job: WebcamJob, live: Live) -> Sink:
+    source = live.source
     if sink == "window":
         from rtstyle.sinks.window import WindowSink
 
-        def lines() -> list[str]:
-            figures = stats.snapshot()
-            scale = fitting(controls.scale, figures.height, figures.width)
-            fault = engine.fault if isinstance(engine, Palette) else ""
-            return [
-                f"{fault or engine.info.style} · strength {controls.strength:.1f} · scale {scale:.2f}",
-                status(figures),
-            ]
-
         info = source.info
         title = f"rtstyle · {info.name} · H for help"
-        return WindowSink(title, controls, lines, size=(info.width, info.height), recorder=recorder)
+        size = (info.width, info.height)
+        return WindowSink(title, live.controls, lambda: live.reading().lines(), size=size, recorder=live.recorder)
     device = _virtual_device(sink)
     if device is not None:
         from rtstyle.sinks.virtual import VirtualSink

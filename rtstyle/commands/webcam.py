@@ -25,6 +25,7 @@ from rtstyle.commands.options import (
     print_json,
     warn,
 )
+from rtstyle.commands.watch import Watch
 
 if TYPE_CHECKING:
     from rtstyle.sources.base import Source
@@ -106,6 +107,7 @@ def webcam(
         if line.due():
             line.show(stats.snapshot())
 
+    watch = Watch(as_json=as_json, stop=stop)
     wanted = (size.width, size.height) if size else None
     bits = None if bitrate is None else 1000 * bitrate
     job = WebcamJob(source, tuple(sink), wanted, fps, frames, overwrite, bits)
@@ -119,13 +121,13 @@ def webcam(
                 on_start=started,
                 on_failure=warn,
                 on_state=note,
+                on_ready=watch.begin,
             )
     finally:
+        watch.close()
         line.finish()
     if as_json:
-        print_json(
-            {"style": controls.style, "source": source, "sinks": [shown(one) for one in sink], **figures.to_dict()}
-        )
+        print_json({**watch.last(figures), "source": source, "sinks": [shown(one) for one in sink]})
     elif not quiet:
         line.show(figures)
         line.finish()

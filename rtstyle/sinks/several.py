@@ -8,7 +8,7 @@ from threading import Thread
 from engines.errors import SinkError, StylerError
 from rtstyle.frame import Frame
 from rtstyle.link import Link, LinkClosedError
-from rtstyle.sinks.base import Sink
+from rtstyle.sinks.base import Sink, dropped_by, state_of
 
 WAITING = 4
 """Frames that may wait for a slow sink; then the oldest is dropped."""
@@ -41,6 +41,16 @@ class SeveralSinks:
     def main_thread(self) -> bool:
         """True when one of them needs it."""
         return bool(self._here)
+
+    def losses(self) -> dict[str, int]:
+        """Name → frames that the sink was too slow for; the window, written in the calling thread, comes first."""
+        here = {sink.name: dropped_by(sink) for sink in self._here}
+        return here | {fed.sink.name: fed.dropped + dropped_by(fed.sink) for fed in self._others}
+
+    def states(self) -> dict[str, str]:
+        """Name → what the sink is doing, or why it has failed."""
+        here = {sink.name: state_of(sink) for sink in self._here}
+        return here | {fed.sink.name: str(fed.failure or state_of(fed.sink)) for fed in self._others}
 
     def write(self, frame: Frame) -> bool:
         """Hand the frame to all.
