@@ -61,6 +61,18 @@ def webcam(
     bitrate: Annotated[
         int | None, typer.Option(metavar="KBIT", min=100, help="Of streams, kbit/s. [default: by size]")
     ] = None,
+    control: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Listen here for scripts: GET /stats and /styles, POST /style, /strength, /scale, /mirror, /snapshot, "
+            "/record and /stop.",
+        ),
+    ] = None,
+    control_token: Annotated[
+        str | None,
+        typer.Option(metavar="TOKEN", envvar="RTSTYLE_TOKEN", help="What they must know; needed beyond this machine."),
+    ] = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -78,7 +90,7 @@ def webcam(
     rtstyle webcam --source 1 --size 1280x720 --mirror
     rtstyle webcam --source rtsp://camera.local/live --sink recording.mkv
     rtstyle webcam --sink window --sink virtual --sink take.mp4
-    rtstyle webcam --sink window --sink rtmp://live.example/app/KEY
+    rtstyle webcam --sink window --sink rtmp://live.example/app/KEY --control 127.0.0.1:8765
     """
     from rtstyle.palette import Palette
     from rtstyle.pipeline import Controls
@@ -107,7 +119,7 @@ def webcam(
         if line.due():
             line.show(stats.snapshot())
 
-    watch = Watch(as_json=as_json, stop=stop)
+    watch = Watch(as_json=as_json, stop=stop, control=control, token=control_token)
     wanted = (size.width, size.height) if size else None
     bits = None if bitrate is None else 1000 * bitrate
     job = WebcamJob(source, tuple(sink), wanted, fps, frames, overwrite, bits)
