@@ -9,6 +9,7 @@ import typer
 
 from rtstyle.commands.options import (
     DEFAULT_STYLE,
+    Config,
     EngineName,
     Json,
     Overwrite,
@@ -42,7 +43,7 @@ def webcam(
         list[str],
         typer.Option(
             metavar="window|virtual|null|URL|FILE",
-            help="Where the painting goes; repeat it for more. virtual is a camera for other programs, virtual:DEVICE "
+            help="Where the painting goes; repeat it for more. virtual is a camera for other programs, virtual:NAME "
             "a certain one; rtmp:// and udp:// send a stream; null only measures.",
         ),
     ] = ["window"],  # noqa: B006  # typer makes a new one
@@ -52,7 +53,7 @@ def webcam(
     fps: Annotated[
         float | None, typer.Option(metavar="N", parser=parse_rate, help="Frames per second to ask the camera for.")
     ] = None,
-    mirror: Annotated[bool, typer.Option("--mirror", help="Swap left and right, like a mirror.")] = False,
+    mirror: Annotated[bool, typer.Option("--mirror/--no-mirror", help="Swap left and right, like a mirror.")] = False,
     strength: Strength = 1.0,
     scale: Scale = 1.0,
     frames: Annotated[int | None, typer.Option(metavar="N", min=1, help="Stop after N frames.")] = None,
@@ -65,14 +66,15 @@ def webcam(
         str | None,
         typer.Option(
             metavar="HOST:PORT",
-            help="Listen here for scripts: GET /stats and /styles, POST /style, /strength, /scale, /mirror, /snapshot, "
-            "/record and /stop.",
+            help="Listen here for scripts: GET /stats and /styles, POST /style, /strength, /scale, /mirror, /pause, "
+            "/snapshot, /record and /stop.",
         ),
     ] = None,
     control_token: Annotated[
         str | None,
         typer.Option(metavar="TOKEN", envvar="RTSTYLE_TOKEN", help="What they must know; needed beyond this machine."),
     ] = None,
+    config: Config = None,  # noqa: ARG001  # its callback has read it
     overwrite: Overwrite = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -90,6 +92,7 @@ def webcam(
     rtstyle webcam --source 1 --size 1280x720 --mirror
     rtstyle webcam --source rtsp://camera.local/live --sink recording.mkv
     rtstyle webcam --sink window --sink virtual --sink take.mp4
+    rtstyle webcam --config studio.toml --style wave
     rtstyle webcam --sink window --sink rtmp://live.example/app/KEY --control 127.0.0.1:8765
     """
     from rtstyle.palette import Palette
