@@ -37,6 +37,7 @@ class Actions:
             "strength": self._strength,
             "scale": self._scale,
             "mirror": self._mirror,
+            "pause": self._pause,
             "snapshot": self._snapshot,
             "record": self._record,
             "stop": self._end,
@@ -58,7 +59,7 @@ class Actions:
         """Do something.
 
         Args:
-            name: ``style``, ``strength``, ``scale``, ``mirror``, ``record``, ``snapshot`` or ``stop``.
+            name: ``style``, ``strength``, ``scale``, ``mirror``, ``pause``, ``record``, ``snapshot`` or ``stop``.
             value: what to set: a name, a number, on or off, also as text. ``None`` turns a switch over.
         Returns: what is set now, plain enough for JSON.
         Raises: UnknownActionError; ConfigError, StyleError or ShapeError: not a value for it; SinkError: it failed.
@@ -94,6 +95,10 @@ class Actions:
     def _mirror(self, value: object) -> dict[str, Any]:
         self._live.controls.mirror = _switch("mirror", value, now=self._live.controls.mirror)
         return {"mirror": self._live.controls.mirror}
+
+    def _pause(self, value: object) -> dict[str, Any]:
+        self._live.controls.paused = _switch("pause", value, now=self._live.controls.paused)
+        return {"paused": self._live.controls.paused}
 
     def _record(self, value: object) -> dict[str, Any]:
         recorder = self._live.recorder

@@ -46,6 +46,7 @@ class Reading:
     strength: float
     scale: float
     mirror: bool
+    paused: bool
     source: str
     source_state: str
     dropped_by: dict[str, int]
@@ -61,6 +62,7 @@ class Reading:
             "strength": round(self.strength, 3),
             "scale": round(self.scale, 3),
             "mirror": self.mirror,
+            "paused": self.paused,
             "source": self.source,
             "source_state": self.source_state,
             **self.figures.to_dict(),
@@ -111,7 +113,8 @@ class Live:
     def put(self, frame: Frame) -> None:
         """A painting has been shown; never waits."""
         self._newest = frame
-        self.recorder.put(frame)
+        if not self.controls.paused:
+            self.recorder.put(frame)
 
     def reading(self) -> Reading:
         """Read everything, for the overlay, for ``--json`` and for whoever asks over the network."""
@@ -129,6 +132,7 @@ class Live:
             strength=controls.strength,
             scale=controls.scale,
             mirror=controls.mirror,
+            paused=controls.paused,
             source=self.source.info.name,
             source_state=str(getattr(self.source, "notice", "")) or COMING,
             dropped_by={"engine": figures.dropped_engine, **losses},

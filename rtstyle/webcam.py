@@ -31,7 +31,7 @@ class WebcamJob:
 
     Attributes:
         source: number or device file of a camera, a clip, a URL, or ``pattern``.
-        sinks: each ``window``, ``virtual``, ``virtual:DEVICE``, ``null``, the address of a stream, or a video file to
+        sinks: each ``window``, ``virtual``, ``virtual:NAME``, ``null``, the address of a stream, or a video file to
             write.
         size: (width, height) to ask the camera for, pixels; of a clip or stream, the height is used.
         fps: frames per second to ask for.
@@ -213,7 +213,7 @@ def open_sinks(
     try:
         for sink in job.sinks:
             if is_stream(sink):
-                opened.append(_open_stream(sink, job, live.source, on_state))
+                opened.append(_open_stream(sink, job, live, on_state))
             else:
                 opened.append(_open_sink(sink, job, live))
     except BaseException:
@@ -223,10 +223,11 @@ def open_sinks(
     return opened[0] if len(opened) == 1 else SeveralSinks(opened, on_failure)
 
 
-def _open_stream(address: str, job: WebcamJob, source: Source, on_state: Callable[[str], None]) -> Sink:
+def _open_stream(address: str, job: WebcamJob, live: Live, on_state: Callable[[str], None]) -> Sink:
     from rtstyle.sinks.stream import StreamSink
 
-    return StreamSink(address, source.info.fps, bits=job.bits, on_state=on_state)
+    fps = live.source.info.fps
+    return StreamSink(address, fps, bits=job.bits, paused=lambda: live.controls.paused, on_state=on_state)
 
 
 def _open_sink(sink: str, job: WebcamJob, live: Live) -> Sink:
@@ -243,11 +244,13 @@ def _open_sink(sink: str, job: WebcamJob, live: Live) -> Sink:
         from rtstyle.sinks.virtual import VirtualSink
 
         size = (source.info.width or 640, source.info.height or 360)
-        return VirtualSink(device or None, size, source.info.fps)
+        return VirtualSink(device or None, size, source.info.fps, paused=lambda: live.controls.paused)
     if sink == "null":
         from rtstyle.sinks.null import NullSink
 
         return NullSink()
     from rtstyle.sinks.file import FileSink
+    from rtstyle.sinks.pausing import Pausing
 
-    return FileSink(Path(sink), fps=source.info.fps, overwrite=job.overwrite, live=True)
+    recording = FileSink(Path(sink), fps=source.info.fps, overwrite=job.overwrite, live=True)
+    return Pausing(recording, lambda: live.controls.paused)

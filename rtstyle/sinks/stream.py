@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from engines.base import RGB
 from engines.errors import SinkError
 from rtstyle.frame import Frame
+from rtstyle.sinks import card
 from rtstyle.sinks.addresses import FORMATS, OPTIONS, check_stream, sent_to, shown
 from rtstyle.sinks.connection import Connection, Target
 from rtstyle.sinks.live_video import LiveEncoder, bit_rate
@@ -54,6 +55,7 @@ class StreamSink:
         address: ``rtmp://``, ``rtmps://``, ``udp://`` or ``srt://``.
         fps: frames per second; 0 when unknown.
         bits: per second; ``None`` goes by the size, see ``live_video.bit_rate``.
+        paused: whether receivers are to see the card.
         on_state: told each change of the state in one line, in another thread.
     Raises: SinkError: an address that nothing can be sent to.
     """
@@ -66,12 +68,13 @@ class StreamSink:
         fps: Fraction = Fraction(0),
         *,
         bits: int | None = None,
+        paused: Callable[[], bool] = lambda: False,
         on_state: Callable[[str], None] = lambda _: None,
     ) -> None:
         check_stream(address)
         self._address, self._on_state = address, on_state
         self._fps = min(MAX_FPS, max(1, round(fps or DEFAULT_FPS)))
-        self._bits = bits
+        self._bits, self._paused = bits, paused
         self._waiting: deque[Frame] = deque()
         self._dropped = 0
         self._state, self._told, self._failure = "waits for the first picture", "", ""
@@ -167,8 +170,15 @@ class StreamSink:
                 self._dropped += 1
 
     def _stream(self, sending: _Sending) -> None:
+        fresh_s = time.monotonic()
         while not self._closing:
             frame = self._next(IDLE_S)
+            if self._paused() or getattr(frame, "notice", "") != "":
+                frame = None  # a source that is lost repeats its last picture, and says so
+            if frame is not None:
+                fresh_s = time.monotonic()
+            elif self._paused() or time.monotonic() - fresh_s > card.IDLE_S:
+                sending.dim()
             if sending.connection.fault:
                 raise _LostError(sending.connection.fault)
             if sending.connection.stalled_s > STALL_S:
@@ -209,6 +219,7 @@ class _Sending:
         self.connection, self._make, self._encoder = connection, encoder, encoder()
         self._size, self._fps = (target.width, target.height), target.fps
         self._last: RGB | None = None
+        self._dimmed = False
         self._number = 0
         self._start_s: float | None = None
 
@@ -236,8 +247,14 @@ class _Sending:
         self.send(frame.rgb, max(place, self._number + 1))
         return True
 
+    def dim(self) -> None:
+        """What is repeated is a card from now on, until the next frame."""
+        if self._last is not None and not self._dimmed:
+            self._last, self._dimmed = card.card(fitted(self._last, self._size)), True
+
     def send(self, rgb: RGB, number: int) -> None:
         """Compress one picture and hand it over; only while there is room."""
+        self._dimmed = self._dimmed and rgb is self._last
         self._last, self._number = rgb, number
         for unit in self._encoder(fitted(rgb, self._size), number):
             self.connection.put(unit)

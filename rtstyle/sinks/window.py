@@ -83,7 +83,7 @@ class WindowSink:
         self._controls = controls
         self._figures = figures
         self._figures_shown, self._help_shown = figures_shown, False
-        self._paused = self._beside = False
+        self._beside = False
         self._recorder = recorder
         self._recording: Path | None = None
         self._frame: Frame | None = None
@@ -120,7 +120,7 @@ class WindowSink:
             self._frame = self._frame or frame  # what a key means: the picture that is seen, or the first one
             # Events come before drawing: they may change the size of the window.
             answers = [self._obey(event) for event in self._pygame.event.get()]
-            if not self._paused:
+            if not self._controls.paused:
                 self._frame = frame
             window = self._pygame.display.get_surface() or window
             self._draw(window, self._picture(self._frame))
@@ -176,7 +176,7 @@ class WindowSink:
             self._pygame.K_z: lambda: self._change_strength(-STRENGTH_STEP),
             self._pygame.K_c: lambda: self._change_strength(STRENGTH_STEP),
             self._pygame.K_s: lambda: self._flip("_beside"),
-            self._pygame.K_p: lambda: self._flip("_paused"),
+            self._pygame.K_p: self._flip_pause,
             self._pygame.K_SPACE: self._save,
             self._pygame.K_r: self._record,
             self._pygame.K_h: lambda: self._flip("_help_shown"),
@@ -207,6 +207,9 @@ class WindowSink:
 
     def _flip_mirror(self) -> None:
         self._controls.mirror = not self._controls.mirror
+
+    def _flip_pause(self) -> None:
+        self._controls.paused = not self._controls.paused
 
     def _flip(self, what: str) -> None:
         setattr(self, what, not getattr(self, what))

@@ -105,6 +105,8 @@ def test_everything_that_can_be_changed(running: Running, tmp_path: Path) -> Non
     assert [ask("POST", "/mirror", body)[1]["mirror"] for body in ("on", "", "", "false", "true")] == [
         True, False, True, False, True,
     ]  # fmt: skip
+    assert ask("POST", "/pause") == (200, {"paused": True}) and running.controls.paused
+    assert ask("POST", "/pause", "off") == (200, {"paused": False})
     status, saved = ask("POST", "/snapshot")
     assert status == 200 and read_picture(Path(saved["saved"]))[0].shape == (48, 64, 3)
     status, begun = ask("POST", "/record")

@@ -8,18 +8,23 @@ import threading
 import time
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from engines.errors import SinkError
+from rtstyle.live import Live
 from rtstyle.pipeline import Controls
 from rtstyle.recorder import Recorder
 from rtstyle.sinks.file import FileSink
 from rtstyle.snapshot import free_path, save_picture
+from rtstyle.stats import Stats
+from rtstyle.webcam import WebcamJob, run_webcam
 from tests.rtstyle.clips import Seen, frames, numbered
 from tests.rtstyle.test_palette import until
+from tests.rtstyle.test_webcam import Identity
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -168,6 +173,25 @@ def test_a_recording_that_failed_is_noticed_in_the_window(recorder: Recorder, mo
     window.write(frame)
     assert window._notice == "the disk is full"
     window.close(completed=True)
+
+
+def test_recordings_stand_still_while_it_is_paused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    controls, seen = Controls(), list[Live]()
+
+    def pause(stats: Stats) -> None:
+        out = stats.progress()[0]
+        if out == 2:
+            seen[0].recorder.start()
+        controls.paused = 20 <= out < 40
+
+    job = WebcamJob("pattern", ("take.mkv", "null"), (64, 48), 50.0, 60)
+    run_webcam(job, Identity, controls, on_frame=pause, on_ready=seen.append)
+    (own,) = tmp_path.glob("rtstyle-*.mp4")
+    for path in (tmp_path / "take.mkv", own):
+        times = Seen.of(path).times
+        gaps = [late - early for early, late in pairwise(times)]
+        assert max(gaps) > 0.3 and sorted(gaps)[-2] < 0.3, "one gap"
 
 
 @pytest.mark.parametrize("ending", ["mp4", "mkv"])

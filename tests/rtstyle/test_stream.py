@@ -66,8 +66,8 @@ def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
 class Feed:
     """Writes numbered frames at a camera's pace until it is stopped, and notes the longest write."""
 
-    def __init__(self, sink: StreamSink, fps: int = FPS, noise: bool = False) -> None:
-        self.sink, self.fps, self.noise = sink, fps, noise
+    def __init__(self, sink: StreamSink, fps: int = FPS, noise: bool = False, white: bool = False) -> None:
+        self.sink, self.fps, self.noise, self.white = sink, fps, noise, white
         self.longest_s, self.failure = 0.0, None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True)
@@ -77,6 +77,8 @@ class Feed:
         random, number = np.random.default_rng(0), 0
         while not self._stop.wait(1 / self.fps):
             rgb = random.integers(0, 255, (240, 320, 3), np.uint8) if self.noise else numbered(number % 256)
+            if self.white:
+                rgb = np.full((240, 320, 3), 230, np.uint8)
             frame = Frame(rgb, number, number, Fraction(1, self.fps), time.monotonic())
             start_s = time.monotonic()
             self.sink.write(frame)
@@ -91,9 +93,9 @@ class Feed:
 @contextlib.contextmanager
 def streaming(address: str, **options: Any) -> Iterator[tuple[StreamSink, Feed, list[str]]]:
     states: list[str] = []
-    noise, fps = options.pop("noise", False), options.pop("fps", FPS)
+    noise, fps, white = options.pop("noise", False), options.pop("fps", FPS), options.pop("white", False)
     sink = StreamSink(address, Fraction(FPS), on_state=states.append, **options)
-    feed = Feed(sink, fps, noise)
+    feed = Feed(sink, fps, noise, white)
     try:
         yield sink, feed, states
     finally:
@@ -137,6 +139,42 @@ def test_gaps_of_a_slow_source_are_filled() -> None:
     assert [b[0] - a[0] for a, b in pairwise(seen)] == pytest.approx([1 / FPS] * 44, abs=0.001)
     numbers = [number for *_, shown in seen for number in shown]
     assert len(set(numbers)) < len(numbers) / 2
+
+
+def test_receivers_see_a_card_while_it_is_paused() -> None:
+    paused = threading.Event()
+    port = free_port(socket.SOCK_DGRAM)
+    with av_receiver(port) as pictures, streaming(f"udp://127.0.0.1:{port}", paused=paused.is_set, white=True):
+        bright = next(pictures)
+        assert bright > 200
+        paused.set()
+        until(lambda: next(pictures) < 100, 20)
+        paused.clear()
+        until(lambda: next(pictures) > 200, 20)
+
+
+@contextlib.contextmanager
+def av_receiver(port: int) -> Iterator[Iterator[float]]:
+    """Brightness of each picture that comes."""
+    code = """
+import av, sys
+with av.open(sys.argv[1], format="mpegts", options={"probesize": "30000", "analyzeduration": "200000"}) as file:
+    for packet in file.demux(video=0):
+        try:
+            for one in packet.decode():
+                print(one.to_ndarray(format="gray").mean(), flush=True)
+        except av.error.InvalidDataError:
+            continue
+"""
+    address = f"udp://127.0.0.1:{port}?timeout=20000000"
+    program = subprocess.Popen([sys.executable, "-c", code, address], stdout=subprocess.PIPE, text=True)
+    assert program.stdout is not None
+    try:
+        yield map(float, program.stdout)
+    finally:
+        program.kill()
+        program.wait(timeout=20)
+        program.stdout.close()
 
 
 class Server:
