@@ -212,7 +212,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Nothing: whoever wants to know asks for stats."""
 
     def _answer(self, status: int, value: dict[str, Any]) -> None:
-        data = json.dumps(value, ensure_ascii=False).encode() + b"\n"
+        data = json.dumps(value, ensure_ascii=False).encode(errors="replace") + b"\n"
         self.send_response(status)
         self.send_header("Content-Type", "application/json; charset=utf-8")
         self.send_header("Content-Length", str(len(data)))

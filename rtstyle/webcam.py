@@ -70,7 +70,7 @@ def run_webcam(
         on_start: told the open source, so that a caller can close it to end a wait.
         on_failure: told why one of several sinks has failed while the others go on.
         on_state: told in a line when a stream is connected, or is not any more.
-        on_ready: given the run to watch and steer, before its first frame.
+        on_ready: given the run to watch and steer, before its sinks are open.
     Returns: the final figures.
     Raises: SourceError, SinkError, StyleError, EngineError; a recording is kept when its source fails.
     """
@@ -89,8 +89,8 @@ def run_webcam(
             paint(engine, np.zeros((info.height, info.width, 3), np.uint8), scale=controls.scale)
         stats = Stats()
         live = Live(source, engine, controls, stats, recorder)
-        live.sink = sink = open_sinks(job, live, on_failure, on_state)
         on_ready(live)
+        live.sink = sink = open_sinks(job, live, on_failure, on_state)
 
         def written(frame: Frame) -> None:
             live.put(frame)

@@ -123,6 +123,7 @@ def webcam(
             line.show(stats.snapshot())
 
     watch = Watch(as_json=as_json, stop=stop, control=control, token=control_token)
+    ahead = "window" in sink or control is not None  # somebody may change the style
     wanted = (size.width, size.height) if size else None
     bits = None if bitrate is None else 1000 * bitrate
     job = WebcamJob(source, tuple(sink), wanted, fps, frames, overwrite, bits)
@@ -130,7 +131,7 @@ def webcam(
         with STOPPER.gently(stop):
             figures = run_webcam(
                 job,
-                lambda: Palette(lambda name: load_engine(name, engine, threads), controls, ahead="window" in sink),
+                lambda: Palette(lambda name: load_engine(name, engine, threads), controls, ahead=ahead),
                 controls,
                 on_frame=show,
                 on_start=started,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from threading import Thread
+from typing import TypeVar
 
 from engines.errors import SinkError, StylerError
 from rtstyle.frame import Frame
 from rtstyle.link import Link, LinkClosedError
 from rtstyle.sinks.base import Sink, dropped_by, state_of
+
+T = TypeVar("T")
 
 WAITING = 4
 """Frames that may wait for a slow sink; then the oldest is dropped."""
@@ -44,13 +47,13 @@ class SeveralSinks:
 
     def losses(self) -> dict[str, int]:
         """Name → frames that the sink was too slow for; the window, written in the calling thread, comes first."""
-        here = {sink.name: dropped_by(sink) for sink in self._here}
-        return here | {fed.sink.name: fed.dropped + dropped_by(fed.sink) for fed in self._others}
+        here = [(sink.name, dropped_by(sink)) for sink in self._here]
+        return _named([*here, *((fed.sink.name, fed.dropped + dropped_by(fed.sink)) for fed in self._others)])
 
     def states(self) -> dict[str, str]:
         """Name → what the sink is doing, or why it has failed."""
-        here = {sink.name: state_of(sink) for sink in self._here}
-        return here | {fed.sink.name: str(fed.failure or state_of(fed.sink)) for fed in self._others}
+        here = [(sink.name, state_of(sink)) for sink in self._here]
+        return _named([*here, *((fed.sink.name, str(fed.failure or state_of(fed.sink))) for fed in self._others)])
 
     def write(self, frame: Frame) -> bool:
         """Hand the frame to all.
@@ -76,6 +79,15 @@ class SeveralSinks:
                 failures.append(error)
         if failures:
             raise failures[0]
+
+
+def _named(pairs: Iterable[tuple[str, T]]) -> dict[str, T]:
+    """Pairs as a dict; names that are alike, as those of two streams without their keys, are numbered."""
+    named: dict[str, T] = {}
+    for name, value in pairs:
+        alike = sum(known == name or known.startswith(f"{name} (") for known in named)
+        named[f"{name} ({alike + 1})" if alike else name] = value
+    return named
 
 
 class Fed:

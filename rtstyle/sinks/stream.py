@@ -148,8 +148,10 @@ class StreamSink:
         connection = Connection(target)
         try:
             sending = _Sending(connection, lambda: LiveEncoder(width, height, self._fps, bits), target)
-            sending.send(first.rgb, 0)
+            sending.start(first.rgb, dimmed=self._paused())
             self._await(connection)
+            if not connection.connected:
+                return  # the sink was closed meanwhile
             self._enter("sending" if scheme == "udp" else "connected")  # nobody answers a datagram
             sending.begin()
             self._stream(sending)
@@ -223,6 +225,11 @@ class _Sending:
         self._number = 0
         self._start_s: float | None = None
 
+    def start(self, rgb: RGB, *, dimmed: bool) -> None:
+        """The first picture, from which the server learns what comes; dimmed to a card where nobody is to see it."""
+        self.send(card.card(rgb) if dimmed else rgb, 0)
+        self._dimmed = dimmed
+
     def begin(self) -> None:
         """The server listens now: go on with a keyframe, and as if nothing had been lost while it did not."""
         self._encoder = self._make()
@@ -230,13 +237,13 @@ class _Sending:
 
     def frame(self, frame: Frame | None) -> bool:
         """Send a frame, or without one the last again if it is time. Returns: False when it had to be dropped."""
-        if frame is None:
-            if self._start_s is not None:
-                # A little behind, so that a frame that comes now still finds its place.
-                self._fill(self._place(time.monotonic() - IDLE_S) + 1)
-            return True
+        # Without a frame a little behind, so that one that comes now still finds its place.
+        due_s = time.monotonic() - IDLE_S if frame is None else frame.captured_s
         if self._start_s is None:
-            self._start_s = frame.captured_s - (self._number + 1) / self._fps
+            self._start_s = due_s - (self._number + 1) / self._fps
+        if frame is None:
+            self._fill(self._place(due_s) + 1)
+            return True
         place = self._place(frame.captured_s)
         if place < self._number:
             return False
