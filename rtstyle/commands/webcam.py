@@ -99,7 +99,7 @@ def webcam(
     from rtstyle.pipeline import Controls
     from rtstyle.progress import StatusLine
     from rtstyle.signals import STOPPER
-    from rtstyle.sinks.addresses import shown
+    from rtstyle.sinks.addresses import shown as shown_sink
     from rtstyle.styles import installed
     from rtstyle.webcam import WebcamJob, run_webcam
 
@@ -126,7 +126,7 @@ def webcam(
     ahead = "window" in sink or control is not None  # somebody may change the style
     wanted = (size.width, size.height) if size else None
     bits = None if bitrate is None else 1000 * bitrate
-    job = WebcamJob(source, tuple(sink), wanted, fps, frames, overwrite, bits)
+    job = WebcamJob(source, tuple(sink), wanted, fps, frames, overwrite, bits=bits)
     try:
         with STOPPER.gently(stop):
             figures = run_webcam(
@@ -143,7 +143,7 @@ def webcam(
         watch.close()
         line.finish()
     if as_json:
-        print_json({**watch.last(figures), "source": source, "sinks": [shown(one) for one in sink]})
+        print_json({**watch.last(figures), "source": source, "sinks": [shown_sink(one) for one in sink]})
     elif not quiet:
         line.show(figures)
         line.finish()
