@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 import subprocess
 import sys
@@ -119,6 +120,43 @@ def test_an_old_one_is_refused_or_replaced(tmp_path: Path) -> None:
 def test_a_folder_that_is_missing_is_told_before_the_first_frame(tmp_path: Path) -> None:
     with pytest.raises(SinkError, match="cannot write"):
         FileSink(tmp_path / "no" / "a.mp4", live=True)
+
+
+FULL = """
+import resource, sys
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+import numpy as np
+from engines.errors import SinkError
+from rtstyle.sinks.file import FileSink
+from tests.rtstyle.clips import frames
+resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+random = np.random.default_rng(0)
+sink = FileSink(Path(sys.argv[1]), fps=Fraction(25), live=True)
+try:
+    for frame in frames(400):
+        sink.write(replace(frame, rgb=random.integers(0, 255, (96, 128, 3), np.uint8)))
+except SinkError as error:
+    print(frame.index, error)
+    sink.close(completed=False)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits of file size are POSIX")
+@pytest.mark.parametrize("ending", ["mp4", "mkv"])
+def test_what_a_full_disk_left_is_readable(tmp_path: Path, ending: str) -> None:
+    """A limit on the size of files fails as a full disk does, in its own process."""
+    path = tmp_path / f"a.{ending}"
+    call = [sys.executable, "-c", FULL, str(path)]
+    done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    last, _, told = done.stdout.partition(" ")
+    assert "size limit" in told
+    count = 0
+    with av.open(str(path)) as file, contextlib.suppress(av.FFmpegError):  # the last one may be cut
+        for _ in file.decode(video=0):
+            count += 1
+    assert count >= int(last) - 2.5 * 25 and count > 5
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
