@@ -9,6 +9,7 @@ import typer
 
 from rtstyle.commands.options import (
     DEFAULT_STYLE,
+    Config,
     EngineName,
     Json,
     Overwrite,
@@ -19,11 +20,13 @@ from rtstyle.commands.options import (
     Style,
     Threads,
     load_engine,
+    note,
     parse_rate,
     parse_size,
     print_json,
     warn,
 )
+from rtstyle.commands.watch import Watch
 
 if TYPE_CHECKING:
     from rtstyle.sources.base import Source
@@ -39,9 +42,9 @@ def webcam(
     sink: Annotated[
         list[str],
         typer.Option(
-            metavar="window|virtual|null|FILE",
-            help="Where the painting goes; repeat it for more. virtual is a camera for other programs, virtual:DEVICE "
-            "a certain one; null only measures.",
+            metavar="window|virtual|null|URL|FILE",
+            help="Where the painting goes; repeat it for more. virtual is a camera for other programs, virtual:NAME "
+            "a certain one; rtmp:// and udp:// send a stream; null only measures.",
         ),
     ] = ["window"],  # noqa: B006  # typer makes a new one
     size: Annotated[
@@ -50,12 +53,28 @@ def webcam(
     fps: Annotated[
         float | None, typer.Option(metavar="N", parser=parse_rate, help="Frames per second to ask the camera for.")
     ] = None,
-    mirror: Annotated[bool, typer.Option("--mirror", help="Swap left and right, like a mirror.")] = False,
+    mirror: Annotated[bool, typer.Option("--mirror/--no-mirror", help="Swap left and right, like a mirror.")] = False,
     strength: Strength = 1.0,
     scale: Scale = 1.0,
     frames: Annotated[int | None, typer.Option(metavar="N", min=1, help="Stop after N frames.")] = None,
     engine: EngineName = "auto",
     threads: Threads = None,
+    bitrate: Annotated[
+        int | None, typer.Option(metavar="KBIT", min=100, help="Of streams, kbit/s. [default: by size]")
+    ] = None,
+    control: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="Listen here for scripts: GET /stats and /styles, POST /style, /strength, /scale, /mirror, /pause, "
+            "/snapshot, /record and /stop.",
+        ),
+    ] = None,
+    control_token: Annotated[
+        str | None,
+        typer.Option(metavar="TOKEN", envvar="RTSTYLE_TOKEN", help="What they must know; needed beyond this machine."),
+    ] = None,
+    config: Config = None,  # noqa: ARG001  # its callback has read it
     overwrite: Overwrite = False,
     quiet: Quiet = False,
     as_json: Json = False,
@@ -63,7 +82,8 @@ def webcam(
     """Paint what a camera sees, as it happens.
 
     Always shows the newest picture: when the machine is too slow, pictures are dropped and delay never builds up.
-    In the window H shows the keys: 1-9, A and D change the style, S shows the input beside it, Space saves a picture.
+    In the window H shows the keys: 1-9, A and D change the style, S shows the input beside it, Space saves a picture,
+    R records.
     Ctrl-C stops everywhere.
 
     \b
@@ -72,11 +92,14 @@ def webcam(
     rtstyle webcam --source 1 --size 1280x720 --mirror
     rtstyle webcam --source rtsp://camera.local/live --sink recording.mkv
     rtstyle webcam --sink window --sink virtual --sink take.mp4
+    rtstyle webcam --config studio.toml --style wave
+    rtstyle webcam --sink window --sink rtmp://live.example/app/KEY --control 127.0.0.1:8765
     """
     from rtstyle.palette import Palette
     from rtstyle.pipeline import Controls
     from rtstyle.progress import StatusLine
     from rtstyle.signals import STOPPER
+    from rtstyle.sinks.addresses import shown as shown_sink
     from rtstyle.styles import installed
     from rtstyle.webcam import WebcamJob, run_webcam
 
@@ -99,21 +122,28 @@ def webcam(
         if line.due():
             line.show(stats.snapshot())
 
-    job = WebcamJob(source, tuple(sink), (size.width, size.height) if size else None, fps, frames, overwrite)
+    watch = Watch(as_json=as_json, stop=stop, control=control, token=control_token)
+    ahead = "window" in sink or control is not None  # somebody may change the style
+    wanted = (size.width, size.height) if size else None
+    bits = None if bitrate is None else 1000 * bitrate
+    job = WebcamJob(source, tuple(sink), wanted, fps, frames, overwrite, bits=bits)
     try:
         with STOPPER.gently(stop):
             figures = run_webcam(
                 job,
-                lambda: Palette(lambda name: load_engine(name, engine, threads), controls, ahead="window" in sink),
+                lambda: Palette(lambda name: load_engine(name, engine, threads), controls, ahead=ahead),
                 controls,
                 on_frame=show,
                 on_start=started,
                 on_failure=warn,
+                on_state=note,
+                on_ready=watch.begin,
             )
     finally:
+        watch.close()
         line.finish()
     if as_json:
-        print_json({"style": controls.style, "source": source, "sinks": sink, **figures.to_dict()})
+        print_json({**watch.last(figures), "source": source, "sinks": [shown_sink(one) for one in sink]})
     elif not quiet:
         line.show(figures)
         line.finish()

@@ -140,7 +140,7 @@ def test_pause_keeps_the_picture_and_goes_on(window: WindowSink) -> None:
             press(key)
         window.write(frame(value=value))
         seen.append(int(pygame.surfarray.array3d(pygame.display.get_surface()).max()))
-    assert seen == [10, 10, 10, 40]
+    assert seen == [10, 10, 10, 40] and not window._controls.paused
 
 
 def test_the_input_is_shown_beside_the_painting(window: WindowSink) -> None:
