@@ -44,7 +44,7 @@ class Run:
         return value
 
 
-COMMANDS = ("video", "image", "webcam", "styles", "doctor", "bench", "evaluate", "explain")
+COMMANDS = ("video", "image", "webcam", "devices", "styles", "doctor", "bench", "evaluate", "explain")
 
 
 @pytest.fixture
