@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,15 +27,23 @@ from rtstyle.commands.options import (
 )
 
 if TYPE_CHECKING:
+    from rtstyle.progress import StatusLine
     from rtstyle.sources.base import Source
     from rtstyle.stats import Stats
+
+RATE_TOLERANCE = 0.15
+"""A rate that is further off than this share is told."""
 
 
 def webcam(
     style: Style = DEFAULT_STYLE,
     source: Annotated[
         str,
-        typer.Option(metavar="0|PATH|URL|pattern", help="Camera number, clip, stream, or the built-in moving scene."),
+        typer.Option(
+            metavar="0|NAME|PATH|URL|pattern",
+            help="Number, name or path of a camera (`rtstyle devices` lists them), a clip, a stream, or the built-in "
+            "moving scene.",
+        ),
     ] = "0",
     sink: Annotated[
         list[str],
@@ -50,6 +59,9 @@ def webcam(
     fps: Annotated[
         float | None, typer.Option(metavar="N", parser=parse_rate, help="Frames per second to ask the camera for.")
     ] = None,
+    reconnect: Annotated[
+        bool, typer.Option(help="Wait for a camera or stream that is lost, or end with an error.")
+    ] = True,
     mirror: Annotated[bool, typer.Option("--mirror", help="Swap left and right, like a mirror.")] = False,
     strength: Strength = 1.0,
     scale: Scale = 1.0,
@@ -64,12 +76,12 @@ def webcam(
 
     Always shows the newest picture: when the machine is too slow, pictures are dropped and delay never builds up.
     In the window H shows the keys: 1-9, A and D change the style, S shows the input beside it, Space saves a picture.
-    Ctrl-C stops everywhere.
+    Ctrl-C stops everywhere. A camera or stream that is lost leaves its last picture, and comes back by itself.
 
     \b
     rtstyle webcam
     rtstyle webcam --source pattern
-    rtstyle webcam --source 1 --size 1280x720 --mirror
+    rtstyle webcam --source "HD Pro Webcam" --size 1280x720 --mirror
     rtstyle webcam --source rtsp://camera.local/live --sink recording.mkv
     rtstyle webcam --sink window --sink virtual --sink take.mp4
     """
@@ -85,10 +97,14 @@ def webcam(
     controls = Controls(strength, mirror, scale, names if style in names else [style, *names], style)
     line = StatusLine(Path(style).name, quiet=quiet)
     opened: list[Source] = []
+    notices = _Notices()
+    gentle = ExitStack()
 
     def started(live: Source) -> None:
         opened.append(live)
-        _tell_size(live, size)
+        _tell_got(live, size, fps)
+        # Only now: while a camera or stream is awaited, the first Ctrl-C must end the wait.
+        gentle.enter_context(STOPPER.gently(stop))
 
     def stop() -> None:
         controls.request_stop()
@@ -96,12 +112,14 @@ def webcam(
             one.close()
 
     def show(stats: Stats) -> None:
+        notices.look(opened[0], line)
         if line.due():
             line.show(stats.snapshot())
 
-    job = WebcamJob(source, tuple(sink), (size.width, size.height) if size else None, fps, frames, overwrite)
+    wanted = (size.width, size.height) if size else None
+    job = WebcamJob(source, tuple(sink), wanted, fps, frames, overwrite, reconnect)
     try:
-        with STOPPER.gently(stop):
+        with gentle:
             figures = run_webcam(
                 job,
                 lambda: Palette(lambda name: load_engine(name, engine, threads), controls, ahead="window" in sink),
@@ -119,8 +137,28 @@ def webcam(
         line.finish()
 
 
-def _tell_size(source: Source, wanted: Size | None) -> None:
-    """A camera takes the request for a size as a wish; say so when it does not fulfil it."""
+class _Notices:
+    """Says once that a source is lost, and once that it is back."""
+
+    def __init__(self) -> None:
+        self._lost = False
+
+    def look(self, source: Source, line: StatusLine) -> None:
+        """Warn when something has changed."""
+        from rtstyle.sources.base import notice_of
+
+        notice = notice_of(source)
+        if bool(notice) != self._lost:
+            self._lost = bool(notice)
+            line.finish()
+            warn(notice or f"{source.info.name} is back")
+
+
+def _tell_got(source: Source, size: Size | None, fps: float | None) -> None:
+    """A camera takes the request for a size and a rate as a wish; say so when it does not fulfil it."""
     got = source.info
-    if wanted is not None and (got.width, got.height) != (wanted.width, wanted.height):
-        warn(f"{got.name} gives {got.width}×{got.height}, not {wanted.width}×{wanted.height}")
+    form = f" ({got.pixel_format})" if got.pixel_format else ""
+    if size is not None and (got.width, got.height) != (size.width, size.height):
+        warn(f"{got.name} gives {got.width}×{got.height}{form}, not {size.width}×{size.height}")
+    if fps is not None and got.fps and abs(float(got.fps) - fps) > RATE_TOLERANCE * fps:
+        warn(f"{got.name} gives {float(got.fps):.4g} fps{form}, not {fps:.4g}")

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from engines.errors import SourceError
 from rtstyle.sources.cameras import cameras_hint
+from rtstyle.sources.v4l2 import fourcc
 
 
 class Capture(Protocol):
@@ -73,6 +74,14 @@ def claimed_fps(capture: Capture) -> float:
     import cv2
 
     return max(0.0, capture.get(cv2.CAP_PROP_FPS))
+
+
+def claimed_format(capture: Capture) -> str:
+    """How the driver claims to get its pictures, e.g. ``MJPG``; empty when it does not know."""
+    import cv2
+
+    text = fourcc(int(capture.get(cv2.CAP_PROP_FOURCC)))
+    return text if len(text) == 4 and text.isascii() and text.isalnum() else ""
 
 
 def check_device(device: int | str) -> None:

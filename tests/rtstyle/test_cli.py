@@ -274,10 +274,30 @@ def wait_for(screen: IO[bytes], text: bytes) -> None:
         seen += chunk
 
 
-def test_a_camera_that_gives_another_size_says_so(run: Run, tiny_style: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_camera_that_gives_something_else_says_so(
+    run: Run, tiny_style: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from rtstyle.sources.pattern import PatternSource
 
     monkeypatch.setattr("rtstyle.webcam.open_source", lambda job: PatternSource(64, 48, 100))
-    arguments = ("webcam", "--style", tiny_style, "--sink", "null", "--size", "128x96", "--frames", "2")
-    assert run(*arguments) == 0
-    assert "warning: pattern gives 64×48, not 128×96" in run.err
+    arguments = ("webcam", "--style", tiny_style, "--sink", "null", "--frames", "2", "--quiet")
+    assert run(*arguments, "--size", "128x96", "--fps", "50") == 0
+    assert run.err.splitlines() == [
+        "rtstyle: warning: pattern gives 64×48, not 128×96",
+        "rtstyle: warning: pattern gives 100 fps, not 50",
+    ]
+    assert run(*arguments, "--size", "64x48", "--fps", "90") == 0 and run.err == ""
+
+
+def test_a_loss_and_its_end_are_told_once(run: Run, tiny_style: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rtstyle.sources.reconnecting import Backoff, Reconnecting
+    from tests.rtstyle.test_reconnecting import Scripted, broken, connections
+
+    connect = connections(Scripted(0, 3, broken), Scripted(9, 30))
+    source = Reconnecting("camera 0", connect, backoff=Backoff(2.0, 2.0))
+    monkeypatch.setattr("rtstyle.webcam.open_source", lambda job: source)
+    assert run("webcam", "--style", tiny_style, "--sink", "null", "--quiet") == 0
+    assert run.err.splitlines() == [
+        "rtstyle: warning: camera 0 stopped sending pictures; waiting for it",
+        "rtstyle: warning: camera 0 is back",
+    ]
