@@ -48,14 +48,22 @@ def describe(camera: Camera, found: Sequence[Mode]) -> str:
     lines = [f"{camera.index}  {camera.name}  {camera.path}".rstrip() + kind + waits]
     if camera.stable_path:
         lines.append(f"   {camera.stable_path}")
+    return "\n".join(lines + [f"   {', '.join(names)}  {sizes}" for sizes, names in _by_sizes(found).items()])
+
+
+def _by_sizes(found: Sequence[Mode]) -> dict[str, list[str]]:
+    """Formats with the same sizes share a line: some cameras have twenty."""
+    lines: dict[str, list[str]] = {}
     for name, same in groupby(found, key=lambda mode: mode.format):
-        lines.append(f"   {name}  {', '.join(_size(mode) for mode in same)}")
-    return "\n".join(lines)
+        lines.setdefault(", ".join(_size(mode) for mode in same), []).append(name)
+    return lines
 
 
 def _size(mode: Mode) -> str:
-    rates = "/".join(f"{rate:.4g}" for rate in mode.fps)
-    return f"{mode.width}×{mode.height}" + (f" at {rates}" if rates else "")
+    """``640×480 at 30/15``; of many rates the highest and the lowest."""
+    rates = [f"{rate:.4g}" for rate in mode.fps]
+    told = "/".join(rates) if len(rates) <= 3 else f"{rates[0]}…{rates[-1]}"
+    return f"{mode.width}×{mode.height}" + (f" at {told}" if told else "")
 
 
 def _plain(mode: Mode) -> dict[str, object]:

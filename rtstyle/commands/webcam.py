@@ -89,6 +89,7 @@ def webcam(
     from rtstyle.pipeline import Controls
     from rtstyle.progress import StatusLine
     from rtstyle.signals import STOPPER
+    from rtstyle.sources.network import shown
     from rtstyle.styles import installed
     from rtstyle.webcam import WebcamJob, run_webcam
 
@@ -131,7 +132,7 @@ def webcam(
     finally:
         line.finish()
     if as_json:
-        print_json({"style": controls.style, "source": source, "sinks": sink, **figures.to_dict()})
+        print_json({"style": controls.style, "source": shown(source), "sinks": sink, **figures.to_dict()})
     elif not quiet:
         line.show(figures)
         line.finish()

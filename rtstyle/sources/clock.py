@@ -33,3 +33,30 @@ class Ticker:
         if delay <= 0:
             return not self._stop.is_set()
         return not self._stop.wait(delay)
+
+
+class Pace:
+    """Waits until a picture that carries a time of its own is due.
+
+    Args:
+        stop: set from any thread to end a wait at once.
+        strict: keep to the times for ever, as for a clip. Otherwise a picture that is later or earlier than ``SLACK_S``
+            begins a new count: a stream that stood still goes on from there, and times that jump hold up nothing.
+    """
+
+    SLACK_S = (1.0, 10.0)
+
+    def __init__(self, stop: threading.Event, *, strict: bool) -> None:
+        self._stop, self._strict = stop, strict
+        self._start_s: float | None = None
+
+    def wait(self, time_s: float) -> bool:
+        """Wait until ``time_s``, seconds on the picture's own scale, is due; not at all once it is late.
+
+        Returns: False when stopped meanwhile.
+        """
+        now_s = time.monotonic()
+        late_s = 0.0 if self._start_s is None else now_s - self._start_s - time_s
+        if self._start_s is None or not (self._strict or -self.SLACK_S[1] <= late_s <= self.SLACK_S[0]):
+            self._start_s = now_s - time_s
+        return not self._stop.wait(max(0.0, self._start_s + time_s - now_s))

@@ -32,13 +32,17 @@ def open_named(
 
         width, height = size or (640, 360)
         return PatternSource(width, height, Fraction(fps or 30).limit_denominator(1001))
-    from rtstyle.sources.opening import is_url
+    from rtstyle.sources.network import is_url, shown
 
     if is_camera(text) or not (is_url(text) or Path(text).is_file() or _FILE.search(text)):
         return open_camera(text, size, fps, reconnect=reconnect)
     from rtstyle.sources.file import FileSource
+    from rtstyle.sources.reconnecting import Reconnecting
 
-    return FileSource(text, height=size[1] if size else None, live=True)
+    def clip() -> Source:
+        return FileSource(text, height=size[1] if size else None, live=True)
+
+    return Reconnecting(shown(text), clip, again=reconnect) if is_url(text) else clip()
 
 
 def is_camera(text: str) -> bool:

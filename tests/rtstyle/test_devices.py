@@ -317,6 +317,8 @@ def test_for_people() -> None:
         "   MJPG  1280×720 at 30/29.97, 640×480",
         "   YUYV  640×480 at 7.5",
     ]
+    many = tuple(Mode(name, 640, 480, (60.0, 30.0, 15.0, 1.0)) for name in ("YUYV", "UYVY"))
+    assert describe(CAMERAS[3], many).splitlines()[1:] == ["   YUYV, UYVY  640×480 at 60…1"]
     idle = Camera(9, "/dev/video9", "rtstyle", virtual=True, idle=True)
     assert describe(idle, ()) == "9  rtstyle  /dev/video9  virtual, no program sends pictures to it yet"
 
