@@ -33,6 +33,7 @@ class WebcamJob:
         frames: stop after so many; ``None`` goes on until somebody stops it.
         overwrite: replace a file that exists.
         reconnect: wait for a camera or stream that was lost, instead of ending.
+        loop: show a clip over and over.
     """
 
     source: str = "0"
@@ -42,6 +43,7 @@ class WebcamJob:
     frames: int | None = None
     overwrite: bool = False
     reconnect: bool = True
+    loop: bool = False
 
 
 def run_webcam(
@@ -118,7 +120,7 @@ def open_source(job: WebcamJob) -> Source:
     """
     from rtstyle.sources.named import open_named
 
-    return open_named(job.source, size=job.size, fps=job.fps, reconnect=job.reconnect)
+    return open_named(job.source, size=job.size, fps=job.fps, loop=job.loop, reconnect=job.reconnect)
 
 
 def check_sinks(job: WebcamJob) -> None:

@@ -59,6 +59,7 @@ def webcam(
     fps: Annotated[
         float | None, typer.Option(metavar="N", parser=parse_rate, help="Frames per second to ask the camera for.")
     ] = None,
+    loop: Annotated[bool, typer.Option("--loop", help="Show a clip over and over.")] = False,
     reconnect: Annotated[
         bool, typer.Option(help="Wait for a camera or stream that is lost, or end with an error.")
     ] = True,
@@ -83,6 +84,7 @@ def webcam(
     rtstyle webcam --source pattern
     rtstyle webcam --source "HD Pro Webcam" --size 1280x720 --mirror
     rtstyle webcam --source rtsp://camera.local/live --sink recording.mkv
+    rtstyle webcam --source clip.mp4 --loop --sink virtual
     rtstyle webcam --sink window --sink virtual --sink take.mp4
     """
     from rtstyle.palette import Palette
@@ -118,7 +120,7 @@ def webcam(
             line.show(stats.snapshot())
 
     wanted = (size.width, size.height) if size else None
-    job = WebcamJob(source, tuple(sink), wanted, fps, frames, overwrite, reconnect)
+    job = WebcamJob(source, tuple(sink), wanted, fps, frames, overwrite, reconnect, loop)
     try:
         with gentle:
             figures = run_webcam(

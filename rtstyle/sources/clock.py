@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -40,14 +41,12 @@ class Pace:
 
     Args:
         stop: set from any thread to end a wait at once.
-        strict: keep to the times for ever, as for a clip. Otherwise a picture that is later or earlier than ``SLACK_S``
-            begins a new count: a stream that stood still goes on from there, and times that jump hold up nothing.
+        late_s, early_s: a picture that is later or earlier than this begins a new count, so that what stood still goes
+            on from there instead of rushing, and times that jump hold up nothing. By default all times are kept to.
     """
 
-    SLACK_S = (1.0, 10.0)
-
-    def __init__(self, stop: threading.Event, *, strict: bool) -> None:
-        self._stop, self._strict = stop, strict
+    def __init__(self, stop: threading.Event, *, late_s: float = math.inf, early_s: float = math.inf) -> None:
+        self._stop, self._late_s, self._early_s = stop, late_s, early_s
         self._start_s: float | None = None
 
     def wait(self, time_s: float) -> bool:
@@ -56,7 +55,6 @@ class Pace:
         Returns: False when stopped meanwhile.
         """
         now_s = time.monotonic()
-        late_s = 0.0 if self._start_s is None else now_s - self._start_s - time_s
-        if self._start_s is None or not (self._strict or -self.SLACK_S[1] <= late_s <= self.SLACK_S[0]):
+        if self._start_s is None or not -self._early_s <= now_s - self._start_s - time_s <= self._late_s:
             self._start_s = now_s - time_s
         return not self._stop.wait(max(0.0, self._start_s + time_s - now_s))

@@ -60,7 +60,9 @@ class FileSource:
         self._reading = False
         self._stream = live and is_url(name)
         self._decoder = Decoder(name, start, end, self._stream, self._closed)
-        self._pace = Pace(self._closed, strict=not self._stream) if live and not self._comes_by_itself() else None
+        self._pace: Pace | None = None
+        if live and not self._comes_by_itself():
+            self._pace = Pace(self._closed, late_s=1.0, early_s=10.0) if self._stream else Pace(self._closed)
         first, stream = self._decoder.first, self._decoder.stream
         self._orientation = Orientation.of(first)
         self._height = height

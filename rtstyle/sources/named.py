@@ -15,7 +15,12 @@ _FILE = re.compile(r"[/\\]|\.[a-z][a-z0-9]{1,4}$", re.IGNORECASE)
 
 
 def open_named(
-    text: str, *, size: tuple[int, int] | None = None, fps: float | None = None, reconnect: bool = True
+    text: str,
+    *,
+    size: tuple[int, int] | None = None,
+    fps: float | None = None,
+    loop: bool = False,
+    reconnect: bool = True,
 ) -> Source:
     """Open a live source.
 
@@ -24,9 +29,12 @@ def open_named(
             comes before a camera of that name.
         size: (width, height) to ask a camera for, pixels; of a clip or stream, the height is used.
         fps: frames per second to ask for.
+        loop: a clip begins anew at its end; for nothing else.
         reconnect: open a camera or stream again when it is lost.
     Raises: SourceError: there is no such source, or it cannot be opened.
     """
+    if loop:
+        return _looped(text, size)
     if text == "pattern":
         from rtstyle.sources.pattern import PatternSource
 
@@ -43,6 +51,15 @@ def open_named(
         return FileSource(text, height=size[1] if size else None, live=True)
 
     return Reconnecting(shown(text), clip, again=reconnect) if is_url(text) else clip()
+
+
+def _looped(text: str, size: tuple[int, int] | None) -> Source:
+    from rtstyle.sources.loop import LoopSource
+    from rtstyle.sources.network import is_url, shown
+
+    if is_camera(text) or is_url(text) or not (Path(text).exists() or _FILE.search(text)):
+        raise SourceError(f"{shown(text)} is no clip", hint="--loop is for clips, the others have no end")
+    return LoopSource(text, height=size[1] if size else None)
 
 
 def is_camera(text: str) -> bool:
