@@ -22,6 +22,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "cuda": ("torch",),
     "tensorrt": ("torch_tensorrt",),
     "cameras": ("cv2_enumerate_cameras",),
+    "screen": ("mss",),
     "virtual-camera": ("pyvirtualcam",),
     "web": ("aiohttp", "aiortc"),
 }

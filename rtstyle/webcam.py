@@ -26,9 +26,9 @@ class WebcamJob:
     """What to show where.
 
     Attributes:
-        source: number, name or device file of a camera, a clip, a URL, or ``pattern``.
+        source: number, name or device file of a camera, a clip, a URL, ``screen``, or ``pattern``.
         sinks: each ``window``, ``virtual``, ``virtual:DEVICE``, ``null``, or a video file to write.
-        size: (width, height) to ask the camera for, pixels; of a clip or stream, the height is used.
+        size: (width, height) to ask the camera for, pixels; of a clip, stream or screen, the height is used.
         fps: frames per second to ask for.
         frames: stop after so many; ``None`` goes on until somebody stops it.
         overwrite: replace a file that exists.

@@ -40,9 +40,9 @@ def webcam(
     source: Annotated[
         str,
         typer.Option(
-            metavar="0|NAME|PATH|URL|pattern",
-            help="Number, name or path of a camera (`rtstyle devices` lists them), a clip, a stream, or the built-in "
-            "moving scene.",
+            metavar="0|NAME|PATH|URL|screen|pattern",
+            help="Number, name or path of a camera (`rtstyle devices` lists them), a clip, a stream, the screen "
+            "(screen:2 is the second monitor, screen:640x360+100+50 a region), or the built-in moving scene.",
         ),
     ] = "0",
     sink: Annotated[

@@ -25,9 +25,9 @@ def open_named(
     """Open a live source.
 
     Args:
-        text: ``pattern``; number, device file, name or part of the name of a camera; clip; URL. A file that exists
-            comes before a camera of that name.
-        size: (width, height) to ask a camera for, pixels; of a clip or stream, the height is used.
+        text: ``pattern``; ``screen``, ``screen:MONITOR`` or ``screen:WxH+X+Y``; number, device file, name or part of
+            the name of a camera; clip; URL. A file that exists comes before a camera of that name.
+        size: (width, height) to ask a camera for, pixels; of a clip, stream or screen, the height is used.
         fps: frames per second to ask for.
         loop: a clip begins anew at its end; for nothing else.
         reconnect: open a camera or stream again when it is lost.
@@ -40,6 +40,8 @@ def open_named(
 
         width, height = size or (640, 360)
         return PatternSource(width, height, Fraction(fps or 30).limit_denominator(1001))
+    if text.partition(":")[0] == "screen":
+        return _screen(text, size, fps, reconnect=reconnect)
     from rtstyle.sources.network import is_url, shown
 
     if is_camera(text) or not (is_url(text) or Path(text).is_file() or _FILE.search(text)):
@@ -51,6 +53,17 @@ def open_named(
         return FileSource(text, height=size[1] if size else None, live=True)
 
     return Reconnecting(shown(text), clip, again=reconnect) if is_url(text) else clip()
+
+
+def _screen(text: str, size: tuple[int, int] | None, fps: float | None, *, reconnect: bool) -> Source:
+    from rtstyle.sources.reconnecting import Backoff, Reconnecting
+    from rtstyle.sources.screen import ScreenSource
+
+    def screen() -> Source:
+        return ScreenSource(text, fps=fps, height=size[1] if size else None)
+
+    # A screen that is locked cannot be seen for a while.
+    return Reconnecting(text, screen, again=reconnect, backoff=Backoff(0.5, 1.0))
 
 
 def _looped(text: str, size: tuple[int, int] | None) -> Source:
