@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -39,6 +41,8 @@ def devices(as_json: Json = False) -> None:
         typer.echo("No camera is connected; `rtstyle webcam --source pattern` needs none.")
     for camera, found in told:
         typer.echo(describe(camera, found))
+        if camera.path and Path(camera.path).exists() and not os.access(camera.path, os.R_OK | os.W_OK):
+            typer.echo("   no permission to use it; add yourself to its group: sudo usermod -aG video $USER")
 
 
 def describe(camera: Camera, found: Sequence[Mode]) -> str:

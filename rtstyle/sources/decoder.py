@@ -92,7 +92,7 @@ class Decoder:
             if self._live:
                 silent = isinstance(error, (av.error.ExitError, av.error.TimeoutError))
                 problem = "sends nothing any more" if silent else "broke off"
-                raise SourceError(f"{self.name} {problem}", hint="" if silent else str(error)) from error
+                raise SourceError(f"{self.name} {problem}", hint="" if silent else error.strerror or "") from error
             self.losses.undecodable()
 
     def _decode_packet(self, packet: Packet[Stream]) -> list[VideoFrame]:

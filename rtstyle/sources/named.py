@@ -42,7 +42,7 @@ def open_named(
         return PatternSource(width, height, Fraction(fps or 30).limit_denominator(1001))
     if text.partition(":")[0] == "screen":
         return _screen(text, size, fps, reconnect=reconnect)
-    from rtstyle.sources.network import is_url, shown
+    from rtstyle.sources.network import is_url
 
     if is_camera(text) or not (is_url(text) or Path(text).is_file() or _FILE.search(text)):
         return open_camera(text, size, fps, reconnect=reconnect)
@@ -52,7 +52,7 @@ def open_named(
     def clip() -> Source:
         return FileSource(text, height=size[1] if size else None, live=True)
 
-    return Reconnecting(shown(text), clip, again=reconnect) if is_url(text) else clip()
+    return Reconnecting(clip, again=reconnect) if is_url(text) else clip()
 
 
 def _screen(text: str, size: tuple[int, int] | None, fps: float | None, *, reconnect: bool) -> Source:
@@ -63,7 +63,7 @@ def _screen(text: str, size: tuple[int, int] | None, fps: float | None, *, recon
         return ScreenSource(text, fps=fps, height=size[1] if size else None)
 
     # A screen that is locked cannot be seen for a while.
-    return Reconnecting(text, screen, again=reconnect, backoff=Backoff(0.5, 1.0))
+    return Reconnecting(screen, again=reconnect, backoff=Backoff(0.5, 1.0))
 
 
 def _looped(text: str, size: tuple[int, int] | None) -> Source:
@@ -87,9 +87,8 @@ def open_camera(text: str, size: tuple[int, int] | None, fps: float | None, *, r
     """
     from rtstyle.sources.reconnecting import Backoff, Reconnecting
 
-    line = _CameraLine(text, size, fps)
     # Whether it is plugged in again costs next to nothing to ask.
-    return Reconnecting(line.name, line, again=reconnect, backoff=Backoff(0.5, 1.0))
+    return Reconnecting(_CameraLine(text, size, fps), again=reconnect, backoff=Backoff(0.5, 1.0))
 
 
 class _CameraLine:
@@ -98,38 +97,43 @@ class _CameraLine:
     Args:
         text: number, device file or name.
         size, fps: what to ask for.
-    Raises: SourceError: no camera, or several, have this name.
     """
 
     def __init__(self, text: str, size: tuple[int, int] | None, fps: float | None) -> None:
-        self._size, self._fps = size, fps
-        self._known: Camera | None
-        self._device: int | str
-        if is_camera(text):
-            self._device = int(text) if text.isdecimal() else text
-            self._known = _listed(self._device)
-            self.name = f"camera {text}"
-        else:
-            self._known = find_camera(text)
-            self._device, self.name = self._known.index, self._known.name
-        if self._known is not None and self._known.idle:
-            raise SourceError(
-                f"{self._known} is virtual, and no program sends pictures to it", hint="start that program first"
-            )
+        self._text, self._size, self._fps = text, size, fps
+        self._name = f"camera {text}" if is_camera(text) else ""
+        self._known: Camera | None = None
         self._opened = False
 
     def __call__(self) -> Source:
-        """Raises: SourceError: it is not plugged in, or gives no picture."""
+        """Open it.
+
+        Raises: SourceError: no such camera, several of that name, it is not plugged in, or gives no picture.
+        """
         from rtstyle.sources.camera import CameraSource
 
-        if self._opened and self._known is not None:
-            found = find_again(self._known)
-            if found is None:
-                raise SourceError(f"{self.name} is not plugged in", hint=cameras_hint())
-            self._device = found.index
-        source = CameraSource(self._device, size=self._size, fps=self._fps, name=self.name)
+        device = self._again() if self._opened and self._known is not None else self._first()
+        source = CameraSource(device, size=self._size, fps=self._fps, name=self._name)
         self._opened = True
         return source
+
+    def _first(self) -> int | str:
+        if is_camera(self._text):
+            device: int | str = int(self._text) if self._text.isdecimal() else self._text
+            self._known = _listed(device)
+        else:
+            self._known = find_camera(self._text)
+            device, self._name = self._known.index, self._known.name
+        if self._known is not None and self._known.idle:
+            problem = f"{self._known} is virtual, and no program sends pictures to it"
+            raise SourceError(problem, hint="start that program first")
+        return device
+
+    def _again(self) -> int:
+        found = find_again(self._known) if self._known is not None else None
+        if found is None:
+            raise SourceError(f"{self._name} is not plugged in", hint=cameras_hint())
+        return found.index
 
 
 def _listed(device: int | str) -> Camera | None:

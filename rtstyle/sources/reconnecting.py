@@ -61,8 +61,7 @@ class Reconnecting:
     fresh capture time and a notice. Frames are counted and timed here, for those of the source begin anew each time.
 
     Args:
-        name: for people.
-        connect: opens the source; called again after each failure.
+        connect: opens the source; called again after each failure. It may hang, and is called in a thread of its own.
         again: False ends with the error instead.
         backoff: waits between attempts.
         stall_s: after so long without a picture the last one is repeated; longer for sources of few pictures a second.
@@ -71,14 +70,13 @@ class Reconnecting:
 
     def __init__(
         self,
-        name: str,
         connect: Callable[[], Source],
         *,
         again: bool = True,
         backoff: Backoff | None = None,
         stall_s: float = STALL_S,
     ) -> None:
-        self._name, self._connect, self._again = name, connect, again
+        self._connect, self._again = connect, again
         self._backoff = backoff or Backoff()
         self._stall_s = stall_s
         self._changed = threading.Condition()
@@ -91,7 +89,7 @@ class Reconnecting:
         self._over = False
         self._closed = threading.Event()
         self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._work, name=f"source {name}", daemon=True)
+        self._thread = threading.Thread(target=self._work, name="live source", daemon=True)
         self._thread.start()
         self._await_first()
 
@@ -169,7 +167,7 @@ class Reconnecting:
         if self._trouble or self._newest is None or self._over:
             return self._trouble
         stalled = time.monotonic() - self._fresh_s >= self._stall_limit_s()
-        return f"{self._name} sends no pictures; waiting for it" if stalled else ""
+        return f"{self.info.name} sends no pictures; waiting for it" if stalled else ""
 
     def _stall_limit_s(self) -> float:
         rate = float(self._info.fps) if self._info is not None else 0.0
@@ -200,7 +198,7 @@ class Reconnecting:
                 self._pause()
                 continue
             with self._changed:
-                self._info = self._info or replace(source.info, name=self._name)
+                self._info = self._info or source.info
                 self._source = source
                 self._changed.notify_all()
             if not self._closed.is_set():

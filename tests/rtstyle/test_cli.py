@@ -294,10 +294,29 @@ def test_a_loss_and_its_end_are_told_once(run: Run, tiny_style: Path, monkeypatc
     from tests.rtstyle.test_reconnecting import Scripted, broken, connections
 
     connect = connections(Scripted(0, 3, broken), Scripted(9, 30))
-    source = Reconnecting("camera 0", connect, backoff=Backoff(2.0, 2.0))
+    source = Reconnecting(connect, backoff=Backoff(2.0, 2.0))
     monkeypatch.setattr("rtstyle.webcam.open_source", lambda job: source)
     assert run("webcam", "--style", tiny_style, "--sink", "null", "--quiet") == 0
     assert run.err.splitlines() == [
         "rtstyle: warning: camera 0 stopped sending pictures; waiting for it",
-        "rtstyle: warning: camera 0 is back",
+        "rtstyle: warning: scripted is back",
+    ]
+
+
+def test_options_of_the_source_reach_it(run: Run, tiny_style: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rtstyle.sources.pattern import PatternSource
+
+    asked: list[dict[str, Any]] = []
+
+    def opened(text: str, **options: Any) -> PatternSource:
+        asked.append({"text": text, **options})
+        return PatternSource(64, 48, 100)
+
+    monkeypatch.setattr("rtstyle.sources.named.open_named", opened)
+    arguments = ("webcam", "--style", tiny_style, "--sink", "null", "--frames", "1", "--source", "a camera")
+    assert run(*arguments, "--no-reconnect", "--loop", "--size", "64x48", "--fps", "100") == 0
+    assert run(*arguments) == 0
+    assert asked == [
+        {"text": "a camera", "size": (64, 48), "fps": 100.0, "loop": True, "reconnect": False},
+        {"text": "a camera", "size": None, "fps": None, "loop": False, "reconnect": True},
     ]

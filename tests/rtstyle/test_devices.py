@@ -334,6 +334,16 @@ def test_a_machine_without_cameras_is_no_error(
     assert capsys.readouterr().out == '{"cameras": []}\n'
 
 
+def test_a_camera_that_may_not_be_used_is_told(
+    machine: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cameras, "list_cameras", lambda: [Camera(0, str(machine / "video0"), "Cam")])
+    monkeypatch.setattr(cameras, "names_are_known", lambda: True)
+    monkeypatch.setattr("rtstyle.commands.devices.os.access", lambda *_: False)  # root may do all
+    assert main(["devices"]) == 0
+    assert "no permission to use it; add yourself to its group" in capsys.readouterr().out
+
+
 def test_the_numbers_that_open_where_names_are_not_known(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -74,7 +74,7 @@ def forever() -> None:
 def test_it_comes_back_and_the_last_picture_stands_meanwhile() -> None:
     gone = [SourceError("camera 0 is not plugged in") for _ in range(3)]
     connect = connections(Scripted(0, 5, broken), *gone, Scripted(100, 5, width=128))
-    source = Reconnecting("camera 0", connect, backoff=Backoff(0.3, 0.3))
+    source = Reconnecting(connect, backoff=Backoff(0.3, 0.3))
     frames = list(source.frames())
     source.close()
     numbers = [number_of(frame.rgb) for frame in frames]
@@ -89,7 +89,7 @@ def test_it_comes_back_and_the_last_picture_stands_meanwhile() -> None:
 
 
 def test_repetitions_are_fresh_and_come_at_their_pace() -> None:
-    source = Reconnecting("camera 0", connections(Scripted(0, 3, broken)), backoff=Backoff(30.0, 30.0))
+    source = Reconnecting(connections(Scripted(0, 3, broken)), backoff=Backoff(30.0, 30.0))
     repeated = list(islice((frame for frame in source.frames() if frame.notice), 3))
     assert time.monotonic() - repeated[-1].captured_s < 1.0
     assert all(b.captured_s - a.captured_s >= 0.9 * REPEAT_S for a, b in pairwise(repeated))
@@ -104,10 +104,10 @@ def test_a_source_that_hangs_is_noticed_and_recovers() -> None:
         go.wait(30.0)
         raise SourceError("scripted broke off")
 
-    source = Reconnecting("cam", connections(Scripted(0, 3, hang), Scripted(9, 1, forever)), backoff=SOON, stall_s=0.1)
+    source = Reconnecting(connections(Scripted(0, 3, hang), Scripted(9, 1, forever)), backoff=SOON, stall_s=0.1)
     frames = source.frames()
     lost = next(frame for frame in frames if frame.notice)
-    assert hung.is_set() and lost.notice == "cam sends no pictures; waiting for it"
+    assert hung.is_set() and lost.notice == "scripted sends no pictures; waiting for it"
     assert notice_of(source) == lost.notice
     go.set()
     found = next(frame for frame in frames if not frame.notice)
@@ -122,7 +122,7 @@ def test_a_source_of_few_pictures_is_not_taken_for_lost() -> None:
         def info(self) -> SourceInfo:
             return replace(super().info, fps=Fraction(1, 10))
 
-    source = Reconnecting("cam", connections(Slow(0, 1, forever)), stall_s=0.0)
+    source = Reconnecting(connections(Slow(0, 1, forever)), stall_s=0.0)
     next(source.frames())
     assert notice_of(source) == ""
     source.close()
@@ -131,12 +131,12 @@ def test_a_source_of_few_pictures_is_not_taken_for_lost() -> None:
 def test_the_first_failure_is_an_error() -> None:
     before = threading.active_count()
     with pytest.raises(SourceError, match="no camera 0"):
-        Reconnecting("camera 0", connections(SourceError("no camera 0")))
+        Reconnecting(connections(SourceError("no camera 0")))
     assert threading.active_count() == before
 
 
 def test_without_again_a_loss_is_the_end() -> None:
-    source = Reconnecting("camera 0", connections(Scripted(0, 3, broken)), again=False)
+    source = Reconnecting(connections(Scripted(0, 3, broken)), again=False)
     frames = source.frames()
     with pytest.raises(SourceError, match="stopped sending"):
         list(frames)
@@ -144,7 +144,7 @@ def test_without_again_a_loss_is_the_end() -> None:
 
 
 def test_a_source_that_ends_is_not_opened_again() -> None:
-    source = Reconnecting("clip", connections(Scripted(0, 3)))
+    source = Reconnecting(connections(Scripted(0, 3)))
     frames = list(source.frames())
     assert number_of(frames[-1].rgb) == 2 and not any(frame.notice for frame in frames)
     assert notice_of(source) == ""
@@ -154,14 +154,14 @@ def test_a_fault_of_ours_reaches_the_reader() -> None:
     def fault() -> None:
         raise ZeroDivisionError("ours")
 
-    source = Reconnecting("cam", connections(Scripted(0, 2, fault)))
+    source = Reconnecting(connections(Scripted(0, 2, fault)))
     with pytest.raises(ZeroDivisionError, match="ours"):
         list(source.frames())
 
 
 def test_a_slow_reader_gets_the_newest() -> None:
     done = threading.Event()
-    source = Reconnecting("cam", connections(Scripted(0, 40, done.set)))
+    source = Reconnecting(connections(Scripted(0, 40, done.set)))
     frames = source.frames()
     next(frames)
     assert done.wait(10.0)
@@ -181,7 +181,7 @@ def test_close_ends_a_reader_while_connecting_hangs() -> None:
         release.wait(30.0)
         return late
 
-    source = Reconnecting("cam", connect, backoff=SOON)
+    source = Reconnecting(connect, backoff=SOON)
     ended = threading.Event()
 
     def read() -> None:
@@ -203,7 +203,7 @@ def test_close_ends_a_reader_while_connecting_hangs() -> None:
 def test_a_hundred_losses_leave_no_threads() -> None:
     before = threading.active_count()
     sources = [Scripted(number, 1, broken) for number in range(100)]
-    source = Reconnecting("cam", connections(*sources, Scripted(200, 1)), backoff=Backoff(0.001, 0.001))
+    source = Reconnecting(connections(*sources, Scripted(200, 1)), backoff=Backoff(0.001, 0.001))
     *_, last = source.frames()
     source.close()
     assert number_of(last.rgb) == 200 and all(one.closed.is_set() for one in sources)
@@ -243,7 +243,7 @@ def test_waits_begin_small_again_only_after_a_connection_that_held(
 
     monkeypatch.setattr("rtstyle.sources.reconnecting.time.monotonic", lambda: real() + ahead_s)
     backoff = Counting()
-    source = Reconnecting("cam", connections(Scripted(0, 1, held), Scripted(0, 1)), backoff=backoff)
+    source = Reconnecting(connections(Scripted(0, 1, held), Scripted(0, 1)), backoff=backoff)
     list(source.frames())
     assert backoff.resets == resets
 
