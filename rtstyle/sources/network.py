@@ -11,6 +11,9 @@ from engines.errors import SourceError
 OPEN_TIMEOUT_S, READ_TIMEOUT_S = 10.0, 5.0
 """How long a stream may take to open, and for its next data."""
 
+ANALYSE_S = 1.5
+"""How long FFmpeg may look for all tracks. By itself it waits five seconds for promised sound that never comes."""
+
 STORED = ("hls", "dash")
 """Formats that come in pieces, each faster than it is to be shown."""
 
@@ -59,13 +62,15 @@ def options(url: str, timeout_s: float) -> dict[str, str]:
     """
     parts = urlsplit(url)
     microseconds = str(round(timeout_s * 1e6))
+    common = {"analyzeduration": str(round(ANALYSE_S * 1e6))}
     if parts.scheme in ("rtsp", "rtsps"):
         # Over UDP, which is the default, pictures break up on the first lost packet.
-        return {"rtsp_transport": "tcp", "timeout": microseconds, "fflags": "nobuffer"}
+        return {**common, "rtsp_transport": "tcp", "timeout": microseconds, "fflags": "nobuffer"}
     if parts.scheme == "udp":
         # A receiver that was held up must lose pictures, not end.
-        return {"timeout": microseconds, "overrun_nonfatal": "1", "fflags": "nobuffer", **_only_here(parts)}
-    return {"rw_timeout": microseconds}
+        own = {"timeout": microseconds, "overrun_nonfatal": "1", "fflags": "nobuffer"}
+        return {**common, **own, **_only_here(parts)}
+    return {**common, "rw_timeout": microseconds}
 
 
 def _only_here(parts: SplitResult) -> dict[str, str]:

@@ -122,6 +122,8 @@ class Reconnecting:
     def close(self) -> None:
         """End ``frames`` at once; what hangs in a driver or on a network is left behind after a second."""
         with self._changed:
+            if self._closed.is_set():
+                return  # whoever was first waits for what hangs
             self._closed.set()
             self._changed.notify_all()
             source = self._source

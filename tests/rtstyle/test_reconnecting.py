@@ -196,6 +196,9 @@ def test_close_ends_a_reader_while_connecting_hangs() -> None:
     assert ended.wait(0.9)  # before close gives the hanging thread up
     closing.join(10.0)
     assert not closing.is_alive()
+    start_s = time.monotonic()
+    source.close()
+    assert time.monotonic() - start_s < 0.9
     release.set()
     assert late.closed.wait(10.0)  # what was opened too late is given back
 
