@@ -16,6 +16,9 @@ from rtstyle.sources.base import Source, SourceInfo
 STALL_S = 1.5
 """After so long without a picture the last one is repeated with a notice. A camera in the dark gives five a second."""
 
+MOST_STALL_S = 10.0
+"""The same for a source that says of itself that it gives a picture now and then."""
+
 REPEAT_S = 0.2
 """Time between two repetitions: windows go on obeying keys, and programs behind a virtual camera stay connected."""
 
@@ -173,7 +176,7 @@ class Reconnecting:
 
     def _stall_limit_s(self) -> float:
         rate = float(self._info.fps) if self._info is not None else 0.0
-        return max(self._stall_s, 3 / rate if rate else 0.0)
+        return max(self._stall_s, min(MOST_STALL_S, 3 / rate) if rate else 0.0)
 
     def _work(self) -> None:
         """Life of the thread: connect, pass on, connect again."""
