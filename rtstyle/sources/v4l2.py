@@ -162,8 +162,8 @@ def _listed(ioctl: Ioctl, descriptor: int, request: int, size: int, wanted: byte
 
 
 def fourcc(number: int) -> str:
-    """The four characters of a pixel format. 0x47504A4D → ``MJPG``."""
-    return _text(struct.pack("<I", number & 0x7FFFFFFF)).strip()
+    """The four characters of a pixel format; the highest bit means the larger byte first. 0x47504A4D → ``MJPG``."""
+    return _text(struct.pack("<I", number & 0x7FFFFFFF)).strip() + ("-BE" if number & 0x80000000 else "")
 
 
 def _text(raw: bytes) -> str:

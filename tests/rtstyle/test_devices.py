@@ -216,6 +216,11 @@ def test_forbidden_and_vanished_device_files(machine: Path) -> None:
     assert modes(camera, forbidden) == ()
 
 
+def test_names_of_formats() -> None:
+    assert v4l2.fourcc(0x47504A4D) == "MJPG" and v4l2.fourcc(0x20363159) == "Y16"
+    assert v4l2.fourcc(0x20363159 | 1 << 31) == "Y16-BE"  # or its sizes would be listed twice under one name
+
+
 @linux
 def test_modes(machine: Path) -> None:
     kernel = Kernel(sizes={"MJPG": [(1280, 720), (640, 480)], "YUYV": [(640, 480)]})
