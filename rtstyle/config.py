@@ -84,6 +84,8 @@ KEYS: dict[str, Callable[[object], Any]] = {
     "sink": _texts,
     "size": _size,
     "fps": _number(0.01, 1000),
+    "loop": _flag,
+    "reconnect": _flag,
     "mirror": _flag,
     "strength": _number(0, 1),
     "scale": _number(0.5, 2),

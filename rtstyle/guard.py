@@ -77,6 +77,11 @@ class Guard:
         self._token = token
         self._address = address
 
+    @property
+    def has_token(self) -> bool:
+        """True where a token must be known."""
+        return self._token is not None
+
     def refuse(self, headers: Mapping[str, str] | Message[str, str]) -> Refusal | None:
         """Why a request must not be answered; ``None`` when it may be.
 

@@ -15,7 +15,7 @@ from rtstyle.recorder import Recorder
 from rtstyle.scale import fitting
 from rtstyle.sinks.base import Sink, dropped_by, state_of
 from rtstyle.sinks.several import SeveralSinks
-from rtstyle.sources.base import Source
+from rtstyle.sources.base import Source, notice_of
 from rtstyle.stats import Figures, Stats
 
 COMING = "live"
@@ -134,7 +134,7 @@ class Live:
             mirror=controls.mirror,
             paused=controls.paused,
             source=self.source.info.name,
-            source_state=str(getattr(self.source, "notice", "")) or COMING,
+            source_state=notice_of(self.source) or COMING,
             dropped_by={"engine": figures.dropped_engine, **losses},
             sinks=states,
             recording=self.recorder.path,

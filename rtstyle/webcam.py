@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -30,13 +29,15 @@ class WebcamJob:
     """What to show where.
 
     Attributes:
-        source: number or device file of a camera, a clip, a URL, or ``pattern``.
+        source: number, name or device file of a camera, a clip, a URL, ``screen``, or ``pattern``.
         sinks: each ``window``, ``virtual``, ``virtual:NAME``, ``null``, the address of a stream, or a video file to
             write.
-        size: (width, height) to ask the camera for, pixels; of a clip or stream, the height is used.
+        size: (width, height) to ask the camera for, pixels; of a clip, stream or screen, the height is used.
         fps: frames per second to ask for.
         frames: stop after so many; ``None`` goes on until somebody stops it.
         overwrite: replace a file that exists.
+        reconnect: wait for a camera or stream that was lost, instead of ending.
+        loop: show a clip over and over.
         bits: per second, for streams; ``None`` goes by the size.
     """
 
@@ -46,6 +47,8 @@ class WebcamJob:
     fps: float | None = None
     frames: int | None = None
     overwrite: bool = False
+    reconnect: bool = True
+    loop: bool = False
     bits: int | None = None
 
 
@@ -134,24 +137,9 @@ def open_source(job: WebcamJob) -> Source:
 
     Raises: SourceError: it cannot be opened.
     """
-    text = job.source
-    if text == "pattern":
-        from rtstyle.sources.pattern import PatternSource
+    from rtstyle.sources.named import open_named
 
-        width, height = job.size or (640, 360)
-        return PatternSource(width, height, Fraction(job.fps or 30).limit_denominator(1001))
-    if is_camera(text):
-        from rtstyle.sources.camera import CameraSource
-
-        return CameraSource(int(text) if text.isdecimal() else text, size=job.size, fps=job.fps)
-    from rtstyle.sources.file import FileSource
-
-    return FileSource(text, height=job.size[1] if job.size else None, live=True)
-
-
-def is_camera(source: str) -> bool:
-    """True for the number or the device file of a camera."""
-    return source.isdecimal() or (source.startswith("/dev/") and not Path(source).is_file())
+    return open_named(job.source, size=job.size, fps=job.fps, loop=job.loop, reconnect=job.reconnect)
 
 
 def check_sinks(job: WebcamJob) -> None:

@@ -61,7 +61,7 @@ def test_commands_and_options_exist(line: str) -> None:
 
 def test_every_command_is_told() -> None:
     told = {shlex.split(line)[1] for line in commands("rtstyle")}
-    assert told >= {"video", "image", "webcam", "styles", "doctor", "bench", "train"}
+    assert told >= {"video", "image", "webcam", "devices", "styles", "doctor", "bench", "train"}
 
 
 def test_make_targets_exist() -> None:

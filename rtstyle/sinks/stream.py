@@ -175,7 +175,7 @@ class StreamSink:
         fresh_s = time.monotonic()
         while not self._closing:
             frame = self._next(IDLE_S)
-            if self._paused() or getattr(frame, "notice", "") != "":
+            if self._paused() or (frame is not None and frame.notice):
                 frame = None  # a source that is lost repeats its last picture, and says so
             if frame is not None:
                 fresh_s = time.monotonic()

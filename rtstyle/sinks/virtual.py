@@ -93,7 +93,7 @@ class VirtualSink:
         fitting = fitted(frame.rgb, self._size)
         with self._change:
             # A source that is lost repeats its last picture, and says so.
-            if not getattr(frame, "notice", ""):
+            if not frame.notice:
                 self._fresh_s = time.monotonic()
             self._newest, self._card = fitting, None
         return True

@@ -274,7 +274,9 @@ class WindowSink:
             self._pygame.draw.circle(window, (220, 0, 0), (window.get_width() - 2 * radius, 2 * radius), radius)
         if self._figures_shown:
             self._draw_lines(window, [[line] for line in self._figures()])
-        if self._help_shown:
+        if self._frame is not None and self._frame.notice:
+            self._draw_lines(window, [[self._frame.notice]], low=True)
+        elif self._help_shown:
             self._draw_lines(window, KEYS, low=True)
         elif time.monotonic() < self._notice_until_s:
             self._draw_lines(window, [[self._notice]], low=True)

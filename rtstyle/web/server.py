@@ -16,10 +16,11 @@ from aiohttp import web
 
 from engines.base import Engine
 from engines.errors import ConfigError, SinkError, SourceError, StylerError
+from rtstyle.guard import Address, Guard, is_loopback
 from rtstyle.pipeline import Controls
 from rtstyle.sources.base import Source
 from rtstyle.styles import StyleEntry, installed
-from rtstyle.web import guard
+from rtstyle.web import door
 from rtstyle.web.media import BrowserSource
 from rtstyle.web.peer import OnEnd, Peer, raise_bitrates
 from rtstyle.web.session import Session, Shelf, obey
@@ -60,11 +61,7 @@ class WebSettings:
 
         Raises: ConfigError
         """
-        if not self.token and not guard.is_loopback(self.host):
-            raise ConfigError(
-                f"{self.host} can be reached by others, and there is no token",
-                hint="add --token, or leave --host away to listen on this machine only",
-            )
+        Guard(Address(self.host, self.port), self.token or None)
         if (self.cert is None) != (self.key is None):
             raise ConfigError("a TLS certificate and its key belong together", hint="give --cert and --key")
         for file in (self.cert, self.key):
@@ -79,7 +76,7 @@ class WebSettings:
 
     def advice(self) -> list[str]:
         """What somebody should know who serves it so."""
-        if self.cert is None and not guard.is_loopback(self.host):
+        if self.cert is None and not is_loopback(self.host):
             return ["browsers give no camera to a page of another machine without TLS: --cert and --key"]
         return []
 
@@ -201,7 +198,7 @@ class Server:
         self._runner: web.AppRunner | None = None
         self._listening: asyncio.Server | None = None
         self._watch: asyncio.Task[None] | None = None
-        self._doorman: guard.Doorman | None = None
+        self._doorman: door.Doorman | None = None
         self.port = studio.settings.port
 
     async def start(self) -> None:
@@ -211,7 +208,7 @@ class Server:
         """
         settings = self._studio.settings
         raise_bitrates()
-        app = web.Application(client_max_size=guard.BODY, middlewares=[self._checked])
+        app = web.Application(client_max_size=door.BODY, middlewares=[self._checked])
         app.router.add_get("/", self._file("index.html"))
         for path in PAGE.iterdir():
             app.router.add_get(f"/{path.name}", self._file(path.name))
@@ -219,14 +216,14 @@ class Server:
         app.router.add_get("/styles/{name}.jpg", self._preview)
         app.router.add_get("/stats", self._stats)
         app.router.add_post("/offer", self._offer)
-        self._runner = web.AppRunner(app, access_log=None, keepalive_timeout=guard.SLOW_S, handle_signals=False)
+        self._runner = web.AppRunner(app, access_log=None, keepalive_timeout=door.SLOW_S, handle_signals=False)
         await self._runner.setup()
         assert self._runner.server is not None
-        self._doorman = guard.Doorman(self._runner.server)
+        self._doorman = door.Doorman(self._runner.server)
         loop = asyncio.get_running_loop()
         try:
             self._listening = await loop.create_server(
-                self._doorman, settings.host, settings.port, ssl=_tls(settings), backlog=guard.CONNECTIONS
+                self._doorman, settings.host, settings.port, ssl=_tls(settings), backlog=door.CONNECTIONS
             )
         except OSError as error:
             await self._runner.cleanup()
@@ -236,7 +233,7 @@ class Server:
                 hint="is it running already? --port takes another",
             ) from error
         self.port = self._listening.sockets[0].getsockname()[1]
-        self._guard = guard.Guard(settings.host, self.port, settings.token)
+        self._guard = Guard(Address(settings.host, self.port), settings.token or None)
         self._watch = loop.create_task(self._doorman.watch())
 
     async def close(self) -> None:
@@ -250,13 +247,13 @@ class Server:
             await self._runner.cleanup()
 
     @web.middleware
-    async def _checked(self, request: web.Request, handler: guard.Handler) -> web.StreamResponse:
+    async def _checked(self, request: web.Request, handler: door.Handler) -> web.StreamResponse:
         assert self._doorman is not None
         self._doorman.served(request)
-        return await guard.checked(self._guard, request, handler)
+        return await door.checked(self._guard, request, handler)
 
     @staticmethod
-    def _file(name: str) -> guard.Handler:
+    def _file(name: str) -> door.Handler:
         path = PAGE / name
 
         async def handler(_: web.Request) -> web.StreamResponse:
@@ -290,7 +287,7 @@ class Server:
 
     async def _offer(self, request: web.Request) -> web.StreamResponse:
         try:
-            async with asyncio.timeout(guard.SLOW_S):
+            async with asyncio.timeout(door.SLOW_S):
                 body = json.loads(await request.text())
         except TimeoutError:
             raise web.HTTPRequestTimeout from None

@@ -8,8 +8,10 @@ from typing import Any
 
 from engines.base import RGB, Engine, EngineInfo
 from engines.errors import ConfigError, StylerError
+from rtstyle.live import Live
 from rtstyle.palette import Palette
 from rtstyle.pipeline import Controls, run
+from rtstyle.recorder import Recorder
 from rtstyle.sources.base import Source
 from rtstyle.stats import Stats
 from rtstyle.web.media import PaintedTrack, ViewersSink
@@ -33,7 +35,7 @@ class Session:
         self._source, self._load, self._on_end = source, load, on_end
         self._tracks: list[PaintedTrack] = []
         self._lock = Lock()
-        self._palette: Palette | None = None
+        self._live: Live | None = None
         self._thread = Thread(target=self._run, name="session", daemon=True)
 
     def start(self) -> None:
@@ -60,25 +62,22 @@ class Session:
 
     def state(self) -> dict[str, Any]:
         """Settings and figures as they are now, plain values."""
-        palette, controls = self._palette, self.controls
-        return {
-            "style": controls.style,
-            "shown": palette.info.style if palette else "",
-            "fault": palette.fault if palette else "",
-            "strength": controls.strength,
-            "scale": controls.scale,
-            "mirror": controls.mirror,
-            "figures": self.stats.snapshot().to_dict(),
-        }
+        live = self._live
+        if live is not None:
+            return live.reading().to_dict()
+        return {"style": "", "wanted": self.controls.style}  # its first engine is being made ready
 
     def _run(self) -> None:
         reason = ""
         try:
-            palette = self._palette = Palette(self._load, self.controls)
+            palette = Palette(self._load, self.controls)
+            live = Live(self._source, palette, self.controls, self.stats, Recorder())
+            live.sink = sink = ViewersSink(self._watching)
+            self._live = live
             try:
-                run(self._source, palette, ViewersSink(self._watching), self.controls, self.stats)
+                run(self._source, palette, sink, self.controls, self.stats, on_frame=live.put)
             finally:
-                self._palette = None
+                self._live = None
                 palette.close()
         except StylerError as error:
             reason = str(error)

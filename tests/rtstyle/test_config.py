@@ -21,6 +21,8 @@ GOOD: dict[str, tuple[str, Any]] = {
     "sink": ('["null", "out.mp4"]', ["null", "out.mp4"]),
     "size": ('"640x360"', "640x360"),
     "fps": ("25", 25.0),
+    "loop": ("true", True),
+    "reconnect": ("false", False),
     "mirror": ("true", True),
     "strength": ("0.5", 0.5),
     "scale": ("2", 2.0),
@@ -35,6 +37,7 @@ GOOD: dict[str, tuple[str, Any]] = {
     "preset": ('"fast"', "fast"),
 }
 BAD = {
+    "loop": "1", "reconnect": '"no"',
     "style": "7", "source": "-1", "sink": "[1]", "size": '"large"', "fps": "0", "mirror": '"yes"', "strength": "1.5",
     "scale": "nan", "engine": "true", "threads": "0", "bitrate": "1.5", "control": "8765", "control-token": "[]",
     "height": '"720"', "codec": "{}", "crf": "true", "preset": '""',

@@ -119,14 +119,14 @@ def test_a_style_is_chosen_by_mouse_and_by_key(page: Page, served: tuple[str, St
     page.goto(address)
     page.get_by_role("radio", name="The Scream").check()
     _started(page)
-    _until(lambda: [peer.get("shown") for peer in studio.state()] == ["scream"])
+    _until(lambda: [peer.get("style") for peer in studio.state()] == ["scream"])
     page.locator("label", has_text="The Great Wave").click()
-    _until(lambda: [peer.get("shown") for peer in studio.state()] == ["wave"])
+    _until(lambda: [peer.get("style") for peer in studio.state()] == ["wave"])
     names = studio.styles
     page.keyboard.press("a")
-    _until(lambda: studio.state()[0]["shown"] == names[(names.index("wave") - 1) % len(names)])
+    _until(lambda: studio.state()[0]["style"] == names[(names.index("wave") - 1) % len(names)])
     page.keyboard.press("2")
-    _until(lambda: studio.state()[0]["shown"] == names[1])
+    _until(lambda: studio.state()[0]["style"] == names[1])
     page.keyboard.press("0")
     _until(lambda: studio.state()[0]["strength"] == 0.0)
     page.keyboard.press("0")
@@ -208,19 +208,19 @@ def test_a_connection_that_broke_is_made_again(page: Page) -> None:
         page.goto(address)
         page.get_by_role("radio", name="The Great Wave").wait_for()
         _started(page)
-        _until(lambda: studio.state() and studio.state()[0].get("shown") == "wave")
+        _until(lambda: studio.state() and studio.state()[0].get("style") == "wave")
         page.get_by_role("radio", name="The Scream").check(force=True)
-        _until(lambda: studio.state()[0]["shown"] == "scream")
+        _until(lambda: studio.state()[0]["style"] == "scream")
         first = studio.state()[0]["peer"]
         for peer in list(studio._peers):
             studio._home.call_soon_threadsafe(peer.end)
         _until(lambda: studio.state() and studio.state()[0]["peer"] > first, 30)
-        _until(lambda: studio.state()[0].get("shown") == "scream", 30)
+        _until(lambda: studio.state()[0].get("style") == "scream", 30)
         page.get_by_role("button", name="Stop").click()
 
 
 def test_too_many_browsers_and_a_wrong_token_are_told(chromium: Browser) -> None:
-    with serving(WebSettings(port=0, token="right")) as (address, _):
+    with serving(WebSettings(port=0, token="right-word")) as (address, _):
         page = chromium.new_page()
         page.goto(f"{address}/#token=wrong")
         page.get_by_role("radio", name="The Starry Night").wait_for()
@@ -228,7 +228,7 @@ def test_too_many_browsers_and_a_wrong_token_are_told(chromium: Browser) -> None
         page.get_by_text("the token is missing or wrong").wait_for()
         page.close()
         page = chromium.new_page()
-        page.goto(f"{address}/#token=right")
+        page.goto(f"{address}/#token=right-word")
         page.get_by_role("radio", name="The Starry Night").wait_for()
         _started(page)
         page.close()

@@ -27,7 +27,7 @@ from engines.errors import ConfigError, EngineError, ShapeError, SinkError, Styl
 from rtstyle.pipeline import Controls
 from rtstyle.sources.base import Source
 from rtstyle.sources.pattern import PatternSource
-from rtstyle.web import guard
+from rtstyle.web import door
 from rtstyle.web import peer as peers
 from rtstyle.web.media import BrowserSource, PaintedTrack, ViewersSink
 from rtstyle.web.server import Server, Studio, WebSettings
@@ -166,9 +166,9 @@ async def test_a_browser_gets_its_own_picture_back_painted_and_changes_the_setti
         await browser.sees(SHADES["wave"])
         browser.channel.send(json.dumps({"strength": 0}))
         await browser.sees((GREY, GREY, GREY))
-        await browser.until(lambda: any(m.get("figures", {}).get("frames_out", 0) > 3 for m in browser.messages))
+        await browser.until(lambda: any(m.get("frames_out", 0) > 3 for m in browser.messages))
         last = browser.messages[-1]
-        assert (last["style"], last["shown"], last["strength"], last["fault"]) == ("wave", "wave", 0.0, "")
+        assert (last["style"], last["wanted"], last["strength"], last["fault"]) == ("wave", "wave", 0.0, "")
         await browser.close()
         await browser.until(lambda: not studio.state())
 
@@ -325,7 +325,7 @@ async def test_what_the_page_needs_is_handed_out_with_strict_headers() -> None:
 
 
 def test_the_page_loads_nothing_from_elsewhere() -> None:
-    for file in (Path(guard.__file__).parent / "page").iterdir():
+    for file in (Path(door.__file__).parent / "page").iterdir():
         text = file.read_text("utf-8").replace("http://www.w3.org/2000/svg", "")  # a name, never fetched
         assert "http://" not in text
         assert "https://" not in text
@@ -372,19 +372,19 @@ async def test_other_pages_and_other_names_are_refused() -> None:
 
 @in_loop
 async def test_with_a_token_nobody_without_it_begins_anything() -> None:
-    async with serving(WebSettings(port=0, token="s3cret")) as (address, studio), ClientSession() as session:
+    async with serving(WebSettings(port=0, token="s3cret-word")) as (address, studio), ClientSession() as session:
         browser = Browser(address, Camera())
         body = {"sdp": await browser.offer()}
         for header in (
             {},
             {"Authorization": "Bearer wrong"},
-            {"Authorization": "Bearer s3cre"},
+            {"Authorization": "Bearer s3cret-wor"},
             {"Authorization": "é"},
         ):
             assert await _status(session.post(address + "/offer", json=body, headers=header)) == 401
             assert await _status(session.get(address + "/stats", headers=header)) == 401
         assert not studio.state()
-        borne = {"Authorization": "Bearer s3cret"}
+        borne = {"Authorization": "Bearer s3cret-word"}
         assert await _status(session.get(address + "/stats", headers=borne)) == 200
         assert await _status(session.post(address + "/offer", json=body, headers=borne)) == 200
         await browser.close()
@@ -420,7 +420,7 @@ async def test_rubbish_is_answered_and_the_picture_goes_on() -> None:
 
 
 def test_a_thousand_connections_and_slow_ones_do_not_disturb_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guard, "SLOW_S", 1.0)
+    monkeypatch.setattr(door, "SLOW_S", 1.0)
 
     async def flood() -> None:
         async with serving() as (address, _):
@@ -433,7 +433,7 @@ def test_a_thousand_connections_and_slow_ones_do_not_disturb_the_picture(monkeyp
             for number in range(1000):
                 reader, writer = await asyncio.open_connection(host, int(port))
                 try:
-                    if number < guard.CONNECTIONS:
+                    if number < door.CONNECTIONS:
                         writer.write(b"POST /offer HTTP/1.1\r\nHost: a\r\n")  # and never the rest
                         open_ones.append(writer)
                         continue
@@ -441,7 +441,7 @@ def test_a_thousand_connections_and_slow_ones_do_not_disturb_the_picture(monkeyp
                 except ConnectionError:
                     refused += 1
                 await gone(writer)
-            assert refused >= 1000 - 2 * guard.CONNECTIONS
+            assert refused >= 1000 - 2 * door.CONNECTIONS
             seen = len(browser.pictures)
             await browser.until(lambda: len(browser.pictures) > seen + 10)
             # The slow ones are ended, and then there is room again.
@@ -461,10 +461,10 @@ def test_a_thousand_connections_and_slow_ones_do_not_disturb_the_picture(monkeyp
 
 
 def test_settings_that_let_strangers_in_are_refused(tmp_path: Path) -> None:
-    for host in ("0.0.0.0", "192.168.1.2", "::", "example.org"):
+    for host in ("0.0.0.0", "192.168.1.2", "::"):
         with pytest.raises(ConfigError, match="token"):
             WebSettings(host=host).check()
-        WebSettings(host=host, token="t").check()
+        WebSettings(host=host, token="long enough").check()
     for host in ("127.0.0.1", "::1", "localhost", "127.9.9.9"):
         WebSettings(host=host).check()
     with pytest.raises(ConfigError, match="belong together"):
@@ -474,7 +474,7 @@ def test_settings_that_let_strangers_in_are_refused(tmp_path: Path) -> None:
     assert WebSettings(token="a b&c").address(80) == "http://127.0.0.1:80/#token=a%20b%26c"
     assert WebSettings(host="::1").address(80) == "http://[::1]:80/"
     assert not WebSettings().advice()
-    assert "TLS" in WebSettings(host="0.0.0.0", token="t").advice()[0]
+    assert "TLS" in WebSettings(host="0.0.0.0", token="long enough").advice()[0]
 
 
 @in_loop

@@ -87,7 +87,7 @@ export class Connection {
 
   receive(message) {
     if (message.end) return this.fail(message.end);
-    if (message.figures) this.server = message.figures;
+    if (message.age_p50_ms !== undefined) this.server = message;
     this.onMessage(message);
   }
 

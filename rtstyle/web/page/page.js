@@ -35,14 +35,16 @@ function send(wishes) {
 // What the painting's own settings say; somebody else may have changed them.
 function show(state) {
   if (state.error) say(state.error, true);
-  if (state.style === undefined) return;
-  const style = [...document.querySelectorAll("input[name=style]")].find((one) => one.value === state.style);
+  if (state.strength === undefined) return;
+  const style = [...document.querySelectorAll("input[name=style]")].find((one) => one.value === state.wanted);
   if (style) style.checked = true;
   if (document.activeElement !== $("strength")) $("strength").value = state.strength;
   if (document.activeElement !== $("scale")) $("scale").value = Math.log2(state.scale);
   $("mirror").checked = state.mirror;
   tellValues();
-  if (state.fault) say(state.fault, true);
+  const wrong = state.fault || (state.source_state !== "live" && state.source_state);
+  if (wrong) say(wrong, true);
+  else if ($("status").classList.contains("alarm") && !state.error) say("Painting.");
 }
 
 function tellValues() {

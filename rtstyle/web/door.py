@@ -8,13 +8,11 @@ go by, and one that changes something must come from our own page.
 from __future__ import annotations
 
 import asyncio
-import hmac
-import ipaddress
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from aiohttp import web
+
+from rtstyle.guard import Guard
 
 BODY = 64 << 10
 """Longest body of a request, bytes: an offer has about 5 KB."""
@@ -41,62 +39,27 @@ HEADERS: Mapping[str, str] = {
 """In every answer: nothing from elsewhere runs, and nobody else embeds the page."""
 
 
-@dataclass(frozen=True)
-class Guard:
-    """Decides about a request.
-
-    Attributes:
-        host: address that the server listens on.
-        port: the one that it listens on.
-        token: what a request must bear; empty lets everybody on this machine in.
-    """
-
-    host: str
-    port: int
-    token: str = ""
-
-    def problem(self, request: web.Request) -> tuple[int, str] | None:
-        """Why the request is refused: status and reason; ``None`` when it is not."""
-        if not self.token and not self._ours(request.host):
-            return 403, f"this server does not go by the name {request.host[:80]}"
-        if request.method in ("GET", "HEAD") and not request.path.startswith("/stats"):
-            return None
-        origin = request.headers.get("Origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != request.host.lower():
-            return 403, "the request comes from another page"
-        if request.method == "POST" and request.content_type != "application/json":
-            return 415, "the body must be application/json"
-        borne = request.headers.get("Authorization", "").removeprefix("Bearer ").strip()
-        if self.token and not hmac.compare_digest(borne.encode(), self.token.encode()):
-            return 401, "the token is missing or wrong"
-        return None
-
-    def _ours(self, host: str) -> bool:
-        name, _, port = host.rpartition(":") if not host.endswith("]") and ":" in host else (host, "", "80")
-        names = {"localhost", "127.0.0.1", "[::1]", self.host.lower()}
-        return name.lower() in names and port == str(self.port)
-
-
-def is_loopback(host: str) -> bool:
-    """True for an address that only this machine reaches."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 async def checked(guard: Guard, request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer a request if the guard has nothing against it, errors as JSON, with ``HEADERS`` in every answer."""
-    refused = guard.problem(request)
     try:
+        refused = None if _is_public(request, guard) else guard.refuse(request.headers)
         if refused is not None:
-            answer: web.StreamResponse = web.json_response({"error": refused[1]}, status=refused[0])
+            told = {"error": refused.problem, "hint": refused.hint}
+            answer: web.StreamResponse = web.json_response(told, status=refused.status)
+        elif request.method == "POST" and request.content_type != "application/json":
+            # What a form of another page can send goes without asking; JSON does not.
+            raise web.HTTPUnsupportedMediaType(reason="the body must be application/json")
         else:
             answer = await handler(request)
     except web.HTTPException as error:
         answer = web.json_response({"error": error.reason}, status=error.status)
     answer.headers.update(HEADERS)
     return answer
+
+
+def _is_public(request: web.Request, guard: Guard) -> bool:
+    """The page itself, which holds no secret: the script that asks with the token comes from it."""
+    return guard.has_token and request.method in ("GET", "HEAD") and not request.path.startswith("/stats")
 
 
 class Doorman:
