@@ -18,6 +18,7 @@ from engines.errors import SinkError
 from rtstyle.frame import Frame
 from rtstyle.sinks.card import IDLE_S, card
 from rtstyle.sinks.window import fit
+from rtstyle.sources.v4l2 import free_output
 
 INSTALL = 'pip install "rtstyle[virtual-camera]"'
 """Adds pyvirtualcam, which is under the GPL, version 2."""
@@ -149,6 +150,9 @@ def _opened(device: str | None, size: tuple[int, int], rate: float, backend: str
     except ImportError as error:
         raise SinkError("the virtual camera needs pyvirtualcam", hint=INSTALL) from error
     path = device_file(device) if device and sys.platform.startswith("linux") and backend is None else device
+    if sys.platform.startswith("linux"):
+        for there in [path] if path else virtual_cameras():
+            free_output(there)
     try:
         return pyvirtualcam.Camera(*size, rate, device=path, backend=backend)
     except (RuntimeError, ValueError, OSError) as error:

@@ -20,13 +20,15 @@ QUERYCAP = 0x80685600
 ENUM_FMT = 0xC0405602
 ENUM_FRAMESIZES = 0xC02C564A
 ENUM_FRAMEINTERVALS = 0xC034564B
+STREAMON = 0x40045612
 
 _CAPTURE, _CAPTURE_MPLANE = 0x00000001, 0x00001000
+_OUTPUT, _OUTPUT_MPLANE = 0x00000002, 0x00002000
 _M2M, _M2M_MPLANE = 0x00008000, 0x00004000
 _DEVICE_CAPS = 0x80000000
 _DISCRETE = 1
 
-_TYPE_CAPTURE, _TYPE_CAPTURE_MPLANE = 1, 9
+_TYPE_CAPTURE, _TYPE_OUTPUT, _TYPE_CAPTURE_MPLANE = 1, 2, 9
 
 _MOST = 256
 """Entries of one list at most: a driver that never ends its list must not hang the program."""
@@ -70,12 +72,14 @@ class Node:
         card: name of the device.
         captures: True when pictures can be read from it.
         modes: how; empty for a device that captures nothing.
+        outputs: True when pictures can be written to it.
     """
 
     driver: str
     card: str
     captures: bool
     modes: tuple[Mode, ...]
+    outputs: bool = False
 
 
 def look_at(path: str, *, modes: bool = False, ioctl: Ioctl | None = None) -> Node:
@@ -100,7 +104,36 @@ def look_at(path: str, *, modes: bool = False, ioctl: Ioctl | None = None) -> No
         captures = bool(can & (_CAPTURE | _CAPTURE_MPLANE)) and not can & (_M2M | _M2M_MPLANE)
         kind = _TYPE_CAPTURE if can & _CAPTURE else _TYPE_CAPTURE_MPLANE
         found = tuple(_modes(ioctl, descriptor, kind)) if modes and captures else ()
-        return Node(_text(driver), _text(card), captures, found)
+        return Node(_text(driver), _text(card), captures, found, bool(can & (_OUTPUT | _OUTPUT_MPLANE)))
+    finally:
+        os.close(descriptor)
+
+
+def free_output(path: str, *, ioctl: Ioctl | None = None) -> None:
+    """Let a v4l2loopback device take pictures again that its last writer left behind as neither camera nor output.
+
+    Up to version 0.12.7, with ``exclusive_caps=1``, it counts as a writer only who has started a stream, and so misses
+    the end of those who just write, as pyvirtualcam does: see v4l2loopback's issue 470. One that starts a stream and
+    leaves is missed by none.
+
+    Args:
+        path: device file; any that is in order is left alone.
+        ioctl: for tests.
+    """
+    try:
+        node = look_at(path, ioctl=ioctl)
+        if "loopback" not in node.driver or node.captures or node.outputs:
+            return
+        if ioctl is None:
+            import fcntl
+
+            ioctl = fcntl.ioctl
+        descriptor = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+    except OSError:
+        return  # whoever opens it next is told
+    try:
+        with suppress(OSError):  # it fails for want of a format, and has its effect
+            ioctl(descriptor, STREAMON, bytearray(struct.pack("i", _TYPE_OUTPUT)))
     finally:
         os.close(descriptor)
 
