@@ -216,6 +216,29 @@ def test_forbidden_and_vanished_device_files(machine: Path) -> None:
     assert modes(camera, forbidden) == ()
 
 
+@linux
+def test_only_a_loopback_that_is_neither_camera_nor_output_is_freed(machine: Path) -> None:
+    asked: list[tuple[str, bytes]] = []
+    left = Kernel(b"v4l2 loopback", (0x85208003, 0x85200000))  # what version 0.12.7 says after its first writer
+    kernels = {"video0": UVC, "video1": METADATA, "video2": left}
+
+    def ioctl(descriptor: int, number: int, answer: bytearray) -> int:
+        name = Path(f"/proc/self/fd/{descriptor}").readlink().name
+        if number == v4l2.STREAMON:
+            asked.append((name, bytes(answer)))
+            raise OSError(errno.EINVAL, "no format")
+        return kernels[name](descriptor, number, answer)
+
+    for number in (0, 1, 2):
+        v4l2.free_output(str(machine / f"video{number}"), ioctl=ioctl)
+    assert asked == [("video2", (2).to_bytes(4, "little"))]
+    for kernel in (FED, EMPTY):
+        kernels["video2"] = kernel
+        v4l2.free_output(str(machine / "video2"), ioctl=ioctl)
+    v4l2.free_output(str(machine / "video7"), ioctl=ioctl)  # not there: whoever opens it is told
+    assert len(asked) == 1
+
+
 def test_names_of_formats() -> None:
     assert v4l2.fourcc(0x47504A4D) == "MJPG" and v4l2.fourcc(0x20363159) == "Y16"
     assert v4l2.fourcc(0x20363159 | 1 << 31) == "Y16-BE"  # or its sizes would be listed twice under one name
