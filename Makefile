@@ -21,7 +21,7 @@ AGAIN = --recipe "$(NAME)" --content "$(DATA)/content" --features "$(DATA)/featu
 .PHONY: help setup demo test test-slow test-browser test-v4l2 check format bench style clean
 
 help: ## this list
-	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: $(DEV_READY) ## everything for developing, in .venv-dev
 
