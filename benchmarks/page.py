@@ -40,6 +40,9 @@ ARGUMENTS = (
 P50_MS, P95_MS, GROWTH = 150.0, 250.0, 1.1
 """What the delay may be, and by how much its median may grow from the first third to the last."""
 
+SWITCHES, SWITCH_MS = 10, 150.0
+"""How many changes of style are timed, and how long one may take until something is seen."""
+
 CLOCK = """
 () => {
   const CELLS = 16, canvas = document.createElement("canvas"), pen = canvas.getContext("2d");
@@ -76,6 +79,41 @@ CLOCK = """
 }
 """
 """A camera that shows the time, and a reader of the painting."""
+
+
+SWITCH = """
+() => {
+  const canvas = document.createElement("canvas"), pen = canvas.getContext("2d");
+  [canvas.width, canvas.height] = [640, 360];
+  const draw = () => {
+    for (let x = 0; x < 16; x++) for (let y = 0; y < 9; y++) {
+      pen.fillStyle = `hsl(${(x * 37 + y * 71) % 360} 40% ${20 + (x * y) % 60}%)`;
+      pen.fillRect(x * 40, y * 40, 40, 40);
+    }
+  };
+  setInterval(draw, 1000 / 30);
+  navigator.mediaDevices.getUserMedia = async () => canvas.captureStream(30);
+  const video = document.getElementById("painting");
+  const eye = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  [eye.canvas.width, eye.canvas.height] = [32, 18];
+  let before = null, changed = 0, pressed = 0;
+  const look = () => {
+    eye.drawImage(video, 0, 0, 32, 18);
+    const now = eye.getImageData(0, 0, 32, 18).data;
+    if (before && pressed && !changed) {
+      let sum = 0;
+      for (let i = 0; i < now.length; i++) sum += Math.abs(now[i] - before[i]);
+      if (sum / now.length > 3) changed = performance.now() - pressed;
+    }
+    if (!pressed) before = now;
+    video.requestVideoFrameCallback(look);
+  };
+  video.requestVideoFrameCallback(look);
+  addEventListener("keydown", () => { pressed = performance.now(); changed = 0; }, true);
+  window.switched = () => { const ms = changed; if (ms) pressed = changed = 0; return ms; };
+}
+"""
+"""A camera that sees one picture, and a clock from the press of a key to the first other painting."""
 
 
 @contextmanager
@@ -157,13 +195,42 @@ def delays(page: Page, address: str, seconds: float) -> list[float]:
     return [float(value) for value in page.evaluate("window.delays")]
 
 
+def switches(page: Page, address: str, count: int) -> list[float]:
+    """Milliseconds from the key for the next style until its first trace is seen, so many times.
+
+    Args:
+        page: an empty one.
+        address: of the page's server.
+        count: how often.
+    """
+    page.goto(address)
+    page.get_by_role("radio", name="Painting").wait_for()
+    page.evaluate(SWITCH)
+    page.get_by_role("button", name="Start").click()
+    wait_for_painting(page)
+    page.wait_for_timeout(8000)  # the other styles are made ready meanwhile
+    found: list[float] = []
+    for _ in range(count):
+        page.keyboard.press("d")
+        for _ in range(100):
+            page.wait_for_timeout(50)
+            if taken := float(page.evaluate("window.switched()")):
+                found.append(taken)
+                break
+        page.wait_for_timeout(1500)
+    return found
+
+
 def measure(subject: Subject) -> Section:
     """Five minutes of one browser, and how long a change of style takes."""
     seconds, style = 300.0, str(subject.style.folder)
     settings = WebSettings(port=0, style=style)
     try:
         with serving(settings) as (address, _), browser() as shown:
-            values = delays(shown.new_page(), address, seconds)
+            page = shown.new_page()
+            values = delays(page, address, seconds)
+            page.close()
+            changes = switches(shown.new_page(), address, SWITCHES)
     except (ImportError, FileNotFoundError) as error:
         raise NotMeasuredError(f"a browser is needed: {error}") from error
     third = len(values) // 3
@@ -183,6 +250,16 @@ def measure(subject: Subject) -> Section:
             2,
         ),
     ]
+    rows.append(
+        at_most(
+            "a key for another style → its first trace on the screen",
+            f"median of {len(changes)}; largest {max(changes, default=0.0):.0f} ms",
+            percentile(sorted(changes), 50),
+            SWITCH_MS,
+            " ms",
+            0,
+        )
+    )
     notes = ["The browser captures, encodes, decodes and shows on the same cores as the engine paints on."]
     return Section("page", "Page", subject.label, rows, notes)
 

@@ -183,7 +183,7 @@ def measure(subject: Subject) -> Section:
         Row("memory", "median of the last third", f"{_of(memory[-len(memory) // 3 :], 50):.0f} MB"),
     ]
     notes = [
-        "The moving scene → styles changed at random → a UDP stream, a sink that stalls for 3 s every 15 s, and nowhere.",
+        "The moving scene → styles changed at random → a UDP stream, a sink that stalls for 3 s in 15 s, and nowhere.",
         "While the source is gone its last picture is repeated, with a fresh time.",
     ]
     return Section("soak", "Soak", subject.label, rows, notes)

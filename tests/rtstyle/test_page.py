@@ -15,7 +15,7 @@ pytest.importorskip("aiohttp")
 pytest.importorskip("aiortc")
 pytest.importorskip("playwright")
 
-from benchmarks.page import browser, delays, serving, wait_for_painting
+from benchmarks.page import browser, delays, serving, switches, wait_for_painting
 from engines.cpu import CpuEngine
 from engines.model_file import StyleModel
 from rtstyle.sources.pattern import PatternSource
@@ -134,7 +134,7 @@ def test_a_style_is_chosen_by_mouse_and_by_key(page: Page, served: tuple[str, St
     page.keyboard.press("t")
     _until(lambda: studio.state()[0]["mirror"] is True)
     page.keyboard.press("]")
-    _until(lambda: studio.state()[0]["scale"] == pytest.approx(2**0.25))
+    _until(lambda: studio.state()[0]["scale"] == pytest.approx(2**0.25, abs=1e-3))
     page.get_by_role("button", name="Stop").click()
     _until(lambda: not studio.state())
 
@@ -232,6 +232,15 @@ def test_too_many_browsers_and_a_wrong_token_are_told(chromium: Browser) -> None
         page.get_by_role("radio", name="The Starry Night").wait_for()
         _started(page)
         page.close()
+
+
+def test_a_change_of_style_is_seen(chromium: Browser) -> None:
+    with serving() as (address, _):
+        page = chromium.new_page()
+        taken = switches(page, address, 2)
+        page.close()
+    assert len(taken) == 2
+    assert all(0 < ms < 3000 for ms in taken)
 
 
 def test_the_delay_does_not_grow(chromium: Browser) -> None:
