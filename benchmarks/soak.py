@@ -17,6 +17,7 @@ import engines
 from benchmarks.report import Row, Section, at_most
 from benchmarks.subject import NotMeasuredError, Subject
 from engines.errors import SourceError
+from rtstyle.backoff import Backoff
 from rtstyle.frame import Frame
 from rtstyle.palette import Palette
 from rtstyle.pipeline import Controls, run
@@ -26,7 +27,7 @@ from rtstyle.sinks.several import SeveralSinks
 from rtstyle.sinks.stream import StreamSink
 from rtstyle.sources.base import Source, SourceInfo
 from rtstyle.sources.pattern import PatternSource
-from rtstyle.sources.reconnecting import Backoff, Reconnecting
+from rtstyle.sources.reconnecting import Reconnecting
 from rtstyle.stats import Stats, percentile
 from rtstyle.styles import find, installed
 

@@ -15,7 +15,7 @@ from rtstyle.live import Live
 from rtstyle.pipeline import Controls, run
 from rtstyle.recorder import Recorder
 from rtstyle.scale import paint
-from rtstyle.sinks.addresses import check_stream, is_stream, shown
+from rtstyle.sinks.addresses import check_stream, is_stream, is_whip, shown
 from rtstyle.sinks.base import Sink
 from rtstyle.sinks.several import SeveralSinks
 from rtstyle.sources.base import Source, SourceInfo
@@ -214,6 +214,10 @@ def open_sinks(
 def _open_stream(address: str, job: WebcamJob, live: Live, on_state: Callable[[str], None]) -> Sink:
     from rtstyle.sinks.stream import StreamSink
 
+    if is_whip(address):
+        from rtstyle.sinks.whip import WhipSink
+
+        return WhipSink(address, paused=lambda: live.controls.paused, on_state=on_state)
     fps = live.source.info.fps
     return StreamSink(address, fps, bits=job.bits, paused=lambda: live.controls.paused, on_state=on_state)
 

@@ -15,12 +15,20 @@ OPTIONS = {
 }
 """What each muxer is told: nothing waits to be sent together."""
 
-EXAMPLES = "write rtmp://SERVER/APP/KEY, udp://HOST:PORT or srt://HOST:PORT"
+WHIP = ("whip+http", "whip+https")
+"""Schemes of WebRTC-HTTP ingestion, RFC 9725; what follows the plus is how the server is asked."""
+
+EXAMPLES = "write rtmp://SERVER/APP/KEY, udp://HOST:PORT, srt://HOST:PORT or whip+https://TOKEN@HOST/PATH"
 
 
 def is_stream(sink: str) -> bool:
     """True for what looks like an address."""
     return "://" in sink
+
+
+def is_whip(sink: str) -> bool:
+    """True for the address of a WHIP server."""
+    return urlsplit(sink).scheme in WHIP
 
 
 def check_stream(sink: str) -> None:
@@ -29,7 +37,7 @@ def check_stream(sink: str) -> None:
     Raises: SinkError: unknown kind, or no host or port in it.
     """
     parts = urlsplit(sink)
-    if parts.scheme not in FORMATS:
+    if parts.scheme not in (*FORMATS, *WHIP):
         raise SinkError(f"cannot send to {parts.scheme}://", hint=EXAMPLES)
     try:
         host, port = parts.hostname, parts.port

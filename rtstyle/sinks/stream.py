@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections import deque
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from urllib.parse import urlsplit
 
 from engines.base import RGB
 from engines.errors import SinkError
+from rtstyle.backoff import Backoff
 from rtstyle.frame import Frame
 from rtstyle.sinks import card
 from rtstyle.sinks.addresses import FORMATS, OPTIONS, check_stream, sent_to, shown
@@ -38,8 +38,7 @@ IDLE_S = 0.2
 """After so many seconds without a new frame the last one is sent again: receivers expect a constant rate."""
 
 RETRY_S = (0.5, 30.0)
-"""The first and the longest pause before the next attempt, seconds; each is twice the one before, up to half is left
-out by chance, so that many that lost one server do not all come back at once."""
+"""The first and the longest pause before the next attempt, seconds; see ``Backoff``."""
 
 STEADY_S = 5.0
 """A connection that held for so long was a good one: the pauses begin anew."""
@@ -122,7 +121,7 @@ class StreamSink:
 
     def _work(self) -> None:
         """Thread: one connection after the other."""
-        attempt = 0
+        backoff = Backoff(*RETRY_S)
         while (first := self._next(None)) is not None:
             self._enter("connecting")
             start_s = time.monotonic()
@@ -131,12 +130,13 @@ class StreamSink:
             except _LostError as lost:
                 if self._failure:
                     return
-                attempt = 0 if time.monotonic() - start_s > STEADY_S else attempt + 1
+                if time.monotonic() - start_s > STEADY_S:
+                    backoff.reset()
                 self._enter(f"not connected ({lost}), trying again")
             except Exception as error:  # noqa: BLE001  # this thread must not end in silence: ``write`` tells it
                 self._failure = str(error) or type(error).__name__
                 return
-            self._pause(min(RETRY_S[1], RETRY_S[0] * 2**attempt) * random.uniform(0.5, 1.0))  # noqa: S311
+            self._pause(backoff.wait_s())
 
     def _serve(self, first: Frame) -> None:
         """One connection, from the first picture to its loss; returns when the sink is closed."""

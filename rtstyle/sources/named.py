@@ -56,7 +56,8 @@ def open_named(
 
 
 def _screen(text: str, size: tuple[int, int] | None, fps: float | None, *, reconnect: bool) -> Source:
-    from rtstyle.sources.reconnecting import Backoff, Reconnecting
+    from rtstyle.backoff import Backoff
+    from rtstyle.sources.reconnecting import Reconnecting
     from rtstyle.sources.screen import ScreenSource
 
     def screen() -> Source:
@@ -85,7 +86,8 @@ def open_camera(text: str, size: tuple[int, int] | None, fps: float | None, *, r
 
     Raises: SourceError: no such camera, several of that name, or it gives no picture.
     """
-    from rtstyle.sources.reconnecting import Backoff, Reconnecting
+    from rtstyle.backoff import Backoff
+    from rtstyle.sources.reconnecting import Reconnecting
 
     # Whether it is plugged in again costs next to nothing to ask.
     return Reconnecting(_CameraLine(text, size, fps), again=reconnect, backoff=Backoff(0.5, 1.0))

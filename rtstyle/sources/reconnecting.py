@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,6 +9,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 from engines.errors import SourceError
+from rtstyle.backoff import Backoff
 from rtstyle.frame import Frame
 from rtstyle.sources.base import Source, SourceInfo
 
@@ -29,31 +29,6 @@ _WAKE_S = 0.5
 """A wait in the main thread is renewed this often: on Windows one without a limit shuts out Ctrl-C."""
 
 _TIME_BASE = Fraction(1, 90_000)
-
-
-class Backoff:
-    """Waits between attempts, each twice as long as the one before, and none quite as told.
-
-    Without chance in it, all who lost one server would come back at the same moment, again and again.
-
-    Args:
-        first_s, most_s: the first wait and the longest, seconds. Each is cut by up to a half by chance.
-        chance: gives numbers from 0 to 1.
-    """
-
-    def __init__(self, first_s: float = 0.5, most_s: float = 10.0, chance: Callable[[], float] = random.random) -> None:
-        self._first_s, self._most_s, self._chance = first_s, most_s, chance
-        self._next_s = first_s
-
-    def wait_s(self) -> float:
-        """The next wait, seconds."""
-        wait_s = self._next_s
-        self._next_s = min(self._most_s, 2 * wait_s)
-        return wait_s * (1 - self._chance() / 2)
-
-    def reset(self) -> None:
-        """Begin small again."""
-        self._next_s = self._first_s
 
 
 class Reconnecting:

@@ -290,7 +290,8 @@ def test_a_camera_that_gives_something_else_says_so(
 
 
 def test_a_loss_and_its_end_are_told_once(run: Run, tiny_style: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from rtstyle.sources.reconnecting import Backoff, Reconnecting
+    from rtstyle.backoff import Backoff
+    from rtstyle.sources.reconnecting import Reconnecting
     from tests.rtstyle.test_reconnecting import Scripted, broken, connections
 
     connect = connections(Scripted(0, 3, broken), Scripted(9, 30))

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from engines.errors import SourceError
+from rtstyle.backoff import Backoff
 from rtstyle.frame import Frame
 from rtstyle.sources.base import Source, SourceInfo, notice_of
 from rtstyle.sources.pattern import PatternSource
-from rtstyle.sources.reconnecting import LASTED_S, REPEAT_S, Backoff, Reconnecting
+from rtstyle.sources.reconnecting import LASTED_S, REPEAT_S, Reconnecting
 from tests.rtstyle.clips import number_of, numbered
 
 SOON = Backoff(0.01, 0.01)
