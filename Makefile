@@ -18,10 +18,10 @@ BENCHMARKS ?= bench runtime
 AGAIN = --recipe "$(NAME)" --content "$(DATA)/content" --features "$(DATA)/features" \
 	--style-picture "$(DATA)/styles"
 
-.PHONY: help setup demo test test-slow check format bench style clean
+.PHONY: help setup demo test test-slow test-browser test-v4l2 check format bench style clean
 
 help: ## this list
-	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: $(DEV_READY) ## everything for developing, in .venv-dev
 
@@ -35,6 +35,14 @@ test: $(DEV_READY) ## the tests, without the slow ones
 
 test-slow: $(DEV_READY) ## the slow tests: the largest frames, every real clip
 	$(DEV)/python -m pytest -m slow $(ARGS)
+
+test-browser: $(DEV_READY) ## the page in a real browser; needs Chromium
+	@command -v chromium chromium-browser google-chrome >/dev/null || { echo "no browser here: install chromium" >&2; exit 2; }
+	$(DEV)/python -m pip install $(PIP_OPTIONS) --constraint constraints.txt playwright
+	$(DEV)/python -m pytest -m browser $(ARGS)
+
+test-v4l2: $(DEV_READY) ## cameras and virtual cameras with real drivers, in a machine inside this one; needs Debian or Ubuntu
+	bash tests/v4l2/run.sh $(DEV)/python $(ARGS)
 
 check: $(DEV_READY) ## lint, format, types, imports between the floors
 	$(DEV)/ruff check .

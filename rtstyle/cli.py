@@ -11,6 +11,7 @@ import typer
 
 import rtstyle
 from rtstyle.commands.bench import bench
+from rtstyle.commands.devices import devices
 from rtstyle.commands.doctor import doctor
 from rtstyle.commands.evaluate import evaluate
 from rtstyle.commands.explain import explain
@@ -18,6 +19,7 @@ from rtstyle.commands.image import image
 from rtstyle.commands.styles import styles
 from rtstyle.commands.train import train
 from rtstyle.commands.video import video
+from rtstyle.commands.web import web
 from rtstyle.commands.webcam import webcam
 from rtstyle.signals import STOPPER
 
@@ -25,7 +27,7 @@ OK, FAILED, USAGE = 0, 1, 2
 
 # Rich's help takes longer to import than everything else together; plain help is there at once.
 app = typer.Typer(name="rtstyle", rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
-for command in (video, image, webcam, styles, doctor, bench, evaluate, explain):
+for command in (video, image, webcam, web, devices, styles, doctor, bench, evaluate, explain):
     app.command()(command)
 # Its options belong to the training program, --help included.
 app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(train)

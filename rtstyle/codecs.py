@@ -63,6 +63,7 @@ class Container:
         audio_encoder: for audio that it cannot carry as it is.
         text_encoder: for subtitles that it cannot carry as they are; empty when there is none.
         options: what the muxer is told.
+        live_options: what it is told instead when the file must be readable before it is finished.
     """
 
     format: str
@@ -70,6 +71,7 @@ class Container:
     audio_encoder: str
     text_encoder: str
     options: Mapping[str, str] = field(default_factory=dict)
+    live_options: Mapping[str, str] = field(default_factory=dict)
 
 
 CODECS = {
@@ -102,10 +104,15 @@ CODECS = {
 
 # The index of an MP4 belongs at the front, or a browser must fetch the whole file before it shows the first frame.
 # Moving it there costs one more pass over the finished file, which is nothing beside the stylizing.
-_MP4 = Container("mp4", ("h264", "hevc", "av1", "vp9"), "aac", "mov_text", {"movflags": "+faststart"})
-_MOV = Container("mov", ("h264", "hevc"), "aac", "mov_text", {"movflags": "+faststart"})
-_MKV = Container("matroska", ("h264", "hevc", "av1", "vp9"), "libopus", "srt")
-_WEBM = Container("webm", ("vp9", "av1"), "libopus", "webvtt")
+_FAST = {"movflags": "+faststart"}
+# Fragments of half a second (microseconds, milliseconds), each handed to the system at once. An MP4 gets the index of
+# an ordinary one when it is finished, so that programs that know no fragments can cut it.
+_FRAGMENTS = {"movflags": "+hybrid_fragmented+frag_keyframe", "frag_duration": "500000", "flush_packets": "1"}
+_CLUSTERS = {"cluster_time_limit": "500", "flush_packets": "1"}
+_MP4 = Container("mp4", ("h264", "hevc", "av1", "vp9"), "aac", "mov_text", _FAST, _FRAGMENTS)
+_MOV = Container("mov", ("h264", "hevc"), "aac", "mov_text", _FAST, _FRAGMENTS)
+_MKV = Container("matroska", ("h264", "hevc", "av1", "vp9"), "libopus", "srt", live_options=_CLUSTERS)
+_WEBM = Container("webm", ("vp9", "av1"), "libopus", "webvtt", live_options=_CLUSTERS)
 
 CONTAINERS = {".mp4": _MP4, ".m4v": _MP4, ".mov": _MOV, ".mkv": _MKV, ".webm": _WEBM}
 """File name ending → container."""

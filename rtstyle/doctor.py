@@ -21,6 +21,8 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "train": ("torch", "onnx", "onnxscript"),
     "cuda": ("torch",),
     "tensorrt": ("torch_tensorrt",),
+    "cameras": ("cv2_enumerate_cameras",),
+    "screen": ("mss",),
     "virtual-camera": ("pyvirtualcam",),
     "web": ("aiohttp", "aiortc"),
 }
@@ -165,25 +167,20 @@ def _engines(style: str) -> list[Finding]:
 
 
 def _cameras() -> list[Finding]:
-    from rtstyle.sources.devices import list_cameras
+    from rtstyle.sources.cameras import NAMES_EXTRA, list_cameras, names_are_known
 
-    if not sys.platform.startswith("linux"):
-        return [Finding("cameras", True, "this system does not list them", hint="try --source 0, 1, 2 …")]
+    if not names_are_known():
+        return [Finding("cameras", True, "this system does not list them", hint=f"names: {NAMES_EXTRA}")]
     cameras = list_cameras()
-    if not cameras:
-        return [Finding("cameras", False, "none", hint="rtstyle webcam --source pattern needs none")]
-    virtual = [camera for camera in cameras if _is_virtual(camera.path)]
-    findings = [
-        Finding("cameras", True, ", ".join(f"{c.index} ({c.name})" for c in cameras if c not in virtual) or "none")
-    ]
+    real = [camera for camera in cameras if not camera.virtual]
+    virtual = [camera for camera in cameras if camera.virtual]
+    if real:
+        findings = [Finding("cameras", True, f"{', '.join(map(str, real))}; `rtstyle devices` says more")]
+    else:
+        findings = [Finding("cameras", False, "none", hint="rtstyle webcam --source pattern needs none")]
     if virtual:
-        findings.append(Finding("virtual camera", True, ", ".join(f"{c.path} ({c.name})" for c in virtual)))
+        findings.append(Finding("virtual camera", True, ", ".join(f"{c.path or c.index} ({c.name})" for c in virtual)))
     return findings
-
-
-def _is_virtual(path: str) -> bool:
-    """v4l2loopback devices have no hardware behind them."""
-    return "virtual" in str(Path("/sys/class/video4linux", Path(path).name).resolve())
 
 
 def _display() -> list[Finding]:
@@ -202,6 +199,8 @@ def _display() -> list[Finding]:
 def _extras() -> list[Finding]:
     findings = []
     for extra, modules in EXTRAS.items():
+        if extra == "cameras" and sys.platform.startswith("linux"):
+            continue  # Linux tells the names itself
         present = all(util.find_spec(module) is not None for module in modules)
         if extra == "cuda" and present:
             present = _torch_has_cuda()

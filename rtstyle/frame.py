@@ -19,6 +19,8 @@ class Frame:
         time_base: seconds per unit of ``pts``.
         captured_s: ``time.monotonic()`` when the picture left the camera or the decoder, in seconds.
         unpainted: what a painting was made from, same shape; ``None`` for a frame that is no painting.
+        notice: what is wrong with the source, for people; then the picture is its last one, repeated. Empty as long
+            as pictures come. A sink that people look at shows it.
     """
 
     rgb: RGB
@@ -27,3 +29,4 @@ class Frame:
     time_base: Fraction
     captured_s: float
     unpainted: RGB | None = None
+    notice: str = ""

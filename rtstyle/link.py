@@ -45,6 +45,12 @@ class Link(Generic[T]):
         with self._changed:
             return self._dropped
 
+    @property
+    def waiting(self) -> int:
+        """Items that nobody has fetched yet."""
+        with self._changed:
+            return len(self._items)
+
     def put(self, item: T) -> bool:
         """Hand over one item; waits for room when lossless.
 

@@ -69,6 +69,11 @@ class Palette:
         return self._ready[self._shown].engine.info
 
     @property
+    def shown(self) -> str:
+        """Name of the style that is painted now; ``controls.style`` is the one that is wanted."""
+        return self._shown
+
+    @property
     def fault(self) -> str:
         """Why the style that is wanted is not shown; empty when it is, or is being loaded."""
         return self._faults.get(self._controls.style, "")

@@ -54,6 +54,7 @@ class Controls:
         self._strength = strength
         self._mirror = mirror
         self._scale = scale
+        self._paused = False
         self._stop = Event()
         if style is not None:
             self.style = style
@@ -80,6 +81,17 @@ class Controls:
     def mirror(self, value: bool) -> None:
         with self._lock:
             self._mirror = value
+
+    @property
+    def paused(self) -> bool:
+        """Whether what others see stands still; frames go on being painted meanwhile."""
+        with self._lock:
+            return self._paused
+
+    @paused.setter
+    def paused(self, value: bool) -> None:
+        with self._lock:
+            self._paused = value
 
     @property
     def scale(self) -> float:
@@ -235,7 +247,7 @@ class _Pipeline:
 
     def _hand_over(self, link: Link[Frame], frame: Frame) -> None:
         if not link.put(frame):
-            self._stats.frame_dropped()
+            self._stats.frame_dropped(painted=link is self._painted)
 
     def _write(self, max_frames: int | None, on_frame: Callable[[Frame], None] | None) -> bool:
         """Feed the sink in the calling thread.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
+from threading import Event, Thread
 from types import TracebackType
 from typing import Any, Self, TextIO
 
@@ -118,6 +120,41 @@ class StatusLine:
             self._stream.write("\n")
             self._stream.flush()
             self._open = False
+
+
+class Heartbeat:
+    """Calls a function once a second in a thread of its own, whether or not frames come.
+
+    Args:
+        beat: called.
+        broken: called once when ``beat`` raises OSError: nobody listens any more. That ends it.
+    """
+
+    def __init__(self, beat: Callable[[], None], broken: Callable[[], None]) -> None:
+        self._beat, self._broken = beat, broken
+        self._over = Event()
+        self._thread = Thread(target=self._work, name="heartbeat", daemon=True)
+
+    def start(self) -> None:
+        """The first call comes after a second; none when it was closed before."""
+        if not self._over.is_set():
+            self._thread.start()
+
+    def close(self) -> None:
+        """No call comes after this. Twice is fine, also when it was never started."""
+        self._over.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _work(self) -> None:
+        due_s = time.monotonic() + STATUS_EVERY_S
+        while not self._over.wait(max(0.0, due_s - time.monotonic())):
+            try:
+                self._beat()
+            except OSError:
+                self._broken()
+                return
+            due_s = max(due_s + STATUS_EVERY_S, time.monotonic())
 
 
 def status(figures: Figures) -> str:

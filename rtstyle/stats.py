@@ -27,6 +27,7 @@ class Figures:
         frames_in: frames that the source delivered.
         frames_out: frames that the sink took.
         dropped: frames of a live source that were replaced by newer ones.
+        dropped_engine: those of them that the engine was too slow for; for the others it was the sink.
         fps_in, fps_out: frames per second lately, over ``RATE_WINDOW_S``.
         age_p50_ms, age_p95_ms, age_max_ms: from capture until the sink was done; percentiles over the
             last ``AGE_WINDOW`` frames, the maximum over all.
@@ -40,6 +41,7 @@ class Figures:
     frames_in: int
     frames_out: int
     dropped: int
+    dropped_engine: int
     fps_in: float
     fps_out: float
     age_p50_ms: float
@@ -71,7 +73,7 @@ class Stats:
         self._start_s = clock()
         self._in = _Rate()
         self._out = _Rate()
-        self._dropped = 0
+        self._dropped = self._dropped_engine = 0
         self._ages_ms: deque[float] = deque(maxlen=AGE_WINDOW)
         self._age_max_ms = 0.0
         self._engine_ms: deque[float] = deque(maxlen=AGE_WINDOW)
@@ -84,10 +86,11 @@ class Stats:
             self._source_s += busy_s
             self._in.add(self._clock())
 
-    def frame_dropped(self) -> None:
-        """A frame was replaced by a newer one before anybody fetched it."""
+    def frame_dropped(self, *, painted: bool = False) -> None:
+        """A frame was replaced by a newer one before anybody fetched it: the sink, when it was painted already."""
         with self._lock:
             self._dropped += 1
+            self._dropped_engine += not painted
 
     def frame_painted(self, busy_s: float) -> None:
         """The engine returned a frame after ``busy_s`` seconds."""
@@ -128,6 +131,7 @@ class Stats:
                 frames_in=self._in.count,
                 frames_out=self._out.count,
                 dropped=self._dropped,
+                dropped_engine=self._dropped_engine,
                 fps_in=self._in.per_second(now),
                 fps_out=self._out.per_second(now),
                 age_p50_ms=percentile(ages, 50),

@@ -21,7 +21,8 @@ from rtstyle.sinks.file import FileSink
 from rtstyle.sinks.tracks import Template
 from rtstyle.sources.base import Source
 from rtstyle.sources.file import FileSource
-from rtstyle.sources.opening import check_file, is_url
+from rtstyle.sources.network import is_url
+from rtstyle.sources.opening import check_file
 from rtstyle.sources.timing import exact_seconds
 from rtstyle.stats import Figures, Stats
 

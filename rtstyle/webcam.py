@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +11,17 @@ import numpy as np
 from engines.base import Engine, check_size
 from engines.errors import SinkError, SourceError
 from rtstyle.frame import Frame
-from rtstyle.palette import Palette
+from rtstyle.live import Live
 from rtstyle.pipeline import Controls, run
-from rtstyle.progress import status
-from rtstyle.scale import fitting, paint
+from rtstyle.recorder import Recorder
+from rtstyle.scale import paint
+from rtstyle.sinks.addresses import check_stream, is_stream, is_whip, shown
 from rtstyle.sinks.base import Sink
 from rtstyle.sinks.several import SeveralSinks
 from rtstyle.sources.base import Source, SourceInfo
 from rtstyle.stats import Figures, Stats
+
+KINDS = "use window, virtual, null, an address like rtmp://SERVER/APP/KEY, or a video file like out.mp4"
 
 
 @dataclass(frozen=True)
@@ -27,12 +29,16 @@ class WebcamJob:
     """What to show where.
 
     Attributes:
-        source: number or device file of a camera, a clip, a URL, or ``pattern``.
-        sinks: each ``window``, ``virtual``, ``virtual:DEVICE``, ``null``, or a video file to write.
-        size: (width, height) to ask the camera for, pixels; of a clip or stream, the height is used.
+        source: number, name or device file of a camera, a clip, a URL, ``screen``, or ``pattern``.
+        sinks: each ``window``, ``virtual``, ``virtual:NAME``, ``null``, the address of a stream, or a video file to
+            write.
+        size: (width, height) to ask the camera for, pixels; of a clip, stream or screen, the height is used.
         fps: frames per second to ask for.
         frames: stop after so many; ``None`` goes on until somebody stops it.
         overwrite: replace a file that exists.
+        reconnect: wait for a camera or stream that was lost, instead of ending.
+        loop: show a clip over and over.
+        bits: per second, for streams; ``None`` goes by the size.
     """
 
     source: str = "0"
@@ -41,6 +47,9 @@ class WebcamJob:
     fps: float | None = None
     frames: int | None = None
     overwrite: bool = False
+    reconnect: bool = True
+    loop: bool = False
+    bits: int | None = None
 
 
 def run_webcam(
@@ -51,6 +60,8 @@ def run_webcam(
     on_frame: Callable[[Stats], None] = lambda _: None,
     on_start: Callable[[Source], None] = lambda _: None,
     on_failure: Callable[[str], None] = lambda _: None,
+    on_state: Callable[[str], None] = lambda _: None,
+    on_ready: Callable[[Live], None] = lambda _: None,
 ) -> Figures:
     """Paint a live source, the newest frame first, until it ends or is stopped.
 
@@ -61,6 +72,8 @@ def run_webcam(
         on_frame: called in this thread after each frame.
         on_start: told the open source, so that a caller can close it to end a wait.
         on_failure: told why one of several sinks has failed while the others go on.
+        on_state: told in a line when a stream is connected, or is not any more.
+        on_ready: given the run to watch and steer, before its sinks are open.
     Returns: the final figures.
     Raises: SourceError, SinkError, StyleError, EngineError; a recording is kept when its source fails.
     """
@@ -68,6 +81,7 @@ def run_webcam(
         check_size(job.size[1], job.size[0])
     check_sinks(job)
     source = open_source(job)
+    recorder = Recorder(source.info.fps, on_failure)
     engine: Engine | None = None
     try:
         on_start(source)
@@ -77,14 +91,22 @@ def run_webcam(
             # A new size costs a compilation, which must not count as the age of the first frames.
             paint(engine, np.zeros((info.height, info.width, 3), np.uint8), scale=controls.scale)
         stats = Stats()
-        sink = open_sinks(job, source, engine, controls, stats, on_failure)
+        live = Live(source, engine, controls, stats, recorder)
+        on_ready(live)
+        live.sink = sink = open_sinks(job, live, on_failure, on_state)
+
+        def written(frame: Frame) -> None:
+            live.put(frame)
+            on_frame(stats)
+
         lasting = _UntilGone(source)
-        run(lasting, engine, sink, controls, stats, max_frames=job.frames, on_frame=lambda _: on_frame(stats))
+        run(lasting, engine, sink, controls, stats, max_frames=job.frames, on_frame=written)
         if lasting.failure is not None:
             raise lasting.failure
         return stats.snapshot()
     finally:
         source.close()
+        recorder.close()
         if engine is not None:
             engine.close()
 
@@ -115,24 +137,9 @@ def open_source(job: WebcamJob) -> Source:
 
     Raises: SourceError: it cannot be opened.
     """
-    text = job.source
-    if text == "pattern":
-        from rtstyle.sources.pattern import PatternSource
+    from rtstyle.sources.named import open_named
 
-        width, height = job.size or (640, 360)
-        return PatternSource(width, height, Fraction(job.fps or 30).limit_denominator(1001))
-    if is_camera(text):
-        from rtstyle.sources.camera import CameraSource
-
-        return CameraSource(int(text) if text.isdecimal() else text, size=job.size, fps=job.fps)
-    from rtstyle.sources.file import FileSource
-
-    return FileSource(text, height=job.size[1] if job.size else None, live=True)
-
-
-def is_camera(source: str) -> bool:
-    """True for the number or the device file of a camera."""
-    return source.isdecimal() or (source.startswith("/dev/") and not Path(source).is_file())
+    return open_named(job.source, size=job.size, fps=job.fps, loop=job.loop, reconnect=job.reconnect)
 
 
 def check_sinks(job: WebcamJob) -> None:
@@ -141,10 +148,10 @@ def check_sinks(job: WebcamJob) -> None:
     Raises: SinkError; ConfigError: a kind of file that cannot be written.
     """
     if not job.sinks:
-        raise SinkError("there is no sink", hint="use window, virtual, null, or a video file like out.mp4")
+        raise SinkError("there is no sink", hint=KINDS)
     twice = next((sink for number, sink in enumerate(job.sinks) if sink in job.sinks[:number]), None)
     if twice is not None:
-        raise SinkError(f"the sink {twice} is given twice")
+        raise SinkError(f"the sink {shown(twice)} is given twice")
     for sink in job.sinks:
         _check_sink(job, sink)
 
@@ -152,11 +159,14 @@ def check_sinks(job: WebcamJob) -> None:
 def _check_sink(job: WebcamJob, sink: str) -> None:
     if sink in ("window", "null") or _virtual_device(sink) is not None:
         return
+    if is_stream(sink):
+        check_stream(sink)
+        return
     from rtstyle.codecs import choose
 
     path = Path(sink)
     if not path.suffix:
-        raise SinkError(f"unknown sink {sink!r}", hint="use window, virtual, null, or a video file like out.mp4")
+        raise SinkError(f"unknown sink {sink!r}", hint=KINDS)
     choose(path, None)
     if path.exists() and Path(job.source).exists() and path.samefile(job.source):
         raise SinkError(f"{path} is the source itself", hint="give another name for the recording")
@@ -174,22 +184,26 @@ def _virtual_device(sink: str) -> str | None:
 
 def open_sinks(
     job: WebcamJob,
-    source: Source,
-    engine: Engine,
-    controls: Controls,
-    stats: Stats,
+    live: Live,
     on_failure: Callable[[str], None] = lambda _: None,
+    on_state: Callable[[str], None] = lambda _: None,
 ) -> Sink:
     """Open all sinks, as one.
 
     Args:
+        job: which ones.
+        live: the run that they show, and that the keys of the window steer.
         on_failure: told why one of several has failed while the others go on.
+        on_state: told in a line when a stream is connected, or is not any more.
     Raises: SinkError: one of them cannot be opened; then none is left open.
     """
     opened: list[Sink] = []
     try:
         for sink in job.sinks:
-            opened.append(_open_sink(sink, job, source, engine, controls, stats))
+            if is_stream(sink):
+                opened.append(_open_stream(sink, job, live, on_state))
+            else:
+                opened.append(_open_sink(sink, job, live))
     except BaseException:
         for one in opened:
             one.close(completed=False)
@@ -197,32 +211,38 @@ def open_sinks(
     return opened[0] if len(opened) == 1 else SeveralSinks(opened, on_failure)
 
 
-def _open_sink(sink: str, job: WebcamJob, source: Source, engine: Engine, controls: Controls, stats: Stats) -> Sink:
+def _open_stream(address: str, job: WebcamJob, live: Live, on_state: Callable[[str], None]) -> Sink:
+    from rtstyle.sinks.stream import StreamSink
+
+    if is_whip(address):
+        from rtstyle.sinks.whip import WhipSink
+
+        return WhipSink(address, paused=lambda: live.controls.paused, on_state=on_state)
+    fps = live.source.info.fps
+    return StreamSink(address, fps, bits=job.bits, paused=lambda: live.controls.paused, on_state=on_state)
+
+
+def _open_sink(sink: str, job: WebcamJob, live: Live) -> Sink:
+    source = live.source
     if sink == "window":
         from rtstyle.sinks.window import WindowSink
 
-        def lines() -> list[str]:
-            figures = stats.snapshot()
-            scale = fitting(controls.scale, figures.height, figures.width)
-            fault = engine.fault if isinstance(engine, Palette) else ""
-            return [
-                f"{fault or engine.info.style} · strength {controls.strength:.1f} · scale {scale:.2f}",
-                status(figures),
-            ]
-
         info = source.info
         title = f"rtstyle · {info.name} · H for help"
-        return WindowSink(title, controls, lines, size=(info.width, info.height))
+        size = (info.width, info.height)
+        return WindowSink(title, live.controls, lambda: live.reading().lines(), size=size, recorder=live.recorder)
     device = _virtual_device(sink)
     if device is not None:
         from rtstyle.sinks.virtual import VirtualSink
 
         size = (source.info.width or 640, source.info.height or 360)
-        return VirtualSink(device or None, size, source.info.fps)
+        return VirtualSink(device or None, size, source.info.fps, paused=lambda: live.controls.paused)
     if sink == "null":
         from rtstyle.sinks.null import NullSink
 
         return NullSink()
     from rtstyle.sinks.file import FileSink
+    from rtstyle.sinks.pausing import Pausing
 
-    return FileSink(Path(sink), fps=source.info.fps, overwrite=job.overwrite)
+    recording = FileSink(Path(sink), fps=source.info.fps, overwrite=job.overwrite, live=True)
+    return Pausing(recording, lambda: live.controls.paused)

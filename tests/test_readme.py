@@ -16,7 +16,7 @@ import pytest
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", "docs/TRAINING.md", "docs/STYLES.md"]
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", "docs/TRAINING.md", "docs/STYLES.md", "docs/PAGE.md"]
 
 
 def commands(program: str) -> list[str]:
@@ -61,14 +61,14 @@ def test_commands_and_options_exist(line: str) -> None:
 
 def test_every_command_is_told() -> None:
     told = {shlex.split(line)[1] for line in commands("rtstyle")}
-    assert told >= {"video", "image", "webcam", "styles", "doctor", "bench", "train"}
+    assert told >= {"video", "image", "webcam", "devices", "styles", "doctor", "bench", "train"}
 
 
 def test_make_targets_exist() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for name in DOCUMENTS:
         text = (ROOT / name).read_text(encoding="utf-8")
-        for target in re.findall(r"(?:^|`)make ([a-z-]+)", text, re.MULTILINE):
+        for target in re.findall(r"(?:^|`)make ([a-z0-9-]+)", text, re.MULTILINE):
             assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"{name}: no target {target}"
 
 

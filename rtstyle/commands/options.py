@@ -63,6 +63,23 @@ def parse_rate(text: str) -> float:
     return rate
 
 
+def apply_config(ctx: typer.Context, path: Path | None) -> Path | None:
+    """Take the settings of a file for what the command line does not say. Those of other commands are left out."""
+    if path is not None:
+        from rtstyle.config import read_config
+
+        mine = {parameter.name for parameter in ctx.command.params}
+        settings = {key.replace("-", "_"): value for key, value in read_config(path).items()}
+        ctx.default_map = {name: value for name, value in settings.items() if name in mine}
+    return path
+
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", is_eager=True, callback=apply_config, help="Settings in TOML; what is given here comes first."
+    ),
+]
 Style = Annotated[
     str,
     typer.Option("--style", "-s", metavar="NAME|DIR", help="A style from `rtstyle styles`, or the folder of your own."),
@@ -99,6 +116,11 @@ def load_engine(style: str, name: str, threads: int | None = None) -> Engine:
 def print_json(value: dict[str, Any]) -> None:
     """The one object of ``--json``."""
     typer.echo(json.dumps(value, ensure_ascii=False, default=_plain))
+
+
+def note(text: str) -> None:
+    """One line on standard error about what goes on."""
+    typer.echo(f"rtstyle: {text}", err=True)
 
 
 def warn(text: str) -> None:

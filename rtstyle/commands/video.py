@@ -9,6 +9,7 @@ import typer
 
 from rtstyle.commands.options import (
     DEFAULT_STYLE,
+    Config,
     EngineName,
     Json,
     Overwrite,
@@ -48,6 +49,7 @@ def video(
     codec: Annotated[str | None, typer.Option(metavar="h264|hevc|av1|vp9", help="How video is compressed.")] = None,
     crf: Annotated[int | None, typer.Option(metavar="N", help="Quality: smaller is better and larger.")] = None,
     preset: Annotated[str | None, typer.Option(metavar="P", help="The encoder's speed, e.g. veryfast, slow.")] = None,
+    config: Config = None,  # noqa: ARG001  # its callback has read it
     overwrite: Overwrite = False,
     no_audio: Annotated[bool, typer.Option("--no-audio", help="Leave the sound out.")] = False,
     threads: Threads = None,

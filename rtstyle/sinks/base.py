@@ -8,7 +8,11 @@ from rtstyle.frame import Frame
 
 
 class Sink(Protocol):
-    """Takes painted frames. Made open and ready, or not at all (SinkError)."""
+    """Takes painted frames. Made open and ready, or not at all (SinkError).
+
+    One that may lose frames by itself, or be out of order for a while, has ``dropped`` and ``state`` as well, which any
+    thread may read; see ``dropped_by`` and ``state_of``.
+    """
 
     @property
     def name(self) -> str:
@@ -34,3 +38,13 @@ class Sink(Protocol):
         Raises: SinkError: the end of the file cannot be written.
         """
         ...
+
+
+def dropped_by(sink: Sink) -> int:
+    """Frames that a sink took and could not use, because it or its network was too slow."""
+    return int(getattr(sink, "dropped", 0))
+
+
+def state_of(sink: Sink) -> str:
+    """What a sink is doing, for people: ``open``, or e.g. ``connected``."""
+    return str(getattr(sink, "state", "open"))

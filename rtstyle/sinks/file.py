@@ -12,12 +12,14 @@ from typing import cast
 
 import av
 from av import Packet
+from av.container import OutputContainer
 from av.video.stream import VideoStream
 
 from engines.errors import SinkError
 from rtstyle.codecs import choose
 from rtstyle.colour import ColourTags, YuvWriter
 from rtstyle.frame import Frame
+from rtstyle.sinks.place import Growing, Hidden, Place
 from rtstyle.sinks.tracks import Template, Tracks
 
 # SVT-AV1 writes its settings to standard error unless it is told that only errors matter.
@@ -34,16 +36,15 @@ _TIMELESS = 2
 (github.com/Multicorewareinc/x265/issues/781). It does not reorder them, so each is decoded when it is shown."""
 
 
-def part_path(path: Path) -> Path:
-    """Where a file grows until it is complete: hidden, in the same folder, so that renaming costs nothing.
-
-    Each process has its own, so that two jobs with one output do not write into each other's file: the last one wins.
-    """
-    return path.with_name(f".{path.stem}.rtstyle-part-{os.getpid()}{path.suffix}")
+KEYFRAME_S = 2
+"""Seconds between two pictures of a live recording that can be shown without the ones before."""
 
 
 class FileSink:
-    """A video file that appears under its name only when it is complete.
+    """A video file that appears under its name only when it is complete; a live one is there from its first frame.
+
+    What is live cannot be had again: its file is readable at every moment, also after the process was killed, but for
+    the last second or so, and it is kept whatever happens.
 
     Every frame keeps its time, whatever the rate. The first frame fixes the size; a later frame of
     another size is resized. Odd sizes are kept exactly, in 4:4:4 where the codec needs it.
@@ -58,6 +59,7 @@ class FileSink:
         template: clip whose other tracks and metadata go along.
         last_end: asked at the end for the moment when the last frame ends, in the units of its ``pts``.
         overwrite: replace a file of that name.
+        live: write it under its own name, in fragments that can be read before it is finished.
 
     Raises:
         ConfigError: unknown ending, codec, crf or preset.
@@ -80,10 +82,11 @@ class FileSink:
         template: Template | None = None,
         last_end: Callable[[], int | None] = lambda: None,
         overwrite: bool = False,
+        live: bool = False,
     ) -> None:
         self.warnings: list[str] = []
         self._path = path
-        self._part = part_path(path)
+        self._live = live
         self._container_kind, self._codec = choose(path, codec)
         self._options = self._codec.encoder_options(crf, preset)
         self._fps = fps
@@ -96,16 +99,11 @@ class FileSink:
         self._closed = False
         self._last_pts: int | None = None
         self._count = 0
+        self._output: OutputContainer | None = None
         if path.exists() and not overwrite:
             raise SinkError(f"{path} exists already", hint="give another name, or --overwrite")
         with self._errors():
-            self._part.open("wb").close()
-            self._output = av.open(
-                f"file:{self._part}",
-                "w",
-                format=self._container_kind.format,
-                container_options=dict(self._container_kind.options),
-            )
+            self._place: Place = Growing(path) if live else Hidden(path)
 
     @property
     def name(self) -> str:
@@ -128,7 +126,7 @@ class FileSink:
             picture.duration = self._step
             self._last_pts = picture.pts
             self._count += 1
-            self._output.mux(self._video.encode(picture))
+            self._muxer.mux(self._video.encode(picture))
             if self._tracks is not None:
                 self._tracks.write_until(frame.pts * frame.time_base)
         return True
@@ -136,7 +134,10 @@ class FileSink:
     def close(self, *, completed: bool) -> None:
         """Finish the file and give it its name, or with ``completed=False`` remove it. Twice is fine.
 
-        Raises: SinkError: there was no frame, or the end cannot be written; then nothing is left behind.
+        A live one is finished and kept in any case.
+
+        Raises: SinkError: there was no frame, or the end cannot be written; then nothing is left behind, except what a
+            live one has so far.
         """
         if self._closed:
             return
@@ -145,11 +146,17 @@ class FileSink:
             if completed:
                 with self._errors():
                     self._finish()
+            elif self._live and self._last_pts is not None:
+                with suppress(av.FFmpegError, OSError):
+                    self._finish()
         finally:
-            self._discard()
+            self._let_go()
 
     def _begin(self, frame: Frame) -> None:
         """Set up encoder and tracks by the first frame, and write the header."""
+        kind = self._container_kind
+        options = kind.live_options if self._live else kind.options
+        self._output = av.open(f"file:{self._place.path}", "w", format=kind.format, container_options=dict(options))
         height, width = frame.rgb.shape[:2]
         odd = bool(height % 2 or width % 2)
         tags = self._colour or ColourTags.by_size(min(height, width))
@@ -159,23 +166,31 @@ class FileSink:
         self._frame_unit_s = frame.time_base
         self._step = max(1, round(1 / self._fps / self._unit_s)) if self._fps else 0
         self._video = cast(
-            "VideoStream", self._output.add_stream(self._codec.encoder, rate=self._fps or None, options=self._options)
+            "VideoStream", self._muxer.add_stream(self._codec.encoder, rate=self._fps or None, options=self._options)
         )
         context = self._video.codec_context
         context.width, context.height, context.pix_fmt = width, height, pixel_format
         context.time_base = self._unit_s
         context.colorspace, context.color_primaries, context.color_trc = tags.matrix, tags.primaries, tags.transfer
         context.color_range = 1  # limited, as ``YuvWriter`` makes it
+        if self._live:
+            context.gop_size = max(1, round(KEYFRAME_S * (self._fps or 30)))
+            context.max_b_frames = 0  # a kill between two of them would leave a gap
         if self._pixel_aspect is not None:
             context.sample_aspect_ratio = self._pixel_aspect
         if self._codec.name == "hevc" and self._container_kind.format in ("mp4", "mov"):
             context.codec_tag = "hvc1"  # the default tag, hev1, does not play on Apple's systems
         self._origin_s = frame.pts * frame.time_base if self._template is None else self._template.origin_s
         if self._template is not None:
-            self._tracks = Tracks(self._template, self._output, self._container_kind)
+            self._tracks = Tracks(self._template, self._muxer, self._container_kind)
             self._tracks.copy_video_metadata(self._video)
             self.warnings += self._tracks.warnings
-        self._output.start_encoding()
+        self._muxer.start_encoding()
+
+    @property
+    def _muxer(self) -> OutputContainer:
+        assert self._output is not None, "it is opened with the first frame"
+        return self._output
 
     def _own_pts(self, pts: int, unit_s: Fraction) -> int:
         """A time of the input on the scale of the output."""
@@ -189,13 +204,13 @@ class FileSink:
             for packet in packets:
                 packet.dts = packet.pts
         self._lengthen_last(packets)
-        self._output.mux(packets)
+        self._muxer.mux(packets)
         if self._tracks is not None:
             known = len(self._tracks.warnings)
             self._tracks.finish()
             self.warnings += self._tracks.warnings[known:]
-        self._output.close()
-        self._part.replace(self._path)
+        self._muxer.close()
+        self._place.publish()
 
     def _lengthen_last(self, packets: list[Packet[VideoStream]]) -> None:
         """The last frame lasts as long as it did in the input; the encoder only knows the nominal length."""
@@ -206,17 +221,16 @@ class FileSink:
             if packet.pts == self._last_pts:
                 packet.duration = max(1, self._own_pts(end_pts, self._frame_unit_s) - self._last_pts)
 
-    def _discard(self) -> None:
+    def _let_go(self) -> None:
         """Let go of everything; after ``_finish`` there is nothing left to remove."""
         # Removed first: an MP4 that nobody wants need not be reordered, and cannot be without its name.
-        with suppress(OSError):
-            self._part.unlink(missing_ok=True)
-        with suppress(av.FFmpegError, OSError, ValueError):
-            self._output.close()
+        self._place.discard()
+        if self._output is not None:
+            with suppress(av.FFmpegError, OSError, ValueError):
+                self._output.close()
         if self._tracks is not None:
             self._tracks.close()
-        with suppress(OSError):  # Windows does not remove open files
-            self._part.unlink(missing_ok=True)
+        self._place.discard()  # Windows does not remove open files
 
     @contextmanager
     def _errors(self) -> Iterator[None]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from threading import Thread
+from typing import TypeVar
 
 from engines.errors import SinkError, StylerError
 from rtstyle.frame import Frame
 from rtstyle.link import Link, LinkClosedError
-from rtstyle.sinks.base import Sink
+from rtstyle.sinks.base import Sink, dropped_by, state_of
+
+T = TypeVar("T")
 
 WAITING = 4
 """Frames that may wait for a slow sink; then the oldest is dropped."""
@@ -30,7 +33,7 @@ class SeveralSinks:
 
     def __init__(self, sinks: Sequence[Sink], on_failure: Callable[[str], None] = lambda _: None) -> None:
         self._here = [sink for sink in sinks if sink.main_thread]
-        self._others = [_Fed(sink, on_failure) for sink in sinks if not sink.main_thread]
+        self._others = [Fed(sink, on_failure) for sink in sinks if not sink.main_thread]
 
     @property
     def name(self) -> str:
@@ -41,6 +44,16 @@ class SeveralSinks:
     def main_thread(self) -> bool:
         """True when one of them needs it."""
         return bool(self._here)
+
+    def losses(self) -> dict[str, int]:
+        """Name → frames that the sink was too slow for; the window, written in the calling thread, comes first."""
+        here = [(sink.name, dropped_by(sink)) for sink in self._here]
+        return _named([*here, *((fed.sink.name, fed.dropped + dropped_by(fed.sink)) for fed in self._others)])
+
+    def states(self) -> dict[str, str]:
+        """Name → what the sink is doing, or why it has failed."""
+        here = [(sink.name, state_of(sink)) for sink in self._here]
+        return _named([*here, *((fed.sink.name, str(fed.failure or state_of(fed.sink))) for fed in self._others)])
 
     def write(self, frame: Frame) -> bool:
         """Hand the frame to all.
@@ -68,8 +81,27 @@ class SeveralSinks:
             raise failures[0]
 
 
-class _Fed:
-    """A sink with its own thread and its own queue."""
+def _named(pairs: Iterable[tuple[str, T]]) -> dict[str, T]:
+    """Pairs as a dict; names that are alike, as those of two streams without their keys, are numbered."""
+    named: dict[str, T] = {}
+    for name, value in pairs:
+        alike = sum(known == name or known.startswith(f"{name} (") for known in named)
+        named[f"{name} ({alike + 1})" if alike else name] = value
+    return named
+
+
+class Fed:
+    """A sink with its own thread and its own queue.
+
+    Args:
+        sink: open; closed with this one, or when it fails.
+        on_failure: told the failure, in the thread of the sink.
+
+    Attributes:
+        sink: the sink.
+        failure: why it was closed before its time; ``None`` as long as all is well.
+        wanted: False once the sink has asked to stop.
+    """
 
     def __init__(self, sink: Sink, on_failure: Callable[[str], None]) -> None:
         self.sink, self._on_failure = sink, on_failure
@@ -79,8 +111,13 @@ class _Fed:
         self._thread = Thread(target=self._feed, name=f"sink {sink.name}", daemon=True)
         self._thread.start()
 
+    @property
+    def dropped(self) -> int:
+        """Frames that the sink was too slow for."""
+        return self._link.dropped
+
     def put(self, frame: Frame) -> None:
-        """Never waits."""
+        """Hand over one frame; never waits."""
         if self.failure is None and self.wanted:
             try:
                 self._link.put(frame)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from fractions import Fraction
+from pathlib import Path
 from threading import Condition, Thread
 from typing import Any
 
@@ -14,7 +16,9 @@ import numpy as np
 from engines.base import RGB
 from engines.errors import SinkError
 from rtstyle.frame import Frame
+from rtstyle.sinks.card import IDLE_S, card
 from rtstyle.sinks.window import fit
+from rtstyle.sources.v4l2 import free_output
 
 INSTALL = 'pip install "rtstyle[virtual-camera]"'
 """Adds pyvirtualcam, which is under the GPL, version 2."""
@@ -27,12 +31,15 @@ HINTS = {
 }
 """What is missing, by ``sys.platform``."""
 
+DEVICES = Path("/sys/class/video4linux")
+"""Where Linux lists video devices."""
+
 DEFAULT_FPS = Fraction(30)
 """Rate where the source does not know its own."""
 
 
 class VirtualSink:
-    """Sends the newest painting at a constant rate; while none comes, the last one again.
+    """Sends the newest painting at a constant rate; while none comes, the last one again, and after 2 s a card.
 
     Programs that read a camera expect it to tick. Frame n is due n / fps after the first, whatever the earlier ones
     took, so that the rate does not drift; ticks that the machine was too slow for are left out, never caught up.
@@ -42,16 +49,25 @@ class VirtualSink:
         size: (width, height), pixels; frames of another size are fitted into it, on black.
         fps: frames per second; 0 stands for ``DEFAULT_FPS``.
         backend: of pyvirtualcam; ``None`` takes what works.
+        paused: whether others are to see the card.
     Raises: SinkError: pyvirtualcam or a virtual camera is missing; the hint says how to get it.
     """
 
     def __init__(
-        self, device: str | None, size: tuple[int, int], fps: Fraction = DEFAULT_FPS, *, backend: str | None = None
+        self,
+        device: str | None,
+        size: tuple[int, int],
+        fps: Fraction = DEFAULT_FPS,
+        *,
+        backend: str | None = None,
+        paused: Callable[[], bool] = lambda: False,
     ) -> None:
         self._rate = float(fps or DEFAULT_FPS)
         self._camera = _opened(device, size, self._rate, backend)
         self._name, self._size = str(self._camera.device), size
         self._newest: RGB = np.zeros((size[1], size[0], 3), np.uint8)
+        self._fresh_s, self._paused = time.monotonic(), paused
+        self._card: RGB | None = None
         self._failure: Exception | None = None
         self._closing = False
         self._change = Condition()
@@ -77,7 +93,10 @@ class VirtualSink:
             raise SinkError(f"the virtual camera {self.name} failed: {self._failure}") from self._failure
         fitting = fitted(frame.rgb, self._size)
         with self._change:
-            self._newest = fitting
+            # A source that is lost repeats its last picture, and says so.
+            if not frame.notice:
+                self._fresh_s = time.monotonic()
+            self._newest, self._card = fitting, None
         return True
 
     def close(self, *, completed: bool) -> None:  # noqa: ARG002, a camera has nothing to complete
@@ -96,13 +115,21 @@ class VirtualSink:
                 self._change.wait_for(lambda: self._closing, max(0.0, due_s - time.monotonic()))
                 if self._closing:
                     return
-                newest = self._newest
             try:
-                self._camera.send(newest)
+                self._camera.send(self._shown())
             except Exception as error:  # noqa: BLE001  # whatever a backend raises; ``write`` tells it
                 self._failure = error
                 return
             number = max(number + 1, int((time.monotonic() - start_s) * self._rate))
+
+    def _shown(self) -> RGB:
+        paused = self._paused()
+        with self._change:
+            if not paused and time.monotonic() - self._fresh_s < IDLE_S:
+                return self._newest
+            if self._card is None:
+                self._card = card(self._newest)
+            return self._card
 
 
 def fitted(rgb: RGB, size: tuple[int, int]) -> RGB:
@@ -122,9 +149,46 @@ def _opened(device: str | None, size: tuple[int, int], rate: float, backend: str
         import pyvirtualcam
     except ImportError as error:
         raise SinkError("the virtual camera needs pyvirtualcam", hint=INSTALL) from error
+    path = device_file(device) if device and sys.platform.startswith("linux") and backend is None else device
+    if sys.platform.startswith("linux"):
+        for there in [path] if path else virtual_cameras():
+            free_output(there)
     try:
-        return pyvirtualcam.Camera(*size, rate, device=device, backend=backend)
+        return pyvirtualcam.Camera(*size, rate, device=path, backend=backend)
     except (RuntimeError, ValueError, OSError) as error:
         what = f"the virtual camera {device}" if device else "a virtual camera"
         told = str(error).strip().splitlines() or [type(error).__name__]
-        raise SinkError(f"cannot open {what}: {told[0]}", hint=HINTS.get(sys.platform, "")) from error
+        raise SinkError(f"cannot open {what}: {told[0]}", hint=_hint(virtual_cameras() if device else {})) from error
+
+
+def virtual_cameras(folder: Path = DEVICES) -> dict[str, str]:
+    """Device file → name of each virtual camera that is there, by what the kernel says. Linux only, else none."""
+    found = {}
+    for entry in sorted(folder.glob("video*"), key=lambda one: (len(one.name), one.name)):
+        try:
+            if "virtual" in entry.resolve().parts:  # no hardware is behind it
+                found[f"/dev/{entry.name}"] = (entry / "name").read_text("utf-8", "replace").strip()
+        except OSError:
+            continue  # it went away meanwhile
+    return found
+
+
+def device_file(device: str, folder: Path = DEVICES) -> str:
+    """The device file of a virtual camera by its name, as other programs list it; a path stays what it is.
+
+    Raises: SinkError: no virtual camera has that name, with those that are there.
+    """
+    if device.startswith("/"):
+        return device
+    there = virtual_cameras(folder)
+    for match in (str.__eq__, lambda one, other: one.lower() == other.lower()):
+        for path, name in there.items():
+            if match(name, device):
+                return path
+    raise SinkError(f"there is no virtual camera {device!r}", hint=_hint(there))
+
+
+def _hint(there: dict[str, str]) -> str:
+    if there:
+        return f"there are: {', '.join(f'{name} ({path})' for path, name in there.items())}"
+    return HINTS.get(sys.platform, "")

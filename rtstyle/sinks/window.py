@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,9 +17,10 @@ import numpy as np
 from engines.base import RGB
 from engines.errors import SinkError
 from rtstyle.frame import Frame
-from rtstyle.picture import write_picture
 from rtstyle.pipeline import Controls
+from rtstyle.recorder import Recorder
 from rtstyle.scale import SCALES
+from rtstyle.snapshot import save_picture
 
 if TYPE_CHECKING:
     import pygame
@@ -35,6 +35,7 @@ KEYS = (
     ("T", "mirror"),
     ("P", "pause"),
     ("Space", "save the picture"),
+    ("R", "record, and end it"),
     ("I", "figures"),
     ("F", "full screen"),
     ("H", "this help"),
@@ -64,6 +65,7 @@ class WindowSink:
         figures: gives the lines that the I key shows.
         size: (width, height) of the frames to come, pixels; the window then opens at once, not with the first frame.
         figures_shown: show them from the start.
+        recorder: what the R key switches; ``None`` where nothing can be recorded.
     Raises: SinkError: there is no display.
     """
 
@@ -75,12 +77,15 @@ class WindowSink:
         *,
         size: tuple[int, int] | None = None,
         figures_shown: bool = False,
+        recorder: Recorder | None = None,
     ) -> None:
         self._title = title
         self._controls = controls
         self._figures = figures
         self._figures_shown, self._help_shown = figures_shown, False
-        self._paused = self._beside = False
+        self._beside = False
+        self._recorder = recorder
+        self._recording: Path | None = None
         self._frame: Frame | None = None
         self._notice, self._notice_until_s = "", 0.0
         self._pygame = start_display()
@@ -115,7 +120,7 @@ class WindowSink:
             self._frame = self._frame or frame  # what a key means: the picture that is seen, or the first one
             # Events come before drawing: they may change the size of the window.
             answers = [self._obey(event) for event in self._pygame.event.get()]
-            if not self._paused:
+            if not self._controls.paused:
                 self._frame = frame
             window = self._pygame.display.get_surface() or window
             self._draw(window, self._picture(self._frame))
@@ -171,8 +176,9 @@ class WindowSink:
             self._pygame.K_z: lambda: self._change_strength(-STRENGTH_STEP),
             self._pygame.K_c: lambda: self._change_strength(STRENGTH_STEP),
             self._pygame.K_s: lambda: self._flip("_beside"),
-            self._pygame.K_p: lambda: self._flip("_paused"),
+            self._pygame.K_p: self._flip_pause,
             self._pygame.K_SPACE: self._save,
+            self._pygame.K_r: self._record,
             self._pygame.K_h: lambda: self._flip("_help_shown"),
             self._pygame.K_i: lambda: self._flip("_figures_shown"),
             self._pygame.K_f: self._pygame.display.toggle_fullscreen,
@@ -202,6 +208,9 @@ class WindowSink:
     def _flip_mirror(self) -> None:
         self._controls.mirror = not self._controls.mirror
 
+    def _flip_pause(self) -> None:
+        self._controls.paused = not self._controls.paused
+
     def _flip(self, what: str) -> None:
         setattr(self, what, not getattr(self, what))
 
@@ -209,17 +218,32 @@ class WindowSink:
         """Write what is shown into the current folder, under a name that is free."""
         if self._frame is None:
             return
-        stem, number = f"rtstyle-{datetime.now().astimezone():%Y%m%d-%H%M%S}", 1
-        path = Path(f"{stem}.png")
-        while path.exists():
-            number += 1
-            path = Path(f"{stem}-{number}.png")
         try:
-            write_picture(path, self._picture(self._frame))
+            self._tell(f"saved {save_picture(self._picture(self._frame))}")
         except SinkError as error:
             self._tell(str(error))
-        else:
-            self._tell(f"saved {path.resolve()}")
+
+    def _record(self) -> None:
+        """Begin a recording in the current folder, or end it. What is recorded is the painting."""
+        if self._recorder is None:
+            return
+        if self._recorder.path is not None:
+            path = self._recorder.stop()
+            self._recording = None
+            self._tell(f"recorded {path}")
+            return
+        try:
+            self._recorder.start()
+        except SinkError as error:
+            self._tell(str(error))
+
+    def _look_at_recording(self) -> bool:
+        """Tell when a recording has begun or ended, whoever did it. Returns: True while there is one."""
+        path = self._recorder.path if self._recorder else None
+        if path != self._recording and self._recorder is not None:
+            self._tell(f"recording {path}" if path else self._recorder.fault or f"recorded {self._recording}")
+        self._recording = path
+        return path is not None
 
     def _tell(self, text: str) -> None:
         self._notice, self._notice_until_s = text, time.monotonic() + NOTICE_S
@@ -245,9 +269,14 @@ class WindowSink:
             window.fill((0, 0, 0))
         picture = self._pygame.image.frombuffer(np.ascontiguousarray(rgb), (width, height), "RGB")
         window.blit(picture, (left, top))
+        if self._look_at_recording():
+            radius = max(4, window.get_height() // 48)
+            self._pygame.draw.circle(window, (220, 0, 0), (window.get_width() - 2 * radius, 2 * radius), radius)
         if self._figures_shown:
             self._draw_lines(window, [[line] for line in self._figures()])
-        if self._help_shown:
+        if self._frame is not None and self._frame.notice:
+            self._draw_lines(window, [[self._frame.notice]], low=True)
+        elif self._help_shown:
             self._draw_lines(window, KEYS, low=True)
         elif time.monotonic() < self._notice_until_s:
             self._draw_lines(window, [[self._notice]], low=True)

@@ -20,6 +20,7 @@ class SourceInfo:
         fps: nominal frames per second; 0 when unknown.
         frame_count: expected number of frames; ``None`` when unknown or endless.
         live: True when frames that are not fetched in time are worthless (camera, stream).
+        pixel_format: how a camera sends its pictures, e.g. ``MJPG``; empty when unknown.
     """
 
     name: str
@@ -28,6 +29,7 @@ class SourceInfo:
     fps: Fraction
     frame_count: int | None
     live: bool
+    pixel_format: str = ""
 
 
 class Source(Protocol):
@@ -48,3 +50,12 @@ class Source(Protocol):
     def close(self) -> None:
         """Release the device. Safe from another thread, makes a blocked ``frames`` end; twice is fine."""
         ...
+
+
+def notice_of(source: Source) -> str:
+    """What is wrong with a source at this moment, for people; empty as long as pictures come.
+
+    A source that can be lost and come back has an attribute ``notice``, which any thread may read, and repeats its last
+    picture meanwhile, as frames with the same ``notice``. Other sources never have one: they end, or raise.
+    """
+    return str(getattr(source, "notice", ""))

@@ -13,7 +13,8 @@ from engines.base import RGB
 from engines.errors import SourceError
 from rtstyle.frame import Frame
 from rtstyle.sources.base import SourceInfo
-from rtstyle.sources.devices import Capture, ask_for, cameras_hint, check_device, claimed_fps, open_device
+from rtstyle.sources.cameras import cameras_hint
+from rtstyle.sources.devices import Capture, ask_for, check_device, claimed_format, claimed_fps, open_device
 
 OPEN_TIMEOUT_S = 12.0
 """Some devices need several seconds to start; one that hangs in its driver never answers."""
@@ -46,6 +47,7 @@ class CameraSource:
         device: index (0, 1 …) or device file.
         size: (width, height) to ask for, pixels; the camera may give another one.
         fps: rate to ask for, frames per second.
+        name: for people; by default ``camera 0``.
         opener: makes the capture; for tests.
         open_timeout_s, read_timeout_s: how long to wait for the first and for every further picture, seconds.
     Raises: SourceError: no such camera, no permission, or no picture in time.
@@ -57,11 +59,12 @@ class CameraSource:
         *,
         size: tuple[int, int] | None = None,
         fps: float | None = None,
+        name: str | None = None,
         opener: Callable[[int | str], Capture] | None = None,
         open_timeout_s: float = OPEN_TIMEOUT_S,
         read_timeout_s: float = READ_TIMEOUT_S,
     ) -> None:
-        self._name = f"camera {device}"
+        self._name = name or f"camera {device}"
         self._read_timeout_s = read_timeout_s
         if opener is None:
             check_device(device)
@@ -72,10 +75,14 @@ class CameraSource:
         self._failure: SourceError | None = None
         self._closed = False
         self._times: list[float] = []
-        self._claimed_fps = 0.0
+        self._claimed_fps, self._format = 0.0, ""
         self._thread = threading.Thread(target=self._work, args=(device, opener), name=self._name, daemon=True)
         self._thread.start()
-        self._info = self._first_look(open_timeout_s)
+        try:
+            self._info = self._first_look(open_timeout_s)
+        except BaseException:
+            self.close()
+            raise
 
     @property
     def info(self) -> SourceInfo:
@@ -130,12 +137,11 @@ class CameraSource:
                 )
             shot, failure = self._newest, self._failure
         if shot is None:
-            self.close()
             raise failure or SourceError(
                 f"{self._name} gives no picture within {timeout_s:g} s", hint="is another program using it?"
             )
         height, width = shot.picture.shape[:2]
-        return SourceInfo(self._name, width, height, self._rate(), None, True)
+        return SourceInfo(self._name, width, height, self._rate(), None, True, self._format)
 
     def _rate(self) -> Fraction:
         """The claimed rate when the measured one agrees, otherwise the measured one, frames per second."""
@@ -155,7 +161,7 @@ class CameraSource:
             if not capture.isOpened():
                 raise SourceError(f"cannot open {self._name}", hint=cameras_hint())
             ask_for(capture, *self._wanted)
-            self._claimed_fps = claimed_fps(capture)
+            self._claimed_fps, self._format = claimed_fps(capture), claimed_format(capture)
             self._read_all(capture)
         except SourceError as error:
             self._fail(error)

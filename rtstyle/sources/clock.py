@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -33,3 +34,27 @@ class Ticker:
         if delay <= 0:
             return not self._stop.is_set()
         return not self._stop.wait(delay)
+
+
+class Pace:
+    """Waits until a picture that carries a time of its own is due.
+
+    Args:
+        stop: set from any thread to end a wait at once.
+        late_s, early_s: a picture that is later or earlier than this begins a new count, so that what stood still goes
+            on from there instead of rushing, and times that jump hold up nothing. By default all times are kept to.
+    """
+
+    def __init__(self, stop: threading.Event, *, late_s: float = math.inf, early_s: float = math.inf) -> None:
+        self._stop, self._late_s, self._early_s = stop, late_s, early_s
+        self._start_s: float | None = None
+
+    def wait(self, time_s: float) -> bool:
+        """Wait until ``time_s``, seconds on the picture's own scale, is due; not at all once it is late.
+
+        Returns: False when stopped meanwhile.
+        """
+        now_s = time.monotonic()
+        if self._start_s is None or not -self._early_s <= now_s - self._start_s - time_s <= self._late_s:
+            self._start_s = now_s - time_s
+        return not self._stop.wait(max(0.0, self._start_s + time_s - now_s))

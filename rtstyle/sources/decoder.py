@@ -15,6 +15,7 @@ from av.video.stream import VideoStream
 
 from engines.errors import SourceError
 from rtstyle.sources.losses import Losses
+from rtstyle.sources.network import shown
 from rtstyle.sources.opening import open_input, video_stream
 from rtstyle.sources.timing import exact_seconds
 
@@ -32,14 +33,15 @@ class Decoder:
     """
 
     def __init__(self, name: str, start: float | None, end: float | None, live: bool, stop: Event) -> None:
-        self.name = name
+        self.name = shown(name)
         self._start, self._end = exact_seconds(start), exact_seconds(end)
         self._live = live
         self._stop = stop
         self.container = open_input(name)
         try:
-            self.stream = video_stream(self.container, name)
-            self.stream.thread_type = "AUTO"
+            self.stream = video_stream(self.container, self.name)
+            # Frame threads hold one picture back for each processor.
+            self.stream.thread_type = "SLICE" if live else "AUTO"
             self.origin_s = Fraction(self.container.start_time or 0, av.time_base)
             self.losses = Losses(self.container, self.stream, whole=start is None and end is None and not live)
             self._seek()
@@ -88,7 +90,9 @@ class Decoder:
                     yield from self._decode_packet(packet)
         except (av.FFmpegError, OSError) as error:
             if self._live:
-                raise SourceError(f"{self.name} broke off", hint=str(error)) from error
+                silent = isinstance(error, (av.error.ExitError, av.error.TimeoutError))
+                problem = "sends nothing any more" if silent else "broke off"
+                raise SourceError(f"{self.name} {problem}", hint="" if silent else error.strerror or "") from error
             self.losses.undecodable()
 
     def _decode_packet(self, packet: Packet[Stream]) -> list[VideoFrame]:

@@ -1,14 +1,15 @@
-"""Capture devices of this machine: which there are, how one is opened, and what is asked of it."""
+"""Capture devices: how one is opened, and what is asked of it."""
 
 from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from engines.errors import SourceError
+from rtstyle.sources.cameras import cameras_hint
+from rtstyle.sources.v4l2 import fourcc
 
 
 class Capture(Protocol):
@@ -35,45 +36,22 @@ class Capture(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Camera:
-    """A camera that the system lists.
-
-    Attributes:
-        index: what ``--source`` takes.
-        path: its device file.
-        name: as the maker calls it.
-    """
-
-    index: int
-    path: str
-    name: str
-
-
 def open_device(device: int | str) -> Capture:
     """Open a capture device with the system's own camera interface, without OpenCV's chatter on standard error."""
     import cv2
 
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    interfaces = {"linux": cv2.CAP_V4L2, "darwin": cv2.CAP_AVFOUNDATION, "win32": cv2.CAP_DSHOW}
-    interface = interfaces.get(sys.platform, cv2.CAP_ANY)
     if isinstance(device, int):
-        return cv2.VideoCapture(device, interface)
-    return cv2.VideoCapture(str(Path(device).resolve()), interface)
+        return cv2.VideoCapture(device, interface())
+    return cv2.VideoCapture(str(Path(device).resolve()), interface())
 
 
-def list_cameras() -> list[Camera]:
-    """The cameras that Linux knows, without opening any; an empty list elsewhere."""
-    found = []
-    for folder in Path("/sys/class/video4linux").glob("video*"):
-        try:
-            # Nodes after the first of a device carry metadata, no pictures.
-            if (folder / "index").read_text().strip() == "0":
-                name = (folder / "name").read_text().strip()
-                found.append(Camera(int(folder.name.removeprefix("video")), f"/dev/{folder.name}", name))
-        except (OSError, ValueError):
-            continue  # unplugged while we looked
-    return sorted(found, key=lambda camera: camera.index)
+def interface() -> int:
+    """OpenCV's number for the system's own camera interface. A camera has another index in each of them."""
+    import cv2
+
+    interfaces = {"linux": cv2.CAP_V4L2, "darwin": cv2.CAP_AVFOUNDATION, "win32": cv2.CAP_DSHOW}
+    return int(interfaces.get(sys.platform, cv2.CAP_ANY))
 
 
 def ask_for(capture: Capture, size: tuple[int, int] | None, fps: float | None) -> None:
@@ -98,6 +76,14 @@ def claimed_fps(capture: Capture) -> float:
     return max(0.0, capture.get(cv2.CAP_PROP_FPS))
 
 
+def claimed_format(capture: Capture) -> str:
+    """How the driver claims to get its pictures, e.g. ``MJPG``; empty when it does not know."""
+    import cv2
+
+    text = fourcc(int(capture.get(cv2.CAP_PROP_FOURCC)))
+    return text if len(text) == 4 and text.isascii() and text.isalnum() else ""
+
+
 def check_device(device: int | str) -> None:
     """On Linux, tell a missing device from a forbidden one before the driver is asked.
 
@@ -114,15 +100,3 @@ def check_device(device: int | str) -> None:
         raise SourceError(
             f"no permission to use {path}", hint="add yourself to its group: sudo usermod -aG video $USER"
         )
-
-
-def cameras_hint() -> str:
-    """What to try when a camera does not work: the ones that are there."""
-    cameras = list_cameras()
-    if cameras:
-        return "cameras here: " + ", ".join(f"{camera.index} ({camera.name})" for camera in cameras)
-    return (
-        "no camera is connected; --source pattern needs none"
-        if sys.platform.startswith("linux")
-        else ("try 0, 1, 2 …; --source pattern needs no camera")
-    )

@@ -9,16 +9,22 @@ from threading import Event, Lock
 
 import av
 
+from engines.errors import SourceError
 from rtstyle.colour import ColourTags, RgbReader, hdr_name
 from rtstyle.frame import Frame
 from rtstyle.sources.base import SourceInfo
+from rtstyle.sources.clock import Pace
 from rtstyle.sources.decoder import Decoder
-from rtstyle.sources.opening import is_url
+from rtstyle.sources.network import STORED, is_url
 from rtstyle.sources.orientation import Orientation
 from rtstyle.sources.timing import Timeline, nominal_fps
 
 _TS_DISCONT = 0x0200
 """FFmpeg's AVFMT_TS_DISCONT: timestamps of this kind of file may jump and begin anywhere."""
+
+
+_SHORT_S = 1.0
+"""A clip that ends this much before the length it states has not come to its end, seconds."""
 
 
 class FileSource:
@@ -30,7 +36,8 @@ class FileSource:
         name: file or URL.
         height: resize to so many pixels, keeping the proportions; ``None`` keeps the size.
         start, end: seconds from the beginning of the clip; frames in [start, end) are delivered.
-        live: deliver at the speed of the clock, as a camera would; of a URL, take frames as they come.
+        live: deliver at the speed of the clock, as a camera would. A stream has its pace from its sender, so its
+            frames are taken as they come, unless it is a clip or comes in pieces (HLS).
 
     Raises: SourceError: no such file, not a video, nothing in it can be decoded, nothing after ``start``.
     """
@@ -51,8 +58,11 @@ class FileSource:
         self._closed = Event()
         self._lock = Lock()
         self._reading = False
-        self._paced = live and not is_url(name)
-        self._decoder = Decoder(name, start, end, live and not self._paced, self._closed)
+        self._stream = live and is_url(name)
+        self._decoder = Decoder(name, start, end, self._stream, self._closed)
+        self._pace: Pace | None = None
+        if live and not self._comes_by_itself():
+            self._pace = Pace(self._closed, late_s=1.0, early_s=10.0) if self._stream else Pace(self._closed)
         first, stream = self._decoder.first, self._decoder.stream
         self._orientation = Orientation.of(first)
         self._height = height
@@ -63,7 +73,7 @@ class FileSource:
         self._to_rgb = RgbReader()
         upright = scaled(*self._orientation.size(first.height, first.width), height)
         count = None if live else self._expected_frames(start, end)
-        self._info = SourceInfo(name, upright[1], upright[0], self._fps, count, live)
+        self._info = SourceInfo(self._decoder.name, upright[1], upright[0], self._fps, count, live)
         hdr = hdr_name(first)
         if hdr is not None:
             self.warnings.append(f"{hdr} high dynamic range is converted to ordinary BT.709 colours")
@@ -138,22 +148,30 @@ class FileSource:
                 self._decoder.container.close()
 
     def _frames(self) -> Iterator[Frame]:
-        start_s: float | None = None
         for index, picture in enumerate(self._decoder.pictures()):
             pts = self._timeline.next(picture.pts)
             self.end_pts = pts + (picture.duration or self._timeline.step)
-            if self._paced:
-                due_s = float(pts * self._time_base)
-                start_s = time.monotonic() - due_s if start_s is None else start_s
-                # Waits for the frame's turn, and not at all once it is late; closing ends the wait.
-                if self._closed.wait(max(0.0, start_s + due_s - time.monotonic())):
-                    return
+            if self._pace is not None and not self._pace.wait(float(pts * self._time_base)):
+                return
             captured_s = time.monotonic()
             upright = scaled(*self._orientation.size(picture.height, picture.width), self._height)
             rgb = self._to_rgb(picture, *self._orientation.size(*upright))
             yield Frame(self._orientation.apply(rgb), index, pts, self._time_base, captured_s)
-        if not self._closed.is_set():
-            self._report()
+        if self._closed.is_set():
+            return
+        if self._stream and not self._reached_its_end():
+            raise SourceError(f"{self._decoder.name} has ended")
+        self._report()
+
+    def _comes_by_itself(self) -> bool:
+        """True for a stream that somebody sends at its own pace."""
+        container = self._decoder.container
+        return self._stream and not container.duration and container.format.name.split(",")[0] not in STORED
+
+    def _reached_its_end(self) -> bool:
+        """True for a clip that was played to the length it states; a stream without a length should not end at all."""
+        length_s = (self._decoder.container.duration or 0) / av.time_base
+        return 0 < length_s <= float((self.end_pts or 0) * self._time_base - self.begin_s) + _SHORT_S
 
     def _report(self) -> None:
         """Say what was lost, now that the end is reached."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import av
@@ -10,17 +11,11 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from engines.errors import SourceError
-
-URL_TIMEOUT_S = (10.0, 5.0)
-"""Seconds to wait for a stream to open, and for its next data."""
+from rtstyle.sources import network
+from rtstyle.sources.network import is_url, shown
 
 _NOT_VIDEO = ("tty",)
 """Demuxers that turn plain text into pictures; nobody means that."""
-
-
-def is_url(name: str) -> bool:
-    """True for ``rtsp://…`` and the like, False for file names."""
-    return "://" in name
 
 
 def open_input(name: str) -> InputContainer:
@@ -28,21 +23,26 @@ def open_input(name: str) -> InputContainer:
 
     Raises: SourceError: it does not exist, cannot be read, or is no video; one line that says which.
     """
-    if not is_url(name):
-        check_file(Path(name))
     try:
-        if is_url(name):
-            options = {"rtsp_transport": "tcp"} if name.startswith("rtsp") else {}
-            container = av.open(name, options=options, timeout=URL_TIMEOUT_S, metadata_errors="replace")
-        else:
-            # Without the prefix, a colon in a file name would be taken for a protocol.
-            container = av.open(f"file:{name}", metadata_errors="replace")
+        container = _open_url(name) if is_url(name) else _open_file(name)
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise SourceError(f"cannot open {name}", hint=_reason(error)) from error
+        raise SourceError(f"cannot open {shown(name)}", hint=_reason(error)) from error
     if container.format.name in _NOT_VIDEO:
         container.close()
         raise SourceError(f"{name} is text, not video")
     return container
+
+
+def _open_url(url: str) -> InputContainer:
+    network.check_url(url)
+    timeouts_s = (network.OPEN_TIMEOUT_S, network.READ_TIMEOUT_S)
+    return av.open(url, options=network.options(url, timeouts_s[1]), timeout=timeouts_s, metadata_errors="replace")
+
+
+def _open_file(name: str) -> InputContainer:
+    check_file(Path(name))
+    # Without the prefix, a colon in a file name would be taken for a protocol.
+    return av.open(f"file:{name}", metadata_errors="replace")
 
 
 def video_stream(container: InputContainer, name: str) -> VideoStream:
@@ -75,4 +75,8 @@ def check_file(path: Path) -> None:
 def _reason(error: Exception) -> str:
     if isinstance(error, av.error.InvalidDataError):
         return "it is no video, or its index is missing because it was cut off"
+    if isinstance(error, (av.error.ExitError, av.error.TimeoutError)):
+        return f"no picture arrives within {network.OPEN_TIMEOUT_S:g} s; is it sending, and to this address?"
+    if getattr(error, "errno", None) == errno.EIO:
+        return "its host is not known or does not answer"
     return getattr(error, "strerror", None) or str(error)

@@ -38,13 +38,13 @@ class Run:
 
     @property
     def json(self) -> dict[str, Any]:
-        """The one object on standard output."""
-        value = json.loads(self.out)
-        assert isinstance(value, dict) and self.out.count("\n") == 1
-        return value
+        """The one object on standard output, after those of each second while something live ran."""
+        *running, last = [json.loads(line) for line in self.out.splitlines()]
+        assert isinstance(last, dict) and all(one["running"] for one in running)
+        return last
 
 
-COMMANDS = ("video", "image", "webcam", "styles", "doctor", "bench", "evaluate", "explain")
+COMMANDS = ("video", "image", "webcam", "devices", "styles", "doctor", "bench", "evaluate", "explain")
 
 
 @pytest.fixture
@@ -226,7 +226,7 @@ def test_a_signal_ends_a_recording_and_keeps_it(
     out, err = endless.communicate(timeout=30)
     assert endless.returncode == 128 + number
     assert "Traceback" not in err
-    frames = json.loads(out)["frames_out"]
+    frames = json.loads(out.splitlines()[-1])["frames_out"]
     with av.open(str(tmp_path / "out.mp4")) as container:
         assert sum(1 for _ in container.decode(video=0)) == frames
     assert [path.name for path in tmp_path.iterdir()] == ["out.mp4"]
@@ -274,10 +274,50 @@ def wait_for(screen: IO[bytes], text: bytes) -> None:
         seen += chunk
 
 
-def test_a_camera_that_gives_another_size_says_so(run: Run, tiny_style: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_camera_that_gives_something_else_says_so(
+    run: Run, tiny_style: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from rtstyle.sources.pattern import PatternSource
 
     monkeypatch.setattr("rtstyle.webcam.open_source", lambda job: PatternSource(64, 48, 100))
-    arguments = ("webcam", "--style", tiny_style, "--sink", "null", "--size", "128x96", "--frames", "2")
+    arguments = ("webcam", "--style", tiny_style, "--sink", "null", "--frames", "2", "--quiet")
+    assert run(*arguments, "--size", "128x96", "--fps", "50") == 0
+    assert run.err.splitlines() == [
+        "rtstyle: warning: pattern gives 64×48, not 128×96",
+        "rtstyle: warning: pattern gives 100 fps, not 50",
+    ]
+    assert run(*arguments, "--size", "64x48", "--fps", "90") == 0 and run.err == ""
+
+
+def test_a_loss_and_its_end_are_told_once(run: Run, tiny_style: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rtstyle.backoff import Backoff
+    from rtstyle.sources.reconnecting import Reconnecting
+    from tests.rtstyle.test_reconnecting import Scripted, broken, connections
+
+    connect = connections(Scripted(0, 3, broken), Scripted(9, 30))
+    source = Reconnecting(connect, backoff=Backoff(2.0, 2.0))
+    monkeypatch.setattr("rtstyle.webcam.open_source", lambda job: source)
+    assert run("webcam", "--style", tiny_style, "--sink", "null", "--quiet") == 0
+    assert run.err.splitlines() == [
+        "rtstyle: warning: camera 0 stopped sending pictures; waiting for it",
+        "rtstyle: warning: scripted is back",
+    ]
+
+
+def test_options_of_the_source_reach_it(run: Run, tiny_style: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from rtstyle.sources.pattern import PatternSource
+
+    asked: list[dict[str, Any]] = []
+
+    def opened(text: str, **options: Any) -> PatternSource:
+        asked.append({"text": text, **options})
+        return PatternSource(64, 48, 100)
+
+    monkeypatch.setattr("rtstyle.sources.named.open_named", opened)
+    arguments = ("webcam", "--style", tiny_style, "--sink", "null", "--frames", "1", "--source", "a camera")
+    assert run(*arguments, "--no-reconnect", "--loop", "--size", "64x48", "--fps", "100") == 0
     assert run(*arguments) == 0
-    assert "warning: pattern gives 64×48, not 128×96" in run.err
+    assert asked == [
+        {"text": "a camera", "size": (64, 48), "fps": 100.0, "loop": True, "reconnect": False},
+        {"text": "a camera", "size": None, "fps": None, "loop": False, "reconnect": True},
+    ]

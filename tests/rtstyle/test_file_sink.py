@@ -16,7 +16,8 @@ from engines.errors import ConfigError, SinkError
 from rtstyle.codecs import CODECS, CONTAINERS, choose
 from rtstyle.colour import ColourTags
 from rtstyle.frame import Frame
-from rtstyle.sinks.file import FileSink, part_path
+from rtstyle.sinks.file import FileSink
+from rtstyle.sinks.place import part_path
 from rtstyle.sinks.tracks import Template
 from tests.rtstyle.clips import Clip, Seen, frames, numbered
 

@@ -66,8 +66,8 @@ def frame(height: int = 48, width: int = 64) -> RGB:
     return np.zeros((height, width, 3), np.uint8)
 
 
-def until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 5
+def until(condition: Callable[[], bool], seconds: float = 5) -> None:
+    end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it never came"
         time.sleep(0.005)

@@ -98,6 +98,13 @@ def test_when_all_have_failed_the_run_ends() -> None:
         sinks.write(frame(2))
 
 
+def test_sinks_of_one_name_are_told_apart() -> None:
+    sinks = SeveralSinks([Kept(), Kept(main_thread=True), Kept()])
+    assert sinks.states() == {"kept": "open", "kept (2)": "open", "kept (3)": "open"}
+    assert sinks.losses() == {"kept": 0, "kept (2)": 0, "kept (3)": 0}
+    sinks.close(completed=True)
+
+
 @pytest.mark.parametrize("main_thread", [True, False])
 def test_one_that_is_told_to_stop_stops_all(main_thread: bool) -> None:
     sinks = SeveralSinks([Kept(main_thread=main_thread, stops_at=2), Kept()])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator
 from fractions import Fraction
-from typing import ClassVar
+from pathlib import Path
+from typing import ClassVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +15,11 @@ import pytest
 
 from engines.errors import SinkError
 from rtstyle.frame import Frame
-from rtstyle.sinks.virtual import VirtualSink, fitted
+from rtstyle.pipeline import Controls
+from rtstyle.sinks import card as card_module
+from rtstyle.sinks import virtual as module
+from rtstyle.sinks.virtual import HINTS, VirtualSink, device_file, fitted, virtual_cameras
+from tests.rtstyle.test_palette import until
 
 pyvirtualcam = pytest.importorskip("pyvirtualcam")
 
@@ -116,6 +122,73 @@ def test_one_that_is_not_there_is_told_with_what_to_do() -> None:
     with pytest.raises(SinkError, match="cannot open the virtual camera missing: .*missing is no camera") as caught:
         VirtualSink("missing", (64, 48), backend="test")
     assert "\n" not in caught.value.problem and caught.value.hint
+
+
+def test_without_a_frame_for_a_while_there_is_a_card(sink: VirtualSink, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "IDLE_S", 0.3)
+    monkeypatch.setattr(module, "card", lambda rgb: np.full_like(rgb, 7))
+    device = Device.made[-1]
+    sink.write(frame(200))
+    until(lambda: device.shades[-1:] == [7])
+    sink.write(frame(100))
+    until(lambda: device.shades[-1:] == [100])
+    lost = replace_notice(frame(100))
+    for _ in range(20):
+        sink.write(lost)  # the last picture again: it is no news
+        time.sleep(0.03)
+    assert device.shades[-1] == 7
+
+
+def replace_notice(one: Frame) -> Frame:
+    class Lost:
+        rgb, notice = one.rgb, "the camera was unplugged"
+
+    return cast("Frame", Lost())
+
+
+def test_the_card_is_there_as_soon_as_somebody_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    controls = Controls()
+    sink = VirtualSink(None, (64, 48), Fraction(100), backend="test", paused=lambda: controls.paused)
+    device = Device.made[-1]
+    monkeypatch.setattr(module, "card", lambda rgb: np.full_like(rgb, 7))
+    for paused, shade in ((False, 200), (True, 7), (False, 200)):
+        controls.paused = paused
+        sink.write(frame(200))
+        until(lambda: device.shades[-1:] == [shade])  # noqa: B023  # it is asked at once
+    sink.close(completed=True)
+
+
+def test_the_card_is_the_picture_dimmed_with_a_word() -> None:
+    for height, width in ((360, 640), (48, 64), (16, 16), (640, 360)):
+        rgb = np.full((height, width, 3), 100, np.uint8)
+        shown = card_module.card(rgb)
+        assert shown.shape == rgb.shape and (rgb == 100).all() and shown[0, 0, 0] == 35
+        rows, columns = np.nonzero(shown[..., 0] > 100)
+        assert len(rows) and abs(columns.mean() - width / 2) < width / 8 and abs(rows.mean() - height / 2) < height / 8
+
+
+def devices(folder: Path, **names: str) -> Path:
+    """A tree as the kernel lists video devices: ``video0`` is a real one."""
+    (folder / "class").mkdir()
+    for entry, name in names.items():
+        real = folder / "devices" / ("pci0" if entry == "video0" else "virtual") / "video4linux" / entry
+        real.mkdir(parents=True)
+        (real / "name").write_text(f"{name}\n")
+        (folder / "class" / entry).symlink_to(real)
+    return folder / "class"
+
+
+def test_by_name_or_by_path(tmp_path: Path) -> None:
+    there = devices(tmp_path, video0="HD Webcam", video2="OBS Cam", video10="rtstyle", video11="Rtstyle")
+    assert virtual_cameras(there) == {"/dev/video2": "OBS Cam", "/dev/video10": "rtstyle", "/dev/video11": "Rtstyle"}
+    assert device_file("rtstyle", there) == "/dev/video10" and device_file("Rtstyle", there) == "/dev/video11"
+    assert device_file("obs cam", there) == "/dev/video2" and device_file("/dev/video7", there) == "/dev/video7"
+    with pytest.raises(SinkError, match="no virtual camera 'HD Webcam'") as caught:
+        device_file("HD Webcam", there)
+    assert caught.value.hint == "there are: OBS Cam (/dev/video2), rtstyle (/dev/video10), Rtstyle (/dev/video11)"
+    with pytest.raises(SinkError) as caught:
+        device_file("rtstyle", tmp_path / "none")
+    assert virtual_cameras(tmp_path / "none") == {} and caught.value.hint == HINTS.get(sys.platform, "")
 
 
 def test_close_twice(sink: VirtualSink) -> None:

@@ -13,10 +13,9 @@ from engines.errors import ConfigError, ShapeError, SinkError, SourceError
 from rtstyle.frame import Frame
 from rtstyle.pipeline import Controls
 from rtstyle.sources.base import Source
-from rtstyle.sources.camera import CameraSource
 from rtstyle.sources.pattern import PatternSource
 from rtstyle.stats import Stats
-from rtstyle.webcam import WebcamJob, is_camera, open_source, run_webcam
+from rtstyle.webcam import WebcamJob, run_webcam
 
 
 class Identity:
@@ -128,14 +127,6 @@ def test_an_engine_that_fails_closes_the_source(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(SourceError, match="no engine"):
         run_webcam(WebcamJob("pattern", ("null",)), fail, Controls())
     assert list(source.frames()) == []
-
-
-def test_sources_are_told_apart(tmp_path: Path) -> None:
-    assert is_camera("0") and is_camera("12") and is_camera("/dev/video0")
-    assert not is_camera("clip.mp4") and not is_camera("rtsp://host/1") and not is_camera("pattern")
-    assert isinstance(open_source(WebcamJob("pattern")), PatternSource)
-    with pytest.raises(SourceError, match="no camera|cannot open"):
-        assert not isinstance(open_source(WebcamJob("/dev/video96")), CameraSource)
 
 
 def test_delay_of_a_slow_engine_stays_below_its_time_and_one_frame() -> None:

@@ -54,6 +54,16 @@ def test_frame_is_shown_as_it_is(window: WindowSink) -> None:
     assert shown.shape == (64, 48, 3) and (shown == 123).all()
 
 
+def test_a_notice_stays_as_long_as_its_frames_come(window: WindowSink) -> None:
+    def bottom() -> npt.NDArray[np.uint8]:
+        return pygame.surfarray.array3d(pygame.display.get_surface())[:, 24:]
+
+    assert window.write(replace(frame(value=123), notice="camera 0 is not plugged in; waiting for it"))
+    assert (bottom() != 123).any()
+    assert window.write(frame(value=123))
+    assert (bottom() == 123).all()
+
+
 def test_keys_change_the_controls(window: WindowSink, controls: Controls) -> None:
     for key in (pygame.K_t, pygame.K_z, pygame.K_z, pygame.K_c):
         press(key)
@@ -140,7 +150,7 @@ def test_pause_keeps_the_picture_and_goes_on(window: WindowSink) -> None:
             press(key)
         window.write(frame(value=value))
         seen.append(int(pygame.surfarray.array3d(pygame.display.get_surface()).max()))
-    assert seen == [10, 10, 10, 40]
+    assert seen == [10, 10, 10, 40] and not window._controls.paused
 
 
 def test_the_input_is_shown_beside_the_painting(window: WindowSink) -> None:

@@ -1,0 +1,240 @@
+// The page of rtstyle: sends a camera, shows the painting. No framework, nothing from elsewhere.
+import { Connection } from "./connection.js";
+import { Graph } from "./graph.js";
+
+const $ = (id) => document.getElementById(id);
+const BARE = new URLSearchParams(location.search).get("view") === "only";
+const token = decodeURIComponent(new URLSearchParams(location.hash.slice(1)).get("token") ?? "");
+const headers = token ? { Authorization: `Bearer ${token}` } : {};
+const stage = $("stage"), painting = $("painting"), original = $("original");
+const graph = new Graph($("graph"), $("delay"), $("fps"));
+
+let connection = null; // what runs, or null
+let known = { styles: [], watchable: false, begin: {} };
+let strengthOn = 1; // what 0 brings back
+let recorder = null;
+
+function say(text, alarm = false) {
+  $("status").textContent = text;
+  $("status").classList.toggle("alarm", alarm);
+}
+
+function settings() {
+  return {
+    style: document.querySelector("input[name=style]:checked")?.value ?? known.begin.style,
+    strength: Number($("strength").value),
+    scale: 2 ** Number($("scale").value),
+    mirror: $("mirror").checked,
+  };
+}
+
+function send(wishes) {
+  connection?.send(wishes);
+}
+
+// What the painting's own settings say; somebody else may have changed them.
+function show(state) {
+  if (state.error) say(state.error, true);
+  if (state.strength === undefined) return;
+  const style = [...document.querySelectorAll("input[name=style]")].find((one) => one.value === state.wanted);
+  if (style) style.checked = true;
+  if (document.activeElement !== $("strength")) $("strength").value = state.strength;
+  if (document.activeElement !== $("scale")) $("scale").value = Math.log2(state.scale);
+  $("mirror").checked = state.mirror;
+  tellValues();
+  const wrong = state.fault || (state.source_state !== "live" && state.source_state);
+  if (wrong) say(wrong, true);
+  else if ($("status").classList.contains("alarm") && !state.error) say("Painting.");
+}
+
+function tellValues() {
+  $("strength-now").textContent = `${Math.round(Number($("strength").value) * 100)} %`;
+  $("scale-now").textContent = `${(2 ** Number($("scale").value)).toFixed(2).replace(/\.?0+$/, "")}×`;
+  stage.classList.toggle("mirrored", $("mirror").checked);
+}
+
+async function start() {
+  const watch = $("source").value === "watch";
+  const [width, height] = $("size").value.split("x").map(Number);
+  const device = watch || $("source").value === "camera" ? undefined : $("source").value;
+  connection = new Connection({ watch, width, height, device, headers, stun: known.begin.stun, begin: settings(), painting });
+  connection.onState = (text, alarm) => say(text, alarm);
+  connection.onMessage = show;
+  connection.onCamera = (stream) => { original.srcObject = stream; listCameras(); };
+  connection.onFigures = (reading) => graph.add(reading);
+  connection.onEnd = ended;
+  running(true);
+  await connection.open();
+}
+
+function ended() {
+  stopRecording();
+  connection = null;
+  original.srcObject = painting.srcObject = null;
+  running(false);
+}
+
+function running(yes) {
+  stage.classList.toggle("live", yes);
+  $("start").textContent = yes ? "Stop" : "Start";
+  $("start").classList.toggle("main", !yes);
+  for (const id of ["save", "record", "full"]) $(id).disabled = !yes;
+  if (!yes) { $("figures").hidden = true; graph.clear(); }
+  else $("figures").hidden = BARE;
+}
+
+function toggle() {
+  if (connection) { connection.close(); say("Stopped."); }
+  else start();
+}
+
+function offer(name, blob) {
+  const link = $("download");
+  link.href = URL.createObjectURL(blob);
+  link.download = `rtstyle-${new Date().toISOString().slice(0, 19).replace(/[-:]/g, "").replace("T", "-")}.${name}`;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+  say(`${link.download} is among your downloads.`);
+}
+
+function savePicture() {
+  if (!painting.videoWidth) return;
+  const canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [painting.videoWidth, painting.videoHeight];
+  canvas.getContext("2d").drawImage(painting, 0, 0);
+  canvas.toBlob((blob) => offer("png", blob), "image/png");
+}
+
+function record() {
+  if (recorder) return stopRecording();
+  if (!connection || !painting.srcObject) return;
+  const type = ["video/mp4;codecs=avc1", "video/webm;codecs=vp9", "video/webm"].find((one) => MediaRecorder.isTypeSupported(one));
+  const parts = [];
+  recorder = new MediaRecorder(painting.srcObject, { mimeType: type, videoBitsPerSecond: 8e6 });
+  recorder.ondataavailable = (event) => parts.push(event.data);
+  recorder.onstop = () => {
+    offer(type.startsWith("video/mp4") ? "mp4" : "webm", new Blob(parts, { type }));
+    recorder = null;
+    $("record").setAttribute("aria-pressed", "false");
+    $("record").textContent = "Record";
+  };
+  recorder.start(1000);
+  $("record").setAttribute("aria-pressed", "true");
+  $("record").textContent = "Stop recording";
+  say("Recording.");
+}
+
+function stopRecording() {
+  if (recorder && recorder.state !== "inactive") recorder.stop();
+}
+
+function chooseStyle(place) {
+  const all = [...document.querySelectorAll("input[name=style]")];
+  const one = all[(place + all.length) % all.length];
+  if (one) { one.checked = true; send({ style: one.value }); }
+}
+
+function step(id, by) {
+  const input = $(id);
+  input.value = Number(input.value) + by;
+  input.dispatchEvent(new Event("input"));
+}
+
+function nextView() {
+  const all = [...document.querySelectorAll("input[name=view]")];
+  const next = all[(all.findIndex((one) => one.checked) + 1) % all.length];
+  next.checked = true;
+  next.dispatchEvent(new Event("change", { bubbles: true }));
+}
+
+const KEYS = {
+  a: () => chooseStyle(chosen() - 1), d: () => chooseStyle(chosen() + 1),
+  z: () => step("strength", -0.1), c: () => step("strength", 0.1),
+  "[": () => step("scale", -0.25), "]": () => step("scale", 0.25),
+  0: () => { if (Number($("strength").value)) { strengthOn = Number($("strength").value); step("strength", -1); } else step("strength", strengthOn); },
+  s: nextView, t: () => $("mirror").click(), i: () => { $("figures").hidden = !connection || !$("figures").hidden; },
+  r: record, p: savePicture, f: fullScreen,
+};
+
+function chosen() {
+  return [...document.querySelectorAll("input[name=style]")].findIndex((one) => one.checked);
+}
+
+function fullScreen() {
+  if (document.fullscreenElement) document.exitFullscreen();
+  else stage.requestFullscreen?.();
+}
+
+function listen() {
+  $("start").onclick = toggle;
+  $("save").onclick = savePicture;
+  $("record").onclick = record;
+  $("full").onclick = fullScreen;
+  $("settings").onsubmit = (event) => event.preventDefault();
+  $("strength").oninput = () => { tellValues(); send({ strength: Number($("strength").value) }); };
+  $("scale").oninput = () => { tellValues(); send({ scale: 2 ** Number($("scale").value) }); };
+  $("mirror").onchange = () => { tellValues(); send({ mirror: $("mirror").checked }); };
+  $("styles").onchange = (event) => send({ style: event.target.value });
+  $("wipe").oninput = () => stage.style.setProperty("--wipe", `${$("wipe").value}%`);
+  $("source").onchange = $("size").onchange = () => { if (connection) { connection.close(); start(); } };
+  $("settings").addEventListener("change", (event) => {
+    if (event.target.name === "view") stage.dataset.view = event.target.value;
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || ["SELECT", "TEXTAREA"].includes(event.target.tagName)) return;
+    const key = event.key.toLowerCase();
+    const act = KEYS[key] ?? (/^[1-9]$/.test(key) ? () => chooseStyle(Number(key) - 1) : null);
+    if (act) { event.preventDefault(); act(); }
+  });
+  addEventListener("pagehide", () => connection?.close());
+}
+
+function describe(style) {
+  const label = document.createElement("label"), input = document.createElement("input"), name = document.createElement("span");
+  label.className = "style";
+  Object.assign(input, { type: "radio", name: "style", value: style.name, checked: style.name === known.begin.style });
+  name.textContent = style.title;
+  label.title = style.painter ? `${style.title}, ${style.painter}` : style.title;
+  label.append(input);
+  if (style.preview) label.append(Object.assign(new Image(), { src: style.preview, alt: "", loading: "lazy" }));
+  label.append(name);
+  return label;
+}
+
+async function listCameras() {
+  const devices = await navigator.mediaDevices?.enumerateDevices?.() ?? [];
+  const cameras = devices.filter((one) => one.kind === "videoinput" && one.deviceId && one.label);
+  const select = $("source"), now = select.value;
+  for (const old of [...select.options]) if (!["camera", "watch"].includes(old.value)) old.remove();
+  if (cameras.length > 1) for (const one of cameras) select.append(new Option(one.label, one.deviceId));
+  select.value = now;
+}
+
+async function begin() {
+  listen();
+  document.body.classList.toggle("bare", BARE);
+  try {
+    const answer = await fetch("styles", { headers });
+    if (!answer.ok) throw new Error((await answer.json()).error);
+    known = await answer.json();
+  } catch (error) {
+    return say(`The server does not answer: ${error.message}`, true);
+  }
+  $("styles").append(...known.styles.map(describe));
+  $("strength").value = known.begin.strength;
+  $("scale").value = Math.log2(known.begin.scale);
+  $("mirror").checked = known.begin.mirror;
+  tellValues();
+  if (known.watchable) $("source").append(new Option("the machine that runs rtstyle", "watch"));
+  if (!navigator.mediaDevices?.getUserMedia) {
+    $("source").options[0].disabled = true;
+    if (known.watchable) $("source").value = "watch";
+    else say("This browser gives no camera to a page without TLS: open it as localhost, or start rtstyle web with --cert and --key.", true);
+  }
+  if (BARE) {
+    if (known.watchable) $("source").value = "watch";
+    start();
+  }
+}
+
+begin();

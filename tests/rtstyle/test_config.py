@@ -1,0 +1,145 @@
+"""Settings in a file: what they mean, that the command line wins, and that all faults are told."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engines.errors import ConfigError, SettingsError
+from rtstyle.cli import main
+from rtstyle.config import KEYS, MOST_BYTES, read_config
+from rtstyle.webcam import WebcamJob
+
+ROOT = Path(__file__).resolve().parents[2]
+
+GOOD: dict[str, tuple[str, Any]] = {
+    "style": ('"wave"', "wave"),
+    "source": ("1", "1"),
+    "sink": ('["null", "out.mp4"]', ["null", "out.mp4"]),
+    "size": ('"640x360"', "640x360"),
+    "fps": ("25", 25.0),
+    "loop": ("true", True),
+    "reconnect": ("false", False),
+    "mirror": ("true", True),
+    "strength": ("0.5", 0.5),
+    "scale": ("2", 2.0),
+    "engine": ('"cpu"', "cpu"),
+    "threads": ("2", 2),
+    "bitrate": ("4000", 4000),
+    "control": ('"127.0.0.1:0"', "127.0.0.1:0"),
+    "control-token": ('"correct horse"', "correct horse"),
+    "height": ("720", 720),
+    "codec": ('"hevc"', "hevc"),
+    "crf": ("20", 20),
+    "preset": ('"fast"', "fast"),
+}
+BAD = {
+    "loop": "1", "reconnect": '"no"',
+    "style": "7", "source": "-1", "sink": "[1]", "size": '"large"', "fps": "0", "mirror": '"yes"', "strength": "1.5",
+    "scale": "nan", "engine": "true", "threads": "0", "bitrate": "1.5", "control": "8765", "control-token": "[]",
+    "height": '"720"', "codec": "{}", "crf": "true", "preset": '""',
+}  # fmt: skip
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "studio.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_every_setting(tmp_path: Path) -> None:
+    text = "".join(f"{key} = {value}\n" for key, (value, _) in GOOD.items())
+    assert set(GOOD) == set(BAD) == set(KEYS)
+    assert read_config(written(tmp_path, text)) == {key: value for key, (_, value) in GOOD.items()}
+    assert read_config(written(tmp_path, 'sink = "null"\ncontrol_token = "correct horse"\n')) == {
+        "sink": ["null"], "control-token": "correct horse",
+    }  # fmt: skip
+
+
+def test_all_faults_are_told_at_once_each_with_file_and_key(tmp_path: Path) -> None:
+    text = "".join(f"{key} = {value}\n" for key, value in BAD.items()) + "stile = 1\nxyzzy = 2\n[window]\na = 1\n"
+    path = written(tmp_path, text)
+    with pytest.raises(SettingsError) as caught:
+        read_config(path)
+    told = [fault.problem for fault in caught.value.faults]
+    assert len(told) == len(BAD) + 3 and all(str(path) in one for one in told)
+    assert all(any(f"{key} must be" in one for one in told) for key in BAD)
+    assert "did you mean style?" in next(fault.hint for fault in caught.value.faults if "stile" in fault.problem)
+
+
+@pytest.mark.parametrize("content", [b"style = ", b"\xff\xfe\x00", b"[" * 5000, b"a = 1\na = 2\n"])
+def test_what_is_no_toml(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match="no TOML"):
+        read_config(path)
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot read"):
+        read_config(tmp_path / "none.toml")
+    with pytest.raises(ConfigError, match="cannot read"):
+        read_config(tmp_path)
+    (tmp_path / "film.toml").write_bytes(bytes(MOST_BYTES + 1))
+    with pytest.raises(ConfigError, match="too large"):
+        read_config(tmp_path / "film.toml")
+
+
+@pytest.fixture
+def jobs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[WebcamJob, Any]]:
+    """The jobs that the command line makes; none is run."""
+    made: list[tuple[WebcamJob, Any]] = []
+
+    def note(job: WebcamJob, load: object, controls: Any, **_: object) -> None:
+        made.append((job, controls))
+        raise ConfigError("noted")
+
+    monkeypatch.setattr("rtstyle.webcam.run_webcam", note)
+    return made
+
+
+def test_the_command_line_wins(tmp_path: Path, jobs: list[tuple[WebcamJob, Any]]) -> None:
+    path = written(
+        tmp_path, 'source = "pattern"\nsink = ["null", "a.mp4"]\nstrength = 0.5\nmirror = true\nsize = "64x48"\nfps = 9'
+    )
+    main(["webcam", "--config", str(path)])
+    main(["webcam", "--strength", "0.25", "--sink", "b.mp4", "--no-mirror", "--size", "32x32", "--config", str(path)])
+    main(["webcam"])
+    (first, controls), (second, other), (third, _) = jobs
+    assert (first.source, first.sinks, first.size, first.fps) == ("pattern", ("null", "a.mp4"), (64, 48), 9.0)
+    assert (controls.strength, controls.mirror) == (0.5, True)
+    assert (second.source, second.sinks, second.size) == ("pattern", ("b.mp4",), (32, 32))
+    assert (other.strength, other.mirror) == (0.25, False)
+    assert third.sinks == ("window",), "nothing stays from one to the next"
+
+
+def test_the_example_of_the_readme_works(tmp_path: Path, jobs: list[tuple[WebcamJob, Any]]) -> None:
+    (text,) = re.findall(r"```toml\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    path = written(tmp_path, text.replace("8765", "0"))
+    assert set(read_config(path)) == set(KEYS) - {"control-token", "height", "codec", "crf", "preset"}
+    main(["webcam", "--config", str(path)])
+    ((job, controls),) = jobs
+    assert (job.sinks, job.size, job.bits) == (("window", "virtual"), (1280, 720), 4_000_000)
+    assert (controls.style, controls.mirror, controls.strength) == ("wave", True, 0.9)
+
+
+def test_a_clip_takes_what_it_has_and_leaves_the_rest(tiny_style: Path, tmp_path: Path) -> None:
+    import av
+
+    text = f'style = "{tiny_style.as_posix()}"\nheight = 48\ncodec = "vp9"\nsink = "null"\ncontrol = "127.0.0.1:0"\n'
+    out = tmp_path / "a.mkv"
+    assert main(["video", "pattern", str(out), "--end", "0.2", "--config", str(written(tmp_path, text)), "-q"]) == 0
+    with av.open(str(out)) as clip:
+        assert clip.streams.video[0].codec_context.name in ("vp9", "libvpx-vp9") and clip.streams.video[0].height == 48
+
+
+def test_faults_on_the_command_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = written(tmp_path, "strength = 3\nstile = 1\n")
+    assert main(["webcam", "--config", str(path)]) == 2
+    told = capfd.readouterr().err.splitlines()
+    assert len(told) == 2 and "strength must be" in told[0] and "stile" in told[1] and "did you mean" in told[1]
+    assert main(["webcam", "--config", str(tmp_path / "none.toml")]) == 1
+    assert "cannot read" in capfd.readouterr().err

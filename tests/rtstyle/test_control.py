@@ -1,0 +1,383 @@
+"""The control address as scripts use it, and as those who mean harm do."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from engines.errors import ConfigError
+from rtstyle import control as module
+from rtstyle.actions import Actions
+from rtstyle.control import BODY_BYTES, CONNECTIONS, ControlServer, parse_value
+from rtstyle.guard import Address, Guard, is_loopback, parse_address
+from rtstyle.live import Live
+from rtstyle.picture import read_picture
+from rtstyle.pipeline import Controls
+from rtstyle.webcam import WebcamJob, run_webcam
+from tests.rtstyle.clips import Still
+from tests.rtstyle.test_palette import until
+
+ROOT = Path(__file__).resolve().parents[2]
+STYLES = ("wave", "scream", "udnie")
+
+
+@dataclass
+class Running:
+    """A run that goes on in a thread, and its address."""
+
+    live: Live
+    controls: Controls
+    server: ControlServer
+
+    def ask(self, method: str, path: str, body: str | bytes = b"", **headers: str) -> tuple[int, dict[str, Any]]:
+        """The status and the JSON of one request."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.address.port, timeout=20)
+        try:
+            connection.request(method, path, body.encode() if isinstance(body, str) else body, headers)
+            answer = connection.getresponse()
+            assert answer.headers["Content-Type"].startswith("application/json")
+            return answer.status, json.loads(answer.read())
+        finally:
+            connection.close()
+
+    def frames(self) -> int:
+        """Frames that were shown."""
+        return self.live.stats.snapshot().frames_out
+
+
+@pytest.fixture
+def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
+    monkeypatch.chdir(tmp_path)
+    controls = Controls(styles=STYLES)
+    server = ControlServer(Address("127.0.0.1", 0))
+    ready: list[Live] = []
+
+    def begin(live: Live) -> None:
+        server.start(Actions(live, controls.request_stop))
+        ready.append(live)
+
+    job = WebcamJob("pattern", ("null",), (64, 48), 50.0)
+    run = threading.Thread(target=run_webcam, args=(job, Still, controls), kwargs={"on_ready": begin}, daemon=True)
+    run.start()
+    until(lambda: bool(ready) and ready[0].newest is not None, 20)
+    yield Running(ready[0], controls, server)
+    controls.request_stop()
+    run.join(20)
+    server.close()
+    server.close()
+    assert not run.is_alive()
+
+
+def test_figures_and_styles(running: Running) -> None:
+    status, stats = running.ask("GET", "/stats")
+    assert status == 200 and stats["sink_states"] == {"null": "open"} and stats["frames_out"] > 0
+    assert set(stats) == set(running.live.reading().to_dict())
+    assert running.ask("GET", "/styles") == (200, {"styles": list(STYLES), "style": "still", "wanted": "still"})
+
+
+@pytest.mark.parametrize("body", ["scream", '"scream"', '{"style": "scream"}', '{"value": "scream"}', "style=scream"])
+def test_a_style_in_every_way_of_saying_it(running: Running, body: str) -> None:
+    assert running.ask("POST", "/style", body) == (200, {"style": "scream"})
+    assert running.controls.style == "scream"
+
+
+def test_everything_that_can_be_changed(running: Running, tmp_path: Path) -> None:
+    ask = running.ask
+    assert [ask("POST", "/style", word)[1]["style"] for word in ("next", "next", "next", "previous")] == [
+        "scream", "udnie", "wave", "udnie",
+    ]  # fmt: skip
+    assert ask("POST", "/strength", "0.25") == (200, {"strength": 0.25}) and running.controls.strength == 0.25
+    assert ask("POST", "/scale", '{"scale": 2}') == (200, {"scale": 2}) and running.controls.scale == 2
+    assert [ask("POST", "/mirror", body)[1]["mirror"] for body in ("on", "", "", "false", "true")] == [
+        True, False, True, False, True,
+    ]  # fmt: skip
+    assert ask("POST", "/pause") == (200, {"paused": True}) and running.controls.paused
+    assert ask("POST", "/pause", "off") == (200, {"paused": False})
+    status, saved = ask("POST", "/snapshot")
+    assert status == 200 and read_picture(Path(saved["saved"]))[0].shape == (48, 64, 3)
+    status, begun = ask("POST", "/record")
+    assert status == 200 and ask("GET", "/stats")[1]["recording"] == begun["recording"]
+    assert ask("POST", "/record", "on")[1] == begun, "it is on already"
+    seen = running.frames()
+    until(lambda: running.frames() > seen + 10)
+    assert ask("POST", "/record")[1] == {"recording": None, "recorded": begun["recording"]}
+    assert ask("POST", "/record", "off")[1]["recorded"] is None
+    assert Path(begun["recording"]).parent == tmp_path
+    assert ask("POST", "/stop") == (200, {"stopping": True}) and running.controls.stop_requested
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "told"),
+    [
+        ("/style", "cubism", 400, "no style 'cubism'"),
+        ("/style", "", 400, "takes a name"),
+        ("/style", "7", 400, "takes a name"),
+        ("/strength", "2", 400, "out of range"),
+        ("/strength", "much", 400, "takes a number"),
+        ("/strength", "NaN", 400, "takes a number"),
+        ("/strength", "true", 400, "takes a number"),
+        ("/strength", "1" * 1000, 400, "takes a number"),
+        ("/scale", "[1]", 400, "takes a number"),
+        ("/scale", "0", 400, "scale"),
+        ("/mirror", "perhaps", 400, "on or off"),
+        ("/record", '{"style": 1}', 400, "nothing about record"),
+        ("/strength", "[" * 1000, 400, "takes a number"),
+        ("/style", b"\xff\xfe", 400, "no text"),
+        ("/style", b"x" * (BODY_BYTES + 1), 413, "at most"),
+        ("/paint", "", 404, "there is no 'paint'"),
+        ("/stats", "", 404, "there is no 'stats'"),
+        ("/../../etc/passwd", "", 404, "there is no"),
+    ],
+)
+def test_what_makes_no_sense_is_told_and_changes_nothing(
+    running: Running, path: str, body: str | bytes, status: int, told: str
+) -> None:
+    before = running.live.reading()
+    got, answer = running.ask("POST", path, body)
+    assert (got, set(answer)) == (status, {"error", "hint"}) and told in answer["error"]
+    after = running.live.reading()
+    assert (after.wanted, after.strength, after.scale, after.mirror) == (
+        before.wanted, before.strength, before.scale, before.mirror,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "status"),
+    [
+        ("POST", {"Origin": "https://evil.example"}, 403),
+        ("POST", {"Origin": "null"}, 403),
+        ("GET", {"Host": "evil.example"}, 403),
+        ("GET", {"Host": "evil.example:1"}, 403),
+        ("GET", {"Host": ""}, 403),
+        ("GET", {"Host": "127.0.0.1:99999"}, 403),
+        ("GET", {"Host": "127.0.0.1:1"}, 403),
+        ("POST", {"Sec-Fetch-Site": "cross-site"}, 403),
+        ("PUT", {}, 405),
+        ("OPTIONS", {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}, 405),
+        ("POST", {"Transfer-Encoding": "chunked"}, 411),
+        ("POST", {"Content-Length": "-1"}, 400),
+        ("POST", {"Content-Length": "9" * 50}, 413),
+    ],
+)
+def test_pages_of_others_and_odd_requests_are_refused(
+    running: Running, method: str, headers: dict[str, str], status: int
+) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", running.server.address.port, timeout=20)
+    connection.putrequest(method, "/stop", skip_host="Host" in headers)
+    for name, value in headers.items():
+        connection.putheader(name, value)
+    connection.endheaders()
+    answer = connection.getresponse()
+    assert answer.status == status and "error" in json.loads(answer.read())
+    assert not any(name.lower().startswith("access-control") for name in answer.headers)
+    assert not running.controls.stop_requested
+    connection.close()
+
+
+def test_a_page_of_its_own_may_ask(running: Running) -> None:
+    for name in ("127.0.0.1", "localhost"):
+        host = f"{name}:{running.server.address.port}"
+        assert running.ask("GET", "/stats", Host=host, Origin=f"http://{host}")[0] == 200
+    assert running.ask("GET", "/stats", Host="localhost", **{"Sec-Fetch-Site": "same-origin"})[0] == 200
+
+
+def talk(port: int, data: bytes) -> bytes:
+    """Send bytes, and read until the other end is closed."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as one:
+        try:
+            one.sendall(data)
+            answer = b""
+            while chunk := one.recv(4096):
+                answer += chunk
+        except ConnectionError:
+            return b""
+        return answer
+
+
+def test_random_bytes_disturb_nothing(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "DEADLINE_S", 0.3)
+    port, random = running.server.address.port, np.random.default_rng(1)
+    before = running.frames()
+    for size in (1, 10, 100, 1000, 20_000, 100_000):
+        for ending in (b"", b"\r\n\r\n"):
+            talk(port, random.bytes(size) + ending)
+    talk(port, b"GET /stats HTTP/1.1\r\n" + b"X: y\r\n" * 5000 + b"\r\n")
+    talk(port, b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n\r\n")
+    assert b"405" in talk(port, b"BREW /stats HTTP/1.1\r\n\r\n")
+    talk(port, b"GET /stats\r\n")
+    assert running.ask("GET", "/stats")[0] == 200
+    until(lambda: running.frames() > before + 20)
+
+
+def test_slow_clients_are_cut_off(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "DEADLINE_S", 0.4)
+    with socket.create_connection(("127.0.0.1", running.server.address.port), timeout=20) as slow:
+        start_s = time.monotonic()
+        with pytest.raises(OSError):  # noqa: PT011, PT012  # reset or broken pipe, as the system likes
+            while time.monotonic() < start_s + 10:
+                slow.sendall(b"G")
+                time.sleep(0.05)
+        assert time.monotonic() - start_s < 5
+
+
+def test_two_hundred_connections_hold_up_neither_the_picture_nor_the_next_one(running: Running) -> None:
+    port = running.server.address.port
+    before, threads = running.frames(), threading.active_count()
+    idle = [socket.create_connection(("127.0.0.1", port), timeout=20) for _ in range(200)]
+    try:
+        assert running.ask("POST", "/style", "udnie") == (200, {"style": "udnie"})
+        assert threading.active_count() <= threads + CONNECTIONS + 4
+        until(lambda: running.frames() > before + 30)
+    finally:
+        for one in idle:
+            one.close()
+    until(lambda: threading.active_count() <= threads)
+
+
+def test_many_clients_at_once_are_all_answered_in_turn(running: Running) -> None:
+    answers: list[int] = []
+
+    def ask() -> None:
+        for _ in range(10):
+            answers.append(running.ask("POST", "/mirror")[0])
+
+    clients = [threading.Thread(target=ask) for _ in range(4)]
+    for one in clients:
+        one.start()
+    for one in clients:
+        one.join()
+    assert answers == [200] * 40
+
+
+class TestGuard:
+    def test_only_this_machine_without_a_token(self) -> None:
+        for host in ("127.0.0.1", "::1", "localhost", "127.8.9.1"):
+            Guard(Address(host, 1))
+        for host in ("0.0.0.0", "::", "192.0.2.7"):
+            with pytest.raises(ConfigError, match="no token"):
+                Guard(Address(host, 1))
+            Guard(Address(host, 1), "long enough")
+        with pytest.raises(ConfigError, match="no such address"):
+            is_loopback("no.such.host.invalid")
+
+    @pytest.mark.parametrize("token", ["", "short", "käse-käse-käse", "with\nlines"])
+    def test_bad_tokens(self, token: str) -> None:
+        with pytest.raises(ConfigError, match="token"):
+            Guard(Address("127.0.0.1", 1), token)
+
+    def test_the_token_is_asked_for(self) -> None:
+        guard = Guard(Address("0.0.0.0", 8765), "correct horse")
+        right = {"Host": "studio.local:8765", "Authorization": "Bearer correct horse"}
+        assert guard.refuse(right) is None
+        for wrong in ("", "Bearer", "Bearer correct", "Basic correct horse", "Bearer correct horsé", "correct horse"):
+            refusal = guard.refuse(right | {"Authorization": wrong})
+            assert refusal is not None and refusal.status == 401
+        foreign = guard.refuse(right | {"Origin": "https://evil.example"})
+        assert foreign is not None and foreign.status == 403
+
+    def test_addresses(self) -> None:
+        assert parse_address("8765") == parse_address("127.0.0.1:8765") == Address("127.0.0.1", 8765)
+        assert parse_address("[::1]:80") == Address("::1", 80) and str(Address("::1", 80)) == "[::1]:80"
+        for wrong in ("", "here", "host:", ":80", "host:99999", "host:-1", "a:b:c", "host:８０"):
+            with pytest.raises(ConfigError, match="no address"):
+                parse_address(wrong)
+
+
+def test_the_token_on_the_wire() -> None:
+    server = ControlServer(Address("127.0.0.1", 0), "correct horse")
+    server.start(Actions.__new__(Actions))
+    port = server.address.port
+    assert b"401" in talk(port, b"POST /stop HTTP/1.0\r\n\r\n")
+    server.close()
+
+
+def test_a_port_that_is_taken_is_told() -> None:
+    server = ControlServer(Address("127.0.0.1", 0))
+    with pytest.raises(ConfigError, match="cannot listen"):
+        ControlServer(server.address)
+    server.close()
+
+
+def test_ipv6(running: Running) -> None:
+    try:
+        server = ControlServer(Address("::1", 0))
+    except ConfigError:
+        pytest.skip("no IPv6 here")
+    server.start(Actions(running.live, lambda: None))
+    connection = http.client.HTTPConnection("::1", server.address.port, timeout=20)
+    connection.request("GET", "/stats")
+    assert connection.getresponse().status == 200
+    connection.close()
+    server.close()
+
+
+def test_values() -> None:
+    assert parse_value("style", b" wave\n") == "wave" and parse_value("style", b"") is None
+    assert parse_value("strength", b'{"strength": 0.5}') == 0.5 and parse_value("mirror", b"{}") is None
+
+
+def test_failures_of_the_disk_are_told(running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert running.ask("POST", "/record")[0] == running.ask("POST", "/snapshot")[0] == 409
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("oh")
+
+    monkeypatch.setattr(Live, "reading", fail)
+    assert running.ask("GET", "/stats") == (500, {"error": "ZeroDivisionError: oh", "hint": ""})
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+def test_the_command_line_with_curl(tiny_style: Path) -> None:
+    program = subprocess.Popen(
+        [sys.executable, "-m", "rtstyle", "webcam", "--style", str(tiny_style), "--source", "pattern",
+         "--size", "64x48", "--sink", "null", "--control", "0"],
+        cwd=ROOT, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "RTSTYLE_TOKEN": "correct-horse"},
+    )  # fmt: skip
+    assert program.stderr is not None
+    line = ""
+    while "control at " not in line:
+        line = program.stderr.readline()
+        assert line
+    url = line.split()[-1]
+
+    def curl(*arguments: str) -> dict[str, Any]:
+        out = subprocess.run(["curl", "-sS", *arguments], capture_output=True, text=True, timeout=30, check=True).stdout
+        return dict(json.loads(out))
+
+    token = ("-H", "Authorization: Bearer correct-horse")
+    assert "token" in curl("-X", "POST", f"{url}/stop")["error"]
+    assert curl(*token, "-X", "POST", f"{url}/style", "-d", "wave") == {"style": "wave"}
+    assert curl(*token, f"{url}/stats")["wanted"] == "wave"
+    assert curl(*token, "-X", "POST", f"{url}/stop") == {"stopping": True}
+    assert program.wait(timeout=30) == 0
+    program.stderr.close()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [(["--control", "0.0.0.0:0"], "no token"), (["--control", "nowhere"], "is no address")],
+)
+def test_an_unsafe_address_is_refused_before_anything_starts(arguments: list[str], told: str) -> None:
+    call = [sys.executable, "-m", "rtstyle", "webcam", "--source", "pattern", "--sink", "null", *arguments]
+    env = {name: value for name, value in os.environ.items() if name != "RTSTYLE_TOKEN"}
+    done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False, env=env)
+    assert done.returncode == 1 and told in done.stderr and "Traceback" not in done.stderr

@@ -1,0 +1,203 @@
+"""What is told of a live run: one reading for the overlay, for --json and for the network."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engines.base import RGB
+from engines.errors import SinkError
+from rtstyle.frame import Frame
+from rtstyle.live import COMING, Live
+from rtstyle.palette import Palette
+from rtstyle.pipeline import Controls, run
+from rtstyle.progress import Heartbeat
+from rtstyle.recorder import Recorder
+from rtstyle.sinks.base import Sink
+from rtstyle.sinks.null import NullSink
+from rtstyle.sinks.several import SeveralSinks
+from rtstyle.sources.pattern import PatternSource
+from rtstyle.stats import Stats
+from rtstyle.webcam import WebcamJob, run_webcam
+from tests.rtstyle.test_palette import NAMES, Shelf, until
+from tests.rtstyle.test_webcam import Identity
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Slow:
+    """A sink that takes its time."""
+
+    main_thread = False
+
+    def __init__(self, name: str, seconds: float, main_thread: bool = False) -> None:
+        self.name, self.main_thread, self._wait = name, main_thread, threading.Event()
+        self._seconds = seconds
+
+    def write(self, frame: Frame) -> bool:
+        self._wait.wait(self._seconds)
+        return True
+
+    def close(self, *, completed: bool) -> None:
+        self._wait.set()
+
+
+def ran(sink: Sink, engine_s: float = 0.0, frames: int = 20) -> dict[str, object]:
+    """The reading after a short run of a source of 100 fps."""
+
+    class Late(Identity):
+        def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
+            time.sleep(engine_s)
+            return rgb.copy()
+
+    source, stats, controls = PatternSource(64, 48, 100), Stats(), Controls()
+    live = Live(source, Late(), controls, stats, Recorder())
+    live.sink = sink
+    run(source, live.engine, sink, controls, stats, max_frames=frames, on_frame=live.put)
+    assert live.newest is not None
+    return json.loads(json.dumps(live.reading().to_dict()))  # type: ignore[no-any-return]
+
+
+def test_frames_are_dropped_by_the_engine_or_by_the_sink() -> None:
+    late = ran(NullSink(), engine_s=0.05)
+    assert late["dropped_by"] == {"engine": late["dropped"], "null": 0} and int(str(late["dropped"])) > 20
+    late = ran(Slow("slow", 0.05))
+    by = late["dropped_by"]
+    assert isinstance(by, dict) and by["slow"] > 20 and by["slow"] + by["engine"] == late["dropped"]
+    assert by["engine"] < by["slow"] / 2
+
+
+def test_each_of_several_sinks_has_its_own_losses() -> None:
+    late = ran(SeveralSinks([Slow("window", 0.0, main_thread=True), Slow("disk", 0.2), NullSink()]), frames=60)
+    by = late["dropped_by"]
+    assert isinstance(by, dict) and by["disk"] > 20 and by["null"] < 10
+    assert late["sink_states"] == {"window": "open", "disk": "open", "null": "open"}
+
+
+def test_a_sink_that_failed_is_told() -> None:
+    class Broken(Slow):
+        def write(self, frame: Frame) -> bool:
+            raise SinkError("the disk is full")
+
+    sinks = SeveralSinks([Slow("good", 0.0), Broken("bad", 0.0)])
+    with pytest.raises(SinkError, match="disk is full"):
+        ran(sinks)
+    assert sinks.states() == {"good": "open", "bad": "the disk is full"}
+
+
+@pytest.fixture
+def palette() -> Iterator[tuple[Palette, Controls, Live]]:
+    controls = Controls(0.5, True, 2.0, NAMES, "black")
+    made = Palette(Shelf(), controls, ahead=False)
+    yield made, controls, Live(PatternSource(64, 48, 30), made, controls, Stats(), Recorder())
+    made.close()
+
+
+def test_what_is_shown_against_what_is_wanted(palette: tuple[Palette, Controls, Live]) -> None:
+    paint, controls, live = palette
+    frame: RGB = np.zeros((48, 64, 3), np.uint8)
+    paint(frame)
+    assert (live.reading().style, live.reading().wanted, live.reading().fault) == ("black", "black", "")
+    controls.style = "white"
+    assert (live.reading().style, live.reading().wanted) == ("black", "white")
+    assert "making white ready" in live.reading().lines()[0]
+    until(lambda: bool(paint(frame).any()) and live.reading().style == "white")
+    controls.style = "broken"
+    until(lambda: paint(frame) is not None and live.reading().fault != "")
+    assert (live.reading().style, live.reading().wanted) == ("white", "broken")
+    assert "damaged" in live.reading().lines()[0]
+    told = live.reading().to_dict()
+    assert (told["strength"], told["mirror"], told["scale"], told["recording"]) == (0.5, True, 2.0, None)
+
+
+def test_a_source_that_is_lost_is_told(palette: tuple[Palette, Controls, Live]) -> None:
+    live = palette[2]
+    assert live.reading().source_state == COMING and len(live.reading().lines()) == 2
+    live.source.notice = "camera 0 was unplugged; waiting for it"  # type: ignore[attr-defined]  # as sources do
+    assert live.reading().to_dict()["source_state"] == "camera 0 was unplugged; waiting for it"
+    assert "unplugged" in live.reading().lines()[-1]
+
+
+def test_run_webcam_gives_the_live_run() -> None:
+    seen: list[Live] = []
+    run_webcam(WebcamJob("pattern", ("null",), (64, 48), 50.0, 5), Identity, Controls(), on_ready=seen.append)
+    told = seen[0].reading().to_dict()
+    assert told["frames_out"] == 5 and told["sink_states"] == {"null": "open"} and told["source"] == "pattern"
+
+
+def test_a_heartbeat_beats_until_it_is_closed_or_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rtstyle.progress.STATUS_EVERY_S", 0.02)
+    beats, broken = list[int](), threading.Event()
+    heart = Heartbeat(lambda: beats.append(1), broken.set)
+    heart.close()
+    heart.start()
+    heart.close()
+    assert not beats
+    heart = Heartbeat(lambda: beats.append(1), broken.set)
+    heart.start()
+    until(lambda: len(beats) > 3)
+    heart.close()
+    count = len(beats)
+    heart.close()
+
+    def fail() -> None:
+        raise BrokenPipeError
+
+    heart = Heartbeat(fail, broken.set)
+    heart.start()
+    assert broken.wait(5) and len(beats) == count
+    heart.close()
+
+
+FIELDS = {
+    "running", "style", "wanted", "fault", "strength", "scale", "mirror", "paused", "source", "source_state",
+    "fps_in", "fps_out",
+    "age_p50_ms", "age_p95_ms", "age_max_ms", "dropped", "dropped_engine", "dropped_by", "engine_p50_ms", "width",
+    "height", "sink_states", "recording", "frames_in", "frames_out", "seconds",
+}  # fmt: skip
+
+
+def test_json_prints_a_line_each_second_and_the_last_one(tiny_style: Path) -> None:
+    program = subprocess.Popen(
+        [sys.executable, "-m", "rtstyle", "webcam", "--style", str(tiny_style), "--source", "pattern", "--quiet",
+         "--size", "64x48", "--fps", "50", "--sink", "null", "--json"],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert program.stdout is not None
+    first, second = (json.loads(program.stdout.readline()) for _ in range(2))
+    program.terminate()
+    out, err = program.communicate(timeout=30)
+    last = json.loads(out.splitlines()[-1])
+    assert first["running"] and second["running"] and last["running"] is False and err == ""
+    assert set(first) >= FIELDS and set(first) | {"sinks"} == set(last)
+    assert 0.5 < second["seconds"] - first["seconds"] < 5
+    assert first["frames_out"] < second["frames_out"] <= last["frames_out"] and second["fps_out"] > 5
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert all(f"`{name}`" in readme for name in FIELDS - {"frames_in", "seconds"}), "the fields are documented"
+
+
+def test_a_reader_that_leaves_ends_the_run(tiny_style: Path) -> None:
+    program = subprocess.Popen(
+        [sys.executable, "-m", "rtstyle", "webcam", "--style", str(tiny_style), "--source", "pattern", "--quiet",
+         "--size", "64x48", "--sink", "null", "--json"],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert program.stdout is not None and program.stderr is not None
+    program.stdout.readline()
+    program.stdout.close()
+    assert program.wait(timeout=30) == 1 and program.stderr.read() == ""
+    program.stderr.close()
+
+
+def test_nothing_is_known_before_the_sinks_are_open() -> None:
+    live = Live(PatternSource(64, 48, Fraction(30)), Identity(), Controls(), Stats(), Recorder())
+    assert live.reading().sinks == {} and live.newest is None and live.reading().style == "none"
