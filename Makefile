@@ -41,7 +41,7 @@ test-browser: $(DEV_READY) ## the page in a real browser; needs Chromium
 	$(DEV)/python -m pip install $(PIP_OPTIONS) --constraint constraints.txt playwright
 	$(DEV)/python -m pytest -m browser $(ARGS)
 
-test-v4l2: $(DEV_READY) ## cameras and virtual cameras with real drivers, in a machine inside this one; needs Debian or Ubuntu
+test-v4l2: $(DEV_READY) ## cameras and virtual cameras with real drivers, in a machine inside this one; needs Debian
 	bash tests/v4l2/run.sh $(DEV)/python $(ARGS)
 
 check: $(DEV_READY) ## lint, format, types, imports between the floors

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import engines
-from benchmarks.report import Row, Section, at_most
+from benchmarks.report import Row, Section, at_least, at_most
 from benchmarks.subject import NotMeasuredError, Subject
 from engines.errors import SourceError
 from rtstyle.backoff import Backoff
@@ -52,6 +52,9 @@ NOWHERE = "udp://127.0.0.1:9"
 
 MEMORY, DELAY = 1.05, 1.1
 """The bars: last third by first third."""
+
+FPS = 15.0
+"""The bar: paintings a second, with a source that is away a tenth of the time."""
 
 
 class Vanishing:
@@ -180,6 +183,8 @@ def measure(subject: Subject) -> Section:
         at_most("memory", f"{how}; median of the last third / of the first", _growth(memory, 50), MEMORY, " ×", 3),
         at_most("threads", "largest of the last third − of the first", _more(diary.threads), 0, "", 0),
         at_most("age of a frame, p95", "last third / first third", _growth(ages, 95), DELAY, " ×", 2),
+        at_least("paintings shown", "over the whole time", len(ages) / SECONDS, FPS, " fps"),
+        at_least("styles seen", f"of {len(installed())}", len(diary.styles), len(installed()), "", 0),
         Row("age, median, p95, largest", "three sinks", ", ".join(f"{_of(ages, p):.0f} ms" for p in (50, 95, 100))),
         Row("memory", "median of the last third", f"{_of(memory[-len(memory) // 3 :], 50):.0f} MB"),
     ]

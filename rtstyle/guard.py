@@ -77,21 +77,19 @@ class Guard:
         self._token = token
         self._address = address
 
-    @property
-    def has_token(self) -> bool:
-        """True where a token must be known."""
-        return self._token is not None
-
-    def refuse(self, headers: Mapping[str, str] | Message[str, str]) -> Refusal | None:
+    def refuse(self, headers: Mapping[str, str] | Message[str, str], *, public: bool = False) -> Refusal | None:
         """Why a request must not be answered; ``None`` when it may be.
 
         Args:
             headers: asked by name, in whatever case.
+            public: what is asked for is no secret and changes nothing, so that a link may lead there.
         """
         host = headers.get("Host") or ""
         if self._token is None and not self._is_ours(host):
             # A foreign name that leads here is how a page on the web gets round the browser's walls.
             return Refusal(403, "this server has another name", f"ask for http://{self._address}")
+        if public:
+            return None
         origin = headers.get("Origin")
         foreign = origin is not None and origin not in (f"http://{host}", f"https://{host}")
         if foreign or headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):

@@ -17,6 +17,9 @@ LINE_EVERY_S = 5.0
 STATUS_EVERY_S = 1.0
 """Seconds between two readings of a live run."""
 
+JOIN_S = 1.0
+"""How long the end waits for somebody who does not read, seconds."""
+
 
 class Progress:
     """Shows how far a job is, its fps and the time left.
@@ -141,10 +144,10 @@ class Heartbeat:
             self._thread.start()
 
     def close(self) -> None:
-        """No call comes after this. Twice is fine, also when it was never started."""
+        """No call begins after this. Twice is fine, also when it was never started."""
         self._over.set()
         if self._thread.ident is not None:
-            self._thread.join()
+            self._thread.join(JOIN_S)  # whoever does not read what is told must not hold up the end
 
     def _work(self) -> None:
         due_s = time.monotonic() + STATUS_EVERY_S

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from engines.base import MAX_SIZE, MIN_SIDE, Engine, check_size
 from engines.errors import ConfigError, SourceError, StylerError
+from rtstyle.addresses import is_url
 from rtstyle.codecs import choose
 from rtstyle.frame import Frame
 from rtstyle.pipeline import Controls, run
@@ -21,7 +22,6 @@ from rtstyle.sinks.file import FileSink
 from rtstyle.sinks.tracks import Template
 from rtstyle.sources.base import Source
 from rtstyle.sources.file import FileSource
-from rtstyle.sources.network import is_url
 from rtstyle.sources.opening import check_file
 from rtstyle.sources.timing import exact_seconds
 from rtstyle.stats import Figures, Stats

@@ -10,12 +10,13 @@ import numpy as np
 
 from engines.base import Engine, check_size
 from engines.errors import SinkError, SourceError
+from rtstyle.addresses import is_url, shown
 from rtstyle.frame import Frame
 from rtstyle.live import Live
 from rtstyle.pipeline import Controls, run
 from rtstyle.recorder import Recorder
 from rtstyle.scale import paint
-from rtstyle.sinks.addresses import check_stream, is_stream, is_whip, shown
+from rtstyle.sinks.addresses import check_stream, is_whip
 from rtstyle.sinks.base import Sink
 from rtstyle.sinks.several import SeveralSinks
 from rtstyle.sources.base import Source, SourceInfo
@@ -149,9 +150,10 @@ def check_sinks(job: WebcamJob) -> None:
     """
     if not job.sinks:
         raise SinkError("there is no sink", hint=KINDS)
-    twice = next((sink for number, sink in enumerate(job.sinks) if sink in job.sinks[:number]), None)
+    where = [sink if is_url(sink) or not Path(sink).suffix else str(Path(sink).resolve()) for sink in job.sinks]
+    twice = next((number for number, sink in enumerate(where) if sink in where[:number]), None)
     if twice is not None:
-        raise SinkError(f"the sink {shown(twice)} is given twice")
+        raise SinkError(f"the sink {shown(job.sinks[twice])} is given twice")
     for sink in job.sinks:
         _check_sink(job, sink)
 
@@ -159,7 +161,7 @@ def check_sinks(job: WebcamJob) -> None:
 def _check_sink(job: WebcamJob, sink: str) -> None:
     if sink in ("window", "null") or _virtual_device(sink) is not None:
         return
-    if is_stream(sink):
+    if is_url(sink):
         check_stream(sink)
         return
     from rtstyle.codecs import choose
@@ -200,7 +202,7 @@ def open_sinks(
     opened: list[Sink] = []
     try:
         for sink in job.sinks:
-            if is_stream(sink):
+            if is_url(sink):
                 opened.append(_open_stream(sink, job, live, on_state))
             else:
                 opened.append(_open_sink(sink, job, live))

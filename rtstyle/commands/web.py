@@ -75,6 +75,7 @@ def web(
     rtstyle web --source 0
     rtstyle web --host 192.168.1.20 --token choose-one --cert cert.pem --key key.pem
     """
+    from engines.base import check_size
     from engines.errors import EngineError
     from rtstyle.signals import STOPPER
     from rtstyle.styles import find
@@ -89,6 +90,10 @@ def web(
     settings = WebSettings(host, port, token, cert, key, peers, style, strength, scale, mirror, stun)
     settings.check()
     job = WebcamJob(source or "", (), (size.width, size.height) if size else None, fps)
+    if size is not None:
+        check_size(size.height, size.width)
+    if source is not None:
+        open_source(job).close()  # what is wrong with it is told now, to the one who typed it
     studio = Studio(
         settings, lambda name: load_engine(name, engine, threads), (lambda: open_source(job)) if source else None
     )

@@ -109,12 +109,11 @@ def webcam(
     rtstyle webcam --config studio.toml --style wave
     rtstyle webcam --sink window --sink rtmp://live.example/app/KEY --control 127.0.0.1:8765
     """
+    from rtstyle.addresses import shown
     from rtstyle.palette import Palette
     from rtstyle.pipeline import Controls
     from rtstyle.progress import StatusLine
     from rtstyle.signals import STOPPER
-    from rtstyle.sinks.addresses import shown as shown_sink
-    from rtstyle.sources.network import shown
     from rtstyle.styles import installed
     from rtstyle.webcam import WebcamJob, run_webcam
 
@@ -163,7 +162,7 @@ def webcam(
         watch.close()
         line.finish()
     if as_json:
-        sinks = [shown_sink(one) for one in sink]
+        sinks = [shown(one) for one in sink]
         print_json({**watch.last(figures), "source": shown(source), "sinks": sinks})
     elif not quiet:
         line.show(figures)

@@ -1,10 +1,11 @@
-"""Addresses of streams that go out: which there are, and how they are shown without what is secret in them."""
+"""Addresses of streams that go out: which there are."""
 
 from __future__ import annotations
 
 from urllib.parse import urlsplit
 
 from engines.errors import SinkError
+from rtstyle.addresses import shown
 
 FORMATS = {"rtmp": "flv", "rtmps": "flv", "udp": "mpegts", "srt": "mpegts"}
 """Scheme of the address → FFmpeg's name of what is sent there."""
@@ -21,14 +22,9 @@ WHIP = ("whip+http", "whip+https")
 EXAMPLES = "write rtmp://SERVER/APP/KEY, udp://HOST:PORT, srt://HOST:PORT or whip+https://TOKEN@HOST/PATH"
 
 
-def is_stream(sink: str) -> bool:
-    """True for what looks like an address."""
-    return "://" in sink
-
-
 def is_whip(sink: str) -> bool:
     """True for the address of a WHIP server."""
-    return urlsplit(sink).scheme in WHIP
+    return sink.partition("://")[0] in WHIP
 
 
 def check_stream(sink: str) -> None:
@@ -36,28 +32,18 @@ def check_stream(sink: str) -> None:
 
     Raises: SinkError: unknown kind, or no host or port in it.
     """
-    parts = urlsplit(sink)
-    if parts.scheme not in (*FORMATS, *WHIP):
-        raise SinkError(f"cannot send to {parts.scheme}://", hint=EXAMPLES)
+    scheme = sink.partition("://")[0]
+    if scheme not in (*FORMATS, *WHIP):
+        raise SinkError(f"cannot send to {scheme}://", hint=EXAMPLES)
     try:
+        parts = urlsplit(sink)
         host, port = parts.hostname, parts.port
     except ValueError:
         host, port = None, None
     if not host:
         raise SinkError(f"{shown(sink)} names no server", hint=EXAMPLES)
-    if port is None and parts.scheme in ("udp", "srt"):
+    if port is None and scheme in ("udp", "srt"):
         raise SinkError(f"{shown(sink)} names no port", hint=EXAMPLES)
-
-
-def shown(sink: str) -> str:
-    """A sink for people and logs: of an address without user, password and stream key."""
-    if not is_stream(sink):
-        return sink
-    parts = urlsplit(sink)
-    host = parts.netloc.rpartition("@")[2]
-    first, _, rest = parts.path.lstrip("/").partition("/")
-    hidden = "/…" if rest or parts.query else ""
-    return f"{parts.scheme}://{host}{'/' if first else ''}{first}{hidden}"
 
 
 def sent_to(sink: str) -> str:

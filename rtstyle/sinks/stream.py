@@ -11,10 +11,11 @@ from urllib.parse import urlsplit
 
 from engines.base import RGB
 from engines.errors import SinkError
+from rtstyle.addresses import shown
 from rtstyle.backoff import Backoff
 from rtstyle.frame import Frame
 from rtstyle.sinks import card
-from rtstyle.sinks.addresses import FORMATS, OPTIONS, check_stream, sent_to, shown
+from rtstyle.sinks.addresses import FORMATS, OPTIONS, check_stream, sent_to
 from rtstyle.sinks.connection import Connection, Target
 from rtstyle.sinks.live_video import LiveEncoder, bit_rate
 from rtstyle.sinks.virtual import fitted
@@ -77,6 +78,7 @@ class StreamSink:
         self._waiting: deque[Frame] = deque()
         self._dropped = 0
         self._state, self._told, self._failure = "waits for the first picture", "", ""
+        self._hint = ""
         self._closing = False
         self._change = Condition()
         self._thread = Thread(target=self._work, name=f"stream {self.name}", daemon=True)
@@ -103,7 +105,7 @@ class StreamSink:
         Raises: SinkError: it can never work.
         """
         if self._failure:
-            raise SinkError(f"cannot send to {self.name}: {self._failure}", hint="use rtmp:// or udp:// instead")
+            raise SinkError(f"cannot send to {self.name}: {self._failure}", hint=self._hint)
         with self._change:
             if len(self._waiting) >= WAITING:
                 self._waiting.popleft()
@@ -165,6 +167,7 @@ class StreamSink:
             if connection.fault:
                 if "Protocol not found" in connection.fault:
                     self._failure = f"this build of PyAV has no {urlsplit(self._address).scheme}"
+                    self._hint = "use rtmp:// or udp:// instead"
                 raise _LostError(connection.fault)
             if time.monotonic() > until_s:
                 raise _LostError("no answer")

@@ -9,6 +9,7 @@ as it says. Standard output: ``connected`` after the first one was taken, or ``f
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
@@ -22,12 +23,16 @@ from typing import IO, Any
 HEADER = struct.Struct("<IQB")
 """Bytes that follow, number of the picture, 1 for a keyframe."""
 
+_PDEATHSIG = 1
+"""PR_SET_PDEATHSIG of linux/prctl.h."""
+
 BUFFER = 256 * 1024
 """Bytes that the system may keep until the server takes them: a second of a small painting."""
 
 
 def main() -> int:
     """Send until the input ends. Returns: 0, or 1 after a failure."""
+    _end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the one who started us tells us when to end
     source = sys.stdin.buffer
     try:
@@ -36,6 +41,12 @@ def main() -> int:
         _tell(f"failed {getattr(error, 'strerror', None) or error or type(error).__name__}")
         return 1
     return 0
+
+
+def _end_with_parent() -> None:
+    """End when the program that started us is killed: in the middle of connecting nobody reads the input's end."""
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def _send(settings: dict[str, Any], source: IO[bytes]) -> None:

@@ -12,9 +12,10 @@ from threading import Event, Thread
 from urllib.parse import urljoin, urlsplit
 
 from engines.errors import SinkError
+from rtstyle.addresses import shown
 from rtstyle.backoff import Backoff
 from rtstyle.frame import Frame
-from rtstyle.sinks.addresses import check_stream, shown
+from rtstyle.sinks.addresses import check_stream
 from rtstyle.sinks.card import card
 
 INSTALL = 'pip install "rtstyle[web]"'

@@ -14,8 +14,8 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from engines.errors import SourceError
+from rtstyle.addresses import shown
 from rtstyle.sources.losses import Losses
-from rtstyle.sources.network import shown
 from rtstyle.sources.opening import open_input, video_stream
 from rtstyle.sources.timing import exact_seconds
 

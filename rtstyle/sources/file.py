@@ -10,12 +10,13 @@ from threading import Event, Lock
 import av
 
 from engines.errors import SourceError
+from rtstyle.addresses import is_url
 from rtstyle.colour import ColourTags, RgbReader, hdr_name
 from rtstyle.frame import Frame
 from rtstyle.sources.base import SourceInfo
 from rtstyle.sources.clock import Pace
 from rtstyle.sources.decoder import Decoder
-from rtstyle.sources.network import STORED, is_url
+from rtstyle.sources.network import STORED
 from rtstyle.sources.orientation import Orientation
 from rtstyle.sources.timing import Timeline, nominal_fps
 

@@ -42,7 +42,7 @@ def open_named(
         return PatternSource(width, height, Fraction(fps or 30).limit_denominator(1001))
     if text.partition(":")[0] == "screen":
         return _screen(text, size, fps, reconnect=reconnect)
-    from rtstyle.sources.network import is_url
+    from rtstyle.addresses import is_url
 
     if is_camera(text) or not (is_url(text) or Path(text).is_file() or _FILE.search(text)):
         return open_camera(text, size, fps, reconnect=reconnect)
@@ -68,8 +68,8 @@ def _screen(text: str, size: tuple[int, int] | None, fps: float | None, *, recon
 
 
 def _looped(text: str, size: tuple[int, int] | None) -> Source:
+    from rtstyle.addresses import is_url, shown
     from rtstyle.sources.loop import LoopSource
-    from rtstyle.sources.network import is_url, shown
 
     if is_camera(text) or is_url(text) or not (Path(text).exists() or _FILE.search(text)):
         raise SourceError(f"{shown(text)} is no clip", hint="--loop is for clips, the others have no end")

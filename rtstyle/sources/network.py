@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
-import re
 from urllib.parse import SplitResult, urlsplit
 
 from engines.errors import SourceError
+from rtstyle.addresses import shown
 
 OPEN_TIMEOUT_S, READ_TIMEOUT_S = 10.0, 5.0
 """How long a stream may take to open, and for its next data."""
@@ -21,16 +21,6 @@ _SCHEMES = ("rtsp", "rtsps", "rtmp", "rtmps", "udp", "rtp", "tcp", "http", "http
 
 _WITH_PORT = ("udp", "rtp", "tcp")
 """Protocols without a usual port."""
-
-
-def is_url(name: str) -> bool:
-    """True for ``rtsp://…`` and the like, False for file names."""
-    return "://" in name
-
-
-def shown(name: str) -> str:
-    """A URL as it may be shown: without its password. File names stay as they are."""
-    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:…@", name) if is_url(name) else name
 
 
 def check_url(url: str) -> None:

@@ -11,8 +11,8 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from engines.errors import SourceError
+from rtstyle.addresses import is_url, shown
 from rtstyle.sources import network
-from rtstyle.sources.network import is_url, shown
 
 _NOT_VIDEO = ("tty",)
 """Demuxers that turn plain text into pictures; nobody means that."""

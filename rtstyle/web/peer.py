@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCDataChannel, RTCIceServer, RTCPeerConnection
@@ -185,7 +186,8 @@ class Peer:
 
     def _over(self, _: Session, reason: str) -> None:
         """The session has ended. In its thread."""
-        self._loop.call_soon_threadsafe(self.end, reason)
+        with suppress(RuntimeError):  # the loop has ended, and with it the connection
+            self._loop.call_soon_threadsafe(self.end, reason)
 
     async def _look_after(self) -> None:
         """Tell the figures, and drop a browser that went away or fell silent."""

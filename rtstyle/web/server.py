@@ -6,6 +6,7 @@ import asyncio
 import json
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from rtstyle.guard import Address, Guard, is_loopback
 from rtstyle.pipeline import Controls
 from rtstyle.sources.base import Source
 from rtstyle.styles import StyleEntry, installed
-from rtstyle.web import door
+from rtstyle.web import limits
 from rtstyle.web.media import BrowserSource
 from rtstyle.web.peer import OnEnd, Peer, raise_bitrates
 from rtstyle.web.session import Session, Shelf, obey
@@ -96,13 +97,14 @@ class Studio:
         self.settings = settings
         self.entries = [entry for entry in installed() if not entry.fault]
         self.watchable = source is not None
-        self._home = asyncio.get_running_loop()
         self._shelf = Shelf(load)
         self._open_source = source
         self._shown: Session | None = None
         self._opening = asyncio.Lock()
         self._peers: set[Peer] = set()
-        self._count = 0
+        self._count = self._joining = 0
+        self._closing = False
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def styles(self) -> list[str]:
@@ -121,10 +123,15 @@ class Studio:
         Raises: SinkError: there are too many already. SourceError: there is nothing to watch, or no offer. ConfigError,
             StyleError, ShapeError: a wish that cannot be fulfilled.
         """
-        if len(self._peers) >= self.settings.peers:
+        if len(self._peers) + self._joining >= self.settings.peers:
             raise SinkError(f"{self.settings.peers} browsers are here already", hint="close one, or raise --peers")
         obey(self._controls(), wishes)  # told before anything begins
-        watched = await self._watched() if watch else None
+        self._joining += 1
+        try:
+            watched = await self._watched() if watch else None
+        finally:
+            self._joining -= 1
+        self._refuse_when_closing()
         self._count += 1
         begin = None if watch else partial(self._begin, wishes)
         peer = Peer(self._count, begin, watched, self.settings.stun, self._left)
@@ -140,10 +147,12 @@ class Studio:
         return [peer.state() for peer in self._peers]
 
     async def close(self) -> None:
-        """End everything."""
+        """End everything; nobody may join any more."""
+        self._closing = True
         await asyncio.gather(*(peer.ended() for peer in list(self._peers)))
-        if self._shown is not None:
-            await asyncio.get_running_loop().run_in_executor(None, self._shown.close)
+        with suppress(TimeoutError):  # a source that is being opened is closed by the one who opens it
+            async with asyncio.timeout(2):
+                await self._close_unwatched()
 
     def _controls(self) -> Controls:
         settings = self.settings
@@ -160,23 +169,45 @@ class Studio:
             raise SourceError("this server has no source of its own", hint="start it with --source")
         async with self._opening:  # two who come at once must not open a camera twice
             if self._shown is None:
+                self._refuse_when_closing()
                 loop = asyncio.get_running_loop()
                 source = await loop.run_in_executor(None, self._open_source)
+                try:
+                    self._refuse_when_closing()
+                except SinkError:
+                    source.close()
+                    raise
 
                 def over(ended: Session, reason: str) -> None:
-                    loop.call_soon_threadsafe(self._shown_ended, ended, reason)
+                    with suppress(RuntimeError):  # a session that outlives the loop tells nobody
+                        loop.call_soon_threadsafe(self._shown_ended, ended, reason)
 
                 self._shown = Session(source, self._shelf.load, self._controls(), over)
                 self._shown.start()
             return self._shown
 
+    def _refuse_when_closing(self) -> None:
+        if self._closing:
+            raise SinkError("the server is being stopped")
+
     def _left(self, peer: Peer) -> None:
-        """Forget a peer. Without anybody who watches, the source is closed: a camera's light must not stay on."""
+        """Forget a peer."""
         self._peers.discard(peer)
-        shown = self._shown
-        if shown is not None and not any(one.watches(shown) for one in self._peers):
+        task = asyncio.get_running_loop().create_task(self._close_unwatched())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _close_unwatched(self) -> None:
+        """Close the source that nobody watches: a camera's light must not stay on.
+
+        Whoever comes meanwhile waits until it is closed, for a camera cannot be opened twice.
+        """
+        async with self._opening:
+            shown = self._shown
+            if shown is None or self._joining or any(one.watches(shown) for one in self._peers):
+                return
             self._shown = None
-            asyncio.get_running_loop().run_in_executor(None, shown.close)
+            await asyncio.get_running_loop().run_in_executor(None, shown.close)
 
     def _shown_ended(self, ended: Session, reason: str) -> None:
         if self._shown is ended:
@@ -198,7 +229,7 @@ class Server:
         self._runner: web.AppRunner | None = None
         self._listening: asyncio.Server | None = None
         self._watch: asyncio.Task[None] | None = None
-        self._doorman: door.Doorman | None = None
+        self._limit: limits.ConnectionLimit | None = None
         self.port = studio.settings.port
 
     async def start(self) -> None:
@@ -208,7 +239,7 @@ class Server:
         """
         settings = self._studio.settings
         raise_bitrates()
-        app = web.Application(client_max_size=door.BODY, middlewares=[self._checked])
+        app = web.Application(client_max_size=limits.BODY, middlewares=[self._checked])
         app.router.add_get("/", self._file("index.html"))
         for path in PAGE.iterdir():
             app.router.add_get(f"/{path.name}", self._file(path.name))
@@ -216,14 +247,20 @@ class Server:
         app.router.add_get("/styles/{name}.jpg", self._preview)
         app.router.add_get("/stats", self._stats)
         app.router.add_post("/offer", self._offer)
-        self._runner = web.AppRunner(app, access_log=None, keepalive_timeout=door.SLOW_S, handle_signals=False)
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
         await self._runner.setup()
         assert self._runner.server is not None
-        self._doorman = door.Doorman(self._runner.server)
+        self._limit = limits.ConnectionLimit(self._runner.server)
         loop = asyncio.get_running_loop()
         try:
+            tls = _tls(settings)
             self._listening = await loop.create_server(
-                self._doorman, settings.host, settings.port, ssl=_tls(settings), backlog=door.CONNECTIONS
+                self._limit,
+                settings.host,
+                settings.port,
+                ssl=tls,
+                ssl_handshake_timeout=limits.HANDSHAKE_S if tls else None,
+                backlog=limits.CONNECTIONS,
             )
         except OSError as error:
             await self._runner.cleanup()
@@ -234,7 +271,7 @@ class Server:
             ) from error
         self.port = self._listening.sockets[0].getsockname()[1]
         self._guard = Guard(Address(settings.host, self.port), settings.token or None)
-        self._watch = loop.create_task(self._doorman.watch())
+        self._watch = loop.create_task(self._limit.watch())
 
     async def close(self) -> None:
         """End all connections, then stop listening."""
@@ -245,15 +282,16 @@ class Server:
         await self._studio.close()
         if self._runner is not None:
             await self._runner.cleanup()
+        await self._studio.close()  # whoever was joining meanwhile
 
     @web.middleware
-    async def _checked(self, request: web.Request, handler: door.Handler) -> web.StreamResponse:
-        assert self._doorman is not None
-        self._doorman.served(request)
-        return await door.checked(self._guard, request, handler)
+    async def _checked(self, request: web.Request, handler: limits.Handler) -> web.StreamResponse:
+        assert self._limit is not None
+        with self._limit.answering(request):
+            return await limits.checked(self._guard, request, handler)
 
     @staticmethod
-    def _file(name: str) -> door.Handler:
+    def _file(name: str) -> limits.Handler:
         path = PAGE / name
 
         async def handler(_: web.Request) -> web.StreamResponse:
@@ -287,8 +325,8 @@ class Server:
 
     async def _offer(self, request: web.Request) -> web.StreamResponse:
         try:
-            async with asyncio.timeout(door.SLOW_S):
-                body = json.loads(await request.text())
+            async with asyncio.timeout(limits.SLOW_S):
+                body = json.loads(await request.read())
         except TimeoutError:
             raise web.HTTPRequestTimeout from None
         except (ValueError, RecursionError):

@@ -44,7 +44,7 @@ class Run:
         return last
 
 
-COMMANDS = ("video", "image", "webcam", "devices", "styles", "doctor", "bench", "evaluate", "explain")
+COMMANDS = ("video", "image", "webcam", "web", "devices", "styles", "doctor", "bench", "evaluate", "explain")
 
 
 @pytest.fixture

@@ -213,7 +213,7 @@ def test_a_connection_that_broke_is_made_again(page: Page) -> None:
         _until(lambda: studio.state()[0]["style"] == "scream")
         first = studio.state()[0]["peer"]
         for peer in list(studio._peers):
-            studio._home.call_soon_threadsafe(peer.end)
+            peer._loop.call_soon_threadsafe(peer.end)
         _until(lambda: studio.state() and studio.state()[0]["peer"] > first, 30)
         _until(lambda: studio.state()[0].get("style") == "scream", 30)
         page.get_by_role("button", name="Stop").click()

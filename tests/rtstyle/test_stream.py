@@ -23,10 +23,11 @@ import numpy as np
 import pytest
 
 from engines.errors import SinkError
+from rtstyle.addresses import shown
 from rtstyle.frame import Frame
 from rtstyle.pipeline import Controls
 from rtstyle.sinks import stream as module
-from rtstyle.sinks.addresses import check_stream, shown
+from rtstyle.sinks.addresses import check_stream
 from rtstyle.sinks.live_video import bit_rate
 from rtstyle.sinks.stream import StreamSink
 from rtstyle.webcam import WebcamJob, run_webcam
@@ -347,6 +348,8 @@ def test_secrets_are_not_shown() -> None:
     assert shown("rtmp://live.example/app") == "rtmp://live.example/app"
     assert shown("udp://10.0.0.1:5000") == "udp://10.0.0.1:5000" and shown("out.mp4") == "out.mp4"
     assert shown("srt://h:1?passphrase=abc") == "srt://h:1/…"
+    assert shown("rtsp://me:p@ss@cam/1") == "rtsp://cam/1" and shown("rtsp://cam/a?token=b") == "rtsp://cam/a/…"
+    assert "sec" not in shown("rtsp://me:sec/ret@cam/1") + shown("rtmp://[sec/ret")
     with pytest.raises(SinkError) as caught:
         run_webcam(WebcamJob("pattern", ("rtmp://h/a/KEY",) * 2), Identity, Controls())
     assert "KEY" not in str(caught.value)

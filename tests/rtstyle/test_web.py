@@ -6,6 +6,12 @@ import asyncio
 import json
 import logging
 import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from fractions import Fraction
@@ -23,11 +29,12 @@ from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSes
 from av import VideoFrame
 
 from engines.base import RGB, Engine, EngineInfo
-from engines.errors import ConfigError, EngineError, ShapeError, SinkError, StyleError
+from engines.errors import ConfigError, EngineError, ShapeError, SinkError, SourceError, StyleError
+from rtstyle.cli import main
 from rtstyle.pipeline import Controls
 from rtstyle.sources.base import Source
 from rtstyle.sources.pattern import PatternSource
-from rtstyle.web import door
+from rtstyle.web import limits
 from rtstyle.web import peer as peers
 from rtstyle.web.media import BrowserSource, PaintedTrack, ViewersSink
 from rtstyle.web.server import Server, Studio, WebSettings
@@ -325,7 +332,7 @@ async def test_what_the_page_needs_is_handed_out_with_strict_headers() -> None:
 
 
 def test_the_page_loads_nothing_from_elsewhere() -> None:
-    for file in (Path(door.__file__).parent / "page").iterdir():
+    for file in (Path(limits.__file__).parent / "page").iterdir():
         text = file.read_text("utf-8").replace("http://www.w3.org/2000/svg", "")  # a name, never fetched
         assert "http://" not in text
         assert "https://" not in text
@@ -366,6 +373,10 @@ async def test_other_pages_and_other_names_are_refused() -> None:
         text = {"Content-Type": "text/plain"}  # what a form of another page can send
         assert await _status(post(address + "/offer", data=json.dumps(body), headers=text)) == 415
         assert not studio.state()
+        # A link on another site may lead to the page, and to nothing else.
+        link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}
+        assert await _status(get(address + "/", headers=link)) == 200
+        assert await _status(get(address + "/stats", headers=link)) == 403
         assert await _status(post(address + "/offer", json=body, headers={"Origin": address})) == 200
         await browser.close()
 
@@ -383,6 +394,7 @@ async def test_with_a_token_nobody_without_it_begins_anything() -> None:
         ):
             assert await _status(session.post(address + "/offer", json=body, headers=header)) == 401
             assert await _status(session.get(address + "/stats", headers=header)) == 401
+            assert await _status(session.get(address + "/styles", headers=header)) == 401  # it tells folders
         assert not studio.state()
         borne = {"Authorization": "Bearer s3cret-word"}
         assert await _status(session.get(address + "/stats", headers=borne)) == 200
@@ -407,6 +419,10 @@ async def test_rubbish_is_answered_and_the_picture_goes_on() -> None:
             status = await _status(session.post(address + "/offer", data=body, headers=head))
             assert status == 400, body[:60]
         assert await _status(session.post(address + "/offer", data="x" * 70_000, headers=head)) == 413
+        odd = {"Content-Type": "application/json; charset=nope"}
+        async with session.post(address + "/offer", data="{}", headers=odd) as answer:
+            assert answer.status == 400
+            assert "Content-Security-Policy" in answer.headers
         host, port = address.removeprefix("http://").split(":")
         for _ in range(20):
             reader, writer = await asyncio.open_connection(host, int(port))
@@ -420,7 +436,7 @@ async def test_rubbish_is_answered_and_the_picture_goes_on() -> None:
 
 
 def test_a_thousand_connections_and_slow_ones_do_not_disturb_the_picture(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "SLOW_S", 1.0)
+    monkeypatch.setattr(limits, "SLOW_S", 1.0)
 
     async def flood() -> None:
         async with serving() as (address, _):
@@ -433,7 +449,7 @@ def test_a_thousand_connections_and_slow_ones_do_not_disturb_the_picture(monkeyp
             for number in range(1000):
                 reader, writer = await asyncio.open_connection(host, int(port))
                 try:
-                    if number < door.CONNECTIONS:
+                    if number < limits.CONNECTIONS:
                         writer.write(b"POST /offer HTTP/1.1\r\nHost: a\r\n")  # and never the rest
                         open_ones.append(writer)
                         continue
@@ -441,7 +457,7 @@ def test_a_thousand_connections_and_slow_ones_do_not_disturb_the_picture(monkeyp
                 except ConnectionError:
                     refused += 1
                 await gone(writer)
-            assert refused >= 1000 - 2 * door.CONNECTIONS
+            assert refused >= 1000 - 2 * limits.CONNECTIONS
             seen = len(browser.pictures)
             await browser.until(lambda: len(browser.pictures) > seen + 10)
             # The slow ones are ended, and then there is room again.
@@ -458,6 +474,157 @@ def test_a_thousand_connections_and_slow_ones_do_not_disturb_the_picture(monkeyp
             await browser.close()
 
     asyncio.run(asyncio.wait_for(flood(), 60))
+
+
+def test_readers_that_take_no_answer_are_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "SLOW_S", 1.0)
+    monkeypatch.setattr(limits, "CONNECTIONS", 8)
+
+    async def slow() -> None:
+        async with serving() as (address, _):
+            host, port = address.removeprefix("http://").split(":")
+            stuck = []
+            for _ in range(limits.CONNECTIONS):
+                one = socket.socket()
+                one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                one.connect((host, int(port)))
+                one.sendall(f"GET /styles/wave.jpg HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode() * 200)
+                stuck.append(one)
+            async with ClientSession() as session, asyncio.timeout(20):
+                while True:
+                    try:
+                        if await _status(session.get(address + "/")) == 200:
+                            break
+                    except (OSError, ClientError):
+                        await asyncio.sleep(0.1)
+            for one in stuck:
+                one.close()
+
+    asyncio.run(asyncio.wait_for(slow(), 60))
+
+
+def test_with_tls_connections_that_shake_no_hands_are_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(limits, "HANDSHAKE_S", 1.0)
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    call = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
+    try:
+        subprocess.run([*call, "-keyout", key, "-out", cert], check=True, capture_output=True)
+    except FileNotFoundError:
+        pytest.skip("openssl is not installed")
+
+    async def flood() -> None:
+        async with serving(WebSettings(port=0, cert=cert, key=key)) as (address, _):
+            port = int(address.rpartition(":")[2])
+            silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(200)]
+            async with asyncio.timeout(10):
+                for reader, writer in silent:
+                    with suppress(ConnectionError):
+                        assert await reader.read() == b""
+                    await gone(writer)
+            async with ClientSession() as session, asyncio.timeout(20):
+                while True:
+                    try:
+                        if await _status(session.get(f"https://127.0.0.1:{port}/", ssl=False)) == 200:
+                            break
+                    except (OSError, ClientError):
+                        await asyncio.sleep(0.1)
+
+    asyncio.run(asyncio.wait_for(flood(), 60))
+
+
+class SlowToOpen(PatternSource):
+    """A camera that takes a while to open and to close, and that cannot be opened twice."""
+
+    taken = 0
+
+    def __init__(self) -> None:
+        time.sleep(0.3)
+        if SlowToOpen.taken:
+            raise SourceError("the camera is busy")
+        SlowToOpen.taken += 1
+        super().__init__(320, 176, 30)
+        self._left = False
+
+    def close(self) -> None:
+        super().close()
+        if not self._left:
+            self._left = True
+            time.sleep(0.3)
+            SlowToOpen.taken -= 1
+
+
+@in_loop
+async def test_a_page_that_is_loaded_again_waits_until_the_camera_is_free() -> None:
+    async with serving(source=SlowToOpen) as (address, studio):
+        for _ in range(3):
+            browser = Browser(address, None)
+            await browser.connect()
+            await browser.until(lambda studio=studio: studio.state())
+            await browser.close()
+            for peer in list(studio._peers):
+                peer.end()
+        assert SlowToOpen.taken <= 1
+    assert SlowToOpen.taken == 0
+
+
+@in_loop
+async def test_no_more_than_agreed_may_watch_also_when_all_come_at_once() -> None:
+    async with (
+        serving(WebSettings(port=0, peers=2), source=SlowToOpen) as (address, studio),
+        ClientSession() as session,
+    ):
+        browsers = [Browser(address, None) for _ in range(6)]
+        bodies = [{"sdp": await browser.offer(), "watch": True} for browser in browsers]
+        answers = await asyncio.gather(*(_status(session.post(address + "/offer", json=body)) for body in bodies))
+        assert sorted(answers) == [200, 200, 503, 503, 503, 503]
+        assert len(studio.state()) == 2
+        for browser in browsers:
+            await browser.close()
+
+
+@in_loop
+async def test_a_server_that_is_closed_while_the_source_opens_leaves_nothing_open() -> None:
+    async with serving(source=SlowToOpen) as (address, studio), ClientSession() as session:
+        browser = Browser(address, None)
+        offer = asyncio.ensure_future(
+            session.post(address + "/offer", json={"sdp": await browser.offer(), "watch": True})
+        )
+        await asyncio.sleep(0.1)
+    with suppress(ClientError):
+        assert await offer == 503
+    await browser.close()
+    await browser.until(lambda: SlowToOpen.taken == 0)
+    assert not studio.state()
+
+
+def test_the_command_serves_until_it_is_stopped() -> None:
+    call = [sys.executable, "-m", "rtstyle", "web", "--port", "0", "--source", "pattern"]
+    with subprocess.Popen(call, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        address = line.rpartition(" ")[2].strip()
+        assert line.startswith("the page is at http://127.0.0.1:"), line + process.stderr.read()
+        with urllib.request.urlopen(address, timeout=10) as answer:
+            assert b"<title>rtstyle</title>" in answer.read()
+        with urllib.request.urlopen(address + "styles", timeout=10) as answer:
+            assert json.load(answer)["watchable"] is True
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+        assert process.stderr.read() == ""
+
+
+def test_what_is_wrong_is_told_to_the_one_who_starts_the_server(capfd: pytest.CaptureFixture[str]) -> None:
+    for arguments, told in (
+        (["--source", "nosuch.mp4"], "nosuch.mp4"),
+        (["--size", "0x0", "--source", "pattern"], "too small"),
+        (["--host", "0.0.0.0"], "no token"),
+        (["--style", "nobody"], "no style"),
+        (["--cert", "none.pem"], "belong together"),
+    ):
+        assert main(["web", "--port", "0", *arguments]) in (1, 2)
+        error = capfd.readouterr().err
+        assert told in error
+        assert len(error.splitlines()) == 2
 
 
 def test_settings_that_let_strangers_in_are_refused(tmp_path: Path) -> None:

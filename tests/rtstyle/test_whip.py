@@ -159,7 +159,7 @@ def test_an_absent_server_is_tried_again_and_a_lost_one_too(monkeypatch: pytest.
             feed(sink, lambda: media.offers >= 2 and sees(media, COLOUR), 60)
     finally:
         sink.close(completed=True)
-    assert [line.rpartition(": ")[2].partition(" (")[0] for line in told] == [
+    assert [line.rpartition(": ")[2].partition(" (")[0] for line in told][:4] == [
         "not connected", "connected", "not connected", "connected",
     ]  # fmt: skip
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Real camera drivers without a camera: Debian's kernel in QEMU, vivid as a camera, v4l2loopback as a virtual camera, and
 # this machine's files, read-only, around them. Usage: tests/v4l2/run.sh PYTHON [pytest arguments]
-# Needs root or sudo for apt-get only where packages are missing; asks nothing.
+# Needs root or sudo for apt-get only where packages are missing; asks nothing. Ends with 77 where they cannot be had.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 python=$(cd "$(dirname "$1")" && pwd)/$(basename "$1")
@@ -9,21 +9,25 @@ shift
 work=$PWD/build/v4l2
 mkdir -p "$work"
 
+[ "$(uname -m)" = x86_64 ] || { echo "test-v4l2: not run: needs an x86-64 machine" >&2; exit 77; }
 fail() { echo "test-v4l2: $*" >&2; exit 1; }
+absent() { echo "test-v4l2: not run: $*" >&2; exit 77; }
 as_root() { if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo -n "$@"; fi; }
 
 # Kernel, its headers, the loopback driver's source: packages that are unpacked, not installed.
 fetch() {
-  command -v apt-get >/dev/null || fail "needs Debian or Ubuntu's apt-get"
+  command -v apt-get >/dev/null || absent "needs Debian's packages"
   local image headers
   image=$(apt-cache depends linux-image-amd64 2>/dev/null | awk '/Depends: linux-image/ {print $2; exit}')
   [ -n "$image" ] || { as_root apt-get update -qq; image=$(apt-cache depends linux-image-amd64 | awk '/Depends: linux-image/ {print $2; exit}'); }
-  [ -n "$image" ] || fail "no Debian kernel is offered here"
+  [ -n "$image" ] || absent "no Debian kernel is offered here"
   headers=${image/image/headers}
   (cd "$work" && apt-get download -qq "$image" "$headers" "${headers%-amd64}-common" v4l2loopback-dkms busybox-static \
-    "$(apt-cache depends "$headers" | awk '/Depends: linux-kbuild/ {print $2}')" 2>/dev/null) || fail "the packages cannot be downloaded"
-  for package in "$work"/*.deb; do dpkg-deb -x "$package" "$work/root"; done
+    "$(apt-cache depends "$headers" | awk '/Depends: linux-kbuild/ {print $2}')" 2>/dev/null) || absent "the packages cannot be downloaded"
+  rm -rf "$work/root.part"
+  for package in "$work"/*.deb; do dpkg-deb -x "$package" "$work/root.part"; done
   rm "$work"/*.deb
+  mv "$work/root.part" "$work/root"
 }
 
 # The loopback driver, against those headers. Their makefiles name /usr/src and /usr/lib, where they are not.
@@ -65,7 +69,7 @@ pack() {
 for tool in qemu-system-x86_64 cpio depmod gcc make; do command -v "$tool" >/dev/null || missing=1; done
 if [ -n "${missing:-}" ]; then
   { as_root apt-get update -qq && as_root apt-get install -y -qq --no-install-recommends qemu-system-x86 cpio kmod gcc make; } >/dev/null \
-    || fail "needs qemu-system-x86, cpio, kmod, gcc and make"
+    || absent "needs qemu-system-x86, cpio, kmod, gcc and make"
 fi
 [ -d "$work/root" ] || fetch
 [ -f "$work/v4l2loopback.ko" ] || build

@@ -32,7 +32,7 @@ export class Connection {
     try {
       await this.connect();
     } catch (error) {
-      if (error.refused) return this.fail(error.message);
+      if (error.refused) return this.fail(error.message, error.refused === 401);
       this.again(error.message);
     }
   }
@@ -64,7 +64,7 @@ export class Connection {
       body: JSON.stringify({ sdp: peer.localDescription.sdp, watch: options.watch, begin: options.watch ? {} : options.begin }),
     });
     const body = await answer.json();
-    if (!answer.ok) throw Object.assign(new Error(body.error), { refused: answer.status < 500 });
+    if (!answer.ok) throw Object.assign(new Error(body.error), { refused: answer.status < 500 ? answer.status : 0 });
     if (this.closed || peer !== this.peer) return;
     await peer.setRemoteDescription({ type: "answer", sdp: body.sdp });
     clearInterval(this.timer);
@@ -122,10 +122,10 @@ export class Connection {
     this.waiting = setTimeout(() => { this.waiting = null; if (!this.closed) this.open(); }, wait * 1000);
   }
 
-  fail(text) {
+  fail(text, forGood = false) {
     if (this.closed) return;
     this.onState(text, true);
-    this.close();
+    this.close(forGood);
   }
 
   drop() {
@@ -139,13 +139,13 @@ export class Connection {
     for (const track of this.camera?.getTracks() ?? []) { track.onended = null; track.stop(); }
   }
 
-  close() {
+  close(forGood = false) {
     if (this.closed) return;
     this.closed = true;
     clearTimeout(this.waiting);
     this.drop();
     this.release();
-    this.onEnd();
+    this.onEnd(forGood);
   }
 }
 

@@ -4,7 +4,7 @@ import { Graph } from "./graph.js";
 
 const $ = (id) => document.getElementById(id);
 const BARE = new URLSearchParams(location.search).get("view") === "only";
-const token = decodeURIComponent(new URLSearchParams(location.hash.slice(1)).get("token") ?? "");
+const token = new URLSearchParams(location.hash.slice(1).replaceAll("+", "%2B")).get("token") ?? "";
 const headers = token ? { Authorization: `Bearer ${token}` } : {};
 const stage = $("stage"), painting = $("painting"), original = $("original");
 const graph = new Graph($("graph"), $("delay"), $("fps"));
@@ -67,9 +67,11 @@ async function start() {
   await connection.open();
 }
 
-function ended() {
+function ended(refused) {
   stopRecording();
   connection = null;
+  // Nobody is there to press Start: a source that ended, or a server that was away, may come back.
+  if (BARE && !refused) setTimeout(start, 3000);
   original.srcObject = painting.srcObject = null;
   running(false);
 }
@@ -210,15 +212,21 @@ async function listCameras() {
   select.value = now;
 }
 
-async function begin() {
+function begin() {
   listen();
   document.body.classList.toggle("bare", BARE);
+  learn();
+}
+
+async function learn() {
   try {
     const answer = await fetch("styles", { headers });
     if (!answer.ok) throw new Error((await answer.json()).error);
     known = await answer.json();
   } catch (error) {
-    return say(`The server does not answer: ${error.message}`, true);
+    say(`The server does not answer: ${error.message}`, true);
+    if (BARE) setTimeout(learn, 3000);
+    return;
   }
   $("styles").append(...known.styles.map(describe));
   $("strength").value = known.begin.strength;

@@ -8,7 +8,9 @@ go by, and one that changes something must come from our own page.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 
 from aiohttp import web
 
@@ -18,10 +20,15 @@ BODY = 64 << 10
 """Longest body of a request, bytes: an offer has about 5 KB."""
 
 SLOW_S = 10.0
-"""A request must be there within so many seconds, and a connection without one ends after as many."""
+"""How long a connection may take for its handshake, for a request, and to take the answer, each, seconds."""
+
+HANDSHAKE_S = 3.0
+"""How long a TLS handshake may take, seconds. Until it is over a connection can be ended by nothing else."""
 
 CONNECTIONS = 64
 """HTTP connections at a time; a browser has six."""
+
+_log = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -42,7 +49,7 @@ HEADERS: Mapping[str, str] = {
 async def checked(guard: Guard, request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer a request if the guard has nothing against it, errors as JSON, with ``HEADERS`` in every answer."""
     try:
-        refused = None if _is_public(request, guard) else guard.refuse(request.headers)
+        refused = guard.refuse(request.headers, public=_is_public(request))
         if refused is not None:
             told = {"error": refused.problem, "hint": refused.hint}
             answer: web.StreamResponse = web.json_response(told, status=refused.status)
@@ -53,17 +60,22 @@ async def checked(guard: Guard, request: web.Request, handler: Handler) -> web.S
             answer = await handler(request)
     except web.HTTPException as error:
         answer = web.json_response({"error": error.reason}, status=error.status)
+    except Exception:  # noqa: BLE001  # it is logged, and no answer may go out without HEADERS
+        _log.exception("%s %s", request.method, request.path)
+        answer = web.json_response({"error": "this is a fault in rtstyle"}, status=500)
     answer.headers.update(HEADERS)
     return answer
 
 
-def _is_public(request: web.Request, guard: Guard) -> bool:
-    """The page itself, which holds no secret: the script that asks with the token comes from it."""
-    return guard.has_token and request.method in ("GET", "HEAD") and not request.path.startswith("/stats")
+def _is_public(request: web.Request) -> bool:
+    """The page itself and its pictures, which hold no secret: the script that asks with the token comes from it."""
+    return request.method in ("GET", "HEAD") and request.path not in ("/stats", "/styles")
 
 
-class Doorman:
-    """Makes the protocol of each connection, and ends those that are too many or too slow.
+class ConnectionLimit:
+    """Makes the protocol of each HTTP connection, and ends those that are too many or too slow.
+
+    A connection has ``SLOW_S`` for everything: for the handshake, for a request, and for taking the answer.
 
     Args:
         server: makes the protocol of a connection.
@@ -72,28 +84,53 @@ class Doorman:
     def __init__(self, server: web.Server) -> None:
         self._server = server
         self._since: dict[web.RequestHandler, float] = {}
+        self._met: set[web.RequestHandler] = set()
+        self._answering: set[web.RequestHandler] = set()
 
     def __call__(self) -> asyncio.Protocol:
         """The protocol of a new connection."""
-        if len(self._server.connections) >= CONNECTIONS:
+        self._sweep()
+        if len(self._since) >= CONNECTIONS:
             return _Refused()
         handler = self._server()
-        self._since[handler] = asyncio.get_running_loop().time()
+        self._since[handler] = _now()
         return handler
 
-    def served(self, request: web.BaseRequest) -> None:
-        """This connection has sent a whole request's head: from now on its own timeouts hold."""
-        self._since.pop(request.protocol, None)
+    @contextmanager
+    def answering(self, request: web.BaseRequest) -> Iterator[None]:
+        """While its request is worked on, which has time limits of its own, a connection is not slow."""
+        handler = request.protocol
+        self._answering.add(handler)
+        try:
+            yield
+        finally:
+            self._answering.discard(handler)
+            if handler in self._since:
+                self._since[handler] = _now()
 
     async def watch(self) -> None:
-        """End connections that have been silent since they were made. Runs until cancelled."""
+        """End what is too slow. Runs until cancelled."""
         while True:
-            await asyncio.sleep(1.0)
-            now = asyncio.get_running_loop().time()
-            for handler, since in list(self._since.items()):
-                if now - since > SLOW_S:
-                    handler.force_close()
-                    del self._since[handler]
+            await asyncio.sleep(min(1.0, SLOW_S / 4))
+            self._sweep()
+
+    def _sweep(self) -> None:
+        now = _now()
+        for handler, since in list(self._since.items()):
+            transport = handler.transport
+            if transport is not None:
+                self._met.add(handler)
+            late = now - since > SLOW_S and handler not in self._answering
+            if late and transport is not None:
+                transport.abort()
+            # Before the handshake there is no transport yet; it has a limit of its own.
+            if late or (transport is None and handler in self._met):
+                del self._since[handler]
+                self._met.discard(handler)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 class _Refused(asyncio.Protocol):
