@@ -13,6 +13,7 @@ arXiv:1603.08155. Batch normalisation folded at export: Jacob et al. 2018, arXiv
 from __future__ import annotations
 
 import itertools
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -212,7 +213,7 @@ class Generator(nn.Module):
         Differences of nearly equal colours, divided by a small spread and made waves of, need more than the ten bits of
         fp16: one of forty values of the painting would be off by more than one step of 255, and some by nine.
         """
-        with torch.autocast(cells.device.type, enabled=False):
+        with _without_autocast(cells.device.type):
             colours = F.conv2d(cells.float(), self.mean_of_cell.float())
             coarse = self.contrast_coarse(mean_around(F.avg_pool2d(colours, 2), 3))
             fine = self.contrast_fine(mean_around(colours, 3))
@@ -240,6 +241,11 @@ def _softening() -> Tensor:
         (y, from_row), (x, from_column) = divmod(row + down - 1, CELL_OUT), divmod(column + right - 1, CELL_OUT)
         weight[row, column, :, from_row, from_column, :, y + 1, x + 1] = kernel[down, right] * torch.eye(3)
     return weight.flatten(3, 5).flatten(0, 2)
+
+
+def _without_autocast(device: str) -> AbstractContextManager[object]:
+    """Every operation in the format of its input; devices that know no autocast need nothing."""
+    return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
 
 
 def _twice(x: Tensor) -> Tensor:

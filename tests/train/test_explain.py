@@ -20,6 +20,7 @@ from tests.train.pages import walk
 from tests.train.pictures import made, texture, write_picture, written
 from tests.train.trained import run_folder
 from train import features
+from train.config import StyleLayers
 from train.explain import draw, maps, match, material, rivals
 from train.explain.command import explain, look
 from train.explain.material import Job
@@ -247,7 +248,7 @@ def test_a_fine_tuning_differs_in_the_weight_of_one_layer_alone(
     )
     less, more = (rivals.tuning(job, StyleModel.open(tiny_style), k, tmp_path / "run") for k in rivals.FACTORS)
     assert (less.style_layers.relu2_1, more.style_layers.relu2_1) == (0.75, 12.0)
-    assert replace(less, style_layers=more.style_layers) == more and less.style_layers.relu3_1 == 1.0
+    assert replace(less, style_layers=more.style_layers) == more and less.style_layers.relu3_1 == StyleLayers().relu3_1
     assert (less.losses.style, less.losses.content, less.losses.adversarial) == (12.0, 3.0, 0)
     assert less.data.style_size == 96 and less.schedule.minutes == 2.0 and less.generator.init == tiny_style
 
