@@ -150,7 +150,7 @@ def weighted(losses: dict[str, float]) -> float:
 
 
 def test_the_loss_goes_down(config: Make) -> None:
-    settings = config(schedule={"steps": 30, "learning_rate": 2e-3})
+    settings = config(schedule={"steps": 60, "learning_rate": 4e-3})
     before = losses_of_first_batch(Painter(settings, load_features(settings.data.features)))
     after = losses_of_first_batch(train(settings))
     assert weighted(after) < 0.8 * weighted(before)
