@@ -221,7 +221,7 @@ function begin() {
 async function learn() {
   try {
     const answer = await fetch("styles", { headers });
-    if (!answer.ok) throw new Error((await answer.json()).error);
+    if (!answer.ok) return say((await answer.json()).error, true);
     known = await answer.json();
   } catch (error) {
     say(`The server does not answer: ${error.message}`, true);
