@@ -20,10 +20,13 @@ BODY = 64 << 10
 """Longest body of a request, bytes: an offer has about 5 KB."""
 
 SLOW_S = 10.0
-"""How long a connection may take for its handshake, for a request, and to take the answer, each, seconds."""
+"""How long a connection may take for a request, and to take the answer, each, seconds."""
 
 HANDSHAKE_S = 3.0
 """How long a TLS handshake may take, seconds. Until it is over a connection can be ended by nothing else."""
+
+ACCEPT_S = 0.2
+"""How long a connection without TLS may take to be made, seconds: it is there at once."""
 
 CONNECTIONS = 64
 """HTTP connections at a time; a browser has six."""
@@ -75,14 +78,13 @@ def _is_public(request: web.Request) -> bool:
 class ConnectionLimit:
     """Makes the protocol of each HTTP connection, and ends those that are too many or too slow.
 
-    A connection has ``SLOW_S`` for everything: for the handshake, for a request, and for taking the answer.
-
     Args:
         server: makes the protocol of a connection.
+        handshake_s: how long one may have no transport before it has been lost, seconds.
     """
 
-    def __init__(self, server: web.Server) -> None:
-        self._server = server
+    def __init__(self, server: web.Server, handshake_s: float) -> None:
+        self._server, self._handshake_s = server, handshake_s
         self._since: dict[web.RequestHandler, float] = {}
         self._met: set[web.RequestHandler] = set()
         self._answering: set[web.RequestHandler] = set()
@@ -105,8 +107,8 @@ class ConnectionLimit:
             yield
         finally:
             self._answering.discard(handler)
-            if handler in self._since:
-                self._since[handler] = _now()
+            self._met.add(handler)
+            self._since[handler] = _now()
 
     async def watch(self) -> None:
         """End what is too slow. Runs until cancelled."""
@@ -123,8 +125,9 @@ class ConnectionLimit:
             late = now - since > SLOW_S and handler not in self._answering
             if late and transport is not None:
                 transport.abort()
-            # Before the handshake there is no transport yet; it has a limit of its own.
-            if late or (transport is None and handler in self._met):
+            # Before the handshake there is none yet, and after the end there is none any more.
+            lost = transport is None and (handler in self._met or now - since > self._handshake_s)
+            if late or lost:
                 del self._since[handler]
                 self._met.discard(handler)
 

@@ -250,10 +250,10 @@ class Server:
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
         await self._runner.setup()
         assert self._runner.server is not None
-        self._limit = limits.ConnectionLimit(self._runner.server)
         loop = asyncio.get_running_loop()
         try:
             tls = _tls(settings)
+            self._limit = limits.ConnectionLimit(self._runner.server, limits.HANDSHAKE_S if tls else limits.ACCEPT_S)
             self._listening = await loop.create_server(
                 self._limit,
                 settings.host,

@@ -476,6 +476,19 @@ def test_a_thousand_connections_and_slow_ones_do_not_disturb_the_picture(monkeyp
     asyncio.run(asyncio.wait_for(flood(), 60))
 
 
+@in_loop
+async def test_connections_that_come_and_go_take_no_room() -> None:
+    async with serving() as (address, _), ClientSession() as session:
+        host, port = address.removeprefix("http://").split(":")
+        for number in range(3 * limits.CONNECTIONS):
+            if number % 2:
+                assert await _status(session.get(address + "/page.css", headers={"Connection": "close"})) == 200
+            else:
+                _, writer = await asyncio.open_connection(host, int(port))
+                await gone(writer)
+                await asyncio.sleep(0.01)
+
+
 def test_readers_that_take_no_answer_are_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "SLOW_S", 1.0)
     monkeypatch.setattr(limits, "CONNECTIONS", 8)
