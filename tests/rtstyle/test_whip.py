@@ -88,9 +88,9 @@ def serving(media: Media) -> Iterator[Media]:
         media.port = runner.addresses[0][1]
         ready.set()
         await stop.wait()
+        await runner.cleanup()
         for peer in media.peers:
             await peer.close()
-        await runner.cleanup()
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
     thread.start()
@@ -157,6 +157,7 @@ def test_an_absent_server_is_tried_again_and_a_lost_one_too(monkeypatch: pytest.
             for peer in media.peers:
                 asyncio.run_coroutine_threadsafe(peer.close(), media.loop).result(10)
             feed(sink, lambda: media.offers >= 2 and sees(media, COLOUR), 60)
+            sink.close(completed=True)  # before the server, or its farewell meets a server that is half gone
     finally:
         sink.close(completed=True)
     assert [line.rpartition(": ")[2].partition(" (")[0] for line in told][:4] == [
