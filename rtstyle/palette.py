@@ -1,4 +1,4 @@
-"""Several styles behind one engine: a style is changed while frames go on, and the new one fades in."""
+"""Several styles behind one engine: a style is changed while frames go on, and the old one fades away."""
 
 from __future__ import annotations
 
@@ -16,7 +16,13 @@ from engines.errors import StylerError
 from rtstyle.pipeline import Controls
 
 FADE_S = 0.3
-"""How long the old style fades into the new one, seconds; both are painted meanwhile."""
+"""How long the last painting of the old style fades into those of the new one, seconds.
+
+It stands still meanwhile: to paint each frame in both styles takes twice as long, and a change would cost frames.
+"""
+
+FIRST_SHARE = 0.3
+"""Of the new style in its first painting, so that a change is seen at once."""
 
 PIXELS_KEPT = 10 * 640 * 360
 """Engines are kept ready while their frames have so many pixels together, about 300 MB; never fewer than ``LEAST``."""
@@ -56,6 +62,8 @@ class Palette:
         self._shown = self._before = controls.style
         self._changed_s = -math.inf
         self._size: tuple[int, int] | None = None
+        self._last: RGB | None = None  # what was given last
+        self._leaving: RGB | None = None  # what fades away
         self._faults: dict[str, str] = {}
         self._ready = {self._shown: _Ready(load(self._shown), None, time.monotonic())}
         self._change = Condition()
@@ -83,24 +91,22 @@ class Palette:
         now = time.monotonic()
         with self._change:
             self._look_at((rgb.shape[0], rgb.shape[1]), now)
-            new, old = self._ready[self._shown], self._ready.get(self._before)
-        share = (now - self._changed_s) / FADE_S
-        fading = share < 1.0 and old is not None and old is not new
+            engine = self._ready[self._shown].engine
+        share = FIRST_SHARE + (1.0 - FIRST_SHARE) * (now - self._changed_s) / FADE_S
         try:
-            painting = new.engine(rgb, strength)
+            painting = engine(rgb, strength)
         except StylerError as error:
-            if not fading:
+            if share >= 1.0 or self._before == self._shown:
                 raise
             self._go_back(str(error))
-            new.engine.close()
+            engine.close()
             return self(rgb, strength)
-        if fading and old is not None:
-            try:
-                painting = np.asarray(
-                    cv2.addWeighted(painting, share, old.engine(rgb, strength), 1.0 - share, 0.0), np.uint8
-                )
-            except StylerError:
-                self._changed_s = -math.inf  # it is on its way out anyway
+        old = self._leaving
+        if old is not None and share < 1.0 and old.shape == painting.shape:
+            painting = np.asarray(cv2.addWeighted(painting, share, old, 1.0 - share, 0.0), np.uint8)
+        else:
+            self._leaving = None
+        self._last = painting
         return painting
 
     def close(self) -> None:
@@ -123,6 +129,7 @@ class Palette:
             ready = self._ready.get(wanted)
             if ready is not None and ready.size == size:
                 self._before, self._shown, self._changed_s = self._shown, wanted, now
+                self._leaving = self._last
             else:
                 self._change.notify()
         shown = self._ready[self._shown]
@@ -134,6 +141,7 @@ class Palette:
             self._faults[self._shown] = fault
             del self._ready[self._shown]
             self._shown, self._changed_s = self._before, -math.inf
+            self._leaving = None
 
     def _make_ready(self) -> None:
         """Loader thread: the style that is wanted first, then those beside it."""

@@ -26,10 +26,12 @@ class Paint:
         self.shade, self.closed, self.sizes = SHADES[name], False, set[tuple[int, int]]()
         self.threads = dict[tuple[int, int], str]()
         self.fails_at: tuple[int, int] | None = None
+        self.calls = 0
         self.info = EngineInfo("paint", "", "", "", name)
 
     def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
         assert not self.closed
+        self.calls += 1
         if self.fails_at == (rgb.shape[0], rgb.shape[1]):
             raise EngineError("out of memory")
         self.sizes.add((rgb.shape[0], rgb.shape[1]))
@@ -92,6 +94,36 @@ def test_the_old_style_stays_until_the_new_one_is_ready_and_fades_into_it(shelf:
     assert palette.info.style == "white"
     palette.close()
     assert all(one.closed for made in shelf.made.values() for one in made)
+
+
+def test_a_change_is_seen_in_the_first_painting_and_costs_none(shelf: Shelf) -> None:
+    controls = Controls(styles=NAMES, style="black")
+    palette = Palette(shelf, controls, ahead=False)
+    palette(frame())
+    controls.style = "white"
+    until(lambda: "white" in shelf.made and (48, 64) in shelf.made["white"][0].sizes)
+    shelf.made["black"][0].calls = 0
+    until(lambda: palette(frame()).max() > 0)
+    assert palette(frame()).max() >= round(module.FIRST_SHARE * 200)
+    until(lambda: palette(frame()).max() == 200)
+    assert shelf.made["black"][0].calls <= 5, "only until the other was ready"
+    palette.close()
+
+
+def test_a_change_within_a_change_goes_on_from_what_is_seen(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "FADE_S", 1e6)
+    monkeypatch.setattr(module, "REST_S", 0.01)
+    controls = Controls(styles=("black", "white", "grey"), style="black")
+    palette = Palette(shelf, controls)
+    palette(frame())
+    until(lambda: {(48, 64)} == shelf.made.get("grey", [Paint("black")])[-1].sizes)
+    controls.style = "white"
+    until(lambda: palette(frame()).max() == round(module.FIRST_SHARE * 200))
+    controls.style = "grey"
+    until(lambda: palette.shown == "grey" or palette(frame()).max() < 0)
+    expected = module.FIRST_SHARE * 100 + (1 - module.FIRST_SHARE) * module.FIRST_SHARE * 200
+    assert abs(int(palette(frame()).max()) - expected) <= 1
+    palette.close()
 
 
 def test_strength_goes_to_both_while_it_fades(shelf: Shelf) -> None:
@@ -159,14 +191,15 @@ def test_an_engine_that_fails_when_it_is_shown_gives_way_to_the_one_before(shelf
     palette.close()
 
 
-def test_an_engine_that_fails_while_it_fades_away_is_not_missed(shelf: Shelf) -> None:
+def test_the_engine_of_what_fades_away_is_not_called(shelf: Shelf) -> None:
     controls = Controls(styles=NAMES, style="grey")
     palette = Palette(shelf, controls, ahead=False)
     palette(frame())
     controls.style = "white"
     until(lambda: palette(frame()).max() > 100)
     shelf.made["grey"][0].fails_at = (48, 64)
-    assert palette(frame()).max() == 200
+    until(lambda: palette(frame()).max() == 200)
+    assert palette.fault == ""
     palette.close()
 
 
