@@ -5,10 +5,16 @@ python -m benchmarks.delay [--style NAME|DIR]
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
 import threading
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
-from benchmarks.report import Row, Section, at_most
+from benchmarks.report import Row, Section, at_most, not_measured
 from benchmarks.subject import Subject, run_json
 from engines.base import RGB, Engine, EngineInfo
 from engines.cpu import CpuEngine
@@ -22,6 +28,9 @@ FPS = 30
 SECONDS = 20
 P95_MS, SLOW_MS = 60.0, 250.0
 """The bars: age that 95 of 100 frames do not exceed, milliseconds."""
+
+WINDOW_P95_MS, WINDOW_DROPS = 70.0, 0.5
+"""The bars at the window: age, milliseconds, and frames that are dropped, percent."""
 
 SLOWED_MS, SLOWED_S = 100.0, 60
 """The slowed engine: milliseconds for each frame, and for how many seconds."""
@@ -60,14 +69,14 @@ class SlowEngine:
 
 def measure(subject: Subject) -> Section:
     """Run the command at full speed, then the pipeline with a slowed engine."""
-    arguments = ["webcam", "--source", "pattern", "--fps", str(FPS), "--sink", "null", "--frames", str(FPS * SECONDS)]
-    figures = run_json(*arguments, "--style", str(subject.style.folder), "--json", timeout_s=600.0)
+    figures = _webcam("null", subject, FPS * SECONDS)
     ages = _slowed_ages_ms(CpuEngine(subject.style))
     third = len(ages) // 3
     first, last = (percentile(sorted(part), 95) for part in (ages[:third], ages[-third:]))
     how = f"`rtstyle webcam --source pattern --fps {FPS} --sink null`, 640×360, {figures['frames_out']} frames"
     slowed = f"engine slowed to {SLOWED_MS:.0f} ms a frame, {SLOWED_S} s, {len(ages)} frames"
     rows = [
+        *_window(subject),
         at_most("age at the sink, p95", how, figures["age_p95_ms"], P95_MS, " ms"),
         Row("age, median and largest", how, f"{figures['age_p50_ms']:.1f} ms, {figures['age_max_ms']:.1f} ms"),
         Row("frames dropped", how, f"{figures['dropped']} of {figures['frames_in']}"),
@@ -84,6 +93,43 @@ def measure(subject: Subject) -> Section:
     ]
     notes = ["Age: from the moment at which the source had the picture until the sink was done with it."]
     return Section("delay", "Delay", subject.label, rows, notes)
+
+
+def _webcam(sink: str, subject: Subject, frames: int, env: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Figures of `rtstyle webcam` with the pattern."""
+    arguments = ["webcam", "--source", "pattern", "--fps", str(FPS), "--sink", sink, "--frames", str(frames)]
+    return run_json(*arguments, "--style", str(subject.style.folder), "--json", timeout_s=600.0, env=env)
+
+
+def _window(subject: Subject) -> list[Row]:
+    """The same with a window on a screen without glass."""
+    how = f"`rtstyle webcam --source pattern --fps {FPS} --sink window`, 640×360, Xvfb"
+    what = "age at the window, p95", "frames dropped before the window"
+    if shutil.which("Xvfb") is None:
+        bars = f"≤ {WINDOW_P95_MS:g} ms", f"≤ {WINDOW_DROPS:g} %"
+        return [not_measured(one, how, bar, "needs Xvfb") for one, bar in zip(what, bars, strict=True)]
+    with _screen() as display:
+        figures = _webcam("window", subject, 60 * FPS, {"DISPLAY": display, "SDL_VIDEODRIVER": "x11"})
+    how += f", {figures['frames_out']} frames"
+    return [
+        at_most(what[0], how, figures["age_p95_ms"], WINDOW_P95_MS, " ms"),
+        at_most(what[1], how, 100 * figures["dropped"] / figures["frames_in"], WINDOW_DROPS, " %", 2),
+    ]
+
+
+@contextmanager
+def _screen() -> Iterator[str]:
+    """A screen of X11 in memory: the name of its display."""
+    read_end, write_end = os.pipe()
+    arguments = ["Xvfb", "-displayfd", str(write_end), "-screen", "0", "1280x720x24"]
+    server = subprocess.Popen(arguments, pass_fds=[write_end], stderr=subprocess.DEVNULL)
+    os.close(write_end)
+    try:
+        with os.fdopen(read_end) as told:
+            yield f":{told.readline().strip()}"
+    finally:
+        server.terminate()
+        server.wait()
 
 
 def _slowed_ages_ms(engine: Engine) -> list[float]:

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,18 +82,29 @@ def untrained(folder: Path) -> StyleModel:
     return save_style(folder, generator, StyleMeta("untrained", "Untrained", "", "", "CC0-1.0", {}))
 
 
-def run_json(*arguments: str, driven: bool = False, timeout_s: float = 3600.0) -> dict[str, Any]:
+def run_json(
+    *arguments: str, driven: bool = False, timeout_s: float = 3600.0, env: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Run ``rtstyle`` as a user does and read the JSON object that it prints last.
 
     Args:
         arguments: of the command line.
         driven: run it through ``benchmarks.driven`` and read that program's object instead.
         timeout_s: when to give up, seconds.
+        env: variables of the environment that are added.
     Raises: NotMeasuredError: it failed or took too long.
     """
     command = [sys.executable, "-m", "benchmarks.driven" if driven else "rtstyle", *arguments]
     try:
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout_s, check=False)
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            check=False,
+            env=os.environ | dict(env or {}),
+        )
     except subprocess.TimeoutExpired as error:
         raise NotMeasuredError(f"`rtstyle {arguments[0]}` took more than {timeout_s:.0f} s") from error
     lines = done.stdout.strip().splitlines()

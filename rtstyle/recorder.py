@@ -36,6 +36,7 @@ class Recorder:
         self._fed: Fed | None = None
         self._path: Path | None = None
         self._ending: list[Thread] = []
+        self._any = False  # whether the file has got a frame
         self._dropped = 0
         self._fault = ""
         self._closed = False
@@ -62,6 +63,7 @@ class Recorder:
         """One painted frame; never waits."""
         fed = self._fed
         if fed is not None:
+            self._any = True
             fed.put(frame)
 
     def start(self) -> Path:
@@ -78,10 +80,13 @@ class Recorder:
             return self._path
 
     def stop(self) -> Path | None:
-        """End the file; it is finished in another thread. Returns: its path; ``None`` when there was none."""
+        """End the file; it is finished in another thread.
+
+        Returns: its path; ``None`` when there was none, or no frame came for it.
+        """
         with self._lock:
             self._look_at()
-            path = self._path
+            path = self._path if self._any else None
             self._end()
             return path
 
@@ -107,6 +112,7 @@ class Recorder:
         except OSError as error:
             raise SinkError(f"cannot record: {error.strerror}", hint="is the folder still there?") from error
         self._fault = ""
+        self._any = False
         self._fed = Fed(FileSink(path, fps=self._fps, overwrite=True, live=True), self._on_failure)
         self._path = path
 

@@ -18,6 +18,7 @@ from rtstyle.sinks import card
 from rtstyle.sinks.addresses import FORMATS, OPTIONS, check_stream, sent_to
 from rtstyle.sinks.connection import Connection, Target
 from rtstyle.sinks.live_video import LiveEncoder, bit_rate
+from rtstyle.sinks.state import State
 from rtstyle.sinks.virtual import fitted
 
 WAITING = 2
@@ -72,13 +73,13 @@ class StreamSink:
         on_state: Callable[[str], None] = lambda _: None,
     ) -> None:
         check_stream(address)
-        self._address, self._on_state = address, on_state
+        self._address = address
         self._fps = min(MAX_FPS, max(1, round(fps or DEFAULT_FPS)))
         self._bits, self._paused = bits, paused
         self._waiting: deque[Frame] = deque()
         self._dropped = 0
-        self._state, self._told, self._failure = "waits for the first picture", "", ""
-        self._hint = ""
+        self._state = State(self.name, "waits for the first picture", on_state)
+        self._failure = self._hint = ""
         self._closing = False
         self._change = Condition()
         self._thread = Thread(target=self._work, name=f"stream {self.name}", daemon=True)
@@ -92,7 +93,7 @@ class StreamSink:
     @property
     def state(self) -> str:
         """``connected``, or what else it is doing."""
-        return self._state
+        return self._state.now
 
     @property
     def dropped(self) -> int:
@@ -125,7 +126,7 @@ class StreamSink:
         """Thread: one connection after the other."""
         backoff = Backoff(*RETRY_S)
         while (first := self._next(None)) is not None:
-            self._enter("connecting")
+            self._state.enter("connecting", quietly=True)
             start_s = time.monotonic()
             try:
                 self._serve(first)
@@ -134,7 +135,7 @@ class StreamSink:
                     return
                 if time.monotonic() - start_s > STEADY_S:
                     backoff.reset()
-                self._enter(f"not connected ({lost}), trying again")
+                self._state.enter(f"not connected ({lost}), trying again")
             except Exception as error:  # noqa: BLE001  # this thread must not end in silence: ``write`` tells it
                 self._failure = str(error) or type(error).__name__
                 return
@@ -154,7 +155,7 @@ class StreamSink:
             self._await(connection)
             if not connection.connected:
                 return  # the sink was closed meanwhile
-            self._enter("sending" if scheme == "udp" else "connected")  # nobody answers a datagram
+            self._state.enter("sending" if scheme == "udp" else "connected")  # nobody answers a datagram
             sending.begin()
             self._stream(sending)
         finally:
@@ -203,14 +204,6 @@ class StreamSink:
         while not self._closing and (left_s := until_s - time.monotonic()) > 0:
             if self._next(left_s) is not None:
                 self._dropped += 1
-
-    def _enter(self, state: str) -> None:
-        """Tell a change once: attempts that fail one after the other are one state."""
-        self._state = state
-        kind = state.partition(" (")[0]
-        if state != "connecting" and kind != self._told:
-            self._told = kind
-            self._on_state(f"{self.name}: {state}")
 
 
 class _LostError(Exception):

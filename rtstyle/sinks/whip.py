@@ -17,6 +17,7 @@ from rtstyle.backoff import Backoff
 from rtstyle.frame import Frame
 from rtstyle.sinks.addresses import check_stream
 from rtstyle.sinks.card import card
+from rtstyle.sinks.state import State
 
 INSTALL = 'pip install "rtstyle[web]"'
 """Adds aiohttp and aiortc."""
@@ -55,8 +56,8 @@ class WhipSink:
         except ImportError as error:
             raise SinkError(f"WHIP needs {error.name}", hint=INSTALL) from error
         check_stream(address)
-        self._address, self._paused, self._on_state = address, paused, on_state
-        self._state, self._told = "connecting", ""
+        self._address, self._paused = address, paused
+        self._state = State(self.name, "connecting", on_state)
         self._connection: _Connection | None = None
         self._viewers = ViewersSink(lambda: [self._connection.track] if self._connection else [])
         self._loop = asyncio.new_event_loop()
@@ -74,7 +75,7 @@ class WhipSink:
     @property
     def state(self) -> str:
         """``connected``, or what else it is doing."""
-        return self._state
+        return self._state.now
 
     def write(self, frame: Frame) -> bool:
         """Send one frame if there is a connection; never waits."""
@@ -103,7 +104,7 @@ class WhipSink:
             try:
                 await connection.begin()
                 self._connection = connection
-                self._enter("connected")
+                self._state.enter("connected")
                 await _first(self._closing.wait(), connection.lost.wait())
                 reason = "the connection broke off"
             except Exception as error:  # noqa: BLE001  # whatever server and network come up with: it is tried again
@@ -115,16 +116,8 @@ class WhipSink:
                 return
             if self._loop.time() - began_s > STEADY_S:
                 backoff.reset()
-            self._enter(f"not connected ({reason}), trying again")
+            self._state.enter(f"not connected ({reason}), trying again")
             await _first(self._closing.wait(), asyncio.sleep(backoff.wait_s()))
-
-    def _enter(self, state: str) -> None:
-        """Tell a change once: attempts that fail one after the other are one state."""
-        self._state = state
-        kind = state.partition(" (")[0]
-        if kind != self._told:
-            self._told = kind
-            self._on_state(f"{self.name}: {state}")
 
 
 class _Connection:

@@ -48,6 +48,13 @@ def feed(recorder: Recorder, count: int) -> None:
         time.sleep(0.002)  # newest wins: all at once would drop some
 
 
+def test_a_recording_that_got_no_frame_names_no_file(recorder: Recorder) -> None:
+    path = recorder.start()
+    assert recorder.stop() is None
+    recorder.close()
+    assert not path.exists()
+
+
 def test_a_file_for_each_recording_with_the_frames_that_came_meanwhile(recorder: Recorder, told: list[str]) -> None:
     feed(recorder, 3)
     first = recorder.start()
