@@ -10,6 +10,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from statistics import mean, median
 
@@ -18,7 +19,7 @@ import numpy as np
 import engines
 from benchmarks.clips import read_frames
 from benchmarks.quality import CLIPS, FRAMES, HELD_OUT, NOISY, SIGMA, START, STILLS
-from benchmarks.report import ROOT, Row, Section, at_least, at_most, not_measured
+from benchmarks.report import ROOT, Row, Section, at_least, at_most
 from benchmarks.subject import NotMeasuredError, Subject
 from engines.base import RGB
 from engines.cpu import CpuEngine
@@ -27,7 +28,7 @@ from rtstyle import styles
 from train import evaluate
 from train.data import picture_files, read_picture, split
 from train.evaluate import StyleJudge
-from train.features import load_features
+from train.features import Vgg19, load_features
 from train.preview import jpeg, photographs
 from train.recipe import painting_of
 
@@ -72,53 +73,92 @@ BARS: Sequence[tuple[str, str, Callable[..., Row], float, float]] = (
 """Figure, unit, which way, and the bars of the median and of the worst."""
 
 
-class _Material:
-    """Pictures, clips and networks, read once for all styles."""
+@dataclass(frozen=True)
+class Material:
+    """Pictures, clips and networks, read once for all that are judged.
 
-    def __init__(self, data: Path):
+    Attributes:
+        pictures: that training never saw.
+        clips: frames of each, likewise.
+        network: in whose features styles are compared.
+        paintings: folder.
+    """
+
+    pictures: Sequence[RGB]
+    clips: Sequence[Sequence[RGB]]
+    network: Vgg19
+    paintings: Path
+
+    @classmethod
+    def read(cls, data: Path) -> Material:
+        """That of the data folder.
+
+        Raises: NotMeasuredError: it is not there.
+        """
         if not (data / "content").is_dir():
             raise NotMeasuredError(f"no pictures, clips and feature networks in {data}; set RTSTYLE_DATA")
-        self.data = data
-        self.pictures = evaluate.judge_pictures(split(picture_files(data / "content"), HELD_OUT)[1])
-        self.clips = [read_frames(data / "video" / name, FRAMES, START) for name in CLIPS]
-        self.network = load_features(data / "features").style_network
-        self.ewarp = mean(evaluate.warping_error(frames, frames) for frames in self.clips)
+        return cls(
+            evaluate.judge_pictures(split(picture_files(data / "content"), HELD_OUT)[1]),
+            [read_frames(data / "video" / name, FRAMES, START) for name in CLIPS],
+            load_features(data / "features").style_network,
+            data / "styles",
+        )
 
-    def judged(self, style: StyleModel) -> Figures:
-        """All figures of one style."""
+    @cached_property
+    def ewarp(self) -> float:
+        """Of the unpainted clips."""
+        return mean(evaluate.warping_error(frames, frames) for frames in self.clips)
+
+    def judged(self, paint: Callable[[RGB], RGB], painting: str, weights: str) -> Figures:
+        """All figures of one style, whatever paints it.
+
+        Args:
+            paint: picture in, picture out.
+            painting: file name of the picture whose style it is.
+            weights: sha256 of what paints.
+        """
+        judge = StyleJudge(self.network, read_picture(self.paintings / painting))
+        painted = [paint(rgb) for rgb in self.pictures]
+        its, unstyled = judge(painted), judge(self.pictures)
+        stills = self.pictures[:: HELD_OUT // STILLS]
+        return Figures(
+            weights=weights,
+            style=its.mean / unstyled.mean,
+            strokes=its.strokes / unstyled.strokes,
+            ssim=mean(evaluate.ssim(a, b) for a, b in zip(painted, self.pictures, strict=True)),
+            noise=mean(evaluate.noise_amplification(paint, still, SIGMA, NOISY) for still in stills),
+            ewarp=mean(evaluate.warping_error([paint(rgb) for rgb in c], c) for c in self.clips),
+            ewarp_unpainted=self.ewarp,
+        )
+
+    def judged_style(self, style: StyleModel) -> Figures:
+        """Those of a style of rtstyle, painted by the cpu engine."""
         painting = painting_of(style)
         if painting is None:
             raise NotMeasuredError(f"{style.name} does not say which painting it was trained on")
-        judge = StyleJudge(self.network, read_picture(self.data / "styles" / painting))
         engine = CpuEngine(style)
         try:
-            painted = [engine(rgb) for rgb in self.pictures]
-            ours, unstyled = judge(painted), judge(self.pictures)
-            stills = self.pictures[:: HELD_OUT // STILLS]
-            return Figures(
-                weights=sha256(style.weights),
-                style=ours.mean / unstyled.mean,
-                strokes=ours.strokes / unstyled.strokes,
-                ssim=mean(evaluate.ssim(a, b) for a, b in zip(painted, self.pictures, strict=True)),
-                noise=mean(evaluate.noise_amplification(engine, still, SIGMA, NOISY) for still in stills),
-                ewarp=mean(evaluate.warping_error([engine(rgb) for rgb in c], c) for c in self.clips),
-                ewarp_unpainted=self.ewarp,
-            )
+            return self.judged(engine, painting, sha256(style.weights))
         finally:
             engine.close()
 
 
-def measure(subject: Subject) -> Section:
-    """Judge every style of the gallery whose weights are new; what was found for one is kept at once."""
-    material, found = _Material(subject.data), kept()
-    names = [entry.name for entry in styles.installed()]
+def figures_of(names: Sequence[str], material: Material) -> dict[str, Figures]:
+    """Of styles of the gallery: those whose weights are new are judged, and what was found for one is kept at once."""
+    found = kept()
     for name in names:
         style = StyleModel.open(styles.find(name))
         if name not in found or found[name].weights != sha256(style.weights):
             print(f"  {name}", file=sys.stderr, flush=True)
-            found[name] = material.judged(style)
+            found[name] = material.judged_style(style)
             FIGURES.write_text(json.dumps({key: asdict(one) for key, one in found.items()}, indent=1) + "\n", "utf-8")
-    found = {name: found[name] for name in names}
+    return {name: found[name] for name in names}
+
+
+def measure(subject: Subject) -> Section:
+    """Judge every style of the gallery."""
+    material = Material.read(subject.data)
+    found = figures_of([entry.name for entry in styles.installed()], material)
     rows = []
     for what, unit, judged, of_median, of_worst in BARS:
         values = {name: getattr(figures, what) for name, figures in found.items()}
@@ -127,13 +167,7 @@ def measure(subject: Subject) -> Section:
         rows.append(judged(f"{what}, worst", f"`{worst}`", values[worst], of_worst, unit, 3))
     size = sum(path.stat().st_size for path in styles.GALLERY.rglob("*") if path.suffix in (".onnx", ".safetensors"))
     rows.append(at_most("size", f"weights and graphs of {len(found)} styles", size / 1e6, 8, " MB", 2))
-    rows += [
-        not_measured(what, "`vangogh`, `udnie`, `wave`", bar, "Johnson's networks are not trained; that needs a GPU")
-        for what, bar in (("style, by that of a Johnson network", "≤ 1.25 ×"), ("Ewarp, by that of one", "≤ 0.35 ×"))
-    ]
-    for name, one in found.items():
-        told = f"{one.style:.3f} ×, {one.strokes:.3f} ×, {one.ssim:.3f}, {one.noise:.2f} ×, {one.ewarp:.5f}"
-        rows.append(Row(f"`{name}`", "style, strokes, SSIM, noise, Ewarp", told))
+    rows += [figures_row(f"`{name}`", one) for name, one in found.items()]
     notes = [
         f"{len(material.pictures)} photographs held out, short side {evaluate.PICTURE_SIDE}; style: distance of the "
         "Gram matrices of relu1_1, 2_1, 3_1 to the painting's, by that of the unstyled photographs; strokes: relu3_1.",
@@ -141,6 +175,12 @@ def measure(subject: Subject) -> Section:
         f"clips; unpainted they have {material.ewarp:.5f}.",
     ]
     return Section("gallery", "Styles of the gallery", f"all {len(found)}", rows, notes)
+
+
+def figures_row(what: str, one: Figures) -> Row:
+    """All figures of one, to compare with."""
+    told = f"{one.style:.3f} ×, {one.strokes:.3f} ×, {one.ssim:.3f}, {one.noise:.2f} ×, {one.ewarp:.5f}"
+    return Row(what, "style, strokes, SSIM, noise, Ewarp", told)
 
 
 def kept() -> dict[str, Figures]:

@@ -31,7 +31,7 @@ class _Residual(nn.Module):
 
 
 class Johnson(nn.Module):
-    """(N, 3, H, W) in [0, 255] → the same shape; H and W are multiples of 4."""
+    """(N, 3, H, W) in [0, 255], or in what range it was trained in, → the same; H and W are multiples of 4."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -12,7 +12,7 @@ import numpy as np
 import engines
 from engines.errors import TrainError
 from engines.export import rounded, save_style
-from engines.generator import fold
+from engines.generator import Generator, fold
 from engines.model_file import StyleMeta, StyleModel
 from train.data import picture_files, read_picture, split
 from train.painter import Painter, versions
@@ -39,7 +39,9 @@ def finish(painter: Painter, *, title: str = "", artist: str = "", licence: str 
     meta = StyleMeta(
         name=name, title=title or name, painter=artist, work=title, licence=licence, training=record(painter)
     )
-    plain = rounded(fold(painter.result))
+    trained = painter.result
+    assert isinstance(trained, Generator)  # the engines know no other network
+    plain = rounded(fold(trained))
     preview = small_preview(lambda rgb: paint(plain, rgb))
     model = save_style(config.run.out / "style", plain, meta, preview)
     verify(model, painter)
@@ -48,10 +50,10 @@ def finish(painter: Painter, *, title: str = "", artist: str = "", licence: str 
 
 def record(painter: Painter) -> dict[str, Any]:
     """What it takes to train the same style again: settings, the data by hash, versions."""
-    config, generator = painter.config, painter.generator
+    config = painter.config
     settings = config.to_dict()
     # With `init` the shape is that of the style it started from, whatever the settings say.
-    settings["generator"] |= generator.arch.to_dict()
+    settings["generator"] |= painter.shape["arch"]
     return {
         "settings": settings,
         "changes": painter.changes,

@@ -13,14 +13,12 @@ import torch
 
 from engines.base import RGB
 from engines.errors import StylerError
-from engines.generator import Generator
 from rtstyle.sources.file import FileSource
 from train.clips import clip_files
 from train.config import MotionConfig, TrainConfig
 from train.data import Pictures, read_picture, to_picture, to_tensor, with_short_side
 from train.evaluate.steadiness import ClipJudge, masked_error
 from train.motion import inside, random_flow, sensor_noise, warp
-from train.sheet import paint
 
 FRAMES, SIDE = 6, 192
 """How many frames are painted, and the side of their squares, pixels: a fraction of a second on a CPU."""
@@ -44,9 +42,9 @@ class Scene:
         self.frames, self.errors = frames, errors
         self._unpainted = errors(frames)
 
-    def steadiness(self, generator: Generator) -> dict[str, float]:
+    def steadiness(self, paint: Callable[[RGB], RGB]) -> dict[str, float]:
         """``ewarp`` and ``e_stab`` of the paintings, and ``ewarp_unpainted`` and ``e_stab_unpainted`` of the frames."""
-        ewarp, e_stab = self.errors([paint(generator, rgb) for rgb in self.frames])
+        ewarp, e_stab = self.errors([paint(rgb) for rgb in self.frames])
         return {
             "ewarp": ewarp,
             "e_stab": e_stab,

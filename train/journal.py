@@ -169,11 +169,11 @@ class Journal:
     def _sheet(self) -> None:
         """Save a contact sheet, and measure how still the generator holds; the next entry tells."""
         path = self.out / f"sheet-{self.painter.step:06d}.jpg"
-        save_sheet(path, self.painter.result, self.pictures)
+        save_sheet(path, self.painter.paint, self.pictures)
         if path.exists():
             self.board.add_sheet(self.painter.step, path)
         if self._scene is not None:
-            self.steadiness = self._scene.steadiness(self.painter.result)
+            self.steadiness = self._scene.steadiness(self.painter.paint)
 
     @cached_property
     def _scene(self) -> Scene | None:

@@ -67,6 +67,7 @@ def train(
     on_news: Callable[[str], None] = _silent,
     stop: Callable[[], bool] = lambda: False,
     world: World = ALONE,
+    kind: type[Painter] = Painter,
 ) -> Painter:
     """Train a generator, and with it a discriminator where the adversarial loss has a weight.
 
@@ -78,12 +79,13 @@ def train(
         on_news: called with one line about what is going on before the first step, in the process that writes.
         stop: asked before every step; True ends the run with a checkpoint, of all processes when one says so.
         world: which of several processes this is; they have joined.
+        kind: of painter; one of another kind trains another network.
     Returns: the painter, its generator trained and not yet folded.
     Raises: TrainError: unusable pictures, features or checkpoint; a loss that is not finite, or explodes; a process
             that was lost.
     """
     told, news = (on_warning, on_news) if world.writes else (_silent, _silent)
-    painter, critic, material, guard = _prepare(config, resume, told, news, world)
+    painter, critic, material, guard = _prepare(config, resume, told, news, world, kind)
     weights, saves = vars(config.losses), _Saves(painter, critic, guard)
     journals = Journal(painter, critic, material.pictures, on_warning) if world.writes else NoJournal(painter)
     with journals as journal, world.connected():
@@ -133,7 +135,12 @@ def train(
 
 
 def _prepare(
-    config: TrainConfig, resume: bool, told: Callable[[str], None], news: Callable[[str], None], world: World
+    config: TrainConfig,
+    resume: bool,
+    told: Callable[[str], None],
+    news: Callable[[str], None],
+    world: World,
+    kind: type[Painter],
 ) -> tuple[Painter, Critic | None, Material, _Guard]:
     if config.run.threads:
         torch.set_num_threads(config.run.threads)
@@ -145,7 +152,7 @@ def _prepare(
             told(text)
         news("loading the feature networks")
         features = load_features(config.data.features, _feature_dtype(config, device)).to(device)
-    painter = Painter(config, features, device, world)
+    painter = kind(config, features, device, world)
     for text in painter.warnings:
         told(text)
     critic = Critic(config, device, world, told) if config.losses.adversarial else None

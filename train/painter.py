@@ -1,4 +1,7 @@
-"""The generator with what its training needs beside it: feature networks, the painting, optimiser, average."""
+"""The generator with what its training needs beside it: feature networks, the painting, optimiser, average.
+
+To train another network by the same losses, override ``first``, ``stylize`` and ``shape``.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from engines.base import RGB
 from engines.errors import TrainError
@@ -41,6 +44,7 @@ from train.motion import inside, random_flow, sensor_noise, warp
 from train.optimizer import Optimizer
 from train.parallel import ALONE, World, share_statistics
 from train.restart import with_norms
+from train.sheet import painted
 
 ORDER = {"seed": "run", "batch": "data", "crop": "data", "hold_out": "data"}
 """Settings that decide which pictures a step sees, and their sections; a resumed run keeps them."""
@@ -97,7 +101,7 @@ class Painter:
         self.config, self.features = config, features
         self.device = device or torch.device("cpu")
         self.world, self.first_place = world, world.places(config.data.batch).start
-        self.generator = _first_generator(config).to(self.device)
+        self.generator = self.first().to(self.device)
         if not world.alone:
             share_statistics(self.generator)
         self.average = copy.deepcopy(self.generator).requires_grad_(False) if config.generator.ema else None
@@ -115,9 +119,35 @@ class Painter:
         return self.config.schedule.share(self.step, self.seconds)
 
     @property
-    def result(self) -> Generator:
+    def result(self) -> nn.Module:
         """The generator that becomes the style: the moving average where there is one."""
         return self.average or self.generator
+
+    @property
+    def shape(self) -> dict[str, Any]:
+        """By what a checkpoint knows its generator: ``arch`` and ``norm``."""
+        assert isinstance(self.generator, Generator)
+        return {"arch": self.generator.arch.to_dict(), "norm": self.generator.stem.norm is not None}
+
+    def first(self) -> nn.Module:
+        """What is trained, as it is before the first step: fresh, or that of the style to start from."""
+        return _first_generator(self.config)
+
+    def stylize(self, network: nn.Module, x: Tensor, shift: tuple[int, int] = (0, 0)) -> Tensor:
+        """Paint.
+
+        Args:
+            network: from ``first``, or its average.
+            x: (N, 3, H, W) in [0, 1].
+            shift: of the canvas, (y, x), in cells; a network without one needs none.
+        Returns: the same shape, about in [0, 1].
+        """
+        assert isinstance(network, Generator)
+        return stylize(network, x, shift)
+
+    def paint(self, rgb: RGB) -> RGB:
+        """One picture as the style would paint it now. (H, W, 3) → same shape."""
+        return painted(self.result, self.stylize, rgb)
 
     @torch.no_grad()
     def _look(self) -> tuple[list[Tensor], tuple[float, float]]:
@@ -165,7 +195,7 @@ class Painter:
         groups, flow = self._groups(x, step, pairs)
         shift = torch.randint(CANVAS, (2,), generator=self._rng(step, -1)).tolist()
         # One pass for all groups: the normalisation sees them together.
-        together = stylize(self.generator, torch.cat(list(groups.values())), (shift[0], shift[1])).float()
+        together = self.stylize(self.generator, torch.cat(list(groups.values())), (shift[0], shift[1])).float()
         raw = dict(zip(groups, torch.split(together, [len(group) for group in groups.values()]), strict=True))
         pictures = straight_clamp(raw["x"])
         terms = self._picture_terms(x, raw["x"], pictures)
@@ -246,8 +276,7 @@ class Painter:
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
             "seconds": self.seconds,
-            "arch": self.generator.arch.to_dict(),
-            "norm": self.generator.stem.norm is not None,
+            **self.shape,
             "order": {name: getattr(getattr(self.config, section), name) for name, section in ORDER.items()},
             "settings": self.config.to_dict(),
             "changes": self.changes,

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from engines.base import RGB
 from engines.errors import TrainError
@@ -21,15 +24,30 @@ LARGEST = 384
 """Short side at which larger pictures are painted, pixels."""
 
 
+N = TypeVar("N", bound=nn.Module)
+
+
 @torch.no_grad()
+def painted(network: N, stylize: Callable[[N, Tensor], Tensor], rgb: RGB) -> RGB:
+    """One picture through a network with fixed statistics.
+
+    Args:
+        network: that is trained.
+        stylize: how it paints: (1, 3, H, W) in [0, 1] → the same shape, about in [0, 1].
+        rgb: (H, W, 3).
+    Returns: the same shape.
+    """
+    was_training = network.training
+    network.eval()
+    device = next(network.parameters()).device
+    picture = to_picture(stylize(network, to_tensor(rgb).to(device)))
+    network.train(was_training)
+    return picture
+
+
 def paint(generator: Generator, rgb: RGB) -> RGB:
     """One picture through a generator with fixed statistics. (H, W, 3) → same shape."""
-    was_training = generator.training
-    generator.eval()
-    device = next(generator.parameters()).device
-    painted = to_picture(stylize(generator, to_tensor(rgb).to(device)))
-    generator.train(was_training)
-    return painted
+    return painted(generator, stylize, rgb)
 
 
 def cell(rgb: RGB) -> RGB:
@@ -55,15 +73,19 @@ def _originals(pictures: Pictures) -> list[RGB]:
     return found
 
 
-def save_sheet(path: Path, generator: Generator, pictures: Pictures) -> None:
+def save_sheet(path: Path, paint: Callable[[RGB], RGB], pictures: Pictures) -> None:
     """Write a JPEG with a row of photographs and, below it, the row of their paintings.
 
+    Args:
+        path: of the JPEG.
+        paint: one picture.
+        pictures: to choose from.
     Raises: TrainError: it cannot be written.
     """
     originals = _originals(pictures)
     if not originals:
         return
-    rows = [[cell(rgb) for rgb in originals], [cell(paint(generator, rgb)) for rgb in originals]]
+    rows = [[cell(rgb) for rgb in originals], [cell(paint(rgb)) for rgb in originals]]
     sheet = np.vstack([np.hstack(row) for row in rows])
     ok, data = cv2.imencode(".jpg", np.ascontiguousarray(sheet[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 90])
     if ok:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from tests.train.test_clips import panning, write_clip
 from train.config import MotionConfig, TrainConfig
 from train.data import Pictures, picture_files
 from train.flicker import FRAMES, SIDE, filmed, moved, scene_of
+from train.sheet import paint
 
 STILL = MotionConfig(noise_sigma=0.0)
 
@@ -50,14 +52,14 @@ def test_noise_makes_the_unpainted_frames_restless() -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 900), (300, 40)])
 def test_any_photograph_will_do(size: tuple[int, int]) -> None:
-    figures = moved(texture(*size, 0), MotionConfig()).steadiness(Generator(TINY, norm=False))
+    figures = moved(texture(*size, 0), MotionConfig()).steadiness(partial(paint, Generator(TINY, norm=False)))
     assert list(figures) == ["ewarp", "e_stab", "ewarp_unpainted", "e_stab_unpainted"]
     assert all(np.isfinite(value) for value in figures.values())
 
 
 def test_the_same_photograph_and_generator_give_the_same_figures() -> None:
     generator = Generator(TINY, norm=True).train()
-    first, again = (moved(scene(200, 200), MotionConfig()).steadiness(generator) for _ in range(2))
+    first, again = (moved(scene(200, 200), MotionConfig()).steadiness(partial(paint, generator)) for _ in range(2))
     assert first == again and generator.training
 
 

@@ -267,7 +267,7 @@ def test_a_sheet_that_cannot_be_written_is_told(config: Make, tmp_path: Path) ->
     painter = train(config(schedule={"steps": 1}))
     pictures = Pictures(picture_files(painter.config.data.content), 1, 64, 1)
     with pytest.raises(TrainError, match="cannot write"):
-        save_sheet(tmp_path / "nowhere" / "sheet.jpg", painter.generator, pictures)
+        save_sheet(tmp_path / "nowhere" / "sheet.jpg", painter.paint, pictures)
 
 
 def test_a_logged_loss_is_the_mean_since_the_last_one(config: Make, monkeypatch: pytest.MonkeyPatch) -> None:

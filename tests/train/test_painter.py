@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from engines.errors import TrainError
-from engines.generator import Arch, Generator, load_generator
+from engines.generator import Arch, Generator, load_generator, stylize
 from engines.model_file import StyleModel
 from tests.train.pictures import texture, write_picture
 from train.config import TrainConfig
@@ -81,3 +81,18 @@ def test_a_picture_goes_where_the_generator_is() -> None:
     generator = Generator(Arch(4, 4, 1, 4)).to("meta")
     with pytest.raises(NotImplementedError, match="meta"):  # on the way back: there is nothing to copy
         paint(generator, texture(32, 32, 1))
+
+
+def test_the_generator_is_what_is_trained_unless_told_otherwise(config: Make) -> None:
+    """Bit for bit: what another network needs takes nothing from the generator's own way."""
+    settings = config(generator={"norm": True})
+    painter = Painter(settings, load_features(settings.data.features))
+    torch.manual_seed(settings.run.seed)
+    fresh = Generator(settings.generator.arch, norm=True)
+    assert painter.generator.state_dict().keys() == fresh.state_dict().keys()
+    assert all(torch.equal(value, painter.generator.state_dict()[name]) for name, value in fresh.state_dict().items())
+    x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(3))
+    assert torch.equal(painter.stylize(painter.generator.eval(), x, (3, 5)), stylize(fresh.eval(), x, (3, 5)))
+    picture = texture(48, 64, 2)
+    assert (painter.paint(picture) == paint(fresh, picture)).all()
+    assert painter.shape == {"arch": settings.generator.arch.to_dict(), "norm": True}

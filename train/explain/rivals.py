@@ -15,7 +15,7 @@ from torch import Tensor
 import engines
 from engines.base import RGB
 from engines.errors import TrainError
-from engines.generator import fold
+from engines.generator import Generator, fold
 from engines.model_file import StyleModel
 from train.config import STYLE_LAYERS, LossWeights, TrainConfig
 from train.data import to_tensor
@@ -173,6 +173,7 @@ def _painted(config: TrainConfig, photo: RGB, say: Callable[[str], None]) -> RGB
     result = train(config, on_warning=say)
     if result.step == 0:
         raise TrainError("the fine-tuning did not take a single step", hint="give --fine-tune more minutes")
+    assert isinstance(result.result, Generator)
     return paint(fold(result.result), photo)
 
 
