@@ -13,6 +13,7 @@ import rtstyle
 from rtstyle.commands.bench import bench
 from rtstyle.commands.devices import devices
 from rtstyle.commands.doctor import doctor
+from rtstyle.commands.engine import engine
 from rtstyle.commands.evaluate import evaluate
 from rtstyle.commands.explain import explain
 from rtstyle.commands.image import image
@@ -29,6 +30,7 @@ OK, FAILED, USAGE = 0, 1, 2
 app = typer.Typer(name="rtstyle", rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
 for command in (video, image, webcam, web, devices, styles, doctor, bench, evaluate, explain):
     app.command()(command)
+app.add_typer(engine, name="engine")
 # Its options belong to the training program, --help included.
 app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(train)
 

@@ -1,0 +1,138 @@
+"""Builders that stand in for TensorRT's: what a build in another process may come across.
+
+The frame's width says nothing to them; what they do is chosen by their name, and what they leave behind tells it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engines.cache import PlanKey
+from engines.errors import EngineError
+from engines.model_file import StyleModel, sha256
+from tests.engines.plans import KEY
+
+Told = Callable[[str], None]
+
+
+def key_of(style: StyleModel, height: int, width: int) -> PlanKey:
+    values = {**KEY.__dict__, "style_sha256": sha256(style.weights), "height": height, "width": width}
+    values.pop("digest", None)
+    return PlanKey(**values)
+
+
+@dataclass
+class StandIn:
+    """A builder whose build is one function; each build leaves a line in the file that ``RTSTYLE_BUILDS`` names."""
+
+    work: Callable[[Told], bytes]
+
+    def key(self, style: StyleModel, height: int, width: int) -> PlanKey:
+        return key_of(style, height, width)
+
+    def build(self, style: StyleModel, height: int, width: int, told: Told) -> tuple[bytes, Mapping[str, Any]]:
+        if path := os.environ.get("RTSTYLE_BUILDS"):
+            with Path(path).open("a") as file:
+                file.write(f"{os.getpid()}\n")
+        return self.work(told), {"size": [height, width]}
+
+
+def build(told: Told) -> bytes:
+    told("first")
+    told("second\n\x1b[31mline\x07")
+    print("a library prints")
+    os.write(1, b"a native library prints\n")
+    os.write(2, b"and complains\n")
+    return b"plan"
+
+
+def linger(told: Told) -> bytes:
+    """Builds until it is killed, with a child of its own."""
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    told(f"started {os.getpid()} {child.pid}")
+    time.sleep(60)
+    return b""
+
+
+def linger_inside(told: Told) -> bytes:
+    """As a library that does not let go of the interpreter."""
+    told(f"started {os.getpid()} 0")
+    ctypes.PyDLL(None).sleep(60)
+    return b""
+
+
+def slowly(told: Told) -> bytes:
+    told("slowly")
+    time.sleep(0.4)
+    return b"plan"
+
+
+def fail(told: Told) -> bytes:
+    raise EngineError("no kernel for this", hint="another card")
+
+
+def stumble(told: Told) -> bytes:
+    raise ZeroDivisionError("division\nby zero")
+
+
+def starve(told: Told) -> bytes:
+    raise EngineError("the builder failed") from MemoryError()
+
+
+def starve_on_the_card(told: Told) -> bytes:
+    raise RuntimeError("CUDA error: out of memory")
+
+
+def crash(told: Told) -> bytes:
+    os.write(2, b"[TRT] assertion failed: 1 == 2\n")
+    os.kill(os.getpid(), signal.SIGSEGV)
+    return b""
+
+
+def crash_without_memory(told: Told) -> bytes:
+    os.write(2, b"terminate called after throwing an instance of 'std::bad_alloc'\n")
+    os.abort()
+
+
+def flood(told: Told) -> bytes:
+    os.write(2, b"x" * 3_000_000 + b"\nthe last words\n")
+    os._exit(7)
+
+
+def leave(told: Told) -> bytes:
+    os._exit(0)
+
+
+def large(told: Told) -> bytes:
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+    return b"x" * 100_000
+
+
+class Wide(StandIn):
+    """Is at once through with narrow frames, and never with wide ones."""
+
+    def build(self, style: StyleModel, height: int, width: int, told: Told) -> tuple[bytes, Mapping[str, Any]]:
+        return (build(told), {}) if width < 1000 else (linger(told), {})
+
+
+class NoCard(StandIn):
+    def key(self, style: StyleModel, height: int, width: int) -> PlanKey:
+        raise EngineError("there is no card here", hint="buy one")
+
+
+BUILDER, LINGER, INSIDE, SLOWLY = StandIn(build), StandIn(linger), StandIn(linger_inside), StandIn(slowly)
+FAIL, STUMBLE, STARVE, CARD = StandIn(fail), StandIn(stumble), StandIn(starve), StandIn(starve_on_the_card)
+CRASH, ABORT, FLOOD, LARGE = StandIn(crash), StandIn(crash_without_memory), StandIn(flood), StandIn(large)
+EXIT = StandIn(leave)
+NO_CARD, WIDE = NoCard(build), Wide(build)
