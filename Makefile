@@ -18,7 +18,7 @@ BENCHMARKS ?= bench runtime
 AGAIN = --recipe "$(NAME)" --content "$(DATA)/content" --features "$(DATA)/features" \
 	--style-picture "$(DATA)/styles"
 
-.PHONY: help setup demo test test-slow test-browser test-v4l2 check format bench style clean
+.PHONY: help setup demo test test-slow test-browser test-v4l2 test-gpu check format bench bench-gpu style clean
 
 help: ## this list
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -44,6 +44,9 @@ test-browser: $(DEV_READY) ## the page in a real browser; needs Chromium
 test-v4l2: $(DEV_READY) ## cameras and virtual cameras with real drivers, in a machine inside this one; needs Debian
 	bash tests/v4l2/run.sh $(DEV)/python $(ARGS)
 
+test-gpu: $(DEV_READY) ## the engines on a real card; needs an NVIDIA card, is skipped without
+	$(DEV)/python -m pytest -m gpu $(ARGS)
+
 check: $(DEV_READY) ## lint, format, types, imports between the floors
 	$(DEV)/ruff check .
 	$(DEV)/ruff format --check .
@@ -56,6 +59,9 @@ format: $(DEV_READY) ## format the code, mend what ruff can mend
 
 bench: $(DEV_READY) ## every benchmark, one table each
 	@for name in $(BENCHMARKS); do echo "## $$name"; $(DEV)/python -m "benchmarks.$$name" || exit 1; done
+
+bench-gpu: $(DEV_READY) ## the engines for NVIDIA cards, into benchmarks/RESULTS-GPU.md: make bench-gpu [ARGS=--no-compile]
+	$(DEV)/python -m benchmarks.gpu $(ARGS)
 
 style: $(DEV_READY) ## train a style: make style NAME=mine PICTURE=painting.jpg CONTENT=photos/, or one of ours again: NAME=wave DATA=data/
 	@test -n "$(NAME)" -a -n "$(if $(PICTURE),$(CONTENT),$(DATA))" || { echo "usage: make style NAME=name PICTURE=painting.jpg \

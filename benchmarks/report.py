@@ -20,7 +20,7 @@ RESULTS = Path(__file__).parent / "RESULTS.md"
 QUICK = ("speed", "job", "delay", "start", "memory", "quality")
 """Sections that are measured where nothing else is asked for."""
 
-ORDER = (*QUICK, "page", "soak", "gallery", "training")
+ORDER = (*QUICK, "page", "soak", "gallery", "against", "training")
 """All sections, as they are shown."""
 
 PACKAGES = ("rtstyle", "numpy", "openvino", "av", "opencv-python-headless", "torch")
@@ -107,9 +107,11 @@ def _memory_gb() -> float:
 
 
 def _commit() -> str:
-    done = subprocess.run(
-        ["git", "describe", "--always", "--dirty=, with changes"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    command = ["git", "describe", "--always", "--dirty=, with changes"]
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    except OSError:  # a machine without git
+        return "unknown"
     return done.stdout.strip() or "unknown"
 
 
@@ -129,9 +131,9 @@ def keep(section: Section) -> None:
     """Put a section in the place of its older self, and write ``RESULTS.md`` anew."""
     sections = _stored()
     sections[section.name] = asdict(section)
-    _write(STORE, json.dumps(sections, indent=1, ensure_ascii=False) + "\n")
+    write(STORE, json.dumps(sections, indent=1, ensure_ascii=False) + "\n")
     known = [_section(sections[name]) for name in ORDER if name in sections]
-    _write(RESULTS, "\n".join([HEAD, *(table(one) for one in known)]))
+    write(RESULTS, "\n".join([HEAD, *(table(one) for one in known)]))
 
 
 def _stored() -> dict[str, Any]:
@@ -145,7 +147,8 @@ def _section(values: dict[str, Any]) -> Section:
     return Section(**(values | {"rows": [Row(**row) for row in values["rows"]]}))
 
 
-def _write(path: Path, text: str) -> None:
+def write(path: Path, text: str) -> None:
+    """Put a text in the place of an older one, all or nothing."""
     part = path.with_name(f".{path.name}.part")
     part.write_text(text, encoding="utf-8")
     part.replace(path)

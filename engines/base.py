@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -65,6 +65,34 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Free what the engine holds. Calling it twice is fine."""
+        ...
+
+
+class Pending(Protocol):
+    """A frame that is being painted."""
+
+    def result(self) -> RGB:
+        """Wait, without the GIL, until it is painted.
+
+        Returns: an array of its own, the same one each time.
+        Raises: EngineError: the device failed.
+        """
+        ...
+
+
+@runtime_checkable
+class OverlappedEngine(Engine, Protocol):
+    """An engine that takes the next frame while it is at others: their ways to the device and back overlap.
+
+    Frames come out in the order in which they were given, whatever their sizes. ``engine(rgb, strength)`` is
+    ``engine.submit(rgb, strength).result()``.
+    """
+
+    def submit(self, rgb: RGB, strength: float = 1.0) -> Pending:
+        """Begin with one frame; ``rgb`` may be changed as soon as this returns.
+
+        Raises: what the call of the engine raises; faults of the device may come with ``Pending.result`` only.
+        """
         ...
 
 

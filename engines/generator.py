@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -98,7 +98,9 @@ class Conv(nn.Module):
     ):
         super().__init__()
         padding = kernel // 2 if edge else 0
-        self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, padding, padding_mode="replicate")
+        # Torch pads in a step of its own for every mode but zeros: a copy of the whole map, even if it adds nothing.
+        mode: Literal["replicate", "zeros"] = "replicate" if padding else "zeros"
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, padding, padding_mode=mode)
         self.norm = nn.BatchNorm2d(out_channels) if norm else None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -370,6 +372,14 @@ class FrameGraph(nn.Module):
         """
         number = self.generator.softening.dtype
         whole = reflected(frame if self.shuffle_bytes else frame.to(number))
+        return self.painted(whole, strength, frame.shape[1], frame.shape[2]).to(torch.uint8)
+
+    def painted(self, whole: Tensor, strength: Tensor, height: int, width: int) -> Tensor:
+        """The same for a frame that is ``reflected`` already; ``height`` and ``width``, pixels, are without that.
+
+        Returns: (1, height, width, 3); without ``shuffle_bytes`` numbers from 0.5 to 255.5 that are to be truncated.
+        """
+        number = self.generator.softening.dtype
         change = self.generator(gather(whole, CELL_IN).to(number) / 255.0)
         wide = gather(inner(whole, CELL_OUT), CELL_OUT)
         x = wide[:, 1:-1, 1:-1].to(number) / 255.0  # cut as bytes, which is less to move
@@ -377,4 +387,4 @@ class FrameGraph(nn.Module):
         # + 0.5 and truncation round half up; every runtime truncates alike, while roundings differ.
         painting = (x + strength.to(number) * (y - x)) * 255.0 + 0.5
         painting = painting.to(torch.uint8) if self.shuffle_bytes else painting
-        return cropped(scatter(painting, CELL_OUT), frame.shape[1], frame.shape[2]).to(torch.uint8)
+        return cropped(scatter(painting, CELL_OUT), height, width)

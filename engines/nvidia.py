@@ -51,7 +51,12 @@ def check(engine: str, modules: tuple[str, ...] = ("torch",)) -> None:
     if missing:
         raise EngineError(f"the {engine} engine needs {', '.join(missing)}", hint=f'pip install "rtstyle[{engine}]"')
     if "+cpu" in (version := metadata.version("torch")):
-        raise EngineError(
-            f"the {engine} engine needs torch with CUDA; here is {version}",
-            hint="pytorch.org/get-started tells the line that installs it",
-        )
+        raise built_without_cuda(engine, version)
+
+
+def built_without_cuda(engine: str, version: str) -> EngineError:
+    """What to say of this version of torch."""
+    return EngineError(
+        f"the {engine} engine needs torch with CUDA; here is {version}",
+        hint="pytorch.org/get-started tells the line that installs it",
+    )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from threading import Event, Lock, Thread
 
 import numpy as np
 
-from engines.base import Engine, check_strength
+from engines.base import RGB, Engine, OverlappedEngine, Pending, check_strength
 from engines.errors import EngineError, SourceError, StyleError
 from rtstyle.frame import Frame
 from rtstyle.link import Link, LinkClosedError
@@ -20,6 +21,9 @@ from rtstyle.stats import Stats
 
 LOSSLESS_CAPACITY = 3
 """Frames that may wait between two stages of a file: enough to even out slow frames, 18 MB each link at 1080p."""
+
+IN_FLIGHT = 3
+"""Frames of a file that an engine may be at at once: one on its way to the device, one there, one on its way back."""
 
 JOIN_S = 10.0
 """How long a thread may take to notice that it must end, seconds. It is a daemon: the process never waits for more."""
@@ -166,6 +170,16 @@ def run(
     return _Pipeline(source, engine, sink, controls, stats).run(max_frames, on_frame)
 
 
+class _Flying:
+    """A frame that an engine is at, and the seconds that it took to hand it over."""
+
+    def __init__(self, frame: Frame, engine: OverlappedEngine, strength: float) -> None:
+        start_s = time.monotonic()
+        self.frame = frame
+        self.pending: Pending = engine.submit(frame.rgb, strength)
+        self.busy_s = time.monotonic() - start_s
+
+
 class _Pipeline:
     """One run: the five that take part, and the two links between them."""
 
@@ -231,19 +245,63 @@ class _Pipeline:
         """Engine thread: the only one that calls the engine."""
         cause: BaseException | None = None
         try:
-            for frame in self._captured.receive():
-                rgb = np.ascontiguousarray(frame.rgb[:, ::-1]) if self._controls.mirror else frame.rgb
-                start_s = time.monotonic()
-                painting = paint(self._engine, rgb, self._controls.strength, self._controls.scale)
-                self._stats.frame_painted(time.monotonic() - start_s)
-                unpainted = rgb if self._live else None  # only a window shows it
-                self._hand_over(self._painted, dataclasses.replace(frame, rgb=painting, unpainted=unpainted))
+            for frame, painting in self._paintings():
+                self._hand_over(self._painted, dataclasses.replace(frame, rgb=painting))
         except LinkClosedError:
             pass
         except BaseException as error:  # noqa: BLE001 - it travels to the caller's thread and is raised there
             cause = error
         self._captured.close(drain=False)
         self._painted.close(cause)
+
+    def _paintings(self) -> Iterator[tuple[Frame, RGB]]:
+        """Every frame with its painting, in order; an error comes after all frames that were read before it.
+
+        A file's frames overlap on engines that can do that. From a camera they come one at a time: a frame that waits
+        for the one before is older when it is shown, and might have been a newer one.
+        """
+        engine = self._engine if not self._live and isinstance(self._engine, OverlappedEngine) else None
+        flight: deque[_Flying] = deque()
+        try:
+            for frame in self._captured.receive():
+                wanted = self._as_wanted(frame)
+                overlapped = engine if self._controls.scale == 1.0 else None
+                if overlapped is not None:
+                    flight.append(_Flying(wanted, overlapped, self._controls.strength))
+                # Where the source is slower than the engine, nothing is gained by holding a frame back.
+                while flight and not (overlapped and len(flight) < IN_FLIGHT and self._captured.waiting):
+                    yield self._landed(flight)
+                if overlapped is None:
+                    yield wanted, self._painted_now(wanted.rgb)
+        except Exception:
+            while flight:
+                yield self._landed(flight)
+            raise
+        while flight:
+            yield self._landed(flight)
+
+    def _as_wanted(self, frame: Frame) -> Frame:
+        rgb = np.ascontiguousarray(frame.rgb[:, ::-1]) if self._controls.mirror else frame.rgb
+        # Only a window shows the unpainted frame.
+        return dataclasses.replace(frame, rgb=rgb, unpainted=rgb if self._live else None)
+
+    def _painted_now(self, rgb: RGB) -> RGB:
+        start_s = time.monotonic()
+        painting = paint(self._engine, rgb, self._controls.strength, self._controls.scale)
+        self._stats.frame_painted(time.monotonic() - start_s)
+        return painting
+
+    def _landed(self, flight: deque[_Flying]) -> tuple[Frame, RGB]:
+        """The frame that was first. One that failed takes those after it along: there is no film with a hole."""
+        first = flight.popleft()
+        start_s = time.monotonic()
+        try:
+            painting = first.pending.result()
+        except BaseException:
+            flight.clear()
+            raise
+        self._stats.frame_painted(first.busy_s + time.monotonic() - start_s)
+        return first.frame, painting
 
     def _hand_over(self, link: Link[Frame], frame: Frame) -> None:
         if not link.put(frame):

@@ -8,10 +8,10 @@ from threading import Event
 import numpy as np
 import pytest
 
-from engines.base import RGB
+from engines.base import RGB, Pending
 from engines.errors import EngineError, ShapeError, SinkError, SourceError
 from rtstyle.frame import Frame
-from rtstyle.pipeline import Controls, run
+from rtstyle.pipeline import IN_FLIGHT, Controls, run
 from rtstyle.sinks.null import NullSink
 from rtstyle.sources.base import SourceInfo
 from rtstyle.stats import Stats
@@ -241,3 +241,149 @@ def test_controls_refuse_a_wrong_strength(value: float) -> None:
     with pytest.raises(ShapeError):
         controls.strength = value
     assert controls.strength == 1.0
+
+
+class Late(Still):
+    """Takes frames at once, and finishes each only when it must; tells how many it was at."""
+
+    def __init__(self, fails_at: int | None = None) -> None:
+        super().__init__()
+        self.fails_at = fails_at
+        self.in_flight: list[int] = []
+        self.most = 0
+
+    def submit(self, rgb: RGB, strength: float = 1.0) -> Pending:
+        engine, number = self, number_of(rgb)
+        self.in_flight.append(number)
+        self.most = max(self.most, len(self.in_flight))
+
+        class Waiting:
+            def result(self) -> RGB:
+                engine.in_flight.remove(number)
+                if number == engine.fails_at:
+                    raise EngineError("the card fell off")
+                return Still.__call__(engine, rgb, strength)
+
+        return Waiting()
+
+    def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
+        assert not self.in_flight, "one that is called is at nothing else"
+        return super().__call__(rgb, strength)
+
+
+def sunk(sink: Sink) -> list[int]:
+    return [frame.index for frame in sink.frames]
+
+
+class Full(Source):
+    """All frames are there before the engine asks for the first one."""
+
+    def __init__(self, count: int, engine: Late, **rest: object) -> None:
+        super().__init__(count, **rest)  # type: ignore[arg-type]
+        taken, submit = Event(), engine.submit
+
+        def hesitating(rgb: RGB, strength: float = 1.0) -> Pending:
+            if number_of(rgb) == 0:
+                assert taken.wait(WAIT_S)
+            return submit(rgb, strength)
+
+        engine.submit = hesitating  # type: ignore[method-assign]
+        self.taken = taken
+
+    def frames(self) -> Iterator[Frame]:
+        for frame in super().frames():
+            if frame.index == IN_FLIGHT:
+                self.taken.set()
+            yield frame
+        self.taken.set()
+
+
+def test_frames_of_a_file_overlap_in_order() -> None:
+    engine, sink, stats = Late(), Sink(), Stats()
+    run(Full(40, engine), engine, sink, Controls(), stats)
+    assert [number_of(frame.rgb) for frame in sink.frames] == list(range(40))
+    assert engine.most == IN_FLIGHT and not engine.in_flight
+    assert sink.completed == [True]
+    assert stats.snapshot().frames_out == 40
+    assert stats.snapshot().engine_s >= 0
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_the_last_frames_of_a_file_are_not_forgotten(count: int) -> None:
+    sink = Sink()
+    run(Source(count), Late(), sink, Controls(), Stats())
+    assert sunk(sink) == list(range(count))
+
+
+def test_a_slow_source_does_not_hold_frames_back() -> None:
+    """The second frame comes only when the first is written: nobody may wait for three."""
+    source, written = Source(3), Event()
+    source.before[1] = written
+
+    class Telling(Sink):
+        def write(self, frame: Frame) -> bool:
+            written.set()
+            return super().write(frame)
+
+    sink = Telling()
+    run(source, Late(), sink, Controls(), Stats())
+    assert sunk(sink) == [0, 1, 2]
+
+
+def test_live_frames_do_not_overlap() -> None:
+    engine, sink = Late(), Sink()
+    run(Source(20, live=True), engine, sink, Controls(), Stats())
+    assert engine.most == 0 and sink.frames
+
+
+def test_what_is_painted_at_another_scale_does_not_overlap() -> None:
+    engine, sink = Late(), Sink()
+    run(Source(10), engine, sink, Controls(scale=2.0), Stats())
+    assert engine.most == 0 and sunk(sink) == list(range(10))
+
+
+def test_a_change_of_scale_keeps_the_order() -> None:
+    engine, sink, controls = Late(), Sink(), Controls()
+    run(Full(30, engine), engine, sink, controls, Stats(), on_frame=lambda frame: change(controls, frame.index))
+    assert sunk(sink) == list(range(30))
+
+
+def change(controls: Controls, index: int) -> None:
+    controls.scale = 2.0 if index // 5 % 2 else 1.0
+
+
+def test_error_of_a_pending_frame_reaches_the_caller() -> None:
+    engine, sink = Late(fails_at=7), Sink()
+    source = Full(50, engine)
+    with pytest.raises(EngineError, match="fell off"):
+        run(source, engine, sink, Controls(), Stats())
+    assert sunk(sink) == list(range(7)), "all before it, none after it"
+    assert sink.completed == [False]
+    assert source.closed.is_set()
+
+
+def test_a_source_that_fails_loses_no_frame_that_it_gave() -> None:
+    engine, sink = Late(), Sink()
+    with pytest.raises(SourceError, match="torn"):
+        run(Full(6, engine, error=SourceError("torn")), engine, sink, Controls(), Stats())
+    assert sunk(sink) == list(range(6))
+
+
+def test_a_frame_that_is_refused_comes_after_those_that_are_pending() -> None:
+    class Picky(Late):
+        def submit(self, rgb: RGB, strength: float = 1.0) -> Pending:
+            if number_of(rgb) == 5:
+                raise ShapeError("odd")
+            return super().submit(rgb, strength)
+
+    sink = Sink()
+    with pytest.raises(ShapeError, match="odd"):
+        run(Source(9), Picky(), sink, Controls(), Stats())
+    assert sunk(sink) == list(range(5))
+
+
+def test_stop_with_frames_pending() -> None:
+    engine, sink, controls = Late(), Sink(stop_at=2), Controls()
+    run(Full(30, engine), engine, sink, controls, Stats())
+    assert sunk(sink) == [0, 1]
+    assert sink.completed == [False]

@@ -1,0 +1,291 @@
+"""What the engines for NVIDIA cards reach, measured here and now, into ``benchmarks/RESULTS-GPU.md``.
+
+    python -m benchmarks.gpu [--style NAME|DIR] [--no-compile]
+
+Host array in, host array out. Where there is no card, every row says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import gpu_memory, gpu_runs
+from benchmarks.report import Row, Section, at_least, at_most, not_measured, setting, table, write
+from benchmarks.subject import NotMeasuredError, Subject, opened
+from engines.base import Engine, OverlappedEngine
+from engines.cuda import CudaEngine, require
+from engines.errors import EngineError, StylerError
+from engines.model_file import StyleModel
+from rtstyle import styles
+
+RESULTS = Path(__file__).parent / "RESULTS-GPU.md"
+HEAD = """# What rtstyle reaches on an NVIDIA card
+
+Written by `make bench-gpu`. "Missed by" is relative to the bar.
+"""
+
+NO_GPU = "no GPU here"
+
+HD, FULL_HD = (720, 1280), (1080, 1920)
+"""Height and width, pixels."""
+
+BAR_FPS = {HD: 1200.0, FULL_HD: 600.0}
+TIMES_JOHNSON, ALONE_MS, TIMES_FLOOR, TIMES_CUDA = 15.0, 1.0, 3.0, 1.2
+CHANGE_MS, MEMORY_MB = 1000 / 60, 600.0
+"""The bars."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One kind of measurement, its bars for those who cannot measure it, and how it is taken."""
+
+    name: str
+    bars: tuple[tuple[str, str], ...]
+    take: Callable[[Bench], list[Row]]
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What is measured.
+
+    Attributes:
+        style: the style.
+        other: one of the same shape, to change to.
+        compile: measure the body that torch.compile makes, too; that takes minutes.
+    """
+
+    style: StyleModel
+    other: StyleModel
+    compile: bool
+
+
+def throughput(bench: Bench) -> list[Row]:
+    """Frames a second, in turns with Johnson's network."""
+    rows = []
+    for size, bar in BAR_FPS.items():
+        engine = CudaEngine(bench.style)
+        ours, theirs = gpu_runs.in_turns(engine, size)
+        engine.close()
+        how = f"{_name(size)}, {gpu_runs.IN_FLIGHT} frames in flight, median of {gpu_runs.ROUNDS} turns"
+        rows += [
+            at_least("`cuda`", how, ours, bar, " fps", 0),
+            Row("Johnson network, torch eager, fp16", f"{_name(size)}, copy in, paint, copy out", f"{theirs:.1f} fps"),
+        ]
+        ratio = ours / theirs
+        what = "`cuda` against the Johnson network"
+        if size == HD:
+            rows.append(at_least(what, "ratio, in one run", ratio, TIMES_JOHNSON, " ×"))
+        else:
+            rows.append(Row(what, "ratio, in one run", f"{ratio:.1f} ×"))
+    return rows
+
+
+def alone(bench: Bench) -> list[Row]:
+    """One frame with nothing beside it, and where its time goes."""
+    engine = CudaEngine(bench.style)
+    times = gpu_runs.alone_ms(lambda rgb: engine.submit(rgb).result(), HD)
+    steps = gpu_runs.steps_ms(engine, HD)
+    engine.close()
+    how = f"{_name(HD)}, submit to result, median of {len(times)}"
+    worst = sorted(times)[int(len(times) * 0.99)]
+    return [
+        at_most("one frame alone", how, statistics.median(times), ALONE_MS, " ms", 2),
+        Row("one frame alone, 99 %", how, f"{worst:.2f} ms"),
+        Row("its steps alone", _name(HD), ", ".join(f"{step} {ms:.3f} ms" for step, ms in steps.items())),
+    ]
+
+
+def floor(bench: Bench) -> list[Row]:
+    """Compute against the time in which a copy would move the bytes that the layers must move."""
+    bytes_per_s = gpu_runs.copy_bytes_per_s()
+    rows = [Row("copy bandwidth", "1 GiB on the card, read + written, median", f"{bytes_per_s / 1e12:.2f} TB/s")]
+    for size in BAR_FPS:
+        engine = CudaEngine(bench.style)
+        ms = gpu_runs.compute_ms(engine, size)
+        engine.close()
+        moved = gpu_runs.layer_bytes(bench.style, size)
+        floor_ms = moved / bytes_per_s * 1e3
+        how = f"{_name(size)}, {ms:.3f} ms against {floor_ms:.3f} ms for {moved / 1e6:.0f} MB"
+        rows.append(at_most("compute against the floor", how, ms / floor_ms, TIMES_FLOOR, " ×", 2))
+    return rows
+
+
+def tensorrt(bench: Bench) -> list[Row]:
+    """The TensorRT engine in turns with ours."""
+    rows = []
+    for size in BAR_FPS:
+        what, how = "`tensorrt` against `cuda`", f"{_name(size)}, frames a second, in turns"
+        try:
+            better = gpu_runs.loaded(bench.style, "tensorrt", size)
+        except (EngineError, NotMeasuredError) as error:
+            rows.append(not_measured(what, how, f"≥ {TIMES_CUDA:g} ×", _reason(error)))
+            continue
+        cuda = CudaEngine(bench.style)
+        ours, theirs = gpu_runs.both_fps(cuda, better, size)
+        _close(cuda, better)
+        rows.append(at_least(what, f"{how}, {theirs:.0f} / {ours:.0f}", theirs / ours, TIMES_CUDA, " ×", 2))
+    return rows
+
+
+def change(bench: Bench) -> list[Row]:
+    """What another style costs."""
+    first = CudaEngine(bench.style)
+    loading, second = gpu_runs.timed(lambda: CudaEngine(bench.other))
+    steady, changed = gpu_runs.change_ms(first, second, HD)
+    _close(first, second)
+    how = f"{_name(HD)}, another style for each frame {changed:.2f} ms, one style {steady:.2f} ms"
+    return [
+        at_most("change of style", how, max(0.0, changed - steady), CHANGE_MS, " ms", 2),
+        Row("loading another style", "from its folder onto the card, beside one that runs", f"{loading * 1e3:.0f} ms"),
+    ]
+
+
+def memory(bench: Bench) -> list[Row]:
+    """What the card's memory holds for us, in a process of its own."""
+    held = gpu_memory.measured(bench.style.folder, FULL_HD)
+    how = f"{_name(FULL_HD)}, of the whole card, 100 frames painted"
+    told = f"of it torch {held['torch_mb']:.0f} MB, at most {held['torch_peak_mb']:.0f} MB while capturing"
+    return [at_most("GPU memory beyond the context", f"{how}; {told}", held["beyond_mb"], MEMORY_MB, " MB", 0)]
+
+
+def bodies(bench: Bench) -> list[Row]:
+    """The two ways to make the graph's body."""
+    rows = []
+    for size in BAR_FPS:
+        how = f"{_name(size)}, compute, without the way up and down"
+        engine = CudaEngine(bench.style)
+        rows.append(Row("body of torch's own kernels", how, f"{gpu_runs.compute_ms(engine, size):.3f} ms"))
+        engine.close()
+        if not bench.compile:
+            rows.append(not_measured("body of torch.compile", how, "", "left out"))
+            continue
+        engine = CudaEngine(bench.style, body="compile")
+        seconds, ms = gpu_runs.timed(lambda engine=engine, size=size: gpu_runs.compute_ms(engine, size))  # type: ignore[misc]
+        rows.append(Row("body of torch.compile", f"{how}, ready after {seconds:.0f} s", f"{ms:.3f} ms"))
+        engine.close()
+    return rows
+
+
+FIGURES = (
+    Figure(
+        "throughput",
+        (
+            (f"`cuda`, {HD[1]}×{HD[0]}", "≥ 1200 fps"),
+            (f"`cuda`, {FULL_HD[1]}×{FULL_HD[0]}", "≥ 600 fps"),
+            ("`cuda` against the Johnson network in torch eager, fp16", "≥ 15 ×"),
+        ),
+        throughput,
+    ),
+    Figure("alone", (("one frame alone", "≤ 1 ms"),), alone),
+    Figure("floor", (("compute against the floor", "≤ 3 ×"),), floor),
+    Figure("tensorrt", (("`tensorrt` against `cuda`", "≥ 1.2 ×"),), tensorrt),
+    Figure("change", (("change of style", "≤ 16.7 ms"),), change),
+    Figure("memory", (("GPU memory beyond the context", "≤ 600 MB"),), memory),
+    Figure("bodies", (("body of torch's own kernels", ""), ("body of torch.compile", "")), bodies),
+)
+"""All figures, as they are shown."""
+
+NOTES = [
+    "Frames go in as NumPy arrays and come out as NumPy arrays; nothing of a frame is left on the card.",
+    "The Johnson network is the one of `benchmarks/johnson.py` in fp16 with cuDNN's kernels chosen by measuring, in "
+    "the loop that most programs have: copy to the card, paint, copy back, each frame after the other.",
+    "The floor: each convolution, pooling and enlargement reads its input and its weights once and writes its output "
+    "once, all else costs nothing; divided by the bandwidth of a copy that was measured in the same run.",
+    "Beyond the context: what the whole card holds more than after CUDA was started. cuDNN's own code is in it.",
+    "Open: first and last stage fused by hand in Triton. `body of torch.compile` shows about what that could gain.",
+]
+
+
+def measure(bench: Bench, only: tuple[str, ...]) -> list[Row]:
+    """All figures, or why there is none."""
+    reason = "left out"
+    try:
+        require()
+    except EngineError:
+        reason, only = NO_GPU, ()
+    rows: list[Row] = []
+    for figure in FIGURES:
+        fault = reason
+        if figure.name in only:
+            print(f"measuring {figure.name} …", file=sys.stderr, flush=True)
+            try:
+                rows += figure.take(bench)
+                continue
+            except (StylerError, NotMeasuredError, RuntimeError) as error:
+                fault = _reason(error)
+        rows += [not_measured(what, "host to host", bar, fault) for what, bar in figure.bars]
+    return rows
+
+
+def main() -> None:
+    """Measure, print, and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = tuple(figure.name for figure in FIGURES)
+    parser.add_argument("--style", metavar="NAME|DIR", help="what to measure; by default vangogh")
+    parser.add_argument("--only", default=",".join(names), help=f"some of {', '.join(names)}, with commas")
+    parser.add_argument(
+        "--no-compile", action="store_true", help="leave out what torch.compile makes: it takes minutes"
+    )
+    args = parser.parse_args()
+    only = tuple(args.only.split(","))
+    if unknown := set(only) - set(names):
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
+    try:
+        with opened(args.style, None) as subject:
+            told = setting() + gpu_setting()
+            rows = measure(Bench(subject.style, _other(subject), not args.no_compile), only)
+            section = Section("gpu", "Engines for NVIDIA cards", subject.label, rows, NOTES, told)
+    except StylerError as error:
+        sys.exit(f"benchmarks: {error}")
+    print(table(section), flush=True)
+    write(RESULTS, f"{HEAD}\n{table(section)}")
+
+
+def gpu_setting() -> str:
+    """Card, driver and the libraries that matter, for the line that tells the machine."""
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if not torch.cuda.is_available():
+            return f"; {NO_GPU}"
+    card = torch.cuda.get_device_properties(0)
+    libraries = f"CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"  # type: ignore[no-untyped-call]
+    return (
+        f"; {card.name}, capability {card.major}.{card.minor}, {card.total_memory / 1e9:.0f} GB, "
+        f"driver {gpu_memory.driver()}, {libraries}"
+    )
+
+
+def _other(subject: Subject) -> StyleModel:
+    """Another style of the same shape, or the same one once more."""
+    for entry in styles.installed():
+        if not entry.fault and entry.name != subject.style.name:
+            other = StyleModel.open(entry.path)
+            if other.arch == subject.style.arch:
+                return other
+    return StyleModel.open(subject.style.folder)
+
+
+def _close(*engines: Engine | OverlappedEngine) -> None:
+    for engine in engines:
+        engine.close()
+
+
+def _name(size: tuple[int, int]) -> str:
+    return f"{size[1]}×{size[0]}"
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].replace("|", "/")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,232 @@
+"""The loops with which ``benchmarks.gpu`` takes its times."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+from benchmarks.subject import NotMeasuredError
+from engines.base import RGB, OverlappedEngine, Pending
+from engines.cuda import CudaEngine
+from engines.model_file import StyleModel
+
+T = TypeVar("T")
+
+IN_FLIGHT = 3
+"""Frames that are given to an engine before the first is asked for."""
+
+ROUNDS, FRAMES, FRAMES_JOHNSON = 7, 300, 20
+"""Turns, and frames in each."""
+
+PICTURES = 8
+"""Different frames, in turn: what is in a cache is not the same frame."""
+
+CALLS = 300
+"""Frames that are painted alone."""
+
+READY_S = 480.0
+"""How long an engine may take until it is what it was asked to be, seconds."""
+
+
+def pictures(size: tuple[int, int]) -> list[RGB]:
+    """Waves with noise: nothing that a cache, a codec or a card could find easy."""
+    height, width = size
+    y, x = np.mgrid[0:height, 0:width]
+    waves = np.stack([127 + 90 * np.sin(x / a + y / b) for a, b in ((9, 31), (23, -7), (3, 5))], axis=-1)
+    noise = np.random.default_rng(0)
+    frames = (np.clip(waves + noise.normal(0, 12, waves.shape), 0, 255).astype(np.uint8) for _ in range(PICTURES))
+    return list(frames)
+
+
+def flown(engine: OverlappedEngine, frames: Sequence[RGB], count: int) -> float:
+    """Frames a second, ``IN_FLIGHT`` of them under way."""
+    flight: deque[Pending] = deque()
+    began_s = time.perf_counter()
+    for n in range(count):
+        flight.append(engine.submit(frames[n % len(frames)]))
+        if len(flight) >= IN_FLIGHT:
+            flight.popleft().result()
+    while flight:
+        flight.popleft().result()
+    return count / (time.perf_counter() - began_s)
+
+
+def in_turns(engine: OverlappedEngine, size: tuple[int, int]) -> tuple[float, float]:
+    """Frames a second of an engine and of Johnson's network, medians."""
+    frames, johnson = pictures(size), johnson_loop()
+    ours, theirs = [], []
+    for turn in range(ROUNDS + 1):
+        fps = flown(engine, frames, FRAMES)
+        began_s = time.perf_counter()
+        for n in range(FRAMES_JOHNSON):
+            johnson(frames[n % PICTURES])
+        if turn:  # the first one warms up
+            ours.append(fps)
+            theirs.append(FRAMES_JOHNSON / (time.perf_counter() - began_s))
+    return statistics.median(ours), statistics.median(theirs)
+
+
+def both_fps(first: OverlappedEngine, second: OverlappedEngine, size: tuple[int, int]) -> tuple[float, float]:
+    """Frames a second of two engines in turns, medians."""
+    frames = pictures(size)
+    turns = [(flown(first, frames, FRAMES), flown(second, frames, FRAMES)) for _ in range(ROUNDS + 1)][1:]
+    return statistics.median(one for one, _ in turns), statistics.median(two for _, two in turns)
+
+
+def johnson_loop() -> Callable[[RGB], RGB]:
+    """Johnson's network as most programs run it: torch eager in fp16, copy in, paint, copy out."""
+    from benchmarks.johnson import Johnson
+
+    torch.manual_seed(0)
+    net = Johnson().eval().half().to("cuda")
+
+    def run(rgb: RGB) -> RGB:
+        flags = torch.backends.cudnn.flags(enabled=True, benchmark=True)
+        with torch.inference_mode(), flags:
+            x = torch.from_numpy(rgb).to("cuda").permute(2, 0, 1)[None].half()
+            y = torch.clamp(net(x), 0.0, 255.0)
+            painting: RGB = y[0].permute(1, 2, 0).to(torch.uint8).cpu().numpy()
+        return painting
+
+    return run
+
+
+def alone_ms(paint: Callable[[RGB], RGB], size: tuple[int, int], calls: int = CALLS) -> list[float]:
+    """Time of each frame, nothing else under way."""
+    frames, times = pictures(size), []
+    for n in range(calls + 20):
+        began_s = time.perf_counter()
+        paint(frames[n % PICTURES])
+        if n >= 20:
+            times.append((time.perf_counter() - began_s) * 1e3)
+    return times
+
+
+def change_ms(first: OverlappedEngine, second: OverlappedEngine, size: tuple[int, int]) -> tuple[float, float]:
+    """A frame alone in one style, and one in turns between two; medians, in turns."""
+    styles = (first, second)
+    steady: list[float] = []
+    changed: list[float] = []
+    for _ in range(5):
+        steady += alone_ms(first, size, 60)
+        turn = iter(range(1_000_000))
+        changed += alone_ms(lambda rgb, turn=turn: styles[next(turn) % 2](rgb), size, 60)  # type: ignore[misc]
+    return statistics.median(steady), statistics.median(changed)
+
+
+def compute_ms(engine: CudaEngine, size: tuple[int, int]) -> float:
+    """One run of the body, without the way up and down: median of means over 50."""
+    overlap = engine.overlap
+    engine(pictures(size)[0])
+    body = overlap.body(*size)
+    with overlap.on_compute():
+        return device_ms(body.run, 50)
+
+
+def device_ms(work: Callable[[], object], runs: int, repeats: int = 9) -> float:
+    """Time of ``work`` on the current stream by the card's own clock: median of means over ``runs``."""
+    means: list[float] = []
+    for _ in range(repeats + 1):
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        begin.record()
+        for _ in range(runs):
+            work()
+        end.record()
+        end.synchronize()
+        means.append(begin.elapsed_time(end) / runs)
+    return statistics.median(means[1:])
+
+
+def steps_ms(engine: CudaEngine, size: tuple[int, int]) -> Mapping[str, float]:
+    """What the parts of one frame's way take alone."""
+    frame = torch.from_numpy(pictures(size)[0])
+    held = frame.pin_memory()
+    there = held.to("cuda")
+    copies = []
+    for _ in range(50):
+        began_s = time.perf_counter()
+        held.copy_(frame)
+        copies.append((time.perf_counter() - began_s) * 1e3)
+    return {
+        "copy on the host": statistics.median(copies),
+        "up": device_ms(lambda: there.copy_(held, non_blocking=True), 20),
+        "compute": compute_ms(engine, size),
+        "down": device_ms(lambda: held.copy_(there, non_blocking=True), 20),
+    }
+
+
+def copy_bytes_per_s(size: int = 1 << 30) -> float:
+    """Bytes read plus bytes written by a copy on the card, each second."""
+    source = torch.randint(0, 256, (size,), dtype=torch.uint8, device="cuda")
+    target = torch.empty_like(source)
+    ms = device_ms(lambda: target.copy_(source), 10)
+    return 2 * size / ms * 1e3
+
+
+class _Layers(TorchFunctionMode):
+    """Adds up what convolutions, poolings and enlargements must read and write."""
+
+    COUNTED = (torch.conv2d, F.conv2d, F.avg_pool2d, F.interpolate)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        output = func(*args, **(kwargs or {}))
+        if any(func is counted for counted in self.COUNTED):
+            self.bytes += sum(value.nbytes for value in (*args, output) if isinstance(value, Tensor))
+        return output
+
+
+def layer_bytes(style: StyleModel, size: tuple[int, int]) -> int:
+    """Fewest bytes that the layers of one frame can move, each alone; the frame and its painting are in it."""
+    from engines.generator import load_generator
+    from engines.half import HalfGraph, mirrored
+
+    meta = torch.device("meta")
+    graph = HalfGraph(load_generator(style), meta)
+    frame = torch.empty((1, *size, 3), dtype=torch.uint8, device=meta)
+    places = [mirrored(side).to(meta) for side in size]
+    layers = _Layers()
+    with torch.no_grad(), layers:
+        painting: Tensor = graph(frame, torch.empty(1, device=meta), *places)
+    return layers.bytes + frame.nbytes + painting.nbytes
+
+
+def loaded(style: StyleModel, name: str, size: tuple[int, int]) -> OverlappedEngine:
+    """An engine by name, once it is what it was asked to be: it may begin as another one.
+
+    Raises: EngineError: it cannot run here. NotMeasuredError: it does not become what it should.
+    """
+    import engines
+
+    engine, frame = engines.load(style, name), pictures(size)[0]
+    if not isinstance(engine, OverlappedEngine):
+        engine.close()
+        raise NotMeasuredError(f"the engine {name} takes one frame at a time")
+    began_s = time.perf_counter()
+    while True:
+        engine(frame)
+        if engine.info.name == name:
+            return engine
+        if time.perf_counter() - began_s > READY_S:
+            engine.close()
+            raise NotMeasuredError(f"{name} was not ready after {READY_S:.0f} s")
+        time.sleep(0.2)
+
+
+def timed(work: Callable[[], T]) -> tuple[float, T]:
+    """Seconds, and what came of it."""
+    began_s = time.perf_counter()
+    result = work()
+    return time.perf_counter() - began_s, result

@@ -1,0 +1,139 @@
+"""The benchmark of the engines for NVIDIA cards, as far as it goes without one."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import gpu, gpu_runs
+from benchmarks.subject import NotMeasuredError
+from engines.base import RGB, EngineInfo, Pending
+from engines.errors import EngineError
+from engines.model_file import StyleModel
+from rtstyle.styles import GALLERY
+
+
+@pytest.fixture(scope="module")
+def style() -> StyleModel:
+    return StyleModel.open(GALLERY / "vangogh")
+
+
+class Instant:
+    """Notes how many frames it is at, and hands back what it was given."""
+
+    info = EngineInfo("instant", "none", "none", "uint8", "none")
+
+    def __init__(self) -> None:
+        self.under_way = self.most = self.frames = 0
+
+    def submit(self, rgb: RGB, strength: float = 1.0) -> Pending:
+        engine = self
+        self.under_way += 1
+        self.frames += 1
+        self.most = max(self.most, self.under_way)
+
+        class Done:
+            def result(self) -> RGB:
+                engine.under_way -= 1
+                return rgb
+
+        return Done()
+
+    def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
+        return self.submit(rgb, strength).result()
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a card here")
+def test_without_a_card_every_row_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "RESULTS", tmp_path / "RESULTS-GPU.md")
+    monkeypatch.setattr(sys, "argv", ["gpu"])
+    gpu.main()
+    text = (tmp_path / "RESULTS-GPU.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| ") and not line.startswith("| what")]
+    assert len(rows) == sum(len(figure.bars) for figure in gpu.FIGURES) == 10
+    assert all(row.endswith("| not measured: no GPU here |") for row in rows)
+    for bar in ("≥ 1200 fps", "≥ 600 fps", "≥ 15 ×", "≤ 1 ms", "≤ 3 ×", "≥ 1.2 ×", "≤ 16.7 ms", "≤ 600 MB"):
+        assert bar in text
+
+
+def test_a_figure_that_fails_is_told_and_the_others_go_on(style: StyleModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: gpu.Bench) -> list[gpu.Row]:
+        raise EngineError("the card is too | small", hint="another")
+
+    def good(_: gpu.Bench) -> list[gpu.Row]:
+        return [gpu.Row("it", "somehow", "1 ms")]
+
+    figures = (
+        gpu.Figure("bad", (("a", "≤ 1"),), fail),
+        gpu.Figure("good", (("b", ""),), good),
+        gpu.Figure("no", (("c", ""),), good),
+    )
+    monkeypatch.setattr(gpu, "FIGURES", figures)
+    monkeypatch.setattr(gpu, "require", lambda: None)
+    rows = gpu.measure(gpu.Bench(style, style, compile=False), ("bad", "good"))
+    assert [row.verdict for row in rows] == [
+        "not measured: the card is too / small (another)",
+        "",
+        "not measured: left out",
+    ]
+
+
+def test_unknown_figures_are_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["gpu", "--only", "speed"])
+    with pytest.raises(SystemExit):
+        gpu.main()
+    assert "throughput" in capsys.readouterr().err
+
+
+def test_frames_are_in_flight_and_all_come_back() -> None:
+    engine, frames = Instant(), [np.zeros((16, 16, 3), np.uint8)] * 2
+    assert gpu_runs.flown(engine, frames, 10) > 0
+    assert (engine.frames, engine.most, engine.under_way) == (10, gpu_runs.IN_FLIGHT, 0)
+
+
+def test_every_frame_is_another() -> None:
+    frames = gpu_runs.pictures((32, 48))
+    assert len({frame.tobytes() for frame in frames}) == gpu_runs.PICTURES
+    assert all(frame.shape == (32, 48, 3) and frame.std() > 30 for frame in frames)
+
+
+def test_times_are_of_the_calls() -> None:
+    times = gpu_runs.alone_ms(lambda rgb: time.sleep(0.002) or rgb, (16, 16), 5)
+    assert len(times) == 5 and min(times) >= 2
+    seconds, result = gpu_runs.timed(lambda: 7)
+    assert result == 7 and seconds >= 0
+
+
+def test_bytes_of_the_layers(style: StyleModel) -> None:
+    """By hand for the widest layer, and in proportion to the frame for all."""
+    small, large = (gpu_runs.layer_bytes(style, size) for size in ((360, 640), (720, 1280)))
+    assert 3.5 < large / small < 4.1
+    x, weight = torch.empty(1, 16, 10, 20, device="meta"), torch.empty(8, 16, 3, 3, device="meta")
+    layers = gpu_runs._Layers()
+    with layers:
+        y = torch.nn.functional.conv2d(x, weight)
+        torch.nn.functional.interpolate(y, scale_factor=2, mode="bilinear")
+        torch.relu(y)
+    assert layers.bytes == 4 * (16 * 200 + 8 * 16 * 9 + 8 * 8 * 18 + 8 * 8 * 18 * (1 + 4))
+    # The head alone reads 16 channels of fp16 at half resolution and writes 12, the enlargement before it writes 16.
+    assert large > 720 * 1280 / 4 * 2 * (16 + 16 + 12)
+
+
+def test_an_engine_that_does_not_become_what_it_should_is_not_measured(
+    style: StyleModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import engines
+
+    monkeypatch.setattr(gpu_runs, "READY_S", 0.0)
+    monkeypatch.setattr(engines, "load", lambda style, name: Instant())
+    with pytest.raises(NotMeasuredError, match="tensorrt was not ready"):
+        gpu_runs.loaded(style, "tensorrt", (16, 16))
+    assert isinstance(gpu_runs.loaded(style, "instant", (16, 16)), Instant)
