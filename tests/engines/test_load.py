@@ -5,12 +5,16 @@ from __future__ import annotations
 import builtins
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import engines
+from engines import nvidia
+from engines.base import RGB, Engine, EngineInfo
 from engines.errors import EngineError, StyleError
 from engines.model_file import StyleModel
 from tests.conftest import ROOT
@@ -23,7 +27,7 @@ def test_auto_is_the_cpu_engine(tiny_style: Path) -> None:
 
 
 def test_unknown_name_lists_the_known_ones(tiny_style: Path) -> None:
-    with pytest.raises(EngineError, match=r"'gpu'.*auto, cpu, torch"):
+    with pytest.raises(EngineError, match=r"'gpu'.*auto, tensorrt, cuda, cpu, torch"):
         engines.load(tiny_style, "gpu")
 
 
@@ -66,6 +70,93 @@ def test_auto_without_any_runtime_tells_of_the_best(tiny_style: Path, monkeypatc
     without(monkeypatch, "openvino", "torch")
     with pytest.raises(EngineError, match="needs OpenVINO"):
         engines.load(tiny_style)
+
+
+class Painter:
+    """An engine that paints everything in one shade."""
+
+    def __init__(self, name: str) -> None:
+        self.info = EngineInfo(name, "", "", "", "")
+        self.closed = False
+
+    def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
+        return np.full_like(rgb, 7)
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def card(monkeypatch: pytest.MonkeyPatch, *working: str) -> None:
+    """A machine with a card, and which of its engines work."""
+
+    def start(name: str) -> Engine:
+        if name not in working:
+            raise EngineError(f"the {name} engine does not work")
+        return Painter(name)
+
+    monkeypatch.setattr(nvidia, "cards", lambda: 1)
+    for name in engines._ENGINES:
+        monkeypatch.setitem(engines._ENGINES, name, lambda *_, name=name: start(name))
+
+
+def test_auto_takes_the_card_where_there_is_one(tiny_style: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    card(monkeypatch, "cuda", "cpu", "torch")
+    assert engines.load(tiny_style).info.name == "cuda"
+    card(monkeypatch, "cpu", "torch")
+    assert engines.load(tiny_style).info.name == "cpu"
+    card(monkeypatch)
+    with pytest.raises(EngineError, match="the cpu engine does not work"):
+        engines.load(tiny_style)
+
+
+def test_auto_does_not_try_a_card_that_is_not_there(tiny_style: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    card(monkeypatch, "cuda", "cpu")
+    monkeypatch.setattr(nvidia, "cards", lambda: 0)
+    assert engines.load(tiny_style).info.name == "cpu"
+
+
+def test_without_a_card_both_say_so_at_once(tiny_style: Path) -> None:
+    for name in ("cuda", "tensorrt"):
+        with pytest.raises(EngineError, match=f"the {name} engine needs an NVIDIA card"):
+            engines.load(tiny_style, name)
+    script = f"import sys, engines; engines.load({str(tiny_style)!r}); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False", "auto does not import torch for nothing"
+
+
+class Ahead:
+    """A TensorRT engine that is there after two looks."""
+
+    def __init__(self, style: StyleModel, height: int, width: int) -> None:
+        self.looks, self.progress = 0, "builds"
+
+    def poll(self) -> str | None:
+        self.looks += 1
+        return "" if self.looks > 2 else None
+
+    def load(self) -> Engine:
+        return Painter("tensorrt")
+
+    def close(self) -> None:
+        pass
+
+
+def test_auto_lets_tensorrt_take_over_where_somebody_listens(tiny_style: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    card(monkeypatch, "cuda", "cpu")
+    assert isinstance(engines.load(tiny_style, told=print), Painter), "Torch-TensorRT is not installed here"
+    monkeypatch.setattr(nvidia, "check", lambda *_: None)
+    monkeypatch.setattr("engines.trt.PlanAhead", Ahead)
+    assert isinstance(engines.load(tiny_style), Painter), "nobody listens"
+    told: list[str] = []
+    engine = engines.load(tiny_style, told=told.append)
+    frame = np.random.default_rng(0).integers(0, 256, (32, 48, 3), np.uint8)
+    end_s = time.monotonic() + 20
+    while engine.info.name != "tensorrt":
+        assert time.monotonic() < end_s
+        assert engine(frame).max() == 7
+        time.sleep(0.01)
+    engine.close()
+    assert told == [f"the faster engine for 48×32{line}" for line in (": builds", ": loading", " paints from now on")]
 
 
 def test_importing_engines_loads_no_runtime() -> None:

@@ -1,0 +1,385 @@
+"""The change from one engine to a better one, with stand-ins for both and for the build."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from threading import Event, Thread, get_ident
+
+import numpy as np
+import pytest
+
+from engines.base import RGB, EngineInfo, OverlappedEngine, Pending
+from engines.errors import EngineError, ShapeError
+from engines.takeover import KEPT_SIZES, TakeOver
+
+LONG_S = 10.0
+"""More than any of these tests takes, seconds."""
+
+
+class Painter:
+    """An engine that adds a number, remembers which threads called it, and is slow or broken on request."""
+
+    def __init__(self, name: str, add: int = 0) -> None:
+        self.name, self.add = name, add
+        self.calls, self.closed = 0, 0
+        self.threads: set[int] = set()
+        self.fault = ""
+
+    @property
+    def info(self) -> EngineInfo:
+        return EngineInfo(self.name, "stand-in", "cpu", "fp32", "none")
+
+    def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
+        assert not self.closed, "a frame for an engine that is closed"
+        self.calls += 1
+        self.threads.add(get_ident())
+        if self.fault:
+            raise EngineError(self.fault)
+        return np.asarray(rgb + self.add, np.uint8)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class OverlappedPainter(Painter):
+    """The same with ``submit``; it fails when the painting is fetched."""
+
+    def submit(self, rgb: RGB, strength: float = 1.0) -> Pending:
+        kept = rgb.copy()
+
+        class _Late:
+            def result(inner) -> RGB:  # noqa: N805
+                return self(kept, strength)
+
+        return _Late()
+
+
+class Plan:
+    """A better engine that is built when ``built`` is set."""
+
+    def __init__(self, engine: Painter, fault: str = "") -> None:
+        self.engine, self.fault = engine, fault
+        self.built, self.loads = Event(), Event()
+        self.loads.set()
+        self.progress = "layer 3 of 7"
+        self.closed = 0
+        self.threads: set[int] = set()
+
+    def poll(self) -> str | None:
+        self.threads.add(get_ident())
+        return self.fault if self.built.is_set() else None
+
+    def load(self) -> Painter:
+        assert self.loads.wait(LONG_S)
+        return self.engine
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class Shop:
+    """Makes plans, and remembers them and the faults that were told."""
+
+    def __init__(self, make: Callable[[], Plan]) -> None:
+        self._make = make
+        self.plans: dict[tuple[int, int], list[Plan]] = {}
+        self.faults: list[str] = []
+
+    def __call__(self, height: int, width: int) -> Plan:
+        plan = self._make()
+        self.plans.setdefault((height, width), []).append(plan)
+        return plan
+
+    def only(self, size: tuple[int, int] = (48, 64)) -> Plan:
+        wait_for(lambda: size in self.plans)
+        return self.plans[size][-1]
+
+
+def wait_for(happened: Callable[[], bool]) -> None:
+    end_s = time.monotonic() + LONG_S
+    while not happened():
+        assert time.monotonic() < end_s, "it did not happen"
+        time.sleep(0.005)
+
+
+def frame(number: int = 0, height: int = 48, width: int = 64) -> RGB:
+    rgb = np.random.default_rng(number).integers(20, 200, (height, width, 3), np.uint8)
+    rgb[0, 0, 0] = number
+    return rgb
+
+
+def taking_over(shop: Shop, first: Painter | None = None) -> TakeOver:
+    return TakeOver(first or Painter("first"), shop, on_fault=shop.faults.append, settled_s=0.0)
+
+
+def paint_until(engine: TakeOver, name: str, size: tuple[int, int] = (48, 64)) -> list[RGB]:
+    """Frames until the engine of that name paints; every painting is checked by the caller."""
+    paintings: list[RGB] = []
+
+    def painted() -> bool:
+        paintings.append(engine(frame(len(paintings) % 20, *size)))
+        return engine.info.name == name
+
+    wait_for(painted)
+    return paintings
+
+
+def test_frames_come_at_once_and_the_better_engine_takes_over_between_two_of_them() -> None:
+    better = Painter("better", add=1)
+    shop = Shop(lambda: Plan(better))
+    engine = taking_over(shop)
+    for number in range(5):
+        assert np.array_equal(engine(frame(number)), frame(number))
+    wait_for(lambda: engine.progress == "layer 3 of 7")
+    assert engine.info.name == "first"
+    shop.only().built.set()
+    paintings = paint_until(engine, "better")
+    steps = [int(painting[5, 5, 0]) - int(frame(n % 20)[5, 5, 0]) for n, painting in enumerate(paintings)]
+    assert steps == sorted(steps), "once changed, it stays"
+    assert np.array_equal(engine(frame(7)), frame(7) + 1)
+    assert engine.progress == ""
+    assert shop.only().closed == 1, "the build was let go"
+    assert not shop.faults
+    engine.close()
+    assert better.closed == 1
+
+
+def test_no_frame_waits_for_a_build_or_a_load() -> None:
+    shop = Shop(lambda: Plan(Painter("better")))
+    first = Painter("first")
+    engine = taking_over(shop, first)
+    engine(frame())
+    plan = shop.only()
+    plan.loads.clear()
+    plan.built.set()
+    wait_for(lambda: "loading" in engine.progress)
+    start_s = time.monotonic()
+    for number in range(50):
+        engine(frame(number % 20))
+    assert time.monotonic() - start_s < LONG_S / 5
+    assert first.threads == {get_ident()}
+    assert get_ident() not in plan.threads
+    plan.loads.set()
+    paint_until(engine, "better")
+    engine.close()
+
+
+def test_frames_on_their_way_come_in_order_through_the_change() -> None:
+    shop = Shop(lambda: Plan(OverlappedPainter("better", add=1)))
+    engine = taking_over(shop, OverlappedPainter("first"))
+    assert isinstance(engine, OverlappedEngine)
+    engine(frame())
+    shop.only().built.set()
+    waiting: list[Pending] = []
+    came: list[int] = []
+
+    def changed() -> bool:
+        waiting.append(engine.submit(frame((len(came) + len(waiting)) % 20)))
+        if len(waiting) == 3:
+            came.append(int(waiting.pop(0).result()[0, 0, 0]))
+        return engine.info.name == "better" and len(came) > 3
+
+    wait_for(changed)
+    for _ in range(6):
+        waiting.append(engine.submit(frame((len(came) + len(waiting)) % 20)))
+        came.append(int(waiting.pop(0).result()[0, 0, 0]))
+    numbers = [value - (n % 20) for n, value in enumerate(came)]
+    assert numbers == sorted(numbers) and set(numbers) == {0, 1}, "none is lost, doubled or overtaken"
+    engine.close()
+
+
+def test_a_build_that_fails_is_told_in_one_line_and_not_tried_again() -> None:
+    shop = Shop(lambda: Plan(Painter("better"), "no kernel for layer 4"))
+    engine = taking_over(shop)
+    engine(frame())
+    shop.only().built.set()
+    wait_for(lambda: bool(shop.faults))
+    for number in range(20):
+        assert np.array_equal(engine(frame(number)), frame(number))
+    assert shop.faults == ["the faster engine for 64×48 is not used: no kernel for layer 4"]
+    assert len(shop.plans[48, 64]) == 1
+    assert (engine.info.name, engine.progress) == ("first", "")
+    engine.close()
+
+
+def test_what_a_builder_raises_is_told_too() -> None:
+    faults: list[str] = []
+
+    def broken(height: int, width: int) -> Plan:
+        raise ZeroDivisionError("a driver's own")
+
+    engine = TakeOver(Painter("first"), broken, on_fault=faults.append, settled_s=0.0)
+    engine(frame())
+    wait_for(lambda: bool(faults))
+    assert "a driver's own" in faults[0]
+    assert np.array_equal(engine(frame(3)), frame(3))
+    engine.close()
+
+
+@pytest.mark.parametrize("overlapped", [False, True])
+def test_another_picture_is_not_taken(overlapped: bool) -> None:
+    kind = OverlappedPainter if overlapped else Painter
+    better = kind("better", add=9)
+    shop = Shop(lambda: Plan(better))
+    engine = taking_over(shop, kind("first"))
+    engine(frame())
+    shop.only().built.set()
+
+    def told() -> bool:
+        assert np.array_equal(engine.submit(frame(4)).result(), frame(4))
+        return bool(shop.faults)
+
+    wait_for(told)
+    assert "paints another picture" in shop.faults[0] and "farthest is 9" in shop.faults[0]
+    wait_for(lambda: better.closed == 1)
+    assert engine.info.name == "first"
+    engine.close()
+
+
+def test_only_a_frame_that_tells_something_is_compared() -> None:
+    better = Painter("better", add=9)
+    shop = Shop(lambda: Plan(better))
+    engine = taking_over(shop)
+    engine(frame())
+    shop.only().built.set()
+    wait_for(lambda: better.calls == 1)  # it is warm
+    time.sleep(0.02)
+    for _ in range(5):
+        engine(np.zeros((48, 64, 3), np.uint8))
+        engine(frame(), strength=0.1)
+    time.sleep(0.02)
+    assert better.calls == 1 and not shop.faults
+    engine.close()
+    assert better.closed == 1
+
+
+def test_a_frame_may_be_changed_by_its_owner_while_it_is_compared() -> None:
+    shop = Shop(lambda: Plan(OverlappedPainter("better", add=1)))
+    engine = taking_over(shop, OverlappedPainter("first"))
+    engine(frame())
+    shop.only().built.set()
+
+    def changed() -> bool:
+        rgb = frame(3)
+        pending = engine.submit(rgb)
+        rgb[:] = 0
+        pending.result()[:] = 255
+        return engine.info.name == "better"
+
+    wait_for(changed)
+    assert not shop.faults
+    engine.close()
+
+
+def test_a_better_engine_that_fails_gives_way_to_the_first() -> None:
+    better = Painter("better", add=1)
+    shop = Shop(lambda: Plan(better))
+    engine = taking_over(shop)
+    engine(frame())
+    shop.only().built.set()
+    paint_until(engine, "better")
+    better.fault = "the card is gone"
+    assert np.array_equal(engine(frame(2)), frame(2)), "the very frame is painted by the first"
+    assert engine.info.name == "first"
+    assert len(shop.faults) == 1 and "the card is gone" in shop.faults[0]
+    wait_for(lambda: better.closed == 1)
+    assert len(shop.plans[48, 64]) == 1
+    engine.close()
+
+
+def test_a_better_engine_that_fails_late_says_so_and_gives_way() -> None:
+    better = OverlappedPainter("better", add=1)
+    shop = Shop(lambda: Plan(better))
+    engine = taking_over(shop, OverlappedPainter("first"))
+    engine(frame())
+    shop.only().built.set()
+    paint_until(engine, "better")
+    pending = engine.submit(frame(2))
+    better.fault = "the card is gone"
+    with pytest.raises(EngineError, match="the card is gone"):
+        pending.result()
+    assert np.array_equal(engine.submit(frame(2)).result(), frame(2))
+    assert len(shop.faults) == 1
+    engine.close()
+
+
+def test_a_new_frame_size_starts_again_and_gives_up_what_is_not_built() -> None:
+    shop = Shop(lambda: Plan(Painter("better", add=1)))
+    engine = taking_over(shop)
+    engine(frame())
+    old = shop.only()
+    assert np.array_equal(engine(frame(1, 96, 32)), frame(1, 96, 32))
+    wait_for(lambda: old.closed == 1)
+    shop.only((96, 32)).built.set()
+    paint_until(engine, "better", (96, 32))
+    assert np.array_equal(engine(frame(1)), frame(1)), "the old size is painted by the first again"
+    assert engine.info.name == "first"
+    wait_for(lambda: len(shop.plans[48, 64]) == 2)
+    assert np.array_equal(engine(frame(1, 96, 32)), frame(1, 96, 32) + 1), "what was ready is kept"
+    engine.close()
+    assert not shop.faults
+
+
+def test_a_size_that_does_not_last_builds_nothing() -> None:
+    shop = Shop(lambda: Plan(Painter("better")))
+    engine = TakeOver(Painter("first"), shop, settled_s=LONG_S)
+    for number in range(30):
+        engine(frame(number % 20, 16 + 16 * (number % 2)))
+    assert not shop.plans
+    engine.close()
+
+
+def test_sizes_are_kept_up_to_a_bound() -> None:
+    made: list[Painter] = []
+
+    def make() -> Plan:
+        made.append(Painter("better", add=1))
+        plan = Plan(made[-1])
+        plan.built.set()
+        return plan
+
+    engine = taking_over(Shop(make))
+    for number in range(KEPT_SIZES + 2):
+        paint_until(engine, "better", (32 + 16 * number, 64))
+    wait_for(lambda: sum(painter.closed for painter in made) == 2)
+    assert [painter.closed for painter in made[:2]] == [1, 1], "those used longest ago"
+    engine.close()
+    assert all(painter.closed == 1 for painter in made)
+
+
+@pytest.mark.parametrize("stage", ["building", "loading", "comparing"])
+def test_closing_in_the_middle_ends_the_build_and_frees_everything(stage: str) -> None:
+    first, better = Painter("first"), Painter("better")
+    shop = Shop(lambda: Plan(better))
+    engine = taking_over(shop, first)
+    engine(frame())
+    plan = shop.only()
+    if stage == "loading":
+        plan.loads.clear()
+    if stage != "building":
+        plan.built.set()
+        wait_for(lambda: "loading" in engine.progress)
+    if stage == "comparing":
+        wait_for(lambda: better.calls == 1)
+    closing = Thread(target=engine.close)
+    closing.start()
+    plan.loads.set()
+    closing.join(LONG_S)
+    assert not closing.is_alive()
+    assert (plan.closed, first.closed) == (1, 1)
+    assert better.closed == (0 if stage == "building" else 1)
+    assert not shop.faults
+    engine.close()
+    with pytest.raises(EngineError, match="closed"):
+        engine(frame())
+
+
+def test_what_is_no_frame_is_refused_before_anything_begins() -> None:
+    shop = Shop(lambda: Plan(Painter("better")))
+    engine = taking_over(shop)
+    with pytest.raises(ShapeError):
+        engine(np.zeros((8, 8, 3), np.uint8))
+    assert (engine.progress, engine.info.name) == ("", "first")
+    assert not shop.plans
+    engine.close()
