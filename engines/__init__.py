@@ -12,7 +12,7 @@ from engines.base import Engine
 from engines.errors import EngineError
 from engines.model_file import StyleModel
 
-__all__ = ["NAMES", "load"]
+__all__ = ["AUTO_ORDER", "NAMES", "load"]
 
 
 def _cpu(style: StyleModel, threads: int | None) -> Engine:
@@ -27,22 +27,54 @@ def _torch(style: StyleModel, threads: int | None) -> Engine:
     return EagerEngine(style, threads)
 
 
-_ENGINES: dict[str, Callable[[StyleModel, int | None], Engine]] = {"cpu": _cpu, "torch": _torch}
+def _cuda(style: StyleModel, threads: int | None) -> Engine:
+    from engines.cuda import CudaEngine
 
-AUTO_ORDER = ("cpu", "torch")
-"""What ``auto`` tries, best first; an engine that raises EngineError is passed over."""
+    return CudaEngine(style, threads)
+
+
+def _tensorrt(style: StyleModel, threads: int | None) -> Engine:
+    from engines import nvidia
+
+    nvidia.check("tensorrt", ("torch", "torch_tensorrt"))
+    from engines.trt import TensorRtEngine
+
+    return TensorRtEngine(style, threads)
+
+
+_ENGINES: dict[str, Callable[[StyleModel, int | None], Engine]] = {
+    "tensorrt": _tensorrt,
+    "cuda": _cuda,
+    "cpu": _cpu,
+    "torch": _torch,
+}
+
+AUTO_ORDER = ("tensorrt", "cuda", "cpu", "torch")
+"""What ``auto`` tries, best first; an engine that raises EngineError is passed over.
+
+``tensorrt`` has to be built first, so ``auto`` begins with the next and lets it take over; see ``load``.
+"""
 
 NAMES = ("auto", *_ENGINES)
 """What ``load`` takes."""
 
 
-def load(style: StyleModel | str | Path, name: str = "auto", *, threads: int | None = None) -> Engine:
+def load(
+    style: StyleModel | str | Path,
+    name: str = "auto",
+    *,
+    threads: int | None = None,
+    told: Callable[[str], None] | None = None,
+) -> Engine:
     """Start an engine.
 
     Args:
         style: a style, or the folder of one.
-        name: one of ``NAMES``.
+        name: one of ``NAMES``. ``tensorrt`` paints only those frame sizes that `rtstyle engine build` has built.
         threads: for arithmetic on the CPU; ``None`` leaves it to the runtime, which takes every core.
+        told: where this is given, ``auto`` has a TensorRT engine built in another process when it can, paints on
+            meanwhile, and changes to it between two frames; this takes a line about how far that is, in another
+            thread. For a picture or two that is not worth it.
     Returns: an engine that is ready; the first frame of each size costs it a compilation.
     Raises:
         EngineError: unknown name, or the engine cannot run here; for ``auto``, none can.
@@ -52,12 +84,34 @@ def load(style: StyleModel | str | Path, name: str = "auto", *, threads: int | N
         raise EngineError(f"there is no engine {name!r}", hint=f"choose one of {', '.join(NAMES)}")
     if not isinstance(style, StyleModel):
         style = StyleModel.open(style)
-    if name != "auto":
-        return _ENGINES[name](style, threads)
-    failures: list[EngineError] = []
-    for candidate in AUTO_ORDER:
+    return _ENGINES[name](style, threads) if name != "auto" else _auto(style, threads, told)
+
+
+def _auto(style: StyleModel, threads: int | None, told: Callable[[str], None] | None) -> Engine:
+    """The first that works; none of those for a card where there is no card: to find that out takes torch seconds."""
+    from engines import nvidia
+
+    order = [name for name in AUTO_ORDER if name != "tensorrt" and (name != "cuda" or nvidia.cards())]
+    failures: dict[str, EngineError] = {}
+    for name in order:
         try:
-            return _ENGINES[candidate](style, threads)
+            engine = _ENGINES[name](style, threads)
         except EngineError as error:
-            failures.append(error)
-    raise failures[0]
+            failures[name] = error
+            continue
+        return _improving(engine, style, told) if name == "cuda" and told is not None else engine
+    raise failures["cpu"]  # what every machine can have
+
+
+def _improving(engine: Engine, style: StyleModel, told: Callable[[str], None]) -> Engine:
+    """An engine that becomes a TensorRT engine, where that can be had here."""
+    from engines import nvidia
+
+    try:
+        nvidia.check("tensorrt", ("torch", "torch_tensorrt"))
+    except EngineError:
+        return engine
+    from engines.takeover import TakeOver
+    from engines.trt import PlanAhead
+
+    return TakeOver(engine, lambda height, width: PlanAhead(style, height, width), on_fault=told, on_progress=told)

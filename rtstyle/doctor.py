@@ -75,6 +75,7 @@ def examine(style: str) -> list[Finding]:
         ("machine", _machine),
         ("packages", _packages),
         ("engine", lambda: _engines(style)),
+        ("built engines", _built),
         ("cameras", _cameras),
         ("display", _display),
         ("extras", _extras),
@@ -140,7 +141,7 @@ def _packages() -> list[Finding]:
 
 
 def _engines(style: str) -> list[Finding]:
-    """Start every engine, and say which one ``auto`` takes."""
+    """Start every engine, and say which one ``auto`` takes, and what would make it faster."""
     import engines
     from rtstyle.styles import find
 
@@ -163,7 +164,32 @@ def _engines(style: str) -> list[Finding]:
     if chosen is None:
         return [*findings, Finding("engine auto", False, "no engine works here", hint="pip install --upgrade rtstyle")]
     reason = f"the first of {', '.join(engines.AUTO_ORDER)} that works here"
-    return [*findings, Finding("engine auto", True, f"takes {chosen}: {reason}")]
+    if chosen == "tensorrt":
+        reason += "; until it is built for a size of frames, cuda paints"
+    return [*findings, Finding("engine auto", True, f"takes {chosen}: {reason}", _faster(findings, chosen))]
+
+
+def _faster(findings: list[Finding], chosen: str) -> str:
+    """What would make ``auto`` faster; nothing where there is no card."""
+    import engines
+    from engines import nvidia
+
+    better = {f"engine {name}" for name in engines.AUTO_ORDER[: engines.AUTO_ORDER.index(chosen)]}
+    hints = [finding.hint for finding in reversed(findings) if finding.topic in better and finding.hint]
+    return f"faster: {hints[0]}" if hints and nvidia.cards() else ""
+
+
+def _built() -> list[Finding]:
+    """What TensorRT has built; nothing where there never was any."""
+    from engines.cache import PlanCache
+
+    cache = PlanCache()
+    entries = cache.entries()
+    if not entries:
+        return []
+    faults = sum(1 for entry in entries if entry.fault)
+    found = f"{len(entries) - faults} in {cache.folder}" + (f", {faults} could not be built" if faults else "")
+    return [Finding("built engines", not faults, found, "rtstyle engine list" if faults else "")]
 
 
 def _cameras() -> list[Finding]:

@@ -16,7 +16,7 @@ import pytest
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", "docs/TRAINING.md", "docs/STYLES.md", "docs/PAGE.md"]
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", "docs/TRAINING.md", "docs/STYLES.md", "docs/PAGE.md", "docs/ENGINES.md"]
 
 
 def commands(program: str) -> list[str]:
@@ -44,9 +44,9 @@ def rtstyle(*args: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
 
 
 @cache
-def help_of(command: str) -> str:
+def help_of(*command: str) -> str:
     """What ``rtstyle COMMAND --help`` prints."""
-    done = rtstyle(command, "--help") if command != "--help" else rtstyle("--help")
+    done = rtstyle(*command, "--help") if command != ("--help",) else rtstyle("--help")
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -54,14 +54,14 @@ def help_of(command: str) -> str:
 @pytest.mark.parametrize("line", commands("rtstyle"))
 def test_commands_and_options_exist(line: str) -> None:
     _, command, *args = shlex.split(line)
-    text = help_of(command)
+    text = help_of(command, args[0]) if command == "engine" else help_of(command)
     for option in (arg for arg in args if arg.startswith("--")):
         assert re.search(rf"{option}\b", text), f"{command} has no {option}"
 
 
 def test_every_command_is_told() -> None:
     told = {shlex.split(line)[1] for line in commands("rtstyle")}
-    assert told >= {"video", "image", "webcam", "devices", "styles", "doctor", "bench", "train"}
+    assert told >= {"video", "image", "webcam", "devices", "styles", "doctor", "engine", "bench", "train"}
 
 
 def test_make_targets_exist() -> None:

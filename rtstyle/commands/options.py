@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -92,7 +93,11 @@ Scale = Annotated[
 ]
 EngineName = Annotated[
     str,
-    typer.Option("--engine", metavar="auto|cpu|torch", help="What computes; auto takes the fastest that works here."),
+    typer.Option(
+        "--engine",
+        metavar="auto|tensorrt|cuda|cpu|torch",
+        help="What computes; auto takes the fastest that works here.",
+    ),
 ]
 Threads = Annotated[
     int | None, typer.Option(metavar="N", min=1, help="Processor threads of the engine. [default: all]")
@@ -102,15 +107,27 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 
 
-def load_engine(style: str, name: str, threads: int | None = None) -> Engine:
-    """The engine for a style of the gallery or a folder.
+def load_engine(style: str, name: str, threads: int | None = None, told: Callable[[str], None] | None = None) -> Engine:
+    """The engine for a style of the gallery or a folder; ``told`` as for ``engines.load``.
 
     Raises: StyleError, EngineError
     """
     import engines
     from rtstyle import styles
 
-    return engines.load(styles.find(style), name, threads=threads)
+    return engines.load(styles.find(style), name, threads=threads, told=told)
+
+
+def noting_once(quiet: bool = False) -> Callable[[str], None]:
+    """``note``, but for what it has told already: several engines may wait for one build. Any thread may call it."""
+    seen: set[str] = set()
+
+    def told(line: str) -> None:
+        if not quiet and line not in seen:
+            seen.add(line)
+            note(line)
+
+    return told
 
 
 def print_json(value: dict[str, Any]) -> None:

@@ -19,6 +19,7 @@ from rtstyle.commands.options import (
     Style,
     Threads,
     load_engine,
+    noting_once,
     parse_time,
     print_json,
     warn,
@@ -81,10 +82,11 @@ def video(
         audio=not no_audio,
         scale=scale,
     )
+    told = noting_once(quiet)
     with Progress(Path(clip).name, quiet=quiet) as bar:
         report = stylize_video(
             job,
-            lambda: load_engine(style, engine, threads),
+            lambda: load_engine(style, engine, threads, told),
             source=_pattern(job) if clip == "pattern" else None,
             on_progress=lambda now: bar.update(now.frames, now.fps, now.total),
         )

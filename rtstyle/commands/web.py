@@ -18,6 +18,7 @@ from rtstyle.commands.options import (
     Style,
     Threads,
     load_engine,
+    noting_once,
     parse_rate,
     parse_size,
 )
@@ -94,8 +95,9 @@ def web(
         check_size(size.height, size.width)
     if source is not None:
         open_source(job).close()  # what is wrong with it is told now, to the one who typed it
+    told = noting_once()
     studio = Studio(
-        settings, lambda name: load_engine(name, engine, threads), (lambda: open_source(job)) if source else None
+        settings, lambda name: load_engine(name, engine, threads, told), (lambda: open_source(job)) if source else None
     )
     server = Server(studio)
     stopped = asyncio.Event()

@@ -22,6 +22,7 @@ from rtstyle.commands.options import (
     Threads,
     load_engine,
     note,
+    noting_once,
     parse_rate,
     parse_size,
     print_json,
@@ -120,7 +121,7 @@ def webcam(
     names = [entry.name for entry in installed() if not entry.fault]
     # One's own comes first, so that its key is 1.
     controls = Controls(strength, mirror, scale, names if style in names else [style, *names], style)
-    line = StatusLine(Path(style).name, quiet=quiet)
+    line, told = StatusLine(Path(style).name, quiet=quiet), noting_once(quiet)
     opened: list[Source] = []
     notices = _Notices()
     gentle = ExitStack()
@@ -150,7 +151,7 @@ def webcam(
         with gentle:
             figures = run_webcam(
                 job,
-                lambda: Palette(lambda name: load_engine(name, engine, threads), controls, ahead=ahead),
+                lambda: Palette(lambda name: load_engine(name, engine, threads, told), controls, ahead=ahead),
                 controls,
                 on_frame=show,
                 on_start=started,
