@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from engines.generator import Arch, load_generator
+from engines.half import halved
 from engines.model_file import StyleModel
 from engines.trt_build import Numbers
-from engines.trt_weights import CANVAS, exchangeable, halved, random_generator
+from engines.trt_weights import CANVAS, exchangeable, random_generator
 
 PREFIX = "[LAYER]-"
 """How this builder names weights."""
@@ -162,3 +163,8 @@ def plan_of(style: StyleModel | None, height: int, width: int, **more: Any) -> b
     """A plan with the weights of a style, or with none for a refit."""
     folder = {"folder": str(Path(style.folder))} if style else {}
     return json.dumps({"height": height, "width": width, "refit": style is None, **folder, **more}).encode()
+
+
+def shape(style: StyleModel) -> Arch:
+    """The widths and depth of a style's network."""
+    return Arch.from_dict(dict(style.arch))
