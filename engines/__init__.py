@@ -12,7 +12,7 @@ from engines.base import Engine
 from engines.errors import EngineError
 from engines.model_file import StyleModel
 
-__all__ = ["AUTO_ORDER", "NAMES", "load"]
+__all__ = ["AUTO_ORDER", "NAMES", "ON_CARDS", "load"]
 
 
 def _cpu(style: StyleModel, threads: int | None) -> Engine:
@@ -54,6 +54,9 @@ AUTO_ORDER = ("tensorrt", "cuda", "cpu", "torch")
 
 ``tensorrt`` has to be built first, so ``auto`` begins with the next and lets it take over; see ``load``.
 """
+
+ON_CARDS = ("tensorrt", "cuda")
+"""Those that only an NVIDIA card runs."""
 
 NAMES = ("auto", *_ENGINES)
 """What ``load`` takes."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import engines
+from engines import nvidia
 from engines.cpu import shared_core
 from engines.errors import EngineError, StyleError
 from engines.model_file import StyleModel
@@ -76,7 +77,7 @@ def _products(node: Any) -> int:
 
 
 def latencies(style: StyleModel, seconds: float = 2.0) -> list[Latency]:
-    """Time every engine that there is, at ``WIDTH`` × ``HEIGHT``.
+    """Time every engine that may run here, at ``WIDTH`` × ``HEIGHT``: those for a card where there is one.
 
     Args:
         style: what is painted.
@@ -84,7 +85,7 @@ def latencies(style: StyleModel, seconds: float = 2.0) -> list[Latency]:
     """
     found = []
     for name in engines.NAMES:
-        if name == "auto":
+        if name == "auto" or (name in engines.ON_CARDS and not nvidia.cards()):
             continue
         try:
             engine = engines.load(style, name)
