@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import RLock
+from typing import NamedTuple
 
 import torch
 
@@ -20,9 +22,9 @@ another thread: freeing memory, locking pages. torch allows one capture at a tim
 def capture(work: Callable[[], None], device: str | torch.device) -> Callable[[], None]:
     """Warm up, capture as a CUDA graph, and return what replays it on the current stream.
 
-    Captured is what ``work`` enqueues on the current stream, which must not be the default one; where it is, a stream
-    of its own is taken. The memory that the graph works in is freed when what is returned is dropped. On ``cpu`` the
-    work itself is returned.
+    Captured is what ``work`` enqueues on the current stream, which is one for captures alone: whatever another thread
+    enqueued on it meanwhile would become a part of the graph. The memory that the graph works in is freed when what is
+    returned is dropped. On ``cpu`` the work itself is returned.
 
     Args:
         work: reads and writes tensors that outlive the graph; it must not wait for the device.
@@ -34,9 +36,7 @@ def capture(work: Callable[[], None], device: str | torch.device) -> Callable[[]
         work()
         return work
     with alone, torch.cuda.device(device), torch.no_grad():
-        current = torch.cuda.current_stream(device)
-        on_default = current == torch.cuda.default_stream(device)
-        stream = torch.cuda.Stream(device) if on_default else current  # type: ignore[no-untyped-call]
+        current, stream = torch.cuda.current_stream(device), streams(device).capture
         # Entered here, too: torch's own context leaves the stream entered when a capture fails.
         with torch.cuda.stream(stream):
             stream.wait_stream(current)
@@ -79,6 +79,25 @@ def _no_collection() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+class Streams(NamedTuple):
+    """Of a process on one card: frames go up, are painted and come down; and graphs are captured, beside them."""
+
+    up: torch.cuda.Stream
+    compute: torch.cuda.Stream
+    down: torch.cuda.Stream
+    capture: torch.cuda.Stream
+
+
+@functools.cache
+def streams(device: torch.device) -> Streams:
+    """The streams of this process on a CUDA device, which has an index.
+
+    torch has 32 streams and hands them out in turn. Whoever takes new ones again and again gets some that are in use
+    elsewhere, and in the end the one on which another thread captures.
+    """
+    return Streams(*(torch.cuda.Stream(device) for _ in Streams._fields))  # type: ignore[no-untyped-call]
 
 
 def with_index(device: str | torch.device) -> torch.device:

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from engines.base import RGB, Pending
 from engines.errors import EngineError
-from engines.graphs import alone, capture, with_index
+from engines.graphs import alone, capture, streams, with_index
 from engines.pinned import Buffer, pinned
 
 __all__ = ["Body", "Overlap", "Pending", "as_engine_error", "capture"]
@@ -67,6 +67,9 @@ class Body(Protocol):
 class Overlap:
     """Frames through bodies, in order. Several engines may share one and call it from several threads.
 
+    All of a process share three streams, see ``engines.graphs.streams``. Each wait is for something that was enqueued
+    before it, so they may take turns on them in any way.
+
     Args:
         make: compiles the body for a height and a width, in pixels; called with the compute stream as the current one.
         device: ``cuda``, ``cuda:1`` … or ``cpu``.
@@ -77,7 +80,8 @@ class Overlap:
     def __init__(self, make: Callable[[int, int], Body], device: str, bytes_kept: int = BYTES_KEPT) -> None:
         self._make, self._bytes_kept = make, bytes_kept
         self._device = with_index(device)
-        self._streams = [_Stream(self._device) for _ in range(3)]
+        ours = streams(self._device)[:3] if self._device.type == "cuda" else (None,) * 3
+        self._streams = [_Stream(stream) for stream in ours]
         self._lanes: OrderedDict[tuple[int, int], _Lane] = OrderedDict()
         self._pinned = pinned(self._device)
         self._lock = RLock()
@@ -266,10 +270,8 @@ def as_engine_error(error: BaseException, height: int, width: int) -> EngineErro
 class _Stream:
     """A CUDA stream, or the order of the program where there is none."""
 
-    def __init__(self, device: torch.device) -> None:
-        self._stream: torch.cuda.Stream | None = None
-        if device.type == "cuda":
-            self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    def __init__(self, stream: torch.cuda.Stream | None) -> None:
+        self._stream = stream
 
     def entered(self) -> AbstractContextManager[object]:
         return nullcontext() if self._stream is None else torch.cuda.stream(self._stream)

@@ -202,6 +202,19 @@ def test_frames_are_painted_while_other_threads_capture(styles: list[StyleModel]
     capturing.close()
 
 
+def test_an_engine_that_paints_shares_no_stream_with_one_that_captures() -> None:
+    """However many there were before: torch has 32 streams, and hands them out in turn."""
+    from engines.graphs import streams
+    from engines.overlap import Overlap
+
+    overlaps = [Overlap(Made("cuda"), "cuda") for _ in range(40)]
+    taken = {stream._stream.cuda_stream for overlap in overlaps for stream in overlap._streams if stream._stream}
+    capture = streams(torch.device("cuda", torch.cuda.current_device())).capture
+    assert len(taken) == 3 and capture.cuda_stream not in taken
+    for overlap in overlaps:
+        overlap.close()
+
+
 def test_two_threads_share_one_core(styles: list[StyleModel]) -> None:
     from engines.cuda import CudaEngine
 

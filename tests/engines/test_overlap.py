@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 
 import numpy as np
@@ -258,3 +259,19 @@ def test_failed_frames_cost_no_memory() -> None:
         with pytest.raises(EngineError, match="broken"):
             overlap.submit(still(0), 1.0, fail)
     assert overlap._pinned.held <= 4 * 4096
+
+
+def test_streams_are_never_those_of_a_capture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch hands out 32 in turn: here so does a stand-in, without a card."""
+    from engines import graphs
+
+    turns = itertools.count()
+    monkeypatch.setattr(torch.cuda, "Stream", lambda device: next(turns) % 32)
+    graphs.streams.cache_clear()
+    try:
+        overlaps = [Overlap(Made(), "cuda:0") for _ in range(40)]
+        taken = {stream._stream for overlap in overlaps for stream in overlap._streams}
+        assert len(taken) == 3 and graphs.streams(torch.device("cuda", 0)).capture not in taken
+        assert not taken & set(graphs.streams(torch.device("cuda", 1)))
+    finally:
+        graphs.streams.cache_clear()
