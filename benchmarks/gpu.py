@@ -122,7 +122,7 @@ def tensorrt(bench: Bench) -> list[Row]:
     for size in BAR_FPS:
         what, how = "`tensorrt` against `cuda`", f"{_name(size)}, frames a second, in turns"
         try:
-            better = gpu_runs.loaded(bench.style, "tensorrt", size)
+            better = gpu_runs.tensorrt(bench.style, size, lambda line: print(line, file=sys.stderr, flush=True))
         except (EngineError, NotMeasuredError) as error:
             rows.append(not_measured(what, how, f"≥ {TIMES_CUDA:g} ×", _reason(error)))
             continue

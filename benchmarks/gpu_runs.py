@@ -17,6 +17,7 @@ from torch.overrides import TorchFunctionMode
 from benchmarks.subject import NotMeasuredError
 from engines.base import RGB, OverlappedEngine, Pending
 from engines.cuda import CudaEngine
+from engines.errors import EngineError
 from engines.model_file import StyleModel
 
 T = TypeVar("T")
@@ -32,9 +33,6 @@ PICTURES = 8
 
 CALLS = 300
 """Frames that are painted alone."""
-
-READY_S = 480.0
-"""How long an engine may take until it is what it was asked to be, seconds."""
 
 
 def pictures(size: tuple[int, int]) -> list[RGB]:
@@ -203,26 +201,29 @@ def layer_bytes(style: StyleModel, size: tuple[int, int]) -> int:
     return layers.bytes + frame.nbytes + painting.nbytes
 
 
-def loaded(style: StyleModel, name: str, size: tuple[int, int]) -> OverlappedEngine:
-    """An engine by name, once it is what it was asked to be: it may begin as another one.
+def tensorrt(style: StyleModel, size: tuple[int, int], told: Callable[[str], None]) -> OverlappedEngine:
+    """The TensorRT engine, warm; its plan is built now, which takes minutes, unless it was before.
 
-    Raises: EngineError: it cannot run here. NotMeasuredError: it does not become what it should.
+    Args:
+        style: what it paints.
+        size: height and width of a frame, pixels.
+        told: takes a line about how far the build is.
+    Raises: EngineError: it cannot run here. NotMeasuredError: its plan cannot be built.
     """
-    import engines
+    from engines import nvidia
 
-    engine, frame = engines.load(style, name), pictures(size)[0]
-    if not isinstance(engine, OverlappedEngine):
+    nvidia.check("tensorrt", ("torch", "torch_tensorrt"))
+    from engines.trt import TensorRtEngine, build_plan
+
+    if fault := build_plan(style, *size, told):
+        raise NotMeasuredError(fault)
+    engine = TensorRtEngine(style)
+    try:
+        engine(pictures(size)[0])
+    except EngineError:
         engine.close()
-        raise NotMeasuredError(f"the engine {name} takes one frame at a time")
-    began_s = time.perf_counter()
-    while True:
-        engine(frame)
-        if engine.info.name == name:
-            return engine
-        if time.perf_counter() - began_s > READY_S:
-            engine.close()
-            raise NotMeasuredError(f"{name} was not ready after {READY_S:.0f} s")
-        time.sleep(0.2)
+        raise
+    return engine
 
 
 def timed(work: Callable[[], T]) -> tuple[float, T]:

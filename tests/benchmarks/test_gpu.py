@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -127,13 +128,30 @@ def test_bytes_of_the_layers(style: StyleModel) -> None:
     assert large > 720 * 1280 / 4 * 2 * (16 + 16 + 12)
 
 
-def test_an_engine_that_does_not_become_what_it_should_is_not_measured(
-    style: StyleModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import engines
+def test_the_tensorrt_engine_is_built_before_it_is_measured(style: StyleModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    from engines import nvidia, trt
 
-    monkeypatch.setattr(gpu_runs, "READY_S", 0.0)
-    monkeypatch.setattr(engines, "load", lambda style, name: Instant())
-    with pytest.raises(NotMeasuredError, match="tensorrt was not ready"):
-        gpu_runs.loaded(style, "tensorrt", (16, 16))
-    assert isinstance(gpu_runs.loaded(style, "instant", (16, 16)), Instant)
+    steps: list[str] = []
+
+    def build_plan(style: StyleModel, height: int, width: int, told: Callable[[str], None]) -> str:
+        told(f"builds for {width}×{height}")
+        return "" if height == 16 else "no kernel"
+
+    class Broken(Instant):
+        def submit(self, rgb: RGB, strength: float = 1.0) -> Pending:
+            raise EngineError("the memory is too small")
+
+        def close(self) -> None:
+            steps.append("closed")
+
+    monkeypatch.setattr(nvidia, "check", lambda *_: None)
+    monkeypatch.setattr(trt, "build_plan", build_plan)
+    monkeypatch.setattr(trt, "TensorRtEngine", lambda style: Instant())
+    assert isinstance(gpu_runs.tensorrt(style, (16, 24), steps.append), Instant)
+    assert steps == ["builds for 24×16"]
+    with pytest.raises(NotMeasuredError, match="no kernel"):
+        gpu_runs.tensorrt(style, (32, 24), steps.append)
+    monkeypatch.setattr(trt, "TensorRtEngine", lambda style: Broken())
+    with pytest.raises(EngineError, match="too small"):
+        gpu_runs.tensorrt(style, (16, 24), steps.append)
+    assert steps[-1] == "closed"
