@@ -21,6 +21,7 @@ from engines.cuda import require
 from engines.errors import EngineError
 from engines.model_file import StyleModel
 from engines.overlap import Overlap
+from engines.record import PlanKey
 from engines.trt_build import BUILDER, DEVICE, OWN, PlanBuilder
 from engines.trt_run import DifferentError, PlanBody, load_body
 from engines.trt_version import installed
@@ -123,7 +124,8 @@ class TensorRtEngine:
 class PlanAhead:
     """An engine for one style and frame size that is built in another process: an ``engines.takeover.Better``.
 
-    Styles that share a plan wait for one and the same build, which goes on until the last of them gives it up.
+    Styles that share a plan wait for one and the same build, which goes on until the last of them gives it up. Builds
+    of a program come one after the other: where each style needs its own, ten at once would leave nothing for frames.
 
     Args:
         style: a verified style.
@@ -136,6 +138,7 @@ class PlanAhead:
         self._style, self._size = style, (height, width)
         self._cache = cache or PlanCache()
         self._left = list(BUILDERS)
+        self._keys: dict[str, PlanKey] = {}
         self._build: _Build | None = None
         self._engine = TensorRtEngine(style, cache=self._cache)  # what it lacks is told before anything is built
         self._is_loaded = False
@@ -165,18 +168,25 @@ class PlanAhead:
             self._engine.close()
 
     def _begin(self) -> str | None:
-        """Have built what is not in the cache, with the first builder that has not failed."""
+        """Have built what is not in the cache, with the first builder that has not failed, when its turn comes."""
         fault = ""
         while self._left:
-            key = BUILDERS[self._left[0]].key(self._style, *self._size)
+            key = self._key(self._left[0])
             fault = self._cache.fault(key)
             if not fault:
                 if self._cache.get(key) is not None:
                     return ""
                 self._build = _Build.join(key.digest, self._style.folder, self._size, self._left[0], self._cache.folder)
+                self.progress = "" if self._build else "waits for another build"
                 return None
             self._left.pop(0)
         return fault
+
+    def _key(self, name: str) -> PlanKey:
+        """Asked for at each look while it is not its turn, so it is computed once: files are hashed for it."""
+        if name not in self._keys:
+            self._keys[name] = BUILDERS[name].key(self._style, *self._size)
+        return self._keys[name]
 
     def _let_go(self) -> None:
         build, self._build = self._build, None
@@ -194,14 +204,16 @@ class _Build:
         self.digest, self.process, self._waiting = digest, process, 0
 
     @classmethod
-    def join(cls, digest: str, style: Path, size: tuple[int, int], builder: str, folder: Path) -> _Build:
-        """The build of the plan with this digest, begun now if need be.
+    def join(cls, digest: str, style: Path, size: tuple[int, int], builder: str, folder: Path) -> _Build | None:
+        """The build of the plan with this digest, begun now if need be; ``None`` while another one is under way.
 
         Raises: EngineError: no process can be started.
         """
         with cls._lock:
             build = cls._running.get(digest)
             if build is None:
+                if any(other.process.poll() is None for other in cls._running.values()):
+                    return None
                 build = cls._running[digest] = cls(digest, BuildProcess(style, *size, builder=builder, folder=folder))
             build._waiting += 1
         return build

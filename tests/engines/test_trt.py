@@ -319,6 +319,23 @@ def test_styles_that_share_a_plan_share_its_build(
     again.close()
 
 
+def test_plans_are_built_one_after_the_other(
+    style: StyleModel, cache: PlanCache, shelf: Shelf, processes: list[Any]
+) -> None:
+    first, second = (PlanAhead(style, HIGH, width, cache) for width in (WIDE, 2 * WIDE))
+    assert [first.poll(), second.poll(), second.poll()] == [None] * 3
+    assert len(processes) == 1 and second.progress == "waits for another build"
+    processes[0].end = ""
+    assert first.poll() == "" and second.poll() is None
+    assert [process.size[1] for process in processes] == [WIDE, 2 * WIDE] and second.progress == ""
+    third = PlanAhead(style, HIGH, 3 * WIDE, cache)
+    assert third.poll() is None and third.progress
+    second.close()  # given up, not finished
+    assert third.poll() is None and not third.progress and len(processes) == 3
+    for ahead in (first, third):
+        ahead.close()
+
+
 def test_who_wants_to_wait_hears_how_far_it_is(
     style: StyleModel, cache: PlanCache, shelf: Shelf, processes: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
