@@ -233,7 +233,8 @@ class Overlap:
         while len(self._lanes) > spare and sum(lane.held for lane in self._lanes.values()) > limit:
             if not gone:  # buffers are used on all three streams, so none may be freed before they are through
                 self._wait()
-            self._lanes.popitem(last=False)
+            with alone:  # TensorRT gives memory back to the device itself
+                self._lanes.popitem(last=False)
             gone = True
         if gone:
             with alone:
