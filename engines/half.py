@@ -119,14 +119,15 @@ class HalfGraph(FrameGraph):
 
 
 @contextmanager
-def _chosen_kernels() -> Iterator[None]:
-    """cuDNN measures which kernels are fastest, among those that always give the same, once for each size.
+def without_tf32(*, measured: bool) -> Iterator[None]:
+    """fp32 with all of its bits in cuDNN: TF32 has the ten bits of fp16, which are too few for contrasts.
 
-    TF32 has the ten bits of fp16, which are too few for contrasts.
+    Args:
+        measured: cuDNN measures which kernels are fastest, among those that always give the same, once for each size.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Please use the new API settings")
-        with torch.backends.cudnn.flags(enabled=True, benchmark=True, deterministic=True, allow_tf32=False):
+        with torch.backends.cudnn.flags(enabled=True, benchmark=measured, deterministic=measured, allow_tf32=False):
             yield
 
 
@@ -150,7 +151,7 @@ class HalfBody:
         self.strength = torch.ones(1, device=device)
         self._places = mirrored(height).to(device), mirrored(width).to(device)
         self._paint = paint
-        with _chosen_kernels():
+        with without_tf32(measured=True):
             self.run = capture(self._once, device)
 
     def _once(self) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from engines import trt, trt_build, trt_run
+from engines import generator, trt, trt_build, trt_run
 from engines.alike import difference
 from engines.base import RGB, OverlappedEngine
 from engines.cache import PlanCache
@@ -94,6 +94,25 @@ def test_a_plan_of_the_cache_paints_the_picture_of_its_style(style: StyleModel, 
     engine.close()
     with pytest.raises(EngineError, match="closed"):
         engine(photograph())
+
+
+def test_a_plan_is_proved_without_what_some_cards_cannot_do(
+    style: StyleModel, cache: PlanCache, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch on a card reflects bytes in its newer versions only."""
+    kinds: list[torch.dtype] = []
+    pad = generator.F.pad
+
+    def watched(x: torch.Tensor, *arguments: Any, **named: Any) -> torch.Tensor:
+        kinds.append(x.dtype)
+        return pad(x, *arguments, **named)
+
+    monkeypatch.setattr(generator.F, "pad", watched)
+    cache.put(shelf.own.key(style, HIGH, WIDE), plan_of(style, HIGH, WIDE), seconds=1.0, extra={})
+    engine = on_cpu(style, cache)
+    engine(photograph())
+    engine.close()
+    assert kinds and all(kind.is_floating_point for kind in kinds)
 
 
 def test_a_shared_plan_takes_the_weights_of_the_style(style: StyleModel, cache: PlanCache, shelf: Shelf) -> None:
