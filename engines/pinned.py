@@ -149,13 +149,14 @@ class Pinned:
                 excess -= buffer.size
 
     def _sort(self) -> None:
-        while self._returned:
+        for _ in range(len(self._returned)):
             buffer, after = self._returned.popleft()
-            if self._locked and not buffer.locked:
-                # A makeshift: copies of ordinary memory have ended when their call returns, so it may be freed.
-                del self._held[id(buffer)]
-            else:
+            if buffer.locked or not self._locked:
                 self._idle.append((buffer, after))
+            elif _has_come(after):  # a makeshift is not used again
+                del self._held[id(buffer)]
+            else:  # where a card reads ordinary memory itself, its copies go on after their call has returned
+                self._returned.append((buffer, after))
 
 
 def _has_come(after: Moment | None) -> bool:

@@ -120,6 +120,19 @@ def test_locks_no_more_than_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     assert pool.held == 0 and unlocked == [True, True]
 
 
+def test_a_makeshift_is_kept_until_its_copy_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pinned, "LOCKED_BYTES", 0)
+    pool, event = Pinned(locked=True), Event()
+    pool.give_back(pool.take((PAGE,)), event)
+    pool.trim()
+    pool.give_back(pool.take((PAGE,)))
+    pool.trim()
+    assert pool.held == PAGE
+    event.come = True
+    pool.trim()
+    assert pool.held == 0
+
+
 def test_nobody_waits_for_a_capture(monkeypatch: pytest.MonkeyPatch) -> None:
     """What cannot be locked meanwhile is ordinary memory, for one frame; what is locked stays."""
     calls: list[str] = []
