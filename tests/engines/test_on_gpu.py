@@ -71,6 +71,7 @@ def test_agrees_with_the_golden_picture(styles: list[StyleModel], which: int, si
     engine.close()
 
 
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
 def test_compiled_body_agrees_with_the_golden_picture(styles: list[StyleModel]) -> None:
     from engines.cuda import CudaEngine
 
