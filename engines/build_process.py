@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -77,7 +78,12 @@ class BuildProcess:
         call = ["--style", str(Path(style).absolute()), "--size", f"{width}x{height}"]
         call += ["--builder", builder] if builder else []
         call += ["--cache", str(Path(folder).absolute())] if folder else []
-        self._process = _start(call)
+        self._scratch = _scratch()
+        try:
+            self._process = _start(call, self._scratch.name)
+        except EngineError:
+            self._scratch.cleanup()
+            raise
         self._threads = [
             _reader(self._process.stdout, self._hear),
             _reader(self._process.stderr, lambda line: self._errors.append(one_line(line))),
@@ -130,6 +136,7 @@ class BuildProcess:
         try:
             error = self._end()
         finally:
+            self._scratch.cleanup()
             with self._news:
                 self.error, self._over = error, True
                 self._news.notify_all()
@@ -197,7 +204,15 @@ def lacks_memory(text: str) -> bool:
     return _MEMORY.search(text) is not None
 
 
-def _start(call: list[str]) -> subprocess.Popen[bytes]:
+def _scratch() -> tempfile.TemporaryDirectory[str]:
+    """A folder for what a build writes by the way: one that is killed removes nothing itself."""
+    try:
+        return tempfile.TemporaryDirectory(prefix="rtstyle-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise EngineError(f"no room for the build: {error.strerror}", hint="TMPDIR names another folder") from error
+
+
+def _start(call: list[str], scratch: str) -> subprocess.Popen[bytes]:
     """Start the child in a process group of its own, so that a Ctrl-C is not for it, and it can be ended as a whole.
 
     ``-P`` keeps the current folder out of the child's imports: it may be one of downloads.
@@ -214,7 +229,7 @@ def _start(call: list[str]) -> subprocess.Popen[bytes]:
             stdin=pipe,
             stdout=pipe,
             stderr=pipe,
-            env=_environment(),
+            env=_environment() | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), scratch),
             process_group=group,
             creationflags=flags,
         )

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -56,7 +57,8 @@ def build(told: Told) -> bytes:
 
 
 def linger(told: Told) -> bytes:
-    """Builds until it is killed, with a child of its own."""
+    """Builds until it is killed, with a child of its own, and a folder that nobody else knows of."""
+    Path(tempfile.mkdtemp(), "timing").write_bytes(b"1 ms")
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     told(f"started {os.getpid()} {child.pid}")
     time.sleep(60)

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from collections.abc import Callable, Iterator
@@ -200,6 +201,22 @@ def test_closing_kills_the_child_and_its_children(site: Site, builder: str) -> N
     assert build.poll() == "the build was stopped"
     assert is_gone(own) and (child == 0 or is_gone(child))
     assert site.cache.fault(site.key) == "" and names(site.folder) == set()
+
+
+def test_a_build_that_is_killed_leaves_nothing_behind(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "for a while"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    build = site.start("LINGER")
+    started(build)
+    assert list(folder.rglob("timing"))
+    build.close()
+    assert not list(folder.iterdir())
+    folder.rmdir()
+    with pytest.raises(EngineError, match=r"no room for the build.*TMPDIR"):
+        site.start("LINGER")
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
