@@ -40,9 +40,11 @@ def capture(work: Callable[[], None], device: str | torch.device) -> Callable[[]
         # Entered here, too: torch's own context leaves the stream entered when a capture fails.
         with torch.cuda.stream(stream):
             stream.wait_stream(current)
-            for _ in range(WARM_UPS):
-                work()
-            stream.synchronize()
+            try:
+                for _ in range(WARM_UPS):
+                    work()
+            finally:  # also where it failed: its tensors are not of this stream, and are freed without waiting for it
+                stream.synchronize()
             graph = torch.cuda.CUDAGraph()
             _record(graph, work, stream)
         return graph.replay
