@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from aiohttp import web
+from aioice.ice import get_host_addresses
 
 from engines.base import Engine
 from engines.errors import ConfigError, SinkError, SourceError, StylerError
@@ -22,6 +23,7 @@ from rtstyle.pipeline import Controls
 from rtstyle.sources.base import Source
 from rtstyle.styles import StyleEntry, installed
 from rtstyle.web import limits
+from rtstyle.web.candidates import with_addresses
 from rtstyle.web.media import BrowserSource
 from rtstyle.web.peer import OnEnd, Peer, raise_bitrates
 from rtstyle.web.session import Session, Shelf, obey
@@ -112,11 +114,12 @@ class Studio:
         names = [entry.name for entry in self.entries]
         return names if self.settings.style in names else [self.settings.style, *names]
 
-    async def join(self, offer: str, *, watch: bool, wishes: dict[str, Any]) -> str:
+    async def join(self, offer: str, *, sender: str, watch: bool, wishes: dict[str, Any]) -> str:
         """Answer a browser's offer.
 
         Args:
             offer: SDP.
+            sender: address that it came from.
             watch: it wants to see this machine's own source, not to send pictures.
             wishes: settings to begin with, as ``obey`` takes them; ignored for one who watches.
         Returns: the answer's SDP.
@@ -137,7 +140,7 @@ class Studio:
         peer = Peer(self._count, begin, watched, self.settings.stun, self._left)
         self._peers.add(peer)
         try:
-            return await peer.answer(offer)
+            return await peer.answer(with_addresses(offer, sender, get_host_addresses(True, True)))
         except StylerError:
             await peer.ended()
             raise
@@ -337,7 +340,9 @@ class Server:
         try:
             if not isinstance(wishes, dict):
                 raise ConfigError("begin must be a table")
-            answer = await self._studio.join(body["sdp"], watch=body.get("watch") is True, wishes=wishes)
+            answer = await self._studio.join(
+                body["sdp"], sender=request.remote or "", watch=body.get("watch") is True, wishes=wishes
+            )
         except StylerError as error:
             status = 503 if isinstance(error, SinkError) else 400
             return web.json_response({"error": str(error)}, status=status)
