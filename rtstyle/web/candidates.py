@@ -2,7 +2,7 @@
 
 A page that has no leave to use a camera must not learn the addresses of its machine, so browsers put names like
 ``3fc3fd5c-….local`` in their place, which are asked for by multicast. Containers, firewalls and many wireless networks
-carry no multicast, and aioice gives up a connection none of whose names it can find. Who sent the offer is known, though.
+carry no multicast, and aioice gives up a connection none of whose names it finds. Who sent the offer is known, though.
 
 Source: draft-ietf-mmusic-mdns-ice-candidates.
 """
