@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import math
-import os
-import sys
-import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from threading import Condition, Thread
 
@@ -33,10 +29,6 @@ PIXELS_KEPT = 10 * 640 * 360
 
 LEAST = 2
 """Engines that are kept whatever their size: the style that is shown, and the one that it fades from."""
-
-STEP_BACK = 10
-"""How far the loader steps back behind the frames, as ``nice`` counts: beside a frame that is painted on every core, it
-would cost two or three frames for each style. Where nothing else is to be done it is as fast as before."""
 
 REST_S = 1.0
 """Time between two engines that are made ready before anybody asks: making one takes a core for about 0.2 s."""
@@ -153,7 +145,6 @@ class Palette:
 
     def _make_ready(self) -> None:
         """Loader thread: the style that is wanted first, then those beside it."""
-        _step_back()
         while True:
             with self._change:
                 self._change.wait_for(lambda: self._closed or self._next(urgent=True) is not None, REST_S)
@@ -212,14 +203,6 @@ class Palette:
         keep = {self._shown, self._before, self._controls.style}
         others = sorted((name for name in self._ready if name not in keep), key=lambda name: self._ready[name].used_s)
         return [self._ready.pop(name).engine for name in others[: max(0, len(self._ready) - self._room())]]
-
-
-def _step_back() -> None:
-    """Let other threads go before this one. Only Linux knows priorities of threads, by the numbers of processes."""
-    if sys.platform == "linux":
-        with suppress(OSError):
-            mine = threading.get_native_id()
-            os.setpriority(os.PRIO_PROCESS, mine, min(19, os.getpriority(os.PRIO_PROCESS, mine) + STEP_BACK))
 
 
 def _apart(one: int, other: int, count: int) -> int:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -149,26 +147,6 @@ def test_others_are_made_ready_ahead_for_the_size_of_the_frames(shelf: Shelf, mo
     until(lambda: set(shelf.made) == set(SHADES))
     until(lambda: all((32, 40) in made[0].sizes for made in shelf.made.values()))
     palette.close()
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no priorities of their own")
-def test_making_ready_steps_back_behind_the_frames(shelf: Shelf) -> None:
-    def priority() -> int:
-        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-
-    found = dict[str, int]()
-
-    def load(name: str) -> Engine:
-        found[name] = priority()
-        return shelf(name)
-
-    controls = Controls(styles=NAMES, style="black")
-    palette = Palette(load, controls, ahead=False)
-    palette(frame())
-    controls.style = "white"
-    until(lambda: palette(frame()).max() == 200)
-    palette.close()
-    assert found == {"black": priority(), "white": min(19, priority() + module.STEP_BACK)}
 
 
 def test_large_frames_keep_few_engines(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
