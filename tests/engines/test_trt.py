@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from engines import generator, trt, trt_build, trt_run
+from engines import generator, trt, trt_run
 from engines.alike import difference
 from engines.base import RGB, OverlappedEngine
 from engines.cache import PlanCache
@@ -24,7 +23,7 @@ from engines.half import halved
 from engines.model_file import StyleModel
 from engines.record import PlanKey
 from engines.takeover import TakeOver
-from engines.trt import OWN, PlanAhead, TensorRtEngine, build_plan
+from engines.trt import PlanAhead, TensorRtEngine, build_plan
 from engines.trt_run import REFIT, trial_picture
 from engines.trt_version import Flavour
 from engines.trt_weights import exchangeable, random_generator, table
@@ -177,66 +176,6 @@ def test_an_engine_that_cannot_be_refitted_is_not_used_for_all(
     with pytest.raises(EngineError, match="no TensorRT engine is built"):
         on_cpu(style, cache)(photograph())
     assert "cannot be exchanged" in cache.fault(shared)
-
-
-# Its key.
-
-
-@pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(trt_build, "require", lambda: None)
-    monkeypatch.setattr(trt_build, "installed", lambda: ANY)
-    monkeypatch.setattr(trt_build, "driver_version", lambda: "580.1")
-    monkeypatch.setattr(trt_build, "code_sha256", lambda: "c" * 64)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 9))
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a card")
-    return
-
-
-CHANGES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
-    "gpu": lambda m: m.setattr(torch.cuda, "get_device_name", lambda device: "another"),
-    "capability": lambda m: m.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0)),
-    "driver": lambda m: m.setattr(trt_build, "driver_version", lambda: "581.1"),
-    "cuda": lambda m: m.setattr(torch.version, "cuda", "14.0"),
-    "torch": lambda m: m.setattr(torch, "__version__", "2.99"),
-    "tensorrt": lambda m: m.setattr(trt_build, "installed", lambda: replace(ANY, runtime="tensorrt 12")),
-    "torch_tensorrt": lambda m: m.setattr(trt_build, "installed", lambda: replace(ANY, torch_tensorrt="2.99")),
-    "flags": lambda m: m.setattr(trt_build, "code_sha256", lambda: "d" * 64),
-}
-
-
-@pytest.mark.usefixtures("machine")
-@pytest.mark.parametrize("field", CHANGES)
-def test_the_key_changes_with_what_the_engine_depends_on(
-    field: str, style: StyleModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = OWN.key(style, HIGH, WIDE)
-    CHANGES[field](monkeypatch)
-    after = OWN.key(style, HIGH, WIDE)
-    assert {name for name in asdict(before) if asdict(before)[name] != asdict(after)[name]} == {field}
-
-
-@pytest.mark.usefixtures("machine")
-def test_the_key_names_the_style_only_where_it_is_built_in(style: StyleModel, tmp_path: Path) -> None:
-    shutil.copytree(style.folder, tmp_path / "other")
-    other = replace(style, folder=tmp_path / "other")
-    other.weights.write_bytes(b"others")
-    assert trt.BUILDER.key(style, HIGH, WIDE) == trt.BUILDER.key(other, HIGH, WIDE)
-    assert OWN.key(style, HIGH, WIDE).style_sha256 != OWN.key(other, HIGH, WIDE).style_sha256
-    assert trt.BUILDER.key(style, HIGH, WIDE).flags != OWN.key(style, HIGH, WIDE).flags
-    assert OWN.key(style, HIGH, WIDE) != OWN.key(style, WIDE, HIGH)
-
-
-@pytest.mark.usefixtures("machine")
-def test_the_key_changes_with_the_graph_and_the_shape(style: StyleModel) -> None:
-    before = trt.BUILDER.key(style, HIGH, WIDE)
-    wider = replace(style, arch={**style.arch, "body": 99})
-    assert trt.BUILDER.key(wider, HIGH, WIDE).flags != before.flags
-    assert before.graph_sha256 == trt_build.sha256(style.graph)
-
-
-def test_the_key_holds_the_hash_of_the_code() -> None:
-    assert len(trt_build.code_sha256()) == 64
 
 
 # Plans that are built ahead.
