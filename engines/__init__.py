@@ -21,6 +21,12 @@ def _cpu(style: StyleModel, threads: int | None) -> Engine:
     return CpuEngine(style, threads)
 
 
+def _cpu_shared(style: StyleModel, threads: int | None) -> Engine:
+    from engines.cpu_shared import SharedCpuEngine
+
+    return SharedCpuEngine(style, threads)
+
+
 def _torch(style: StyleModel, threads: int | None) -> Engine:
     from engines.eager import EagerEngine
 
@@ -49,10 +55,13 @@ _ENGINES: dict[str, Callable[[StyleModel, int | None], Engine]] = {
     "torch": _torch,
 }
 
+_SHARING: dict[str, Callable[[StyleModel, int | None], Engine]] = {"cpu": _cpu_shared}
+"""Those that are others where many styles are painted in turn; ``cuda`` always shares, ``torch`` compiles nothing."""
+
 AUTO_ORDER = ("tensorrt", "cuda", "cpu", "torch")
 """What ``auto`` tries, best first; an engine that raises EngineError is passed over.
 
-``tensorrt`` has to be built first, so ``auto`` begins with the next and lets it take over; see ``load``.
+``tensorrt`` has to be built first: ``auto`` begins with the next and lets it take over if it is faster; see ``load``.
 """
 
 ON_CARDS = ("tensorrt", "cuda")
@@ -68,6 +77,7 @@ def load(
     *,
     threads: int | None = None,
     told: Callable[[str], None] | None = None,
+    sharing: bool = False,
 ) -> Engine:
     """Start an engine.
 
@@ -78,6 +88,8 @@ def load(
         told: where this is given, ``auto`` has a TensorRT engine built in another process when it can, paints on
             meanwhile, and changes to it between two frames; this takes a line about how far that is, in another
             thread. For a picture or two that is not worth it.
+        sharing: many styles are painted in turn, each by an engine of its own; they share what is compiled, so that a
+            change of style takes no time. On the CPU this costs each frame a few hundredths.
     Returns: an engine that is ready; the first frame of each size costs it a compilation.
     Raises:
         EngineError: unknown name, or the engine cannot run here; for ``auto``, none can.
@@ -87,10 +99,16 @@ def load(
         raise EngineError(f"there is no engine {name!r}", hint=f"choose one of {', '.join(NAMES)}")
     if not isinstance(style, StyleModel):
         style = StyleModel.open(style)
-    return _ENGINES[name](style, threads) if name != "auto" else _auto(style, threads, told)
+    makers = _ENGINES | _SHARING if sharing else _ENGINES
+    return makers[name](style, threads) if name != "auto" else _auto(makers, style, threads, told)
 
 
-def _auto(style: StyleModel, threads: int | None, told: Callable[[str], None] | None) -> Engine:
+def _auto(
+    makers: dict[str, Callable[[StyleModel, int | None], Engine]],
+    style: StyleModel,
+    threads: int | None,
+    told: Callable[[str], None] | None,
+) -> Engine:
     """The first that works; none of those for a card where there is no card: to find that out takes torch seconds."""
     from engines import nvidia
 
@@ -98,7 +116,7 @@ def _auto(style: StyleModel, threads: int | None, told: Callable[[str], None] | 
     failures: dict[str, EngineError] = {}
     for name in order:
         try:
-            engine = _ENGINES[name](style, threads)
+            engine = makers[name](style, threads)
         except EngineError as error:
             failures[name] = error
             continue
@@ -117,4 +135,7 @@ def _improving(engine: Engine, style: StyleModel, told: Callable[[str], None]) -
     from engines.takeover import TakeOver
     from engines.trt import PlanAhead
 
-    return TakeOver(engine, lambda height, width: PlanAhead(style, height, width), on_fault=told, on_progress=told)
+    def ahead(height: int, width: int) -> PlanAhead:
+        return PlanAhead(style, height, width, choosy=True)
+
+    return TakeOver(engine, ahead, on_fault=told, on_progress=told)

@@ -96,6 +96,20 @@ class OverlappedEngine(Engine, Protocol):
         ...
 
 
+@runtime_checkable
+class SharingEngine(Engine, Protocol):
+    """An engine that shares what is compiled with those of other styles of its process: one more costs little."""
+
+    def prepare(self, height: int, width: int) -> None:
+        """Have all that the first frame of this size, in pixels, needs, so that it takes no longer than others.
+
+        Nothing is painted, so that the frames of another engine, which paints meanwhile, do not wait.
+
+        Raises: what the call of the engine raises.
+        """
+        ...
+
+
 def check_rgb(rgb: RGB) -> None:
     """Refuse what is not an RGB frame within the size limits.
 

@@ -50,8 +50,10 @@ class CpuEngine:
         }
         if threads is not None:
             self._options["INFERENCE_NUM_THREADS"] = threads
-        self._graph: ov.Model | None = _read(self._core, style)
-        self._compiled: OrderedDict[tuple[int, int], ov.InferRequest] = OrderedDict()
+        self._graph: ov.Model | None = None
+        self._requests: OrderedDict[tuple[int, int], ov.InferRequest] = OrderedDict()
+        self._closed = False
+        self._open(style)
         self._info = EngineInfo(
             name="cpu",
             runtime=f"OpenVINO {import_openvino().__version__.split('-')[0]}",
@@ -75,7 +77,7 @@ class CpuEngine:
         check_rgb(rgb)
         check_strength(strength)
         frame = np.ascontiguousarray(rgb)[None]
-        try:
+        with failing(rgb.shape[0], rgb.shape[1]):
             request = self._request(rgb.shape[0], rgb.shape[1])
             # Neither the input nor the output is copied by the runtime. The output is the request's own buffer,
             # which the next call overwrites, so the one copy is ours.
@@ -83,33 +85,35 @@ class CpuEngine:
                 {0: frame, 1: np.array([strength], np.float32)}, share_inputs=True, share_outputs=True
             )
             painting: RGB = outputs[0][0].copy()
-        except (RuntimeError, MemoryError) as error:
-            raise EngineError(
-                f"OpenVINO failed on a frame of {rgb.shape[1]}×{rgb.shape[0]}: {_cause(error)}"
-            ) from error
         return painting
 
     def close(self) -> None:
         """Free the graph and everything compiled from it."""
-        self._compiled.clear()
+        self._requests.clear()
         self._graph = None
+        self._closed = True
+
+    def _open(self, style: StyleModel) -> None:
+        """Read what is compiled later."""
+        self._graph = read_graph(self._core, style)
 
     def _request(self, height: int, width: int) -> ov.InferRequest:
         """The compiled graph for one frame size, made now if need be."""
-        if self._graph is None:
+        if self._closed:
             raise EngineError("the engine is closed")
         size = (height, width)
-        if size in self._compiled:
-            self._compiled.move_to_end(size)
-            return self._compiled[size]
-        while len(self._compiled) >= KEPT_SIZES:
-            self._compiled.popitem(last=False)
-        graph = self._graph.clone()
-        # A graph of fixed shape is planned ahead: it runs a third faster than one with free height and width.
-        graph.reshape({0: [1, height, width, 3], 1: [1]})
-        request = self._core.compile_model(graph, "CPU", self._options).create_infer_request()
-        self._compiled[size] = request
+        if size in self._requests:
+            self._requests.move_to_end(size)
+            return self._requests[size]
+        while len(self._requests) >= KEPT_SIZES:
+            self._requests.popitem(last=False)
+        request = self._new_request(height, width)
+        self._requests[size] = request
         return request
+
+    def _new_request(self, height: int, width: int) -> ov.InferRequest:
+        assert self._graph is not None
+        return compiled(self._core, self._graph, height, width, self._options).create_infer_request()
 
 
 @functools.cache
@@ -159,7 +163,27 @@ def _blocked(module: str) -> Iterator[None]:
         del sys.modules[module]
 
 
-def _read(core: ov.Core, style: StyleModel) -> ov.Model:
+@contextlib.contextmanager
+def failing(height: int, width: int) -> Iterator[None]:
+    """Within, what OpenVINO raises over a frame of this size, in pixels, becomes an EngineError."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        raise EngineError(f"OpenVINO failed on a frame of {width}×{height}: {_cause(error)}") from error
+
+
+def compiled(core: ov.Core, graph: ov.Model, height: int, width: int, options: dict[str, Any]) -> ov.CompiledModel:
+    """A graph of free height and width for one frame size, in pixels.
+
+    Raises: RuntimeError: of OpenVINO.
+    """
+    fixed = graph.clone()
+    # A graph of fixed shape is planned ahead: it runs a third faster than one with free height and width.
+    fixed.reshape({0: [1, height, width, 3], 1: [1]})
+    return core.compile_model(fixed, "CPU", options)
+
+
+def read_graph(core: ov.Core, style: StyleModel) -> ov.Model:
     """The graph with free height and width.
 
     Raises: StyleError: OpenVINO cannot read it, or its inputs and outputs are not a frame graph's.

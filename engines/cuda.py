@@ -7,7 +7,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Literal
 
 from engines import nvidia
-from engines.base import RGB, EngineInfo, Pending, check_rgb, check_strength
+from engines.base import RGB, EngineInfo, Pending, check_rgb, check_size, check_strength
 from engines.errors import EngineError
 from engines.model_file import StyleModel
 
@@ -98,6 +98,11 @@ class CudaEngine:
     def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
         """Stylize one frame; see ``submit``."""
         return self.submit(rgb, strength).result()
+
+    def prepare(self, height: int, width: int) -> None:
+        """See ``engines.base.SharingEngine``."""
+        check_size(height, width)
+        self._open().overlap.prepare(height, width)
 
     def close(self) -> None:
         """Free the style; the last engine of a shape frees its graphs, too."""

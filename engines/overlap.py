@@ -122,6 +122,22 @@ class Overlap:
         self._clear_away(taken)
         raise fault
 
+    def prepare(self, height: int, width: int) -> None:
+        """Compile for frames of this size, in pixels, and paint nothing. Raises: EngineError: as ``submit``."""
+        fault: EngineError
+        try:
+            with self._lock, torch.no_grad():
+                if self._closed:
+                    raise EngineError("the engine is closed")
+                self._lane(height, width)
+                return
+        except EngineError:
+            raise
+        except (RuntimeError, MemoryError) as error:
+            fault = as_engine_error(error, height, width)
+        self._clear_away([])
+        raise fault
+
     def body(self, height: int, width: int) -> Body:
         """What is compiled for frames of this size, in pixels; made now if need be. For measurements."""
         with self._lock, torch.no_grad():

@@ -26,6 +26,12 @@ RECORD_LIMIT = 1 << 20
 ANY_STYLE = "any"
 """In place of the weights' hash in the key of an engine whose weights are exchanged: it is every style's."""
 
+GAIN = "gain"
+"""In what is kept beside an engine: how many times as fast as the cuda engine it paints; absent where nobody knows."""
+
+WORTH = 1.2
+"""``auto`` changes to a built engine that is at least so many times as fast as the cuda engine."""
+
 _NUMBERS = frozenset({"height", "width"})
 
 
@@ -111,6 +117,20 @@ class Entry:
     used_s: float
     extra: Mapping[str, Any]
     fault: str = ""
+
+
+def gain_of(extra: Mapping[str, Any]) -> float | None:
+    """How many times as fast as the cuda engine one paints, from what is kept beside it; ``None``: nobody knows."""
+    gain = extra.get(GAIN)
+    return gain if isinstance(gain, float) else None
+
+
+def too_slow(extra: Mapping[str, Any]) -> str:
+    """Why ``auto`` leaves an engine alone, from what is kept beside it; empty where it is fast, or nobody knows."""
+    gain = gain_of(extra)
+    if gain is None or gain >= WORTH:
+        return ""
+    return f"it is only {gain:.2f} × as fast as cuda, and {WORTH:g} × would be worth a change"
 
 
 def _canonical(value: object) -> bytes:

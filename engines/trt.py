@@ -21,7 +21,7 @@ from engines.cuda import require
 from engines.errors import EngineError
 from engines.model_file import StyleModel
 from engines.overlap import Overlap
-from engines.record import PlanKey
+from engines.record import Plan, PlanKey, too_slow
 from engines.trt_build import BUILDER, DEVICE, OWN, PlanBuilder
 from engines.trt_run import DifferentError, PlanBody, load_body
 from engines.trt_version import installed
@@ -131,11 +131,14 @@ class PlanAhead:
         style: a verified style.
         height, width: of a frame, pixels.
         cache: where plans are; the user's unless told.
+        choosy: one that gains too little over the cuda engine counts as one that cannot be had.
     Raises: EngineError: none can be built here, or the cache cannot be trusted.
     """
 
-    def __init__(self, style: StyleModel, height: int, width: int, cache: PlanCache | None = None) -> None:
-        self._style, self._size = style, (height, width)
+    def __init__(
+        self, style: StyleModel, height: int, width: int, cache: PlanCache | None = None, *, choosy: bool = False
+    ) -> None:
+        self._style, self._size, self._choosy = style, (height, width), choosy
         self._cache = cache or PlanCache()
         self._left = list(BUILDERS)
         self._keys: dict[str, PlanKey] = {}
@@ -150,8 +153,10 @@ class PlanAhead:
             return self._begin()
         self.progress = self._build.process.progress
         fault = self._build.process.poll()
-        if fault is None or not fault:
-            return fault
+        if fault is None:
+            return None
+        if not fault:
+            return self._verdict(self._cache.get(self._key(self._left[0])))
         self._let_go()
         self._left.pop(0)
         return self._begin() if self._left else fault
@@ -174,13 +179,17 @@ class PlanAhead:
             key = self._key(self._left[0])
             fault = self._cache.fault(key)
             if not fault:
-                if self._cache.get(key) is not None:
-                    return ""
+                if (plan := self._cache.get(key)) is not None:
+                    return self._verdict(plan)
                 self._build = _Build.join(key.digest, self._style.folder, self._size, self._left[0], self._cache.folder)
                 self.progress = "" if self._build else "waits for another build"
                 return None
             self._left.pop(0)
         return fault
+
+    def _verdict(self, plan: Plan | None) -> str:
+        """Why a plan that was built is not used; where it is gone again, loading tells."""
+        return too_slow(plan.extra) if self._choosy and plan is not None else ""
 
     def _key(self, name: str) -> PlanKey:
         """Asked for at each look while it is not its turn, so it is computed once: files are hashed for it."""

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from engines import contrast, generator
+from engines import contrast, generator, trt_gain
 from engines.cuda import require
 from engines.generator import Arch, FrameGraph, load_generator, reflected
 from engines.half import halved
@@ -90,8 +90,9 @@ class PlanBuilder:
         with tempfile.TemporaryDirectory(prefix="rtstyle-") as folder:
             plan, extra = self._plan(torch_tensorrt, style, height, width, self.settings(Path(folder)))
         told("compares its picture with the network's")
-        load_body(flavour, Plan(plan, 0.0, extra), style, height, width, DEVICE)
-        return plan, extra
+        body = load_body(flavour, Plan(plan, 0.0, extra), style, height, width, DEVICE)
+        told("compares its speed with that of cuda")
+        return plan, {**extra, **trt_gain.measured(body, style)}
 
     def settings(self, folder: Path) -> dict[str, Any]:
         """Of Torch-TensorRT. Names that a version does not know are left out, see ``engines.trt_version``.

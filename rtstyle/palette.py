@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import math
-import os
-import sys
-import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from threading import Condition, Thread
 
 import cv2
 import numpy as np
 
-from engines.base import RGB, Engine, EngineInfo
+from engines.base import RGB, Engine, EngineInfo, SharingEngine
 from engines.errors import StylerError
 from rtstyle.pipeline import Controls
 
@@ -29,19 +25,13 @@ FIRST_SHARE = 0.3
 """Of the new style in its first painting, so that a change is seen at once."""
 
 PIXELS_KEPT = 10 * 640 * 360
-"""Engines are kept ready while their frames have so many pixels together, about 300 MB; never fewer than ``LEAST``."""
+"""Engines that share nothing are kept while their frames have so many pixels together; never fewer than ``LEAST``."""
 
 LEAST = 2
 """Engines that are kept whatever their size: the style that is shown, and the one that it fades from."""
 
 REST_S = 1.0
-"""Time between two engines that are made ready before anybody asks: making one takes a core for about 0.4 s."""
-
-LAST = 19
-"""Priority, as ``nice`` counts, of making ready what nobody has asked for yet: whatever the frames leave over.
-
-Beside frames that are painted on every core, an engine made at the frames' own priority costs two or three of them.
-"""
+"""Time between two engines that are made ready before anybody asks: one that shares nothing takes a core for 0.4 s."""
 
 
 @dataclass
@@ -57,8 +47,8 @@ class Palette:
     """An engine that paints in the style that ``controls`` name.
 
     The engine of a style is loaded and compiled in another thread, and frames are painted in the old style until it is
-    ready. A third thread makes styles ready that nobody has asked for, nearest first, so that a change shows at once;
-    it steps back behind the frames. One that cannot be loaded, or fails at once, changes nothing; ``fault`` says why.
+    ready. Styles that nobody has asked for are made ready as well, nearest first, so that a change shows at once.
+    One that cannot be loaded, or fails at once, changes nothing; ``fault`` says why.
 
     Args:
         load: makes the engine of a style.
@@ -68,7 +58,7 @@ class Palette:
     """
 
     def __init__(self, load: Callable[[str], Engine], controls: Controls, *, ahead: bool = True) -> None:
-        self._load, self._controls = load, controls
+        self._load, self._controls, self._ahead = load, controls, ahead
         self._shown = self._before = controls.style
         self._changed_s = -math.inf
         self._size: tuple[int, int] | None = None
@@ -78,11 +68,8 @@ class Palette:
         self._ready = {self._shown: _Ready(load(self._shown), None, time.monotonic())}
         self._change = Condition()
         self._closed = False
-        self._loaders = [Thread(target=self._make_wanted, name="palette", daemon=True)]
-        if ahead:
-            self._loaders.append(Thread(target=self._make_others, name="palette ahead", daemon=True))
-        for loader in self._loaders:
-            loader.start()
+        self._loader = Thread(target=self._make_ready, name="palette", daemon=True)
+        self._loader.start()
 
     @property
     def info(self) -> EngineInfo:
@@ -126,9 +113,8 @@ class Palette:
         """Free all engines. Twice is fine."""
         with self._change:
             self._closed = True
-            self._change.notify_all()
-        for loader in self._loaders:
-            loader.join()
+            self._change.notify()
+        self._loader.join()
         for ready in self._ready.values():
             ready.engine.close()
 
@@ -138,14 +124,14 @@ class Palette:
         if size != self._size:
             self._size = size
             self._faults.clear()  # what failed may have been too large
-            self._change.notify_all()
+            self._change.notify()
         if wanted != self._shown and wanted not in self._faults:
             ready = self._ready.get(wanted)
             if ready is not None and ready.size == size:
                 self._before, self._shown, self._changed_s = self._shown, wanted, now
                 self._leaving = self._last
             else:
-                self._change.notify_all()
+                self._change.notify()
         shown = self._ready[self._shown]
         shown.size, shown.used_s = size, now
 
@@ -157,82 +143,58 @@ class Palette:
             self._shown, self._changed_s = self._before, -math.inf
             self._leaving = None
 
-    def _make_wanted(self) -> None:
-        """Thread: the style that somebody has asked for, as fast as it goes."""
+    def _make_ready(self) -> None:
+        """Loader thread: the style that is wanted first, then those beside it."""
         while True:
             with self._change:
-                # While no frame comes, nobody tells that another style is wanted.
-                self._change.wait_for(lambda: self._closed or self._missing_wanted() is not None, REST_S)
+                self._change.wait_for(lambda: self._closed or self._next(urgent=True) is not None, REST_S)
                 if self._closed:
                     return
-            self._make(self._missing_wanted)
+                superfluous = self._superfluous()
+                name, size = self._next(), self._size
+                # Nobody else may call an engine while it is compiled for another size.
+                found = self._ready.pop(name, None) if name is not None else None
+            for engine in superfluous:
+                engine.close()
+            if name is not None and size is not None:
+                self._make(name, size, found.engine if found else None)
 
-    def _make_others(self) -> None:
-        """Thread: those beside it, while nothing else is to be done."""
-        _step_back()
-        while True:
-            with self._change:
-                self._change.wait_for(lambda: self._closed, REST_S)
-                if self._closed:
-                    return
-            self._make(self._missing_other)
-
-    def _make(self, choose: Callable[[], str | None]) -> None:
-        """Make the engine that ``choose`` names, if any, ready for the frames' size; free what is superfluous."""
-        with self._change:
-            superfluous = self._superfluous()
-            name, size = choose(), self._size
-            # Nobody else may call an engine while it is compiled for another size.
-            found = self._ready.pop(name, None) if name is not None else None
-        for one in superfluous:
-            one.close()
-        if name is None or size is None:
-            return
-        engine = found.engine if found else None
-        fault = ""
+    def _make(self, name: str, size: tuple[int, int], engine: Engine | None) -> None:
         try:
             engine = engine or self._load(name)
-            engine(np.zeros((*size, 3), np.uint8))  # compiles for this size
+            if isinstance(engine, SharingEngine):
+                engine.prepare(*size)
+            else:
+                engine(np.zeros((*size, 3), np.uint8))  # compiles for this size
         except Exception as error:  # noqa: BLE001  # whatever it is: this thread must live, and ``fault`` tells it
-            fault = str(error) or type(error).__name__
+            with self._change:
+                self._faults[name] = str(error) or type(error).__name__
+            if engine is not None:
+                engine.close()
+            return
         with self._change:
-            faster = name in self._ready  # the other thread
-            if engine is not None and not fault and not faster:
-                self._ready[name] = _Ready(engine, size, time.monotonic())
-                self._faults.pop(name, None)
-                return
-            if not faster:
-                self._faults[name] = fault
-        if engine is not None:
-            engine.close()
+            self._ready[name] = _Ready(engine, size, time.monotonic())
 
-    def _missing_wanted(self) -> str | None:
-        """The style that is wanted, if it has to be made ready."""
-        wanted = self._controls.style
-        return wanted if wanted in self._missing() else None
-
-    def _missing_other(self) -> str | None:
-        """The style to make ready before somebody asks for it: the nearest."""
-        # The runtime's own threads are started by the first painting, and have the priority of who starts them.
-        if self._last is None:
-            return None
+    def _next(self, *, urgent: bool = False) -> str | None:
+        """The style to make ready now. Until the first frame nobody knows for which size."""
         wanted, names = self._controls.style, self._controls.styles
-        missing = self._missing() - {wanted}
-        if len(self._ready) >= self._room():
-            missing &= self._ready.keys()
-        place = names.index(wanted)
-        nearest = sorted(names, key=lambda name: _apart(names.index(name), place, len(names)))
-        return next((name for name in nearest if name in missing), None)
-
-    def _missing(self) -> set[str]:
-        """Styles that are not ready for frames of this size. Until the first frame nobody knows for which."""
         if self._size is None:
-            return set()
+            return None
         fitting = {name for name, ready in self._ready.items() if ready.size == self._size}
-        return {*self._controls.styles} - fitting - self._faults.keys() - self._in_use()
+        missing = [n for n in names if n not in fitting and n not in self._faults and n not in self._in_use()]
+        if wanted in missing:
+            return wanted
+        if urgent or not self._ahead:
+            return None
+        if len(self._ready) >= self._room():
+            missing = [name for name in missing if name in self._ready]
+        place = names.index(wanted)
+        return min(missing, default=None, key=lambda name: _apart(names.index(name), place, len(names)))
 
     def _room(self) -> int:
         """How many engines may be ready."""
+        if isinstance(self._ready[self._shown].engine, SharingEngine):
+            return len(self._controls.styles)
         return max(LEAST, PIXELS_KEPT // (self._size[0] * self._size[1])) if self._size else LEAST
 
     def _in_use(self) -> set[str]:
@@ -246,13 +208,6 @@ class Palette:
         keep = {self._shown, self._before, self._controls.style}
         others = sorted((name for name in self._ready if name not in keep), key=lambda name: self._ready[name].used_s)
         return [self._ready.pop(name).engine for name in others[: max(0, len(self._ready) - self._room())]]
-
-
-def _step_back() -> None:
-    """Let all other threads go before this one. Only Linux knows priorities of threads, by the numbers of processes."""
-    if sys.platform == "linux":
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), LAST)
 
 
 def _apart(one: int, other: int, count: int) -> int:

@@ -131,25 +131,31 @@ def _check_gpu() -> None:
 
 
 def _table(entries: Iterable[Entry]) -> str:
+    from engines.record import gain_of
     from rtstyle.commands.styles import table
 
     rows: list[tuple[str, ...]] = [
-        ("STYLE", "SIZE", "GPU", "TENSORRT", "TORCH", "DRIVER", "MB", "BUILT IN", "USED", "FAULT")
+        ("STYLE", "SIZE", "GPU", "TENSORRT", "TORCH", "DRIVER", "MB", "BUILT IN", "× CUDA", "USED", "FAULT")
     ]
     for entry in entries:
         key = entry.key
         built = "" if entry.fault else f"{entry.seconds:.0f} s"
         size = "" if entry.fault else _megabytes(entry.bytes)
+        gain = gain_of(entry.extra)
+        times = "" if gain is None else f"{gain:.2f}"
         used = f"{datetime.fromtimestamp(entry.used_s, UTC).astimezone():%Y-%m-%d %H:%M}"
         what = (_style(entry), f"{key.width}×{key.height}", key.gpu, key.tensorrt, key.torch, key.driver)
-        rows.append((*what, size, built, used, entry.fault))
+        rows.append((*what, size, built, times, used, entry.fault))
     return table(rows if any(row[-1] for row in rows[1:]) else [row[:-1] for row in rows])
 
 
 def _plain(entry: Entry) -> dict[str, Any]:
     from dataclasses import asdict
 
-    figures = {"bytes": entry.bytes, "seconds": entry.seconds, "fault": entry.fault}
+    from engines.record import gain_of
+
+    gain = gain_of(entry.extra)
+    figures = {"bytes": entry.bytes, "seconds": entry.seconds, "gain": gain, "fault": entry.fault}
     used = datetime.fromtimestamp(entry.used_s, UTC).isoformat(timespec="seconds")
     return {"style": _style(entry), "key": asdict(entry.key), **figures, "used": used}
 

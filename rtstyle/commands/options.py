@@ -107,15 +107,22 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 
 
-def load_engine(style: str, name: str, threads: int | None = None, told: Callable[[str], None] | None = None) -> Engine:
-    """The engine for a style of the gallery or a folder; ``told`` as for ``engines.load``.
+def load_engine(
+    style: str,
+    name: str,
+    threads: int | None = None,
+    told: Callable[[str], None] | None = None,
+    *,
+    sharing: bool = False,
+) -> Engine:
+    """The engine for a style of the gallery or a folder; ``told`` and ``sharing`` as for ``engines.load``.
 
     Raises: StyleError, EngineError
     """
     import engines
     from rtstyle import styles
 
-    return engines.load(styles.find(style), name, threads=threads, told=told)
+    return engines.load(styles.find(style), name, threads=threads, told=told, sharing=sharing)
 
 
 def noting_once(quiet: bool = False) -> Callable[[str], None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -96,9 +97,9 @@ def web(
     if source is not None:
         open_source(job).close()  # what is wrong with it is told now, to the one who typed it
     told = noting_once()
-    studio = Studio(
-        settings, lambda name: load_engine(name, engine, threads, told), (lambda: open_source(job)) if source else None
-    )
+
+    load = partial(load_engine, name=engine, threads=threads, told=told, sharing=True)
+    studio = Studio(settings, load, (lambda: open_source(job)) if source else None)
     server = Server(studio)
     stopped = asyncio.Event()
     with asyncio.Runner() as runner:

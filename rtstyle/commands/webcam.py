@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -143,7 +144,8 @@ def webcam(
             line.show(stats.snapshot())
 
     watch = Watch(as_json=as_json, stop=stop, control=control, token=control_token)
-    ahead = "window" in sink or control is not None  # somebody may change the style
+    changing = "window" in sink or control is not None  # the style
+    load = partial(load_engine, name=engine, threads=threads, told=told, sharing=changing)
     wanted = (size.width, size.height) if size else None
     bits = None if bitrate is None else 1000 * bitrate
     job = WebcamJob(source, tuple(sink), wanted, fps, frames, overwrite, reconnect, loop, bits)
@@ -151,7 +153,7 @@ def webcam(
         with gentle:
             figures = run_webcam(
                 job,
-                lambda: Palette(lambda name: load_engine(name, engine, threads, told), controls, ahead=ahead),
+                lambda: Palette(load, controls, ahead=changing),
                 controls,
                 on_frame=show,
                 on_start=started,

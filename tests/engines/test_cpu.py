@@ -29,7 +29,7 @@ def test_keeps_a_few_sizes_only(tiny_style: Path) -> None:
     engine = CpuEngine(StyleModel.open(tiny_style))
     for side in range(16, 16 + 2 * KEPT_SIZES):
         engine(picture(side, side))
-    assert len(engine._compiled) == KEPT_SIZES
+    assert len(engine._requests) == KEPT_SIZES
 
 
 FREED_THEN_INTERRUPTED = """

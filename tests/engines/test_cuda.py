@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from engines import half, nvidia
-from engines.base import MIN_SIDE, RGB, OverlappedEngine
+from engines.base import MIN_SIDE, RGB, OverlappedEngine, SharingEngine
 from engines.cuda import CudaEngine
 from engines.eager import EagerEngine
 from engines.errors import EngineError, ShapeError, StyleError
@@ -205,9 +205,13 @@ def test_two_threads_paint_their_own_styles(style: StyleModel, other_style: Styl
         engine.close()
 
 
-def test_is_an_overlapped_engine(style: StyleModel) -> None:
+def test_is_an_overlapped_engine_that_shares(style: StyleModel) -> None:
     engine = CudaEngine(style, device="cpu")
-    assert isinstance(engine, OverlappedEngine)
+    assert isinstance(engine, OverlappedEngine) and isinstance(engine, SharingEngine)
+    engine.prepare(32, 48)
+    assert engine.overlap.sizes == ((32, 48),)
+    with pytest.raises(ShapeError):
+        engine.prepare(32, 8)
     assert not isinstance(EagerEngine(style, device="cpu"), OverlappedEngine)
     assert engine.info.name == "cuda" and engine.info.precision == "fp16" and engine.info.style == "tiny"
     engine.close()

@@ -52,10 +52,11 @@ def golden(tiny_style: Path) -> EagerEngine:
     return EagerEngine(StyleModel.open(tiny_style), device="cpu")
 
 
-@pytest.fixture(scope="module", params=list(TOLERANCE))
+@pytest.fixture(scope="module", params=[*TOLERANCE, "cpu sharing"])
 def engine(request: pytest.FixtureRequest, tiny_style: Path) -> Iterator[Engine]:
     """Each engine in turn, with the tiny style."""
-    engine = engines.load(tiny_style, request.param)
+    name, _, sharing = request.param.partition(" ")
+    engine = engines.load(tiny_style, name, sharing=bool(sharing))
     yield engine
     engine.close()
 

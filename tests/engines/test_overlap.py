@@ -165,6 +165,26 @@ def test_every_error_is_one_line_with_a_hint(error: BaseException, told: str) ->
     assert "3840×2160" in fault and told in fault and "\n" not in fault and "DSA" not in fault
 
 
+def test_what_was_prepared_is_not_made_again() -> None:
+    class Small(Made):
+        def __call__(self, height: int, width: int) -> Adding:
+            if height > 20:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            return super().__call__(height, width)
+
+    made = Small()
+    overlap = Overlap(made, "cpu")
+    overlap.prepare(16, 24)
+    np.testing.assert_array_equal(overlap.submit(still(3), 1.0).result(), still(4))
+    assert made.sizes == [(16, 24)]
+    with pytest.raises(EngineError, match=r"1280×800.*--height 720"):
+        overlap.prepare(800, 1280)
+    np.testing.assert_array_equal(overlap.submit(still(5), 1.0).result(), still(6))
+    overlap.close()
+    with pytest.raises(EngineError, match="closed"):
+        overlap.prepare(16, 24)
+
+
 def test_no_smaller_size_is_proposed_where_there_is_none() -> None:
     assert "--height" not in str(as_engine_error(MemoryError(), 360, 640))
 

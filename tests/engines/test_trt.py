@@ -21,7 +21,7 @@ from engines.eager import EagerEngine
 from engines.errors import EngineError
 from engines.half import halved
 from engines.model_file import StyleModel
-from engines.record import PlanKey
+from engines.record import GAIN, PlanKey
 from engines.takeover import TakeOver
 from engines.trt import PlanAhead, TensorRtEngine, build_plan
 from engines.trt_run import REFIT, trial_picture
@@ -231,6 +231,27 @@ def test_what_is_there_is_not_built(style: StyleModel, cache: PlanCache, shelf: 
     ahead = PlanAhead(style, HIGH, WIDE, cache)
     assert ahead.poll() == "" and not processes
     ahead.close()
+
+
+@pytest.mark.parametrize(("gain", "told"), [(1.05, "only 1.05 × as fast as cuda"), (1.2, ""), (None, "")])
+def test_a_plan_that_gains_too_little_is_left_alone_by_who_is_choosy(
+    style: StyleModel, cache: PlanCache, shelf: Shelf, processes: list[Any], gain: float | None, told: str
+) -> None:
+    key = shelf.shared.key(style, HIGH, WIDE)
+    ahead = PlanAhead(style, HIGH, WIDE, cache, choosy=True)
+    assert ahead.poll() is None
+    cache.put(key, b"plan", seconds=1.0, extra={} if gain is None else {GAIN: gain})
+    processes[0].end = ""
+    now = ahead.poll()
+    ahead.close()
+    again = PlanAhead(style, HIGH, WIDE, cache, choosy=True)
+    later = again.poll()
+    again.close()
+    assert now == later and told in str(now) and bool(now) == bool(told)
+    assert len(processes) == 1, "it is not built again"
+    wanted = PlanAhead(style, HIGH, WIDE, cache)
+    assert wanted.poll() == "", "who asks for TensorRT gets it"
+    wanted.close()
 
 
 def test_where_no_plan_can_be_shared_each_style_has_its_own(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -55,14 +56,15 @@ def test_an_empty_list(run: Run, cache: PlanCache) -> None:
 
 
 def test_the_list(run: Run, cache: PlanCache) -> None:
-    cache.put(KEY, bytes(2_500_000), seconds=61.4, extra={"style": "wave"})
+    cache.put(KEY, bytes(2_500_000), seconds=61.4, extra={"style": "wave", "gain": 1.531})
     cache.put(replace(KEY, height=16), b"", seconds=1, extra={})
     os.utime(cache.folder / f"{KEY.digest}.json", (time.time() + 60,) * 2)
     assert run("engine", "list") == 0
     head, first, second = run.out.splitlines()
-    assert head.split() == ["STYLE", "SIZE", "GPU", "TENSORRT", "TORCH", "DRIVER", "MB", "BUILT", "IN", "USED"]
+    heads = ["STYLE", "SIZE", "GPU", "TENSORRT", "TORCH", "DRIVER", "MB", "BUILT IN", "× CUDA", "USED"]
+    assert re.split(r"  +", head.strip()) == heads
     assert first.split()[:2] == ["wave", "640×360"] and second.split()[:2] == ["1" * 12, "640×16"]
-    assert "A card  10.14     2.13.0  580.1   2.5  61 s" in first
+    assert "A card  10.14     2.13.0  580.1   2.5  61 s      1.53 " in first
     cache.refuse(OTHER, "no kernel for this", extra={"style": "scream"})
     assert run("engine", "list") == 0
     assert run.out.splitlines()[0].endswith("FAULT")
@@ -71,6 +73,7 @@ def test_the_list(run: Run, cache: PlanCache) -> None:
     told = {engine["style"]: engine for engine in run.json["engines"]}
     assert set(told) == {"wave", "scream", "1" * 12}
     assert told["wave"]["bytes"] > 2_500_000 and told["wave"]["seconds"] == 61.4 and told["wave"]["fault"] == ""
+    assert told["wave"]["gain"] == 1.531 and told["scream"]["gain"] is None
     assert told["wave"]["key"]["gpu"] == "A card" and told["scream"]["fault"] == "no kernel for this"
     assert told["wave"]["used"].endswith("+00:00")
 

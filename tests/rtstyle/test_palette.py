@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -151,52 +149,28 @@ def test_others_are_made_ready_ahead_for_the_size_of_the_frames(shelf: Shelf, mo
     palette.close()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no priorities of their own")
-def test_what_nobody_asked_for_is_made_behind_the_frames(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+class Sharing(Paint):
+    """One that shares what is compiled: an ``engines.base.SharingEngine``."""
+
+    def prepare(self, height: int, width: int) -> None:
+        assert not self.closed and not self.calls
+        self.sizes.add((height, width))
+
+
+def test_engines_that_share_are_prepared_not_called_and_all_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "REST_S", 0.01)
-    found = dict[str, int]()
+    monkeypatch.setattr(module, "PIXELS_KEPT", 1)
+    made: dict[str, Sharing] = {}
 
     def load(name: str) -> Engine:
-        found[name] = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-        if name == "white":
-            assert shelf.made["black"][0].calls, "the first painting starts the threads of the runtime"
-        return shelf(name)
+        return made.setdefault(name, Sharing(name))
 
-    mine = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-    palette = Palette(load, Controls(styles=("black", "white"), style="black"))
+    palette = Palette(load, Controls(styles=tuple(SHADES), style="black"))
     palette(frame())
-    until(lambda: "white" in found)
-    palette.close()
-    controls = Controls(styles=NAMES, style="black")
-    palette = Palette(load, controls, ahead=False)
-    palette(frame())
-    controls.style = "grey"
-    until(lambda: palette(frame()).max() == 100)
-    palette.close()
-    assert found == {"black": mine, "white": module.LAST, "grey": mine}
-
-
-def test_a_style_that_is_asked_for_does_not_wait_until_it_is_ready_ahead(
-    shelf: Shelf, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "REST_S", 0.01)
-    began, held = threading.Event(), threading.Event()
-
-    def load(name: str) -> Engine:
-        if threading.current_thread().name == "palette ahead":
-            began.set()
-            held.wait(5)
-        return shelf(name)
-
-    controls = Controls(styles=("black", "white"), style="black")
-    palette = Palette(load, controls)
-    palette(frame())
-    assert began.wait(5)
-    controls.style = "white"
-    until(lambda: palette(frame()).max() == 200)
-    held.set()
-    until(lambda: len(shelf.made["white"]) == 2 and shelf.made["white"][1].closed)
-    assert palette(frame()).max() == 200 and palette.fault == ""
+    until(lambda: len(made) == len(SHADES) and all((48, 64) in one.sizes for one in made.values()))
+    time.sleep(0.05)
+    assert [name for name, one in made.items() if one.calls] == ["black"]
+    assert not any(one.closed for one in made.values())
     palette.close()
 
 
@@ -222,7 +196,7 @@ def test_engines_are_made_ready_again_for_another_size(shelf: Shelf, monkeypatch
     palette(frame(48, 64))
     controls.style = "white"
     until(lambda: palette(frame(48, 64)).max() == 200)
-    assert shelf.made["white"][0].threads == {(32, 40): "palette ahead", (48, 64): "palette"}
+    assert shelf.made["white"][0].threads == {(32, 40): "palette", (48, 64): "palette"}
     assert len(shelf.made["white"]) == 1, "the same engine"
     palette.close()
 

@@ -1,0 +1,58 @@
+"""What a built TensorRT engine gains over the cuda engine: measured once, in the process that built it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from statistics import median
+
+import torch
+
+from engines.generator import load_generator
+from engines.half import HalfBody, HalfGraph
+from engines.model_file import StyleModel
+from engines.overlap import Body
+from engines.record import GAIN
+
+ROUNDS, FRAMES = 15, 8
+"""Both paint so many frames in turn, so many times: what else the card does meanwhile slows both."""
+
+
+def measured(body: Body, style: StyleModel) -> dict[str, float]:
+    """What is kept beside an engine about its speed; nothing where the card has no room for both.
+
+    Args:
+        body: the built engine, loaded.
+        style: of the same shape.
+    """
+    _, height, width, _ = body.frame.shape
+    device = body.frame.device
+    try:
+        rival = HalfBody(HalfGraph(load_generator(style), device), height, width, device)
+        return {GAIN: round(times_as_fast(body.run, rival.run, lambda: _wait(device)), 3)}
+    except RuntimeError:  # of torch; the engine is built, and paints
+        return {}
+
+
+def times_as_fast(one: Callable[[], None], other: Callable[[], None], wait: Callable[[], None]) -> float:
+    """How many times as fast as ``other`` is ``one``: the median over ``ROUNDS``, of which each times both.
+
+    Args:
+        one, other: begin with a frame.
+        wait: returns when all frames are painted.
+    """
+
+    def seconds(paint: Callable[[], None]) -> float:
+        start_s = time.perf_counter()
+        for _ in range(FRAMES):
+            paint()
+        wait()
+        return time.perf_counter() - start_s
+
+    seconds(one), seconds(other)
+    return median(seconds(other) / seconds(one) for _ in range(ROUNDS))
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
