@@ -36,7 +36,9 @@ class EagerEngine:
         from engines.generator import FrameGraph, load_generator
 
         try:
-            self._graph: Any = FrameGraph(load_generator(style)).eval().to(self._device)
+            # Not every version of torch reflects bytes on a card.
+            bytes_too = self._device == "cpu"
+            self._graph: Any = FrameGraph(load_generator(style), shuffle_bytes=bytes_too).eval().to(self._device)
         except RuntimeError as error:
             raise EngineError(f"torch cannot use {self._device}: {error}") from error
         self._info = EngineInfo(

@@ -25,6 +25,9 @@ TELLING_STRENGTH = 0.5
 FLAT = 8
 """A frame whose values differ by less, of 255, is not compared: engines could hardly differ on it."""
 
+PATIENCE_S = 10.0
+"""How long a telling frame is waited for, seconds; then any will do: a camera may be covered, the strength be low."""
+
 SETTLED_S = 0.5
 """How long a frame size must last before anything is built for it, seconds."""
 
@@ -197,7 +200,7 @@ class _Change:
         self._better, self._settled_s = better, settled_s
         self._on_fault, self._on_progress = on_fault, on_progress
         self._news = Condition()
-        self._stopped = self._asks = False
+        self._stopped = self._asks = self._any_will_do = False
         self._sample: tuple[RGB, float, RGB] | None = None
         self._thread = Thread(target=self._run, name="take-over", daemon=True)
         self._thread.start()
@@ -209,7 +212,9 @@ class _Change:
 
     def asks_for(self, rgb: RGB, strength: float) -> bool:
         """Is a painting of this frame wanted, to compare with? Without copying it."""
-        return self._asks and strength >= TELLING_STRENGTH and int(np.ptp(rgb[::8, ::8])) >= FLAT
+        if not self._asks or self._any_will_do:
+            return self._asks
+        return strength >= TELLING_STRENGTH and int(np.ptp(rgb[::8, ::8])) >= FLAT
 
     def show(self, rgb: RGB, strength: float, painting: RGB) -> None:
         """A frame, and what the first engine made of it; nobody else may change the arrays."""
@@ -269,7 +274,9 @@ class _Change:
         candidate(np.zeros((*self.size, 3), np.uint8))  # loads, compiles and captures what the first frame needs
         with self._news:
             self._asks = True
-            self._news.wait_for(lambda: self._stopped or self._sample is not None)
+            if not self._news.wait_for(lambda: self._stopped or self._sample is not None, PATIENCE_S):
+                self._any_will_do = True
+                self._news.wait_for(lambda: self._stopped or self._sample is not None)
             sample, self._sample = self._sample, None
         if sample is None:
             return False

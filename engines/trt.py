@@ -24,7 +24,7 @@ from engines.overlap import Overlap
 from engines.record import Plan, PlanKey, too_slow
 from engines.trt_build import BUILDER, DEVICE, OWN, PlanBuilder
 from engines.trt_run import DifferentError, PlanBody, load_body
-from engines.trt_version import installed
+from engines.trt_version import import_tensorrt, installed
 from engines.trt_weights import RefitError
 
 __all__ = ["BUILDER", "BUILDERS", "OWN", "PlanAhead", "TensorRtEngine", "build_plan"]
@@ -70,6 +70,7 @@ class TensorRtEngine:
         if device.type == "cuda":
             major, minor = torch.cuda.get_device_capability(device)
             self._flavour.check(f"{major}.{minor}")
+        import_tensorrt(self._flavour)  # what does not load is told now
         self._style, self._device = style, device
         self._cache = cache or PlanCache()
         self._overlap = Overlap(self._body, str(device))

@@ -9,6 +9,7 @@ from threading import Event, Thread, get_ident
 import numpy as np
 import pytest
 
+from engines import takeover
 from engines.base import RGB, EngineInfo, OverlappedEngine, Pending
 from engines.errors import EngineError, ShapeError
 from engines.takeover import KEPT_SIZES, TakeOver
@@ -252,6 +253,22 @@ def test_only_a_frame_that_tells_something_is_compared() -> None:
     assert better.calls == 1 and not shop.faults
     engine.close()
     assert better.closed == 1
+
+
+def test_where_no_frame_tells_anything_it_takes_over_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(takeover, "PATIENCE_S", 0.05)
+    shop = Shop(lambda: Plan(Painter("better")))
+    engine = taking_over(shop)
+    engine(frame())
+    shop.only().built.set()
+
+    def taken() -> bool:
+        engine(frame(), strength=0.1)
+        return engine.info.name == "better"
+
+    wait_for(taken)
+    assert not shop.faults
+    engine.close()
 
 
 def test_a_frame_may_be_changed_by_its_owner_while_it_is_compared() -> None:

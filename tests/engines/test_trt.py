@@ -70,7 +70,8 @@ def shelf(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shelf]:
     monkeypatch.setattr(trt, "installed", lambda: ANY)
     monkeypatch.setattr(trt, "DEVICE", torch.device("cpu"))
     monkeypatch.setattr(trt, "BUILDERS", {"shared": shelf.shared, "own": shelf.own})
-    monkeypatch.setattr(trt_run, "import_tensorrt", lambda flavour: fake_tensorrt)
+    for module in (trt, trt_run):
+        monkeypatch.setattr(module, "import_tensorrt", lambda flavour: fake_tensorrt)
     yield shelf
     trt_run._runtime.cache_clear()
 
@@ -93,6 +94,19 @@ def test_a_plan_of_the_cache_paints_the_picture_of_its_style(style: StyleModel, 
     engine.close()
     with pytest.raises(EngineError, match="closed"):
         engine(photograph())
+
+
+def test_a_tensorrt_that_does_not_load_is_told_before_anything_is_built(
+    style: StyleModel, cache: PlanCache, shelf: Shelf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: Flavour) -> None:
+        raise EngineError("tensorrt 11.0.0 does not load: libnvinfer.so.11 is not here")
+
+    monkeypatch.setattr(trt, "import_tensorrt", broken)
+    with pytest.raises(EngineError, match="does not load"):
+        on_cpu(style, cache)
+    with pytest.raises(EngineError, match="does not load"):
+        PlanAhead(style, HIGH, WIDE, cache)
 
 
 def test_a_plan_is_proved_without_what_some_cards_cannot_do(
