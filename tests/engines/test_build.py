@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
@@ -15,54 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from engines.build import NICER, BuildProcess, build_once, is_passing, load_builder
+from engines.build import NICER, BuildProcess
 from engines.build_process import LINE_LENGTH, one_line
-from engines.cache import BusyError, PlanCache, PlanKey
-from engines.errors import EngineError, ShapeError
-from engines.model_file import StyleModel
+from engines.cache import BusyError
+from engines.errors import EngineError
 from tests.conftest import ROOT
-from tests.engines import standin
 from tests.engines.plans import names
-
-STANDIN = "tests.engines.standin"
-TIMEOUT_S = 120.0
-
-
-class Site:
-    """A style, a cache and a count of builds."""
-
-    def __init__(self, style: Path, folder: Path) -> None:
-        self.style, self.folder = style, folder / "engines"
-        self.builds_file = folder / "builds"
-        self.cache = PlanCache(self.folder)
-        self.key = standin.key_of(StyleModel.open(style), 360, 640)
-
-    def start(self, builder: str = "BUILDER", height: int = 360) -> BuildProcess:
-        return BuildProcess(self.style, height, 640, builder=f"{STANDIN}:{builder}", folder=self.folder)
-
-    def command(self, builder: str = "BUILDER", *more: str) -> list[str]:
-        call = [sys.executable, "-m", "engines.build", "--style", str(self.style), "--size", "640x360"]
-        return [*call, "--builder", f"{STANDIN}:{builder}", "--cache", str(self.folder), *more]
-
-    @property
-    def builds(self) -> int:
-        return len(self.builds_file.read_text().splitlines()) if self.builds_file.exists() else 0
-
-
-@pytest.fixture
-def site(tiny_style: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
-    site = Site(tiny_style, tmp_path)
-    monkeypatch.setenv("RTSTYLE_BUILDS", str(site.builds_file))
-    return site
-
-
-def end_of(build: BuildProcess) -> str:
-    """What ``poll`` says in the end."""
-    deadline_s = time.monotonic() + TIMEOUT_S
-    while (told := build.wait(1.0)) is None:
-        assert time.monotonic() < deadline_s
-    build.close()
-    return told
+from tests.engines.site import STANDIN, TIMEOUT_S, Site, end_of
 
 
 def started(build: BuildProcess) -> tuple[int, int]:
@@ -321,89 +279,3 @@ def test_who_waited_does_not_repeat_a_failure(site: Site) -> None:
         until(lambda: "another process" in build.progress)
         site.cache.refuse(site.key, "no kernel")
     assert "no kernel" in end_of(build) and site.builds == 0
-
-
-# The pieces.
-
-
-class Heard:
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.keys: list[PlanKey] = []
-        self.told, self.key = self.lines.append, self.keys.append
-
-
-def test_building_in_this_process(site: Site) -> None:
-    heard = Heard()
-    style = StyleModel.open(site.style)
-    key = build_once(style, 360, 640, standin.SLOWLY, site.cache, heard)
-    assert key == site.key == heard.keys[0] and heard.lines[0] == "slowly"
-    with pytest.raises(ShapeError):
-        build_once(style, 4, 640, standin.SLOWLY, site.cache, heard)
-    full = PlanCache(site.folder / "small", limit_bytes=1000)
-    (site.folder / "small").mkdir(0o700)
-    with pytest.raises(EngineError, match="more than"):
-        build_once(style, 360, 640, standin.StandIn(lambda told: bytes(2000)), full, heard)
-    assert "more than" in full.fault(key)  # it would never fit
-
-
-class OutOfMemoryError(RuntimeError):
-    """As torch's is called."""
-
-
-def raised(error: BaseException, cause: BaseException | None = None, context: BaseException | None = None) -> object:
-    with contextlib.suppress(type(error)):
-        if context is not None:
-            try:
-                raise context
-            except type(context):
-                raise error  # noqa: B904  # as a careless builder does
-        raise error from cause
-    return error
-
-
-@pytest.mark.parametrize(
-    ("error", "passing"),
-    [
-        (raised(EngineError("no kernel")), False),
-        (raised(AssertionError()), False),
-        (raised(EngineError("failed"), cause=ValueError("shape")), False),
-        (raised(OutOfMemoryError("x")), True),
-        (raised(EngineError("failed"), cause=OutOfMemoryError("x")), True),
-        (raised(EngineError("failed"), context=OSError(28, "No space left on device")), True),
-        (raised(EngineError("failed"), cause=None), False),
-        (raised(KeyboardInterrupt()), True),
-        (raised(ImportError("libnvinfer.so.10")), True),
-        (raised(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")), True),
-    ],
-    ids=repr,
-)
-def test_what_passes(error: BaseException, passing: bool) -> None:
-    assert is_passing(error) == passing
-
-
-@pytest.mark.parametrize("name", ["nowhere.at.all:BUILDER", f"{STANDIN}:ABSENT", STANDIN, "", ":", "engines:", "."])
-def test_builders_that_do_not_exist(name: str) -> None:
-    with pytest.raises(EngineError, match="there is no builder"):
-        load_builder(name)
-
-
-def test_a_builder_whose_package_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "wanting.py").write_text("import a_package_that_is_not_here\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(EngineError, match="needs a_package_that_is_not_here") as told:
-        load_builder("wanting:BUILDER")
-    assert "pip install" in told.value.hint
-
-
-def test_the_current_folder_is_not_imported(site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "json.py").write_text("raise SystemExit('the folder of downloads runs')\n")
-    monkeypatch.chdir(tmp_path)
-    assert end_of(site.start()) == ""
-
-
-@pytest.mark.parametrize("size", ["640", "x", "640x", "-1x5", "640x360x3"])
-def test_wrong_usage_ends_with_2(site: Site, size: str) -> None:
-    call = [sys.executable, "-m", "engines.build", "--style", str(site.style), f"--size={size}"]
-    done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and "is no size" in done.stderr

@@ -18,11 +18,6 @@ from engines.errors import EngineError
 from tests.engines.plans import KEY, OTHER, PLAN, file, names, start, stored
 
 
-@pytest.fixture
-def cache(tmp_path: Path) -> PlanCache:
-    return PlanCache(tmp_path / "engines")
-
-
 def test_what_is_put_comes_back(cache: PlanCache) -> None:
     assert cache.get(KEY) is None and not cache.folder.exists()
     cache.put(KEY, PLAN, seconds=12.5, extra={"style": "wave", "inputs": {10: [1, 2], 9: None}})

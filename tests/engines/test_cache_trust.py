@@ -13,12 +13,6 @@ from engines.cache import PlanCache
 from engines.errors import EngineError
 from tests.engines.plans import KEY, NOBODY, OTHER, PLAN, as_nobody, file, names, root_only, stored
 
-
-@pytest.fixture
-def cache(tmp_path: Path) -> PlanCache:
-    return PlanCache(tmp_path / "engines")
-
-
 # Damage.
 
 

@@ -22,11 +22,6 @@ from tests.engines.test_golden import picture
 from tests.generators import narrow, unlike_identity
 
 
-@pytest.fixture
-def style(tiny_style: Path) -> StyleModel:
-    return StyleModel.open(tiny_style)
-
-
 @pytest.fixture(scope="module")
 def other_style(tmp_path_factory: pytest.TempPathFactory) -> StyleModel:
     """Of the same shape, with other weights."""

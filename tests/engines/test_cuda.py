@@ -8,7 +8,6 @@ import warnings
 import weakref
 from collections.abc import Iterator
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,11 +34,6 @@ def other_style(tmp_path_factory: pytest.TempPathFactory) -> StyleModel:
     """Another style of the same shape."""
     meta = StyleMeta("other", "Other", "nobody", "noise", "CC0-1.0", {})
     return save_style(tmp_path_factory.mktemp("styles") / "other", unlike_identity(narrow(), seed=1), meta)
-
-
-@pytest.fixture
-def style(tiny_style: Path) -> StyleModel:
-    return StyleModel.open(tiny_style)
 
 
 @pytest.fixture(autouse=True)

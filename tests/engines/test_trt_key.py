@@ -21,11 +21,6 @@ ANY = Flavour("tensorrt", "tensorrt 11.0.0", "torch-tensorrt 2.13.0")
 
 
 @pytest.fixture
-def style(tiny_style: Path) -> StyleModel:
-    return StyleModel.open(tiny_style)
-
-
-@pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(trt_build, "require", lambda: None)
     monkeypatch.setattr(trt_build, "installed", lambda: ANY)

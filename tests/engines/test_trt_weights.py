@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import torch
 
@@ -26,11 +24,6 @@ HIGH, WIDE = 48, 64
 ANY = Flavour("tensorrt", "tensorrt 11.0.0", "torch-tensorrt 2.13.0")
 
 KEY = PlanKey("any", "g", HIGH, WIDE, "card", "8.9", "580.1", "13.0", "tensorrt 11", "2.13", "torch-tensorrt 2.13", "f")
-
-
-@pytest.fixture
-def style(tiny_style: Path) -> StyleModel:
-    return StyleModel.open(tiny_style)
 
 
 def test_every_weight_is_found_by_its_value(style: StyleModel) -> None:

@@ -393,8 +393,7 @@ def test_bfloat16_is_left_alone_where_it_is_only_emulated(
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: native or including_emulation)
     monkeypatch.setattr(torch, "autocast", lambda *arguments: arguments)
     gpu = torch.device("cuda")
-    wanted = {"auto": native, "bf16": True, "fp32": False}
-    for precision, expected in wanted.items():
+    for precision, expected in {"auto": native, "bf16": True, "fp32": False}.items():
         settings = config(schedule={"precision": precision})
         assert (_feature_dtype(settings, gpu) == torch.bfloat16) is expected
         assert (_precision(settings, gpu) == ("cuda", torch.bfloat16)) is expected

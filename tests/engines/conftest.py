@@ -1,0 +1,49 @@
+"""What several tests of engines begin with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from engines import trt, trt_run
+from engines.cache import PlanCache
+from engines.model_file import StyleModel
+from tests.engines import fake_tensorrt
+from tests.engines.site import Site
+from tests.engines.trt_shelf import ANY, Shelf
+
+
+@pytest.fixture
+def style(tiny_style: Path) -> StyleModel:
+    """A narrow generator that visibly changes a picture."""
+    return StyleModel.open(tiny_style)
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> PlanCache:
+    """Of built engines, empty."""
+    return PlanCache(tmp_path / "engines")
+
+
+@pytest.fixture
+def shelf(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shelf]:
+    """Builders of plans, and a TensorRT that runs them without a card."""
+    shelf = Shelf()
+    monkeypatch.setattr(trt, "installed", lambda: ANY)
+    monkeypatch.setattr(trt, "DEVICE", torch.device("cpu"))
+    monkeypatch.setattr(trt, "BUILDERS", {"shared": shelf.shared, "own": shelf.own})
+    for module in (trt, trt_run):
+        monkeypatch.setattr(module, "import_tensorrt", lambda flavour: fake_tensorrt)
+    yield shelf
+    trt_run._runtime.cache_clear()
+
+
+@pytest.fixture
+def site(tiny_style: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+    """A cache to build into, and a count of builds."""
+    site = Site(tiny_style, tmp_path)
+    monkeypatch.setenv("RTSTYLE_BUILDS", str(site.builds_file))
+    return site
