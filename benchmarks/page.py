@@ -119,7 +119,7 @@ SWITCH = """
 @contextmanager
 def serving(
     settings: WebSettings | None = None,
-    load: Callable[[str], Engine] = lambda name: engines.load(find(name), "cpu"),
+    load: Callable[[str], Engine] = lambda name: engines.load(find(name), "cpu", sharing=True),
     source: Callable[[], Source] | None = None,
 ) -> Iterator[tuple[str, Studio]]:
     """The page on a free port, in a thread of its own: its address, and what is behind it."""

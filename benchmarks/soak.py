@@ -142,7 +142,7 @@ def soak(seconds: float, style: str, first_s: float = FIRST_S, present_s: tuple[
         return Vanishing(chance.uniform(*present_s))
 
     source = Reconnecting(connect, backoff=Backoff(0.2, 1.0))
-    palette = Palette(lambda name: engines.load(find(name), "cpu"), controls)
+    palette = Palette(lambda name: engines.load(find(name), "cpu", sharing=True), controls)
     sinks: list[Sink] = [StreamSink(NOWHERE, source.info.fps), Stalling(), NullSink()]
     began_s = time.monotonic()
     next_change, next_reading = [began_s + first_s / 10], [began_s + first_s]

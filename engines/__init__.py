@@ -86,8 +86,8 @@ def load(
         name: one of ``NAMES``. ``tensorrt`` paints only those frame sizes that `rtstyle engine build` has built.
         threads: for arithmetic on the CPU; ``None`` leaves it to the runtime, which takes every core.
         told: where this is given, ``auto`` has a TensorRT engine built in another process when it can, paints on
-            meanwhile, and changes to it between two frames; this takes a line about how far that is, in another
-            thread. For a picture or two that is not worth it.
+            meanwhile, and changes to it between two frames if it is 1.2 × as fast; this takes a line about how far that
+            is, in another thread. For a picture or two that is not worth it.
         sharing: many styles are painted in turn, each by an engine of its own; they share what is compiled, so that a
             change of style takes no time. On the CPU this costs each frame a few hundredths.
     Returns: an engine that is ready; the first frame of each size costs it a compilation.

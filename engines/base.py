@@ -103,7 +103,7 @@ class SharingEngine(Engine, Protocol):
     def prepare(self, height: int, width: int) -> None:
         """Have all that the first frame of this size, in pixels, needs, so that it takes no longer than others.
 
-        Nothing is painted, so that the frames of another engine, which paints meanwhile, do not wait.
+        For a size that is compiled already, no frame of another engine that paints meanwhile has to wait.
 
         Raises: what the call of the engine raises.
         """

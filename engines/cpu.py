@@ -7,7 +7,7 @@ import functools
 import sys
 from collections import OrderedDict
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import openvino as ov
 
 KEPT_SIZES = 3
-"""Frame sizes whose compiled graphs are kept. One more costs a compilation, about 0.1 s."""
+"""Frame sizes whose compiled graphs are kept. One more costs a compilation, 0.2 to 0.4 s of two cores."""
 
 Precision = Literal["fp32", "bf16"]
 
@@ -51,7 +51,7 @@ class CpuEngine:
         if threads is not None:
             self._options["INFERENCE_NUM_THREADS"] = threads
         self._graph: ov.Model | None = None
-        self._requests: OrderedDict[tuple[int, int], ov.InferRequest] = OrderedDict()
+        self._fitted: OrderedDict[tuple[int, int], Fitted] = OrderedDict()
         self._closed = False
         self._open(style)
         self._info = EngineInfo(
@@ -78,7 +78,7 @@ class CpuEngine:
         check_strength(strength)
         frame = np.ascontiguousarray(rgb)[None]
         with failing(rgb.shape[0], rgb.shape[1]):
-            request = self._request(rgb.shape[0], rgb.shape[1])
+            request = self._fit(rgb.shape[0], rgb.shape[1]).request
             # Neither the input nor the output is copied by the runtime. The output is the request's own buffer,
             # which the next call overwrites, so the one copy is ours.
             outputs = request.infer(
@@ -89,7 +89,7 @@ class CpuEngine:
 
     def close(self) -> None:
         """Free the graph and everything compiled from it."""
-        self._requests.clear()
+        self._fitted.clear()
         self._graph = None
         self._closed = True
 
@@ -97,23 +97,30 @@ class CpuEngine:
         """Read what is compiled later."""
         self._graph = read_graph(self._core, style)
 
-    def _request(self, height: int, width: int) -> ov.InferRequest:
-        """The compiled graph for one frame size, made now if need be."""
+    def _fit(self, height: int, width: int) -> Fitted:
+        """The graph for one frame size, compiled now if need be."""
         if self._closed:
             raise EngineError("the engine is closed")
         size = (height, width)
-        if size in self._requests:
-            self._requests.move_to_end(size)
-            return self._requests[size]
-        while len(self._requests) >= KEPT_SIZES:
-            self._requests.popitem(last=False)
-        request = self._new_request(height, width)
-        self._requests[size] = request
-        return request
+        if size in self._fitted:
+            self._fitted.move_to_end(size)
+            return self._fitted[size]
+        while len(self._fitted) >= KEPT_SIZES:
+            self._fitted.popitem(last=False)
+        self._fitted[size] = self._new_fit(height, width)
+        return self._fitted[size]
 
-    def _new_request(self, height: int, width: int) -> ov.InferRequest:
+    def _new_fit(self, height: int, width: int) -> Fitted:
         assert self._graph is not None
-        return compiled(self._core, self._graph, height, width, self._options).create_infer_request()
+        graph = compiled(self._core, self._graph, height, width, self._options)
+        return Fitted(graph, graph.create_infer_request())
+
+
+class Fitted(NamedTuple):
+    """For one frame size: what is compiled, and its inputs and outputs."""
+
+    compiled: object
+    request: ov.InferRequest
 
 
 @functools.cache

@@ -1,21 +1,22 @@
 """The CPU engine for many styles: one compiled graph for each frame size, whose weights are inputs like the frame.
 
-To compile a graph takes every core some 0.3 s and 60 MB for each style and frame size, which frames that are painted
-meanwhile wait for. Here it is compiled once, and a further style costs its weights: 2 ms and 2 MB. The price: a few
-hundredths more time for each frame, because nothing can be folded into the convolutions.
+To compile a graph takes two cores 0.2 to 0.4 s and 60 MB for each style and frame size, and frames that are painted
+meanwhile wait for it. Here it is compiled once, and a further style costs its weights: 5 ms, 2 MB and, once it has
+painted, two frames. The price: a few hundredths more time for each frame, as nothing is folded into the convolutions.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections.abc import Mapping
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakValueDictionary
 
 import numpy as np
 import numpy.typing as npt
 
 from engines.base import check_size
-from engines.cpu import KEPT_SIZES, CpuEngine, compiled, failing, import_openvino, read_graph
+from engines.cpu import CpuEngine, Fitted, compiled, failing, import_openvino, read_graph
 from engines.errors import StyleError
 from engines.model_file import StyleModel, sha256
 
@@ -33,32 +34,32 @@ class SharedCpuEngine(CpuEngine):
     options are the same. Two that are called by two threads take turns.
     """
 
+    _shared: _Shared | None
+    _weights: list[npt.NDArray[np.float32]]
+
     def prepare(self, height: int, width: int) -> None:
         """See ``engines.base.SharingEngine``."""
         check_size(height, width)
         with failing(height, width):
-            self._request(height, width)
+            self._fit(height, width)
 
     def close(self) -> None:
-        """Free the style; the last engine of a graph frees that, too."""
-        if not self._closed:
-            _give_back(self._key)
+        """Free the style; with the last engine of a graph that goes, too."""
         super().close()
+        self._shared, self._weights = None, []
 
     def _open(self, style: StyleModel) -> None:
-        self._key = _Key(sha256(style.graph), tuple(sorted(self._options.items())))
-        self._shared = _borrow(self._key, self._core, style)
-        try:
-            self._weights = self._shared.ordered(style)
-        except BaseException:
-            _give_back(self._key)
-            raise
+        shared = _shared(self._core, self._options, style)
+        self._weights = shared.ordered(style)
+        self._shared = shared
 
-    def _new_request(self, height: int, width: int) -> ov.InferRequest:
-        request = self._shared.compiled(height, width).create_infer_request()
+    def _new_fit(self, height: int, width: int) -> Fitted:
+        assert self._shared is not None
+        graph = self._shared.compiled(height, width)
+        request = graph.model.create_infer_request()
         for index, weight in enumerate(self._weights, start=FIRST_WEIGHT):
             request.set_input_tensor(index, import_openvino().Tensor(weight, shared_memory=True))
-        return request
+        return Fitted(graph, request)
 
 
 FIRST_WEIGHT = 2
@@ -72,6 +73,13 @@ class _Key(NamedTuple):
     options: tuple[tuple[str, Any], ...]
 
 
+class _Compiled:
+    """A graph for one frame size; it lives as long as an engine paints with it."""
+
+    def __init__(self, model: ov.CompiledModel) -> None:
+        self.model = model
+
+
 class _Shared:
     """A graph whose weights are inputs, and what is compiled of it. Any thread may call it.
 
@@ -82,50 +90,44 @@ class _Shared:
         self._core, self._options = core, dict(key.options)
         self._graph = read_graph(core, style)
         self._shapes = _make_inputs(self._graph)
-        self._compiled: OrderedDict[tuple[int, int], ov.CompiledModel] = OrderedDict()
+        self._compiled: WeakValueDictionary[tuple[int, int], _Compiled] = WeakValueDictionary()
         self._lock = Lock()
 
     def ordered(self, style: StyleModel) -> list[npt.NDArray[np.float32]]:
-        """A style's weights as the graph takes them.
+        """A style's weights as the graph takes them; small ones may be a part of the graph.
 
-        Raises: StyleError: they are not those of the graph.
+        Raises: StyleError: some are missing, or of another shape.
         """
         tensors = style.tensors()
-        if {name: tensor.shape for name, tensor in tensors.items()} != self._shapes:
+        if any(name not in tensors or tensors[name].shape != shape for name, shape in self._shapes.items()):
             raise StyleError(f"{style.weights} does not fit {style.graph}", hint="get the style again")
         return [tensors[name].astype(np.float32, order="C") for name in self._shapes]
 
-    def compiled(self, height: int, width: int) -> ov.CompiledModel:
+    def compiled(self, height: int, width: int) -> _Compiled:
         """For one frame size, made now if need be. Raises: RuntimeError: of OpenVINO."""
         size = (height, width)
         with self._lock:
-            if size not in self._compiled:
-                while len(self._compiled) >= KEPT_SIZES:
-                    self._compiled.popitem(last=False)  # who still paints with it keeps it
-                self._compiled[size] = compiled(self._core, self._graph, height, width, self._options)
-            self._compiled.move_to_end(size)
-            return self._compiled[size]
+            found = self._compiled.get(size)
+            if found is None:
+                found = _Compiled(compiled(self._core, self._graph, height, width, self._options))
+                self._compiled[size] = found
+            return found
 
 
-_graphs: dict[_Key, tuple[_Shared, int]] = {}
-"""What is in use, and by how many engines."""
+_graphs: WeakValueDictionary[_Key, _Shared] = WeakValueDictionary()
+"""What is in use."""
 
 _graphs_lock = Lock()
 
 
-def _borrow(key: _Key, core: ov.Core, style: StyleModel) -> _Shared:
-    """The graph for a key, read now if nobody has it; to be given back once. Raises: StyleError."""
+def _shared(core: ov.Core, options: Mapping[str, Any], style: StyleModel) -> _Shared:
+    """The graph of a style, read now if nobody has it. Raises: StyleError."""
+    key = _Key(sha256(style.graph), tuple(sorted(options.items())))
     with _graphs_lock:
-        shared, users = _graphs.get(key) or (_Shared(key, core, style), 0)
-        _graphs[key] = (shared, users + 1)
-        return shared
-
-
-def _give_back(key: _Key) -> None:
-    with _graphs_lock:
-        shared, users = _graphs.pop(key)
-        if users > 1:
-            _graphs[key] = (shared, users - 1)
+        found = _graphs.get(key)
+        if found is None:
+            found = _graphs[key] = _Shared(key, core, style)
+        return found
 
 
 def _make_inputs(graph: ov.Model) -> dict[str, tuple[int, ...]]:

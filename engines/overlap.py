@@ -226,7 +226,7 @@ class Overlap:
             try:
                 return self._new_lane(height, width)
             except (RuntimeError, MemoryError) as error:
-                if not _lacks_memory(error) or not self._lanes:
+                if not lacks_memory(error) or not self._lanes:
                     raise
             # The exception is gone, and with it what it held: room for a second try without the other sizes.
             self._forget(0)
@@ -273,7 +273,7 @@ class Overlap:
 def as_engine_error(error: BaseException, height: int, width: int) -> EngineError:
     """What a runtime says of a failed frame of this size, in pixels, as one line with what can be done."""
     frame = f"a frame of {width}×{height}"
-    if _lacks_memory(error):
+    if lacks_memory(error):
         smaller = next((side for side in SMALLER if side < height), None)
         hint = f"a smaller working size needs less: --height {smaller}" if smaller else "close what else uses the card"
         return EngineError(f"the graphics memory is too small for {frame}", hint=hint)
@@ -351,6 +351,7 @@ class _Painting:
         return self._painting
 
 
-def _lacks_memory(error: BaseException) -> bool:
+def lacks_memory(error: BaseException) -> bool:
+    """Whether a runtime says that it got no memory."""
     text = str(error)
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(told in text for told in _LACKS_MEMORY)

@@ -7,6 +7,8 @@ there is told once, and changes nothing in the picture.
 
 from __future__ import annotations
 
+import math
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import closing
@@ -26,7 +28,7 @@ FLAT = 8
 """A frame whose values differ by less, of 255, is not compared: engines could hardly differ on it."""
 
 PATIENCE_S = 10.0
-"""How long a telling frame is waited for, seconds; then any will do: a camera may be covered, the strength be low."""
+"""How long frames that tell nothing are passed over, seconds: a camera may be covered for hours, or the strength low."""
 
 SETTLED_S = 0.5
 """How long a frame size must last before anything is built for it, seconds."""
@@ -200,7 +202,8 @@ class _Change:
         self._better, self._settled_s = better, settled_s
         self._on_fault, self._on_progress = on_fault, on_progress
         self._news = Condition()
-        self._stopped = self._asks = self._any_will_do = False
+        self._stopped = self._asks = False
+        self._refused_s = math.inf  # when the first frame that tells nothing came
         self._sample: tuple[RGB, float, RGB] | None = None
         self._thread = Thread(target=self._run, name="take-over", daemon=True)
         self._thread.start()
@@ -212,9 +215,13 @@ class _Change:
 
     def asks_for(self, rgb: RGB, strength: float) -> bool:
         """Is a painting of this frame wanted, to compare with? Without copying it."""
-        if not self._asks or self._any_will_do:
-            return self._asks
-        return strength >= TELLING_STRENGTH and int(np.ptp(rgb[::8, ::8])) >= FLAT
+        if not self._asks:
+            return False
+        if strength >= TELLING_STRENGTH and int(np.ptp(rgb[::8, ::8])) >= FLAT:
+            return True
+        now = time.monotonic()
+        self._refused_s = min(self._refused_s, now)
+        return now >= self._refused_s + PATIENCE_S
 
     def show(self, rgb: RGB, strength: float, painting: RGB) -> None:
         """A frame, and what the first engine made of it; nobody else may change the arrays."""
@@ -274,9 +281,7 @@ class _Change:
         candidate(np.zeros((*self.size, 3), np.uint8))  # loads, compiles and captures what the first frame needs
         with self._news:
             self._asks = True
-            if not self._news.wait_for(lambda: self._stopped or self._sample is not None, PATIENCE_S):
-                self._any_will_do = True
-                self._news.wait_for(lambda: self._stopped or self._sample is not None)
+            self._news.wait_for(lambda: self._stopped or self._sample is not None)
             sample, self._sample = self._sample, None
         if sample is None:
             return False

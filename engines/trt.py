@@ -21,7 +21,7 @@ from engines.cuda import require
 from engines.errors import EngineError
 from engines.model_file import StyleModel
 from engines.overlap import Overlap
-from engines.record import Plan, PlanKey, too_slow
+from engines.record import Plan, PlanKey, gain_of, too_slow
 from engines.trt_build import BUILDER, DEVICE, OWN, PlanBuilder
 from engines.trt_run import DifferentError, PlanBody, load_body
 from engines.trt_version import import_tensorrt, installed
@@ -120,6 +120,25 @@ class TensorRtEngine:
             f"no TensorRT engine is built for {width}×{height}",
             hint=f"rtstyle engine build {self._style.name} --size {width}x{height}",
         )
+
+
+def gains(style: StyleModel, cache: PlanCache | None = None) -> dict[tuple[int, int], float]:
+    """How many times as fast as the cuda engine what was built for this machine paints a style.
+
+    Args:
+        style: a verified style.
+        cache: where plans are; the user's unless told.
+    Returns: by (height, width) of a frame, pixels; without those that nobody has timed.
+    Raises: EngineError: as ``PlanAhead``.
+    """
+    entries = {entry.key: entry for entry in (cache or PlanCache()).entries() if not entry.fault}
+    found: dict[tuple[int, int], float] = {}
+    for height, width in sorted({(key.height, key.width) for key in entries}):
+        keys = (builder.key(style, height, width) for builder in BUILDERS.values())
+        first = next((entries[key] for key in keys if key in entries), None)
+        if first is not None and (gain := gain_of(first.extra)) is not None:
+            found[height, width] = gain
+    return found
 
 
 class PlanAhead:

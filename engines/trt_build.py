@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from engines import contrast, generator, trt_gain
+from engines import contrast, generator, half, trt_gain
 from engines.cuda import require
 from engines.generator import Arch, FrameGraph, load_generator, reflected
 from engines.half import halved
 from engines.model_file import StyleModel, sha256
-from engines.record import ANY_STYLE, Plan, PlanKey
+from engines.record import ANY_STYLE, Plan, PlanKey, too_slow
 from engines.trt_run import REFIT, load_body
 from engines.trt_version import driver_version, import_torch_tensorrt, installed, recorded_weights, serialized
 from engines.trt_weights import exchangeable, random_generator, table
@@ -92,7 +92,10 @@ class PlanBuilder:
         told("compares its picture with the network's")
         body = load_body(flavour, Plan(plan, 0.0, extra), style, height, width, DEVICE)
         told("compares its speed with that of cuda")
-        return plan, {**extra, **trt_gain.measured(body, style)}
+        gain = trt_gain.measured(body, style)
+        if slow := too_slow(gain):
+            told(f"{slow}: auto stays with cuda")
+        return plan, {**extra, **gain}
 
     def settings(self, folder: Path) -> dict[str, Any]:
         """Of Torch-TensorRT. Names that a version does not know are left out, see ``engines.trt_version``.
@@ -139,8 +142,8 @@ OWN = PlanBuilder(shared=False)
 
 
 def code_sha256() -> str:
-    """Hash of the code that an engine is made from: another version of rtstyle may have another network."""
-    files = (Path(str(module.__file__)) for module in (generator, contrast))
+    """Hash of the code that an engine is made from and timed against: another version may have another network."""
+    files = (Path(str(module.__file__)) for module in (generator, contrast, half))
     return hashlib.sha256(b"".join(file.read_bytes() for file in (*files, Path(__file__)))).hexdigest()
 
 

@@ -139,7 +139,8 @@ def import_tensorrt(flavour: Flavour) -> Any:
         return importlib.import_module(flavour.module)
     except (ImportError, OSError) as error:
         raise EngineError(
-            f"{flavour.runtime} does not load: {error}", hint='pip install "rtstyle[tensorrt]"'
+            f"{flavour.runtime} does not load: {error}",
+            hint=f'pip install "rtstyle[{"rtx" if flavour.is_rtx else "tensorrt"}]"',
         ) from error
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import rtstyle
-from engines.base import EngineInfo
 from engines.errors import StylerError
 
 PACKAGES = ("numpy", "opencv-python-headless", "av", "openvino", "pygame-ce", "safetensors", "typer", "rich")
@@ -151,8 +150,7 @@ def _engines(style: str) -> list[Finding]:
         folder = find(style)
     except StylerError as error:
         return [Finding("engine", False, error.problem, error.hint)]
-    findings: list[Finding] = []
-    working: dict[str, EngineInfo] = {}
+    findings, working = [], []
     for name in [name for name in engines.NAMES if name != "auto"]:
         try:
             engine = engines.load(folder, name)
@@ -161,34 +159,32 @@ def _engines(style: str) -> list[Finding]:
             continue
         info = engine.info
         engine.close()
-        working[name] = info
+        working.append(name)
         findings.append(Finding(f"engine {name}", True, f"{info.runtime}, {info.precision}, {info.device}"))
     chosen = next((name for name in engines.AUTO_ORDER if name in working), None)
     if chosen is None:
         return [*findings, Finding("engine auto", False, "no engine works here", hint="pip install --upgrade rtstyle")]
     reason = f"the first of {', '.join(engines.AUTO_ORDER)} that works here"
     if chosen == "tensorrt":
-        chosen, reason = _tensorrt_or_cuda(working["tensorrt"], reason)
+        reason += f"; until it is built for a size of frames, cuda paints{_gains(folder)}"
     return [*findings, Finding("engine auto", True, f"takes {chosen}: {reason}", _faster(findings, chosen))]
 
 
-def _tensorrt_or_cuda(tensorrt: EngineInfo, reason: str) -> tuple[str, str]:
-    """Which of the two ``auto`` comes to, and why, from the speeds that were measured when engines were built."""
-    from engines.cache import PlanCache
-    from engines.record import WORTH, gain_of
+def _gains(folder: Path) -> str:
+    """At which sizes cuda stays, and what the others gain, from what was measured when they were built."""
+    from engines import trt
+    from engines.model_file import StyleModel
+    from engines.record import WORTH
 
-    gains = {
-        f"{entry.key.width}×{entry.key.height}": gain
-        for entry in PlanCache().entries()
-        if (entry.key.gpu, entry.key.tensorrt) == (tensorrt.device, tensorrt.runtime)
-        and (gain := gain_of(entry.extra)) is not None
-    }
-    slow = ", ".join(f"{gain:.2f} × ({size})" for size, gain in gains.items() if gain < WORTH)
-    stays = f"tensorrt is only {slow} as fast as cuda, and {WORTH:g} × would be worth a change"
-    if slow and all(gain < WORTH for gain in gains.values()):
-        return "cuda", stays
-    reason += "; until it is built for a size of frames, cuda paints"
-    return "tensorrt", f"{reason}, and where it gains too little: {stays}" if slow else reason
+    try:
+        gains = trt.gains(StyleModel.open(folder))
+    except StylerError:
+        return ""
+    told = [
+        f"{width}×{height} {gain:.2f} ×{' (cuda stays)' if gain < WORTH else ''}"
+        for (height, width), gain in gains.items()
+    ]
+    return f"; tensorrt against cuda: {', '.join(told)}" if told else ""
 
 
 def _faster(findings: list[Finding], chosen: str) -> str:

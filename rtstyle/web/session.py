@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from threading import Lock, Thread
 from typing import Any
 
-from engines.base import RGB, Engine, EngineInfo
+from engines.base import RGB, Engine, EngineInfo, SharingEngine
 from engines.errors import ConfigError, StylerError
 from rtstyle.live import Live
 from rtstyle.palette import Palette
@@ -114,7 +114,7 @@ def obey(controls: Controls, wishes: Mapping[str, Any]) -> None:
 class Shelf:
     """Engines that several sessions share: each style is loaded once, and called by one session at a time.
 
-    Several sessions would only take the same cores from each other, and each compiled graph takes some 30 MB.
+    Several sessions would only take the same cores from each other, and the memory twice.
 
     Args:
         load: makes the engine of a style.
@@ -135,7 +135,8 @@ class Shelf:
             if shared is None:
                 shared = self._shared[style] = _Shared(self._load(style))
             shared.users += 1
-            return _Borrowed(shared, lambda: self._give_back(style))
+            kind = _BorrowedSharing if isinstance(shared.engine, SharingEngine) else _Borrowed
+            return kind(shared, lambda: self._give_back(style))
 
     def _give_back(self, style: str) -> None:
         with self._lock:
@@ -176,3 +177,14 @@ class _Borrowed:
         if not self._closed:
             self._closed = True
             self._give_back()
+
+
+class _BorrowedSharing(_Borrowed):
+    """One that shares what is compiled: an ``engines.base.SharingEngine``."""
+
+    def prepare(self, height: int, width: int) -> None:
+        """Have what the first frame of this size, in pixels, needs; waits while another session's is painted."""
+        with self._shared.lock:
+            engine = self._shared.engine
+            assert isinstance(engine, SharingEngine)
+            engine.prepare(height, width)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engines.cpu import KEPT_SIZES, CpuEngine
+from engines.cpu import KEPT_SIZES, CpuEngine, Fitted
 from engines.errors import EngineError, StyleError
 from engines.model_file import WEIGHTS, StyleModel
 from tests.conftest import ROOT
@@ -29,7 +29,7 @@ def test_keeps_a_few_sizes_only(tiny_style: Path) -> None:
     engine = CpuEngine(StyleModel.open(tiny_style))
     for side in range(16, 16 + 2 * KEPT_SIZES):
         engine(picture(side, side))
-    assert len(engine._requests) == KEPT_SIZES
+    assert len(engine._fitted) == KEPT_SIZES
 
 
 FREED_THEN_INTERRUPTED = """
@@ -74,7 +74,7 @@ def test_runtime_failure_is_an_engine_error(tiny_style: Path, monkeypatch: pytes
         def infer(self, *args: object, **kwargs: object) -> None:
             raise RuntimeError("Exception from src/x.cpp:1:\nCheck 'false' failed:\nout of memory\n\n")
 
-    monkeypatch.setattr(engine, "_request", lambda height, width: Failing())
+    monkeypatch.setattr(engine, "_fit", lambda height, width: Fitted(None, Failing()))
     with pytest.raises(EngineError, match="frame of 20×16: out of memory$"):
         engine(picture(16, 20))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,6 +37,7 @@ def other_style(tmp_path_factory: pytest.TempPathFactory) -> StyleModel:
 @pytest.fixture(autouse=True)
 def _nothing_is_left() -> Iterator[None]:
     yield
+    gc.collect()
     assert not cpu_shared._graphs
 
 
@@ -76,8 +78,39 @@ def test_keeps_a_few_sizes_only(style: StyleModel) -> None:
     engine = SharedCpuEngine(style)
     for side in range(16, 16 + 2 * KEPT_SIZES):
         engine.prepare(side, side)
-    assert len(engine._requests) == len(engine._shared._compiled) == KEPT_SIZES
+    assert engine._shared is not None
+    assert len(engine._fitted) == len(engine._shared._compiled) == KEPT_SIZES
     engine.close()
+
+
+def test_a_size_in_use_is_not_compiled_again_whatever_others_do(
+    style: StyleModel, other_style: StyleModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = SharedCpuEngine(style), SharedCpuEngine(other_style)
+    one.prepare(32, 40)
+    for side in range(16, 16 + 2 * KEPT_SIZES):
+        other.prepare(side, side)
+    monkeypatch.setattr(cpu_shared, "compiled", None)
+    other.prepare(32, 40)
+    one.close()
+    other.close()
+
+
+def test_one_that_nobody_closes_goes_with_its_last_user(style: StyleModel) -> None:
+    engine = SharedCpuEngine(style)
+    engine.prepare(32, 40)
+    assert len(cpu_shared._graphs) == 1
+    del engine
+    gc.collect()
+    assert not cpu_shared._graphs
+
+
+def test_one_that_is_closed_holds_nothing(style: StyleModel) -> None:
+    engine = SharedCpuEngine(style)
+    engine.prepare(32, 40)
+    engine.close()
+    gc.collect()
+    assert not cpu_shared._graphs
 
 
 def test_one_that_is_closed_leaves_the_other(style: StyleModel, other_style: StyleModel) -> None:
@@ -128,10 +161,13 @@ def test_refuses_what_does_not_fit(style: StyleModel, monkeypatch: pytest.Monkey
         with pytest.raises(ShapeError):
             engine.prepare(*size)
     engine.close()
-    weights = {name: tensor for name, tensor in style.tensors().items() if not name.endswith("bias")}
+    tensors = style.tensors()
+    weights = {name: tensor for name, tensor in tensors.items() if not name.endswith("bias")}
     monkeypatch.setattr(StyleModel, "tensors", lambda _: weights)
     with pytest.raises(StyleError, match=r"weights\.safetensors does not fit"):
         SharedCpuEngine(style)
+    monkeypatch.setattr(StyleModel, "tensors", lambda _: {**tensors, "one that the graph has itself": tensors})
+    SharedCpuEngine(style).close()
 
 
 def test_too_little_memory_is_told(style: StyleModel, monkeypatch: pytest.MonkeyPatch) -> None:

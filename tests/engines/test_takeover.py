@@ -255,11 +255,17 @@ def test_only_a_frame_that_tells_something_is_compared() -> None:
 
 
 def test_where_no_frame_tells_anything_it_takes_over_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(takeover, "PATIENCE_S", 0.05)
-    shop = Shop(lambda: Plan(Painter("better")))
+    monkeypatch.setattr(takeover, "PATIENCE_S", 0.2)
+    better = Painter("better")
+    shop = Shop(lambda: Plan(better))
     engine = taking_over(shop)
     engine(frame())
     shop.only().built.set()
+    wait_for(lambda: better.calls == 1)  # it is warm
+    time.sleep(0.3)
+    engine(frame(), strength=0.1)
+    time.sleep(0.02)
+    assert better.calls == 1, "while no frame came, none was waited for"
 
     def taken() -> bool:
         engine(frame(), strength=0.1)

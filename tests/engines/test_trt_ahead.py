@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ from engines.alike import difference
 from engines.cache import PlanCache
 from engines.eager import EagerEngine
 from engines.model_file import StyleModel
-from engines.record import GAIN
+from engines.record import GAIN, PlanKey
 from engines.takeover import TakeOver
-from engines.trt import PlanAhead, build_plan
+from engines.trt import PlanAhead, build_plan, gains
 from tests.engines import standin
 from tests.engines.fake_tensorrt import plan_of
 from tests.engines.trt_shelf import HIGH, WIDE, Shelf, photograph
@@ -94,6 +95,20 @@ def test_a_plan_that_gains_too_little_is_left_alone_by_who_is_choosy(
     wanted = PlanAhead(style, HIGH, WIDE, cache)
     assert wanted.poll() == "", "who asks for TensorRT gets it"
     wanted.close()
+
+
+def test_what_was_built_tells_its_gain_for_this_machine(style: StyleModel, cache: PlanCache, shelf: Shelf) -> None:
+    def put(key: PlanKey, gain: float | None) -> None:
+        cache.put(key, b"plan", seconds=1.0, extra={} if gain is None else {GAIN: gain})
+
+    put(shelf.own.key(style, HIGH, WIDE), 3.0)
+    put(shelf.shared.key(style, HIGH, WIDE), 1.5)
+    put(replace(shelf.shared.key(style, HIGH, WIDE), driver="older"), 1.05)
+    put(replace(shelf.shared.key(style, 90, WIDE), driver="older"), 1.05)
+    put(shelf.own.key(style, 2 * HIGH, WIDE), 2.0)
+    put(shelf.shared.key(style, 3 * HIGH, WIDE), None)
+    cache.refuse(shelf.shared.key(style, 4 * HIGH, WIDE), "no kernel")
+    assert gains(style, cache) == {(HIGH, WIDE): 1.5, (2 * HIGH, WIDE): 2.0}
 
 
 def test_where_no_plan_can_be_shared_each_style_has_its_own(

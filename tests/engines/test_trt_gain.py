@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -15,50 +14,64 @@ from engines.model_file import StyleModel
 from engines.record import GAIN, WORTH, gain_of, too_slow
 
 
-def test_the_ratio_is_that_of_the_times() -> None:
-    gain = trt_gain.times_as_fast(lambda: time.sleep(0.002), lambda: time.sleep(0.006), lambda: None)
-    assert gain == pytest.approx(3.0, rel=0.25)
+class Card:
+    """Paints in a time of its own; frames that were begun take it only when they are waited for."""
+
+    def __init__(self) -> None:
+        self.now_s = self.begun_s = 0.0
+        self.calls = 0
+
+    def clock(self) -> float:
+        return self.now_s
+
+    def painter(self, seconds: float, slow_at: int = 0) -> Callable[[], None]:
+        def paint() -> None:
+            self.calls += 1
+            self.begun_s += 100 * seconds if self.calls == slow_at else seconds
+
+        return paint
+
+    def wait(self) -> None:
+        self.now_s += self.begun_s
+        self.begun_s = 0.0
 
 
-def test_a_slow_moment_changes_nothing() -> None:
-    calls = 0
-
-    def jerky() -> None:
-        nonlocal calls
-        calls += 1
-        time.sleep(0.1 if calls == 3 * trt_gain.FRAMES else 0.002)
-
-    assert trt_gain.times_as_fast(jerky, lambda: time.sleep(0.002), lambda: None) == pytest.approx(1.0, rel=0.25)
+@pytest.mark.parametrize("slow_at", [0, 1, 3 * trt_gain.FRAMES])
+def test_the_ratio_is_that_of_the_times_whatever_happens_once(slow_at: int) -> None:
+    card = Card()
+    one, other = card.painter(0.002, slow_at), card.painter(0.005)
+    assert trt_gain.times_as_fast(one, other, card.wait, card.clock) == pytest.approx(2.5)
+    assert card.calls == 2 * trt_gain.FRAMES * (trt_gain.ROUNDS + 1)
 
 
-def test_the_end_of_the_work_is_waited_for() -> None:
-    """What a card has begun is not done: the wait is a part of both times."""
-    work = 0.0
+def test_the_rival_is_the_cuda_engine(style: StyleModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    device = torch.device("cpu")
+    bodies = [HalfBody(HalfGraph(load_generator(style), device), 48, 64, device) for _ in range(2)]
+    monkeypatch.setattr(trt_gain, "HalfBody", lambda *_: bodies[1])
 
-    def begin(seconds: float) -> None:
-        nonlocal work
-        work += seconds
+    def timed(one: Callable[[], None], other: Callable[[], None], wait: Callable[[], None]) -> float:
+        assert (one, other) == (bodies[0].run, bodies[1].run)
+        wait()
+        return 1.23456
 
-    def wait() -> None:
-        nonlocal work
-        time.sleep(work)
-        work = 0.0
-
-    assert trt_gain.times_as_fast(lambda: begin(0.001), lambda: begin(0.002), wait) == pytest.approx(2.0, rel=0.25)
+    monkeypatch.setattr(trt_gain, "times_as_fast", timed)
+    assert trt_gain.measured(bodies[0], style) == {GAIN: 1.235}
 
 
-def test_the_rival_is_the_cuda_engine(tiny_style: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    style = StyleModel.open(tiny_style)
+def test_a_card_without_room_for_both_is_no_fault_and_a_lost_one_is(
+    style: StyleModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     device = torch.device("cpu")
     body = HalfBody(HalfGraph(load_generator(style), device), 48, 64, device)
-    found = trt_gain.measured(body, style)
-    assert set(found) == {GAIN} and found[GAIN] == pytest.approx(1.0, rel=0.5)
+    errors: list[RuntimeError] = [torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("illegal memory access")]
 
-    def lacking(*_: object) -> None:
-        raise torch.OutOfMemoryError("CUDA out of memory.")
+    def failing(*_: object) -> None:
+        raise errors.pop(0)
 
-    monkeypatch.setattr(trt_gain, "HalfBody", lacking)
+    monkeypatch.setattr(trt_gain, "HalfBody", failing)
     assert trt_gain.measured(body, style) == {}
+    with pytest.raises(RuntimeError, match="illegal"):
+        trt_gain.measured(body, style)
 
 
 @pytest.mark.parametrize("extra", [{}, {GAIN: "2"}, {GAIN: WORTH}, {GAIN: 3.5}])

@@ -18,7 +18,7 @@ from engines.errors import EngineError
 from engines.record import PlanKey
 from engines.trt import OWN
 from engines.trt_build import PlanBuilder
-from engines.trt_version import Flavour, installed, recorded_weights, serialized
+from engines.trt_version import Flavour, import_tensorrt, installed, recorded_weights, serialized
 
 HIGH, WIDE = 48, 64
 
@@ -215,3 +215,11 @@ def test_weights_are_recorded_as_they_are_built_in(monkeypatch: pytest.MonkeyPat
     assert ConversionContext.record_weight is original
     with pytest.raises(EngineError, match="names of weights"), recorded_weights(ModuleType("elsewhere")):
         pass
+
+
+@pytest.mark.parametrize(("module", "extra"), [("tensorrt", "tensorrt"), ("tensorrt_rtx", "rtx")])
+def test_what_does_not_load_names_its_own_extra(monkeypatch: pytest.MonkeyPatch, module: str, extra: str) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(EngineError, match="does not load") as error:
+        import_tensorrt(Flavour(module, f"{module} 11.0.0", "torch-tensorrt 2.13.0"))
+    assert error.value.hint == f'pip install "rtstyle[{extra}]"'

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import engines
-from engines import nvidia
-from engines.base import Engine, EngineInfo
+from engines import nvidia, trt
+from engines.base import Engine
 from engines.cache import PlanCache
 from engines.errors import EngineError
-from engines.record import GAIN
 from rtstyle.doctor import Finding, examine
 from tests.engines.plans import KEY, OTHER
 from tests.engines.test_load import Painter
@@ -39,22 +37,13 @@ def test_it_says_what_auto_takes_and_what_would_be_faster(tiny_style: Path, monk
     assert auto.found.startswith("takes tensorrt") and "cuda paints" in auto.found and auto.hint == ""
 
 
-def test_it_says_where_tensorrt_gains_too_little(
-    tiny_style: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("RTSTYLE_CACHE", str(tmp_path / "engines"))
+def test_it_says_what_tensorrt_gains_and_where_cuda_stays(tiny_style: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nvidia, "cards", lambda: 1)
     monkeypatch.setitem(engines._ENGINES, "cuda", lambda *_: Painter("cuda"))
-    painter = Painter("tensorrt")
-    painter.info = EngineInfo("tensorrt", KEY.tensorrt, KEY.gpu, "fp16", "tiny")
-    monkeypatch.setitem(engines._ENGINES, "tensorrt", lambda *_: painter)
-    PlanCache().put(KEY, b"plan", seconds=1, extra={GAIN: 1.04})
-    PlanCache().put(replace(KEY, height=90, gpu="Another card"), b"plan", seconds=1, extra={GAIN: 3.0})
+    monkeypatch.setitem(engines._ENGINES, "tensorrt", lambda *_: Painter("tensorrt"))
+    monkeypatch.setattr(trt, "gains", lambda _: {(360, 640): 1.04, (720, 1280): 1.6})
     auto = findings(tiny_style)["engine auto"]
-    assert auto.found.startswith("takes cuda: tensorrt is only 1.04 × (640×360) as fast") and auto.hint == ""
-    PlanCache().put(OTHER, b"plan", seconds=1, extra={GAIN: 1.6})
-    auto = findings(tiny_style)["engine auto"]
-    assert auto.found.startswith("takes tensorrt") and "1.04 × (640×360)" in auto.found and "1.6" not in auto.found
+    assert auto.found.endswith("tensorrt against cuda: 640×360 1.04 × (cuda stays), 1280×720 1.60 ×")
 
 
 def test_without_a_card_nothing_is_recommended(tiny_style: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ pytest.importorskip("aiortc")
 
 from av import VideoFrame
 
-from engines.base import Engine
+import engines
+from engines.base import Engine, SharingEngine
 from engines.errors import ConfigError, EngineError, ShapeError, StyleError
 from rtstyle.pipeline import Controls
 from rtstyle.web.media import BrowserSource, PaintedTrack, ViewersSink
@@ -90,6 +92,18 @@ def test_a_shelf_loads_each_style_once_and_frees_it_with_its_last_user() -> None
     assert len(loaded) == 2
     with pytest.raises(EngineError):
         shelf.load("monet")
+
+
+def test_a_shelf_hands_on_that_an_engine_shares(tiny_style: Path) -> None:
+    shelf = Shelf(lambda _: engines.load(tiny_style, "cpu", sharing=True))
+    engine = shelf.load("tiny")
+    assert isinstance(engine, SharingEngine)
+    engine.prepare(32, 40)
+    assert engine(np.zeros((32, 40, 3), np.uint8)).shape == (32, 40, 3)
+    engine.close()
+    plain = Shelf(Tint).load("wave")
+    assert not isinstance(plain, SharingEngine)
+    plain.close()
 
 
 def test_wishes_are_checked_one_by_one() -> None:
