@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from importlib import util
 from threading import Lock
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from engines import nvidia
 from engines.base import RGB, EngineInfo, Pending, check_rgb, check_size, check_strength
@@ -12,7 +13,7 @@ from engines.errors import EngineError
 from engines.model_file import StyleModel
 
 if TYPE_CHECKING:
-    from engines.half import Core
+    from engines.half import BodyName, Core
     from engines.overlap import Overlap
 
 
@@ -26,9 +27,10 @@ class CudaEngine:
         style: a verified style.
         threads: for what little the CPU does; torch has one such setting for the whole process, ``None`` leaves it.
         device: ``cuda``, or ``cuda:1`` and so on; ``cpu`` runs the same code without a card, slowly, for tests.
-        body: ``eager`` or ``compile``, see ``engines.half.BodyName``.
+        body: ``eager``, ``compile`` or ``triton``, see ``engines.half.BodyName``.
     Raises:
-        EngineError: torch is missing or has no CUDA, or there is no card; the hint tells what to install.
+        EngineError: torch is missing or has no CUDA, there is no card, or Triton is missing for a body that needs it;
+            the hint tells what to install.
         StyleError: the weights do not fit the generator.
     """
 
@@ -38,11 +40,16 @@ class CudaEngine:
         threads: int | None = None,
         *,
         device: str = "cuda",
-        body: Literal["eager", "compile"] = "eager",
+        body: BodyName = "eager",
     ) -> None:
         if threads is not None and threads < 1:
             raise EngineError(f"cannot run on {threads} threads", hint="give 1 or more")
         require(device)
+        if body == "triton" and util.find_spec("triton") is None:
+            raise EngineError(
+                "the ends of the graph in Triton need triton",
+                hint='torch for CUDA brings it on Linux; the body "eager" paints the same without it',
+            )
         import torch
 
         from engines.generator import Arch

@@ -44,8 +44,9 @@ from engines.graphs import capture
 from engines.model_file import StyleModel
 from engines.overlap import Overlap
 
-BodyName = Literal["eager", "compile"]
-"""How the graph's body is made: torch's own kernels, or kernels that torch.compile makes and times, in minutes."""
+BodyName = Literal["eager", "compile", "triton"]
+"""How the graph's body is made: torch's own kernels; kernels that torch.compile makes and times, in minutes; or torch's
+own between two of ``engines.triton_ends``."""
 
 RECOMPILATIONS = 64
 """Frame sizes that torch.compile may compile for in one process; its own limit is 8."""
@@ -215,6 +216,11 @@ class Core:
     def _make(self, height: int, width: int) -> HalfBody:
         if self._shape.body == "eager":
             return HalfBody(self._paint, height, width, self._device)
+        if self._shape.body == "triton":
+            from engines.triton_ends import EndsBody
+
+            assert self._graph is not None  # nobody makes a body of what is closed
+            return EndsBody(self._graph, height, width, self._device)
         from torch._dynamo import config
 
         with config.patch(recompile_limit=RECOMPILATIONS):

@@ -82,6 +82,25 @@ def test_compiled_body_agrees_with_the_golden_picture(styles: list[StyleModel]) 
     engine.close()
 
 
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
+def test_triton_ends_agree_with_the_golden_picture(styles: list[StyleModel]) -> None:
+    pytest.importorskip("triton", reason="torch for CUDA brings it on Linux")
+    from engines.cuda import CudaEngine
+
+    engines = [CudaEngine(style, body="triton") for style in styles]
+    plain = CudaEngine(styles[0])
+    for size in ((16, 16), (90, 160), (127, 129), (361, 639), (1080, 1920)):
+        rgb = picture(*size)
+        for engine, style in zip(engines, styles, strict=True):
+            for strength in STRENGTHS:
+                assert close_to(engine(rgb, strength), golden(style, rgb, strength))
+            np.testing.assert_array_equal(engine(rgb, 0.0), rgb)
+        # What the network takes and gives is the same to the last bit; only then it is rounded otherwise.
+        assert np.abs(engines[0](rgb).astype(int) - plain(rgb)).max() <= 1
+    for engine in (*engines, plain):
+        engine.close()
+
+
 def test_results_keep_their_order_and_their_memory(styles: list[StyleModel]) -> None:
     """Sixty frames of three sizes are under way before the first is asked for; the last is asked for first."""
     from engines.cuda import CudaEngine
