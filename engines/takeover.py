@@ -28,7 +28,7 @@ FLAT = 8
 """A frame whose values differ by less, of 255, is not compared: engines could hardly differ on it."""
 
 PATIENCE_S = 10.0
-"""How long frames that tell nothing are passed over, seconds: a camera may be covered for hours, or the strength low."""
+"""How long frames that tell nothing are passed over, seconds: a camera may be covered, or the strength low for long."""
 
 SETTLED_S = 0.5
 """How long a frame size must last before anything is built for it, seconds."""
