@@ -97,7 +97,6 @@ def web(
     if source is not None:
         open_source(job).close()  # what is wrong with it is told now, to the one who typed it
     told = noting_once()
-
     load = partial(load_engine, name=engine, threads=threads, told=told, sharing=True)
     studio = Studio(settings, load, (lambda: open_source(job)) if source else None)
     server = Server(studio)

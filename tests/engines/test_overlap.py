@@ -45,6 +45,15 @@ class Made:
         return Adding(height, width, self.amount, self._device, self._bytes_beside)
 
 
+class Small(Made):
+    """Has memory for small frames alone."""
+
+    def __call__(self, height: int, width: int) -> Adding:
+        if height > 20:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return super().__call__(height, width)
+
+
 def still(value: int, height: int = 16, width: int = 24) -> RGB:
     return np.full((height, width, 3), value, np.uint8)
 
@@ -134,12 +143,6 @@ def test_a_size_that_does_not_fit_beside_the_others_takes_their_place() -> None:
 
 
 def test_out_of_memory_names_the_size_and_a_smaller_one_and_spoils_nothing() -> None:
-    class Small(Made):
-        def __call__(self, height: int, width: int) -> Adding:
-            if height > 20:
-                raise torch.OutOfMemoryError("CUDA out of memory.")
-            return super().__call__(height, width)
-
     overlap = Overlap(Small(), "cpu")
     before = overlap.submit(still(1), 1.0)
     with pytest.raises(EngineError, match=r"1280×800.*--height 720") as caught:
@@ -166,12 +169,6 @@ def test_every_error_is_one_line_with_a_hint(error: BaseException, told: str) ->
 
 
 def test_what_was_prepared_is_not_made_again() -> None:
-    class Small(Made):
-        def __call__(self, height: int, width: int) -> Adding:
-            if height > 20:
-                raise torch.OutOfMemoryError("CUDA out of memory.")
-            return super().__call__(height, width)
-
     made = Small()
     overlap = Overlap(made, "cpu")
     overlap.prepare(16, 24)

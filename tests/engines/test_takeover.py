@@ -114,6 +114,15 @@ def taking_over(shop: Shop, first: Painter | None = None) -> TakeOver:
     return TakeOver(first or Painter("first"), shop, on_fault=shop.faults.append, settled_s=0.0)
 
 
+def built(better: Painter, first: Painter | None = None) -> tuple[Shop, TakeOver]:
+    """One that has painted a frame, and whose better engine is built."""
+    shop = Shop(lambda: Plan(better))
+    engine = taking_over(shop, first)
+    engine(frame())
+    shop.only().built.set()
+    return shop, engine
+
+
 def paint_until(engine: TakeOver, name: str, size: tuple[int, int] = (48, 64)) -> list[RGB]:
     """Frames until the engine of that name paints; every painting is checked by the caller."""
     paintings: list[RGB] = []
@@ -222,10 +231,7 @@ def test_what_a_builder_raises_is_told_too() -> None:
 def test_another_picture_is_not_taken(overlapped: bool) -> None:
     kind = OverlappedPainter if overlapped else Painter
     better = kind("better", add=9)
-    shop = Shop(lambda: Plan(better))
-    engine = taking_over(shop, kind("first"))
-    engine(frame())
-    shop.only().built.set()
+    shop, engine = built(better, kind("first"))
 
     def told() -> bool:
         assert np.array_equal(engine.submit(frame(4)).result(), frame(4))
@@ -240,10 +246,7 @@ def test_another_picture_is_not_taken(overlapped: bool) -> None:
 
 def test_only_a_frame_that_tells_something_is_compared() -> None:
     better = Painter("better", add=9)
-    shop = Shop(lambda: Plan(better))
-    engine = taking_over(shop)
-    engine(frame())
-    shop.only().built.set()
+    shop, engine = built(better)
     wait_for(lambda: better.calls == 1)  # it is warm
     time.sleep(0.02)
     for _ in range(5):
@@ -257,10 +260,7 @@ def test_only_a_frame_that_tells_something_is_compared() -> None:
 def test_where_no_frame_tells_anything_it_takes_over_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(takeover, "PATIENCE_S", 0.2)
     better = Painter("better")
-    shop = Shop(lambda: Plan(better))
-    engine = taking_over(shop)
-    engine(frame())
-    shop.only().built.set()
+    shop, engine = built(better)
     wait_for(lambda: better.calls == 1)  # it is warm
     time.sleep(0.3)
     engine(frame(), strength=0.1)
@@ -277,10 +277,7 @@ def test_where_no_frame_tells_anything_it_takes_over_all_the_same(monkeypatch: p
 
 
 def test_a_frame_may_be_changed_by_its_owner_while_it_is_compared() -> None:
-    shop = Shop(lambda: Plan(OverlappedPainter("better", add=1)))
-    engine = taking_over(shop, OverlappedPainter("first"))
-    engine(frame())
-    shop.only().built.set()
+    shop, engine = built(OverlappedPainter("better", add=1), OverlappedPainter("first"))
 
     def changed() -> bool:
         rgb = frame(3)
@@ -296,10 +293,7 @@ def test_a_frame_may_be_changed_by_its_owner_while_it_is_compared() -> None:
 
 def test_a_better_engine_that_fails_gives_way_to_the_first() -> None:
     better = Painter("better", add=1)
-    shop = Shop(lambda: Plan(better))
-    engine = taking_over(shop)
-    engine(frame())
-    shop.only().built.set()
+    shop, engine = built(better)
     paint_until(engine, "better")
     better.fault = "the card is gone"
     assert np.array_equal(engine(frame(2)), frame(2)), "the very frame is painted by the first"
@@ -312,10 +306,7 @@ def test_a_better_engine_that_fails_gives_way_to_the_first() -> None:
 
 def test_a_better_engine_that_fails_late_says_so_and_gives_way() -> None:
     better = OverlappedPainter("better", add=1)
-    shop = Shop(lambda: Plan(better))
-    engine = taking_over(shop, OverlappedPainter("first"))
-    engine(frame())
-    shop.only().built.set()
+    shop, engine = built(better, OverlappedPainter("first"))
     paint_until(engine, "better")
     pending = engine.submit(frame(2))
     better.fault = "the card is gone"
