@@ -119,7 +119,7 @@ class LossWeights:
     """Weight of each loss term; all terms but the pixel ones are relative, so that 1 is a natural unit.
 
     Attributes:
-        content: squared error of relu4_1 features, relative to the picture's own energy.
+        content: squared error of features, relative to the picture's own energy, summed by ``content_layers``.
         style: squared error of the Gram matrices, relative to the painting's own, summed by ``style_layers``.
         batch_style: the same of the mean over the batch: a picture may lack what the others have, a sky its waves.
         adversarial: how little the discriminator takes the painting for one of the artist's works; 0 trains none.
@@ -162,8 +162,23 @@ class StyleLayers:
     relu4_1: float = 1.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class ContentLayers:
+    """Weight of each layer within the content term: the shallow ones hold edges and faces, the deep one the scene.
+
+    Attributes:
+        relu2_2: edges, eyes, letters; the layer of Johnson et al. 2016 (arXiv:1603.08155) for VGG16.
+        relu3_1: shapes of the size of an eye.
+        relu4_1: the objects in the scene and where they are.
+    """
+
+    relu2_2: float = 0.0
+    relu3_1: float = 0.0
+    relu4_1: float = 1.0
+
+
 STYLE_LAYERS = tuple(layer.name for layer in fields(StyleLayers))
-"""The layers of the style term, from fine to coarse; the last one also serves the content term."""
+"""The layers of the style term, from fine to coarse."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,6 +262,7 @@ class TrainConfig:
         discriminator: the critic of the adversarial loss.
         losses: weight of each loss term.
         style_layers: weight of each layer within the style term.
+        content_layers: weight of each layer within the content term.
         motion: where the temporal loss gets its pairs of frames.
         schedule: how long, how fast, and in which numbers.
         run: where it writes, and how often.
@@ -257,6 +273,7 @@ class TrainConfig:
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     losses: LossWeights = field(default_factory=LossWeights)
     style_layers: StyleLayers = field(default_factory=StyleLayers)
+    content_layers: ContentLayers = field(default_factory=ContentLayers)
     motion: MotionConfig = field(default_factory=MotionConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     run: RunConfig
@@ -290,6 +307,7 @@ LEAST: dict[str, float] = {
     "discriminator.warmup": 0,
     **{f"losses.{weight.name}": 0 for weight in fields(LossWeights)},
     **{f"style_layers.{layer.name}": 0 for layer in fields(StyleLayers)},
+    **{f"content_layers.{layer.name}": 0 for layer in fields(ContentLayers)},
     "motion.shift": 0, "motion.noise_sigma": 0, "motion.gap": 1,
     "schedule.steps": 1, "schedule.warmup": 0,
     "run.seed": 0, "run.threads": 0, "run.checkpoint_steps": 1, "run.sheet_steps": 1, "run.report_steps": 1,
@@ -302,6 +320,7 @@ MOST: dict[str, float] = {
     "discriminator.width": 1024, "discriminator.steps": 1000, "discriminator.warmup": 1e9,
     **{f"losses.{weight.name}": 1e9 for weight in fields(LossWeights)},
     **{f"style_layers.{layer.name}": 1e9 for layer in fields(StyleLayers)},
+    **{f"content_layers.{layer.name}": 1e9 for layer in fields(ContentLayers)},
     "motion.shift": 4096, "motion.noise_sigma": 255, "motion.gap": 16,
     "schedule.steps": 1e9, "schedule.minutes": 525_600, "schedule.warmup": 1e9,
     "run.threads": 4096, "run.checkpoint_minutes": 525_600,

@@ -7,7 +7,7 @@ import http.client
 import os
 import sys
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +28,7 @@ VGG19_CONVS = (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28)
 POOLED = frozenset({5, 10, 19, 28})
 """Convolutions that follow a 2×2 max pool."""
 
-TAPS = {"relu1_1": 0, "relu2_1": 5, "relu3_1": 10, "relu4_1": 19, "relu5_1": 28}
+TAPS = {"relu1_1": 0, "relu2_1": 5, "relu2_2": 7, "relu3_1": 10, "relu4_1": 19, "relu5_1": 28}
 
 
 @dataclass(frozen=True)
@@ -128,16 +128,25 @@ class Vgg19(nn.Module):
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
 
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """(N, 3, H, W) in [0, 1] → one tensor (N, C, H / s, W / s) for each tap."""
+    def forward(self, x: Tensor, taps: Sequence[str] | None = None) -> list[Tensor]:
+        """Compute the features of pictures; nothing beyond the last tap is computed.
+
+        Args:
+            x: (N, 3, H, W) in [0, 1].
+            taps: names from ``TAPS`` within the network, in rising order; by default those it was made with.
+        Returns: one tensor (N, C, H / s, W / s) for each tap.
+        """
+        wanted = self.taps if taps is None else [TAPS[name] for name in taps]
         x = ((x - self.get_buffer("mean")) / self.get_buffer("std")).to(self.dtype)
-        found = []
+        found: list[Tensor] = []
         for index in self.convs:
+            if len(found) == len(wanted):
+                break
             if index in POOLED:
                 x = F.max_pool2d(x, 2)
             x = F.pad(x, (1, 1, 1, 1), mode="reflect")
             x = F.conv2d(x, self.get_buffer(f"features_{index}_weight"), self.get_buffer(f"features_{index}_bias"))
-            if index in self.taps:
+            if index in wanted:
                 found.append(F.relu(self._head(index, x)))
             x = F.relu(x)
         return found
@@ -168,6 +177,21 @@ class Features(nn.Module):
     def style(self, x: Tensor) -> list[Tensor]:
         """relu1_1, relu2_1, relu3_1."""
         return self.style_network(x)  # type: ignore[no-any-return]
+
+    def layers(self, x: Tensor, names: Collection[str]) -> dict[str, Tensor]:
+        """Features by layer: relu4_1 from the deep network, all others from the style network.
+
+        Args:
+            x: (N, 3, H, W) in [0, 1].
+            names: from ``TAPS``, up to relu4_1.
+        """
+        found: dict[str, Tensor] = {}
+        shallow = [name for name in TAPS if name in names and name != "relu4_1"]
+        if shallow:
+            found |= zip(shallow, self.style_network(x, shallow), strict=True)
+        if "relu4_1" in names:
+            found["relu4_1"] = self.content(x)
+        return found
 
 
 def _tensors(path: Path, last: int, heads: Sequence[int] = ()) -> dict[str, Tensor]:

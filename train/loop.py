@@ -259,7 +259,8 @@ class _Guard:
 
     def _scale(self) -> dict[str, float]:
         """Everything that says how large the losses are."""
-        return {**self.weights, **vars(self.config.style_layers)}
+        layers = vars(self.config.content_layers).items()
+        return {**self.weights, **vars(self.config.style_layers), **{f"content_{name}": w for name, w in layers}}
 
     def _error(self, problem: str, rate: str) -> TrainError:
         path = self.config.run.out / CHECKPOINT

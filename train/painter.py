@@ -23,7 +23,7 @@ from engines.generator import CANVAS, Generator, load_generator, stylize
 from engines.model_file import StyleModel
 from train.changes import changes
 from train.clips import PairBatch, clip_files
-from train.config import DataConfig, TrainConfig
+from train.config import STYLE_LAYERS, DataConfig, TrainConfig
 from train.data import Pictures, fingerprint, picture_files, read_picture, split, to_tensor, with_short_side
 from train.features import Features
 from train.losses import (
@@ -231,11 +231,13 @@ class Painter:
         return groups, flow
 
     def _picture_terms(self, x: Tensor, raw: Tensor, y: Tensor) -> dict[str, Tensor]:
+        weights = {name: weight for name, weight in vars(self.config.content_layers).items() if weight}
         with torch.no_grad():
-            original = self.features.content(x)
-        deep = self.features.content(y)
-        grams = [gram(features) for features in [*self.features.style(y), deep]]
-        terms = {"content": content_loss(deep, original), "style": self._style(grams)}
+            original = self.features.layers(x, weights)
+        found = self.features.layers(y, {*STYLE_LAYERS, *weights})
+        grams = [gram(found[name]) for name in STYLE_LAYERS]
+        content = [weight * content_loss(found[name], original[name]) for name, weight in weights.items()]
+        terms = {"content": torch.stack(content).sum() if content else y.new_zeros(()), "style": self._style(grams)}
         if self.config.losses.batch_style:
             terms["batch_style"] = self._style([self.world.mean(g.mean(0, keepdim=True)) for g in grams])
         if self.config.losses.tone:
