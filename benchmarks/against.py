@@ -30,14 +30,14 @@ from benchmarks.gallery import Figures, Material, figures_of, figures_row
 from benchmarks.report import ROOT, Row, Section, at_least, at_most, keep, not_measured, setting, table
 from benchmarks.rival import Rival, device_of, stylize
 from benchmarks.subject import NotMeasuredError, Subject, opened
+from engines.atomic_write import atomic_write
 from engines.errors import StylerError
-from engines.model_file import StyleModel, sha256
+from engines.style_file import StyleModel, sha256
 from rtstyle import styles
 from rtstyle.signals import STOPPER
-from train.atomic import atomic_write
-from train.console import progress_shown
-from train.parallel import ALONE, World
-from train.sheet import painted
+from train.distributed import ALONE, World
+from train.progress_bar import progress_shown
+from train.report.contact_sheet import painted
 
 STYLES = ("vangogh", "udnie", "wave")
 OUT = ROOT / "runs" / "against"

@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks.report import Row, Section, at_most, not_measured
 from benchmarks.subject import Subject, run_json
 from engines.base import RGB, Engine, EngineInfo
-from engines.cpu import CpuEngine
+from engines.openvino.engine import CpuEngine
 from rtstyle.frame import Frame
 from rtstyle.pipeline import Controls, run
 from rtstyle.sinks.null import NullSink

@@ -22,15 +22,15 @@ from benchmarks.quality import CLIPS, FRAMES, HELD_OUT, NOISY, SIGMA, START, STI
 from benchmarks.report import ROOT, Row, Section, at_least, at_most
 from benchmarks.subject import NotMeasuredError, Subject
 from engines.base import RGB
-from engines.cpu import CpuEngine
-from engines.model_file import StyleModel, sha256
+from engines.openvino.engine import CpuEngine
+from engines.style_file import StyleModel, sha256
 from rtstyle import styles
 from train import evaluate
-from train.data import picture_files, read_picture, split
+from train.config.recipe import painting_of
+from train.data.pictures import picture_files, read_picture, split
 from train.evaluate import StyleJudge
-from train.features import Vgg19, load_features
-from train.preview import jpeg, photographs
-from train.recipe import painting_of
+from train.losses.vgg_features import Vgg19, load_features
+from train.report.preview import jpeg, photographs
 
 DOCS = ROOT / "docs"
 PICTURES = DOCS / "styles"

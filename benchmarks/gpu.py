@@ -20,10 +20,10 @@ from benchmarks import gpu_memory, gpu_runs
 from benchmarks.report import Row, Section, at_least, at_most, not_measured, setting, table, write
 from benchmarks.subject import NotMeasuredError, Subject, opened
 from engines.base import Engine, OverlappedEngine
-from engines.cuda import CudaEngine, require
+from engines.cuda.engine import CudaEngine, require
+from engines.cuda.fp16 import BodyName
 from engines.errors import EngineError, StylerError
-from engines.half import BodyName
-from engines.model_file import StyleModel
+from engines.style_file import StyleModel
 from rtstyle import styles
 
 RESULTS = Path(__file__).parent / "RESULTS-GPU.md"

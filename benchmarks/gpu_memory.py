@@ -49,8 +49,8 @@ def _held(folder: str, height: int, width: int) -> dict[str, float]:
     import torch
 
     from benchmarks.gpu_runs import flown, pictures
-    from engines.cuda import CudaEngine
-    from engines.model_file import StyleModel
+    from engines.cuda.engine import CudaEngine
+    from engines.style_file import StyleModel
 
     torch.zeros(1, device="cuda").cpu()  # starts the context, and its first kernel
     free = torch.cuda.mem_get_info()[0]

@@ -16,9 +16,9 @@ from torch.overrides import TorchFunctionMode
 
 from benchmarks.subject import NotMeasuredError
 from engines.base import RGB, OverlappedEngine, Pending
-from engines.cuda import CudaEngine
+from engines.cuda.engine import CudaEngine
 from engines.errors import EngineError
-from engines.model_file import StyleModel
+from engines.style_file import StyleModel
 
 T = TypeVar("T")
 
@@ -188,8 +188,8 @@ class _Layers(TorchFunctionMode):
 
 def layer_bytes(style: StyleModel, size: tuple[int, int]) -> int:
     """Fewest bytes that the layers of one frame can move, each alone; the frame and its painting are in it."""
-    from engines.generator import load_generator
-    from engines.half import HalfGraph, mirrored
+    from engines.cuda.fp16 import HalfGraph, mirrored
+    from engines.model.generator import load_generator
 
     meta = torch.device("meta")
     graph = HalfGraph(load_generator(style), meta)
@@ -210,10 +210,10 @@ def tensorrt(style: StyleModel, size: tuple[int, int], told: Callable[[str], Non
         told: takes a line about how far the build is.
     Raises: EngineError: it cannot run here. NotMeasuredError: its plan cannot be built.
     """
-    from engines import nvidia
+    from engines.cuda import driver
 
-    nvidia.check("tensorrt", ("torch", "torch_tensorrt"))
-    from engines.trt import TensorRtEngine, build_plan
+    driver.check("tensorrt", ("torch", "torch_tensorrt"))
+    from engines.trt.engine import TensorRtEngine, build_plan
 
     if fault := build_plan(style, *size, told):
         raise NotMeasuredError(fault)

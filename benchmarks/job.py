@@ -15,7 +15,7 @@ from typing import TypeVar
 from benchmarks.clips import write_clip
 from benchmarks.report import Row, Section, at_least, not_measured
 from benchmarks.subject import Subject, run_json
-from engines.cpu import CpuEngine
+from engines.openvino.engine import CpuEngine
 from rtstyle.frame import Frame
 from rtstyle.sinks.file import FileSink
 from rtstyle.sources.file import FileSource

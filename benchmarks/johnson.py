@@ -52,7 +52,9 @@ class Johnson(nn.Module):
 
 
 class JohnsonGraph(nn.Module):
-    """The same between uint8 RGB in and out as ``engines.generator.FrameGraph``, so that like is compared with like."""
+    """The same between uint8 RGB in and out as ``engines.model.generator.FrameGraph``, so that like is compared with
+    like.
+    """
 
     def __init__(self) -> None:
         super().__init__()

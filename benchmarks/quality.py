@@ -13,12 +13,12 @@ from benchmarks.clips import read_frames
 from benchmarks.report import Row, Section, at_least, at_most, not_measured
 from benchmarks.subject import NotMeasuredError, Subject
 from engines.base import RGB
-from engines.cpu import CpuEngine
+from engines.openvino.engine import CpuEngine
 from train import evaluate
-from train.data import picture_files, read_picture, split
+from train.config.recipe import painting_of
+from train.data.pictures import picture_files, read_picture, split
 from train.evaluate import StyleFigure, StyleJudge
-from train.features import load_features
-from train.recipe import painting_of
+from train.losses.vgg_features import load_features
 
 HELD_OUT = 20
 PAINTING = "vangogh__starry_night_hi.jpg"

@@ -23,17 +23,17 @@ from torch import Tensor, nn
 
 from benchmarks.johnson import Johnson
 from benchmarks.subject import NotMeasuredError
+from engines.atomic_write import atomic_write
 from engines.errors import StyleError, TrainError
-from engines.model_file import StyleModel
+from engines.style_file import StyleModel
 from rtstyle import styles
 from train import checkpoint
-from train.atomic import atomic_write
-from train.changes import changes
-from train.config import TrainConfig
+from train.config.diff import changes
+from train.config.recipe import painting_of, resolve
+from train.config.schema import TrainConfig
+from train.distributed import ALONE, World
 from train.loop import CHECKPOINT, Progress, train
-from train.painter import Painter
-from train.parallel import ALONE, World
-from train.recipe import painting_of, resolve
+from train.trainer import Painter
 
 STRIDE = 4
 """Both sides of what the network sees are multiples of this many pixels."""

@@ -27,12 +27,12 @@ import torch
 from benchmarks.johnson import JohnsonGraph
 from benchmarks.machine import machine
 from engines.base import RGB
-from engines.cpu import CpuEngine, shared_core
-from engines.eager import EagerEngine
 from engines.errors import EngineError
 from engines.export import save_style
-from engines.generator import Arch, Generator
-from engines.model_file import StyleMeta, StyleModel
+from engines.model.generator import Arch, Generator
+from engines.openvino.engine import CpuEngine, shared_core
+from engines.style_file import StyleMeta, StyleModel
+from engines.torch_eager import EagerEngine
 
 Run = Callable[[RGB], RGB]
 ROOT = Path(__file__).resolve().parent.parent

@@ -19,12 +19,12 @@ from benchmarks.subject import NotMeasuredError, Subject
 from engines.errors import SourceError
 from rtstyle.backoff import Backoff
 from rtstyle.frame import Frame
-from rtstyle.palette import Palette
+from rtstyle.live.style_switcher import Palette
 from rtstyle.pipeline import Controls, run
 from rtstyle.sinks.base import Sink
 from rtstyle.sinks.null import NullSink
-from rtstyle.sinks.several import SeveralSinks
 from rtstyle.sinks.stream import StreamSink
+from rtstyle.sinks.tee import SeveralSinks
 from rtstyle.sources.base import Source, SourceInfo
 from rtstyle.sources.pattern import PatternSource
 from rtstyle.sources.reconnecting import Reconnecting

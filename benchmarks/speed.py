@@ -17,7 +17,7 @@ from benchmarks.johnson import JohnsonGraph
 from benchmarks.report import Row, Section, at_least
 from benchmarks.subject import Subject
 from engines.base import RGB
-from engines.cpu import CpuEngine, shared_core
+from engines.openvino.engine import CpuEngine, shared_core
 
 WIDTH, HEIGHT = 640, 360
 THREADS = 2

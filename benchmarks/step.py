@@ -21,10 +21,10 @@ from benchmarks.machine import machine
 from benchmarks.quality import PAINTING
 from benchmarks.subject import Subject, opened
 from engines.errors import StylerError
-from train.config import TrainConfig
-from train.history import HISTORY, read_history
+from train.config.recipe import resolve
+from train.config.schema import TrainConfig
 from train.loop import Progress, train
-from train.recipe import resolve
+from train.report.history import HISTORY, read_history
 
 WARM_UP = 20
 """Steps that are not counted: memory is being allocated and algorithms are being chosen."""

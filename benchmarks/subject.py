@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.report import ROOT
-from engines.model_file import StyleModel
+from engines.style_file import StyleModel
 from rtstyle import styles
 
 DEFAULT = "vangogh"
@@ -71,8 +71,8 @@ def untrained(folder: Path) -> StyleModel:
     import torch
 
     from engines.export import save_style
-    from engines.generator import Arch, Generator
-    from engines.model_file import StyleMeta
+    from engines.model.generator import Arch, Generator
+    from engines.style_file import StyleMeta
 
     torch.manual_seed(0)
     generator = Generator(Arch())

@@ -24,8 +24,8 @@ from benchmarks.quality import CLIPS
 from benchmarks.report import ROOT, Row, Section, at_least, at_most, not_measured
 from benchmarks.step import step_of
 from benchmarks.subject import NotMeasuredError, Subject
-from train.clips import clip_files
-from train.data import picture_files
+from train.data.clips import clip_files
+from train.data.pictures import picture_files
 
 RUNS = ROOT / "runs" / "bench"
 WAVE, STARRY_NIGHT = "hokusai__great_wave_hi.jpg", "vangogh__starry_night_hi.jpg"

@@ -10,40 +10,40 @@ from pathlib import Path
 
 from engines.base import Engine
 from engines.errors import EngineError
-from engines.model_file import StyleModel
+from engines.style_file import StyleModel
 
 __all__ = ["AUTO_ORDER", "NAMES", "ON_CARDS", "load"]
 
 
 def _cpu(style: StyleModel, threads: int | None) -> Engine:
-    from engines.cpu import CpuEngine
+    from engines.openvino.engine import CpuEngine
 
     return CpuEngine(style, threads)
 
 
 def _cpu_shared(style: StyleModel, threads: int | None) -> Engine:
-    from engines.cpu_shared import SharedCpuEngine
+    from engines.openvino.shared_weights import SharedCpuEngine
 
     return SharedCpuEngine(style, threads)
 
 
 def _torch(style: StyleModel, threads: int | None) -> Engine:
-    from engines.eager import EagerEngine
+    from engines.torch_eager import EagerEngine
 
     return EagerEngine(style, threads)
 
 
 def _cuda(style: StyleModel, threads: int | None) -> Engine:
-    from engines.cuda import CudaEngine
+    from engines.cuda.engine import CudaEngine
 
     return CudaEngine(style, threads)
 
 
 def _tensorrt(style: StyleModel, threads: int | None) -> Engine:
-    from engines import nvidia
+    from engines.cuda import driver
 
-    nvidia.check("tensorrt", ("torch", "torch_tensorrt"))
-    from engines.trt import TensorRtEngine
+    driver.check("tensorrt", ("torch", "torch_tensorrt"))
+    from engines.trt.engine import TensorRtEngine
 
     return TensorRtEngine(style, threads)
 
@@ -110,9 +110,9 @@ def _auto(
     told: Callable[[str], None] | None,
 ) -> Engine:
     """The first that works; none of those for a card where there is no card: to find that out takes torch seconds."""
-    from engines import nvidia
+    from engines.cuda import driver
 
-    order = [name for name in AUTO_ORDER if name != "tensorrt" and (name != "cuda" or nvidia.cards())]
+    order = [name for name in AUTO_ORDER if name != "tensorrt" and (name != "cuda" or driver.cards())]
     failures: dict[str, EngineError] = {}
     for name in order:
         try:
@@ -126,14 +126,14 @@ def _auto(
 
 def _improving(engine: Engine, style: StyleModel, told: Callable[[str], None]) -> Engine:
     """An engine that becomes a TensorRT engine, where that can be had here."""
-    from engines import nvidia
+    from engines.cuda import driver
 
     try:
-        nvidia.check("tensorrt", ("torch", "torch_tensorrt"))
+        driver.check("tensorrt", ("torch", "torch_tensorrt"))
     except EngineError:
         return engine
-    from engines.takeover import TakeOver
-    from engines.trt import PlanAhead
+    from engines.hot_swap import TakeOver
+    from engines.trt.engine import PlanAhead
 
     def ahead(height: int, width: int) -> PlanAhead:
         return PlanAhead(style, height, width, choosy=True)

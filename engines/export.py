@@ -23,8 +23,8 @@ from torch import Tensor
 
 from engines.base import MAX_SIZE, MIN_SIDE
 from engines.errors import EngineError, StyleError
-from engines.generator import STRIDE, FrameGraph, Generator, fold
-from engines.model_file import FORMAT, GRAPH, MANIFEST, PREVIEW, WEIGHTS, StyleMeta, StyleModel, sha256
+from engines.model.generator import STRIDE, FrameGraph, Generator, fold
+from engines.style_file import FORMAT, GRAPH, MANIFEST, PREVIEW, WEIGHTS, StyleMeta, StyleModel, sha256
 
 if TYPE_CHECKING:
     import onnx

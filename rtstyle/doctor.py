@@ -172,12 +172,12 @@ def _engines(style: str) -> list[Finding]:
 
 def _gains(folder: Path) -> str:
     """At which sizes cuda stays, and what the others gain, from what was measured when they were built."""
-    from engines import trt
-    from engines.model_file import StyleModel
-    from engines.record import WORTH
+    from engines.style_file import StyleModel
+    from engines.trt import engine as trt_engine
+    from engines.trt.plan_record import WORTH
 
     try:
-        gains = trt.gains(StyleModel.open(folder))
+        gains = trt_engine.gains(StyleModel.open(folder))
     except StylerError:
         return ""
     told = [
@@ -190,7 +190,7 @@ def _gains(folder: Path) -> str:
 def _faster(findings: list[Finding], chosen: str) -> str:
     """What would make ``auto`` faster; nothing where there is no card."""
     import engines
-    from engines import nvidia
+    from engines.cuda import driver as nvidia
 
     better = {f"engine {name}" for name in engines.AUTO_ORDER[: engines.AUTO_ORDER.index(chosen)]}
     hints = [finding.hint for finding in reversed(findings) if finding.topic in better and finding.hint]
@@ -199,7 +199,7 @@ def _faster(findings: list[Finding], chosen: str) -> str:
 
 def _built() -> list[Finding]:
     """What TensorRT has built; nothing where there never was any."""
-    from engines.cache import PlanCache
+    from engines.trt.plan_cache import PlanCache
 
     cache = PlanCache()
     entries = cache.entries()
@@ -211,7 +211,7 @@ def _built() -> list[Finding]:
 
 
 def _cameras() -> list[Finding]:
-    from rtstyle.sources.cameras import NAMES_EXTRA, list_cameras, names_are_known
+    from rtstyle.sources.camera_discovery import NAMES_EXTRA, list_cameras, names_are_known
 
     if not names_are_known():
         return [Finding("cameras", True, "this system does not list them", hint=f"names: {NAMES_EXTRA}")]

@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from engines.base import MAX_SIZE, Engine, check_size, check_strength
 from engines.errors import ShapeError, SinkError, SourceError
-from rtstyle.picture import FORMATS, read_picture, write_picture
-from rtstyle.scale import check_scale, paint
+from rtstyle.media.image_files import FORMATS, read_picture, write_picture
+from rtstyle.stroke_scale import check_scale, paint
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ import numpy as np
 from engines.base import RGB, Engine, OverlappedEngine, Pending, check_strength
 from engines.errors import EngineError, SourceError, StyleError
 from rtstyle.frame import Frame
-from rtstyle.link import Link, LinkClosedError
-from rtstyle.scale import check_scale, paint
+from rtstyle.frame_queue import Link, LinkClosedError
 from rtstyle.sinks.base import Sink
 from rtstyle.sources.base import Source
 from rtstyle.stats import Stats
+from rtstyle.stroke_scale import check_scale, paint
 
 LOSSLESS_CAPACITY = 3
 """Frames that may wait between two stages of a file: enough to even out slow frames, 18 MB each link at 1080p."""

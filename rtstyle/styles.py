@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from engines.errors import StyleError
-from engines.model_file import MANIFEST, StyleModel
+from engines.style_file import MANIFEST, StyleModel
 
 GALLERY = Path(__file__).parent / "gallery"
 """The styles that come with rtstyle, one folder each."""

@@ -13,18 +13,18 @@ from typing import Any, Self
 
 from engines.base import MAX_SIZE, MIN_SIDE, Engine, check_size
 from engines.errors import ConfigError, SourceError, StylerError
-from rtstyle.addresses import is_url
-from rtstyle.codecs import choose
 from rtstyle.frame import Frame
+from rtstyle.media.codecs import choose
+from rtstyle.media.urls import is_url
 from rtstyle.pipeline import Controls, run
-from rtstyle.scale import SCALES, check_scale
 from rtstyle.sinks.file import FileSink
-from rtstyle.sinks.tracks import Template
+from rtstyle.sinks.track_remuxer import Template
 from rtstyle.sources.base import Source
+from rtstyle.sources.container import check_file
 from rtstyle.sources.file import FileSource
-from rtstyle.sources.opening import check_file
-from rtstyle.sources.timing import exact_seconds
+from rtstyle.sources.timestamps import exact_seconds
 from rtstyle.stats import Figures, Stats
+from rtstyle.stroke_scale import SCALES, check_scale
 
 
 class StoppedError(StylerError):

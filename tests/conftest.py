@@ -23,7 +23,7 @@ def pytest_configure() -> None:
 def tiny_style(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a style called ``tiny``: a narrow generator with seeded weights that visibly changes a picture."""
     from engines.export import save_style
-    from engines.model_file import StyleMeta
+    from engines.style_file import StyleMeta
     from tests.generators import narrow, unlike_identity
 
     meta = StyleMeta("tiny", "Tiny · for tests", "nobody", "noise", "CC0-1.0", {"steps": 0, "seed": 0})

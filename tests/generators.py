@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from engines.generator import Arch, Generator
+from engines.model.generator import Arch, Generator
 
 
 def narrow(norm: bool = True) -> Generator:

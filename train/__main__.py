@@ -19,13 +19,13 @@ import typer.core
 from engines.errors import ConfigError, SettingsError
 from rtstyle import styles
 from rtstyle.signals import STOPPER
-from train.config import TrainConfig
-from train.console import progress_shown
-from train.folder import check_run, check_start
-from train.recipe import painting_of, recipes, recorded_style, resolve, to_toml
+from train.config.recipe import painting_of, recipes, recorded_style, resolve, to_toml
+from train.config.schema import TrainConfig
+from train.progress_bar import progress_shown
+from train.run_dir import check_run, check_start
 
 if TYPE_CHECKING:
-    from train.parallel import World
+    from train.distributed import World
 
 LEARN, RECIPE, LONG, WEIGH, FOLDER, RECORD = (
     "What it learns from",
@@ -192,9 +192,9 @@ def _usual_recipe() -> str:
 def _run(config: TrainConfig, resume: bool, record: dict[str, str]) -> None:
     """Raises: StylerError: anything that went wrong on purpose. typer.Exit: the run was stopped."""
     check_start(config)
+    from train.distributed import World
     from train.export import finish
     from train.loop import train
-    from train.parallel import World
 
     world = World.told()
     world.places(config.data.batch)

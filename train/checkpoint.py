@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
+from engines.atomic_write import atomic_write
 from engines.errors import TrainError
-from train.atomic import atomic_write
 
 FORMAT = 1
 

@@ -12,12 +12,12 @@ import numpy as np
 import engines
 from engines.errors import TrainError
 from engines.export import rounded, save_style
-from engines.generator import Generator, fold
-from engines.model_file import StyleMeta, StyleModel
-from train.data import picture_files, read_picture, split
-from train.painter import Painter, versions
-from train.preview import small_preview
-from train.sheet import cell, paint
+from engines.model.generator import Generator, fold
+from engines.style_file import StyleMeta, StyleModel
+from train.data.pictures import picture_files, read_picture, split
+from train.report.contact_sheet import cell, paint
+from train.report.preview import small_preview
+from train.trainer import Painter, versions
 
 TOLERANCE = 2
 """Largest difference between two engines on one pixel, 8-bit steps; both compute in fp32."""

@@ -15,15 +15,15 @@ from torch import Tensor
 
 from engines.errors import TrainError
 from train import checkpoint
-from train.config import TrainConfig
-from train.critic import Critic
-from train.features import load_features
-from train.inventory import held_out_doubts, learned_from
-from train.journal import Journal, NoJournal, gradient_shares
-from train.material import Material
-from train.painter import Painter
-from train.parallel import ALONE, World
+from train.adversary import Critic
+from train.config.schema import TrainConfig
+from train.data.batches import Material
+from train.data.inventory import held_out_doubts, learned_from
+from train.distributed import ALONE, World
+from train.losses.vgg_features import load_features
 from train.report import REPORT
+from train.run_log import Journal, NoJournal, gradient_shares
+from train.trainer import Painter
 
 CHECKPOINT = "checkpoint.pt"
 

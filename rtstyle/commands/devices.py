@@ -13,7 +13,7 @@ import typer
 from rtstyle.commands.options import Json, print_json, warn
 
 if TYPE_CHECKING:
-    from rtstyle.sources.cameras import Camera
+    from rtstyle.sources.camera_discovery import Camera
     from rtstyle.sources.v4l2 import Mode
 
 
@@ -27,7 +27,7 @@ def devices(as_json: Json = False) -> None:
     rtstyle devices
     rtstyle webcam --source "HD Pro Webcam"
     """
-    from rtstyle.sources.cameras import NAMES_EXTRA, list_cameras, modes, names_are_known, probe_cameras
+    from rtstyle.sources.camera_discovery import NAMES_EXTRA, list_cameras, modes, names_are_known, probe_cameras
 
     known = names_are_known()
     if not known:

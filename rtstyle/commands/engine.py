@@ -13,9 +13,9 @@ from rtstyle.commands.options import Json, Size, note, parse_size, print_json, w
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from engines.build import BuildProcess
-    from engines.cache import Entry
     from engines.errors import EngineError
+    from engines.trt.build_worker import BuildProcess
+    from engines.trt.plan_cache import Entry
 
 LISTEN_S = 1.0
 """Longest time between two looks at a build, seconds; a new line is heard at once."""
@@ -45,7 +45,7 @@ def about() -> None:
 @engine.command("list")
 def list_engines(as_json: Json = False) -> None:
     """List the engines, the last used first, and what could not be built."""
-    from engines.cache import PlanCache
+    from engines.trt.plan_cache import PlanCache
 
     cache = PlanCache()
     entries = cache.entries()
@@ -79,7 +79,7 @@ def build(styles: Styles, size: Sizes) -> None:
 @engine.command()
 def clear() -> None:
     """Remove all engines, and forget what could not be built. What is being built at this moment stays."""
-    from engines.cache import PlanCache
+    from engines.trt.plan_cache import PlanCache
 
     cache = PlanCache()
     before = {entry.key: entry for entry in cache.entries()}
@@ -92,7 +92,7 @@ def clear() -> None:
 
 def _build(folder: Path, size: Size, *, alone: bool) -> EngineError | None:
     """Build one engine and tell how far it is. Returns: why it failed; told already unless it is ``alone``."""
-    from engines.build import BUILDERS, BuildProcess
+    from engines.trt.build_worker import BUILDERS, BuildProcess
 
     label, error = f"{folder.name} {size.width}×{size.height}", None
     for builder in BUILDERS:
@@ -125,13 +125,13 @@ def _check_gpu() -> None:
 
     Raises: EngineError
     """
-    from engines import nvidia
+    from engines.cuda import driver
 
-    nvidia.check("tensorrt", ("torch", "torch_tensorrt"))
+    driver.check("tensorrt", ("torch", "torch_tensorrt"))
 
 
 def _table(entries: Iterable[Entry]) -> str:
-    from engines.record import gain_of
+    from engines.trt.plan_record import gain_of
     from rtstyle.commands.styles import table
 
     rows: list[tuple[str, ...]] = [
@@ -152,7 +152,7 @@ def _table(entries: Iterable[Entry]) -> str:
 def _plain(entry: Entry) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from engines.record import gain_of
+    from engines.trt.plan_record import gain_of
 
     gain = gain_of(entry.extra)
     figures = {"bytes": entry.bytes, "seconds": entry.seconds, "gain": gain, "fault": entry.fault}
@@ -162,7 +162,7 @@ def _plain(entry: Entry) -> dict[str, Any]:
 
 def _style(entry: Entry) -> str:
     """Its name; where that is not known, the beginning of its hash."""
-    from engines.record import ANY_STYLE
+    from engines.trt.plan_record import ANY_STYLE
 
     if entry.key.style_sha256 == ANY_STYLE:
         return "all"

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from rtstyle.commands.extra import training
 from rtstyle.commands.options import Json, Quiet, print_json
+from rtstyle.commands.train_extra import training
 
 
 def evaluate(
@@ -44,9 +44,9 @@ def evaluate(
     rtstyle evaluate vangogh
     rtstyle evaluate my-style/ --content photos/ --painting wave.jpg --clip street.mp4 --html wave.html
     """
-    judging, show = training("train.evaluate.judge"), training("train.evaluate.show")
+    judging, show = training("train.evaluate.run"), training("train.evaluate.table")
     if html is not None:
-        training("train.page").check_page(html, "--html")
+        training("train.html").check_page(html, "--html")
     job = judging.Job(style, content, painting, style_pictures, tuple(clip or ()), features, pictures)
     silent = quiet or as_json
     verdict = judging.judge(job, (lambda _: None) if silent else (lambda text: typer.echo(text, err=True)))

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from rtstyle.commands.extra import training
 from rtstyle.commands.options import Quiet
+from rtstyle.commands.train_extra import training
 
 
 def explain(
@@ -50,7 +50,7 @@ def explain(
     rtstyle explain vangogh photo.jpg --out report.html
     rtstyle explain my-style/ photo.jpg --painting wave.jpg --run runs/wave --against vangogh --out report.html
     """
-    material, command = training("train.explain.material"), training("train.explain.command")
+    material, command = training("train.explain.inputs"), training("train.explain.run")
     job = material.Job(
         style, picture, painting=painting, features=features, run=run, against=tuple(against or ()),
         fine_tune=fine_tune, layer=layer, content=content,

@@ -67,7 +67,7 @@ def parse_rate(text: str) -> float:
 def apply_config(ctx: typer.Context, path: Path | None) -> Path | None:
     """Take the settings of a file for what the command line does not say. Those of other commands are left out."""
     if path is not None:
-        from rtstyle.config import read_config
+        from rtstyle.commands.config_file import read_config
 
         mine = {parameter.name for parameter in ctx.command.params}
         settings = {key.replace("-", "_"): value for key, value in read_config(path).items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from rtstyle.commands.extra import installed, training
+from rtstyle.commands.train_extra import installed, training
 
 
 def train(context: typer.Context) -> None:

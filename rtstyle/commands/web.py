@@ -86,7 +86,7 @@ def web(
         from rtstyle.web.server import Server, Studio, WebSettings
     except ImportError as error:
         raise EngineError(f"the page needs {error.name}", hint='pip install "rtstyle[web]"') from error
-    from rtstyle.webcam import WebcamJob, open_source
+    from rtstyle.live.webcam import WebcamJob, open_source
 
     find(style)  # a wrong name is told now, not to the first browser
     settings = WebSettings(host, port, token, cert, key, peers, style, strength, scale, mirror, stun)

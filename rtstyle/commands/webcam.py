@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rtstyle.commands.json_output import Watch
 from rtstyle.commands.options import (
     DEFAULT_STYLE,
     Config,
@@ -29,7 +30,6 @@ from rtstyle.commands.options import (
     print_json,
     warn,
 )
-from rtstyle.commands.watch import Watch
 
 if TYPE_CHECKING:
     from rtstyle.progress import StatusLine
@@ -111,13 +111,13 @@ def webcam(
     rtstyle webcam --config studio.toml --style wave
     rtstyle webcam --sink window --sink rtmp://live.example/app/KEY --control 127.0.0.1:8765
     """
-    from rtstyle.addresses import shown
-    from rtstyle.palette import Palette
+    from rtstyle.live.style_switcher import Palette
+    from rtstyle.live.webcam import WebcamJob, run_webcam
+    from rtstyle.media.urls import shown
     from rtstyle.pipeline import Controls
     from rtstyle.progress import StatusLine
     from rtstyle.signals import STOPPER
     from rtstyle.styles import installed
-    from rtstyle.webcam import WebcamJob, run_webcam
 
     names = [entry.name for entry in installed() if not entry.fault]
     # One's own comes first, so that its key is 1.

@@ -16,11 +16,11 @@ from av.container import OutputContainer
 from av.video.stream import VideoStream
 
 from engines.errors import SinkError
-from rtstyle.codecs import choose
-from rtstyle.colour import ColourTags, YuvWriter
 from rtstyle.frame import Frame
-from rtstyle.sinks.place import Growing, Hidden, Place
-from rtstyle.sinks.tracks import Template, Tracks
+from rtstyle.media.codecs import choose
+from rtstyle.media.colour import ColourTags, YuvWriter
+from rtstyle.sinks.output_path import Growing, Hidden, Place
+from rtstyle.sinks.track_remuxer import Template, Tracks
 
 # SVT-AV1 writes its settings to standard error unless it is told that only errors matter.
 os.environ.setdefault("SVT_LOG", "1")

@@ -11,15 +11,15 @@ from urllib.parse import urlsplit
 
 from engines.base import RGB
 from engines.errors import SinkError
-from rtstyle.addresses import shown
 from rtstyle.backoff import Backoff
 from rtstyle.frame import Frame
-from rtstyle.sinks import card
-from rtstyle.sinks.addresses import FORMATS, OPTIONS, check_stream, sent_to
-from rtstyle.sinks.connection import Connection, Target
-from rtstyle.sinks.live_video import LiveEncoder, bit_rate
-from rtstyle.sinks.state import State
-from rtstyle.sinks.virtual import fitted
+from rtstyle.media.stream_addresses import FORMATS, OPTIONS, check_stream, sent_to
+from rtstyle.media.urls import shown
+from rtstyle.sinks import paused_slate
+from rtstyle.sinks.connection_state import State
+from rtstyle.sinks.live_encoder import LiveEncoder, bit_rate
+from rtstyle.sinks.stream_process import Connection, Target
+from rtstyle.sinks.virtual_camera import fitted
 
 WAITING = 2
 """Frames that may wait; then the oldest is dropped."""
@@ -183,7 +183,7 @@ class StreamSink:
                 frame = None  # a source that is lost repeats its last picture, and says so
             if frame is not None:
                 fresh_s = time.monotonic()
-            elif self._paused() or time.monotonic() - fresh_s > card.IDLE_S:
+            elif self._paused() or time.monotonic() - fresh_s > paused_slate.IDLE_S:
                 sending.dim()
             if sending.connection.fault:
                 raise _LostError(sending.connection.fault)
@@ -223,7 +223,7 @@ class _Sending:
 
     def start(self, rgb: RGB, *, dimmed: bool) -> None:
         """The first picture, from which the server learns what comes; dimmed to a card where nobody is to see it."""
-        self.send(card.card(rgb) if dimmed else rgb, 0)
+        self.send(paused_slate.card(rgb) if dimmed else rgb, 0)
         self._dimmed = dimmed
 
     def begin(self) -> None:
@@ -253,7 +253,7 @@ class _Sending:
     def dim(self) -> None:
         """What is repeated is a card from now on, until the next frame."""
         if self._last is not None and not self._dimmed:
-            self._last, self._dimmed = card.card(fitted(self._last, self._size)), True
+            self._last, self._dimmed = paused_slate.card(fitted(self._last, self._size)), True
 
     def send(self, rgb: RGB, number: int) -> None:
         """Compress one picture and hand it over; only while there is room."""

@@ -12,12 +12,12 @@ from threading import Event, Thread
 from urllib.parse import urljoin, urlsplit
 
 from engines.errors import SinkError
-from rtstyle.addresses import shown
 from rtstyle.backoff import Backoff
 from rtstyle.frame import Frame
-from rtstyle.sinks.addresses import check_stream
-from rtstyle.sinks.card import card
-from rtstyle.sinks.state import State
+from rtstyle.media.stream_addresses import check_stream
+from rtstyle.media.urls import shown
+from rtstyle.sinks.connection_state import State
+from rtstyle.sinks.paused_slate import card
 
 INSTALL = 'pip install "rtstyle[web]"'
 """Adds aiohttp and aiortc."""
@@ -52,7 +52,7 @@ class WhipSink:
         on_state: Callable[[str], None] = lambda _: None,
     ) -> None:
         try:
-            from rtstyle.web.media import ViewersSink
+            from rtstyle.webrtc.tracks import ViewersSink
         except ImportError as error:
             raise SinkError(f"WHIP needs {error.name}", hint=INSTALL) from error
         check_stream(address)
@@ -126,8 +126,8 @@ class _Connection:
     def __init__(self, address: str) -> None:
         from aiortc import RTCConfiguration, RTCPeerConnection
 
-        from rtstyle.web.media import PaintedTrack
         from rtstyle.web.peer import raise_bitrates
+        from rtstyle.webrtc.tracks import PaintedTrack
 
         raise_bitrates()
         parts = urlsplit(address)

@@ -17,10 +17,10 @@ import numpy as np
 from engines.base import RGB
 from engines.errors import SinkError
 from rtstyle.frame import Frame
+from rtstyle.live.recorder import Recorder
+from rtstyle.live.snapshot import save_picture
 from rtstyle.pipeline import Controls
-from rtstyle.recorder import Recorder
-from rtstyle.scale import SCALES
-from rtstyle.snapshot import save_picture
+from rtstyle.stroke_scale import SCALES
 
 if TYPE_CHECKING:
     import pygame

@@ -13,8 +13,8 @@ from engines.base import RGB
 from engines.errors import SourceError
 from rtstyle.frame import Frame
 from rtstyle.sources.base import SourceInfo
-from rtstyle.sources.cameras import cameras_hint
-from rtstyle.sources.devices import Capture, ask_for, check_device, claimed_format, claimed_fps, open_device
+from rtstyle.sources.camera_discovery import cameras_hint
+from rtstyle.sources.opencv_capture import Capture, ask_for, check_device, claimed_format, claimed_fps, open_device
 
 OPEN_TIMEOUT_S = 12.0
 """Some devices need several seconds to start; one that hangs in its driver never answers."""

@@ -14,10 +14,10 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from engines.errors import SourceError
-from rtstyle.addresses import shown
-from rtstyle.sources.losses import Losses
-from rtstyle.sources.opening import open_input, video_stream
-from rtstyle.sources.timing import exact_seconds
+from rtstyle.media.urls import shown
+from rtstyle.sources.container import open_input, video_stream
+from rtstyle.sources.frame_loss import Losses
+from rtstyle.sources.timestamps import exact_seconds
 
 
 class Decoder:

@@ -10,15 +10,15 @@ from threading import Event, Lock
 import av
 
 from engines.errors import SourceError
-from rtstyle.addresses import is_url
-from rtstyle.colour import ColourTags, RgbReader, hdr_name
 from rtstyle.frame import Frame
+from rtstyle.media.colour import ColourTags, RgbReader, hdr_name
+from rtstyle.media.network import STORED
+from rtstyle.media.urls import is_url
 from rtstyle.sources.base import SourceInfo
-from rtstyle.sources.clock import Pace
 from rtstyle.sources.decoder import Decoder
-from rtstyle.sources.network import STORED
 from rtstyle.sources.orientation import Orientation
-from rtstyle.sources.timing import Timeline, nominal_fps
+from rtstyle.sources.pacing import Pace
+from rtstyle.sources.timestamps import Timeline, nominal_fps
 
 _TS_DISCONT = 0x0200
 """FFmpeg's AVFMT_TS_DISCONT: timestamps of this kind of file may jump and begin anywhere."""

@@ -10,8 +10,8 @@ from threading import Event, Lock
 
 from rtstyle.frame import Frame
 from rtstyle.sources.base import SourceInfo
-from rtstyle.sources.clock import Pace
 from rtstyle.sources.file import FileSource
+from rtstyle.sources.pacing import Pace
 
 
 class LoopSource:

@@ -15,7 +15,7 @@ from engines.base import RGB, check_size
 from engines.errors import SourceError
 from rtstyle.frame import Frame
 from rtstyle.sources.base import SourceInfo
-from rtstyle.sources.clock import Ticker
+from rtstyle.sources.pacing import Ticker
 from rtstyle.sources.scene import Scene
 
 CELLS = 32

@@ -18,8 +18,8 @@ from engines.base import RGB, check_size
 from engines.errors import SourceError, StylerError
 from rtstyle.frame import Frame
 from rtstyle.sources.base import SourceInfo
-from rtstyle.sources.clock import Ticker
 from rtstyle.sources.file import scaled
+from rtstyle.sources.pacing import Ticker
 
 if TYPE_CHECKING:
     from mss import MSS

@@ -16,8 +16,8 @@ from aiortc.mediastreams import MediaStreamError
 from av import VideoFrame
 
 from engines.errors import SourceError, StylerError
-from rtstyle.web.media import BrowserSource, PaintedTrack
 from rtstyle.web.session import Session, obey
+from rtstyle.webrtc.tracks import BrowserSource, PaintedTrack
 
 CONNECT_S = 15.0
 """How long a browser may take to connect, seconds."""

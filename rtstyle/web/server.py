@@ -18,15 +18,15 @@ from aioice.ice import get_host_addresses
 
 from engines.base import Engine
 from engines.errors import ConfigError, SinkError, SourceError, StylerError
-from rtstyle.guard import Address, Guard, is_loopback
+from rtstyle.live.http_guard import Address, Guard, is_loopback
 from rtstyle.pipeline import Controls
 from rtstyle.sources.base import Source
 from rtstyle.styles import StyleEntry, installed
-from rtstyle.web import limits
-from rtstyle.web.candidates import with_addresses
-from rtstyle.web.media import BrowserSource
+from rtstyle.web import http_limits
 from rtstyle.web.peer import OnEnd, Peer, raise_bitrates
 from rtstyle.web.session import Session, Shelf, obey
+from rtstyle.webrtc.mdns_candidates import with_addresses
+from rtstyle.webrtc.tracks import BrowserSource
 
 PAGE = Path(__file__).parent / "page"
 """The page's own files; there are no others."""
@@ -232,7 +232,7 @@ class Server:
         self._runner: web.AppRunner | None = None
         self._listening: asyncio.Server | None = None
         self._watch: asyncio.Task[None] | None = None
-        self._limit: limits.ConnectionLimit | None = None
+        self._limit: http_limits.ConnectionLimit | None = None
         self.port = studio.settings.port
 
     async def start(self) -> None:
@@ -242,7 +242,7 @@ class Server:
         """
         settings = self._studio.settings
         raise_bitrates()
-        app = web.Application(client_max_size=limits.BODY, middlewares=[self._checked])
+        app = web.Application(client_max_size=http_limits.BODY, middlewares=[self._checked])
         app.router.add_get("/", self._file("index.html"))
         for path in PAGE.iterdir():
             app.router.add_get(f"/{path.name}", self._file(path.name))
@@ -256,14 +256,16 @@ class Server:
         loop = asyncio.get_running_loop()
         try:
             tls = _tls(settings)
-            self._limit = limits.ConnectionLimit(self._runner.server, limits.HANDSHAKE_S if tls else limits.ACCEPT_S)
+            self._limit = http_limits.ConnectionLimit(
+                self._runner.server, http_limits.HANDSHAKE_S if tls else http_limits.ACCEPT_S
+            )
             self._listening = await loop.create_server(
                 self._limit,
                 settings.host,
                 settings.port,
                 ssl=tls,
-                ssl_handshake_timeout=limits.HANDSHAKE_S if tls else None,
-                backlog=limits.CONNECTIONS,
+                ssl_handshake_timeout=http_limits.HANDSHAKE_S if tls else None,
+                backlog=http_limits.CONNECTIONS,
             )
         except OSError as error:
             await self._runner.cleanup()
@@ -288,13 +290,13 @@ class Server:
         await self._studio.close()  # whoever was joining meanwhile
 
     @web.middleware
-    async def _checked(self, request: web.Request, handler: limits.Handler) -> web.StreamResponse:
+    async def _checked(self, request: web.Request, handler: http_limits.Handler) -> web.StreamResponse:
         assert self._limit is not None
         with self._limit.answering(request):
-            return await limits.checked(self._guard, request, handler)
+            return await http_limits.checked(self._guard, request, handler)
 
     @staticmethod
-    def _file(name: str) -> limits.Handler:
+    def _file(name: str) -> http_limits.Handler:
         path = PAGE / name
 
         async def handler(_: web.Request) -> web.StreamResponse:
@@ -328,7 +330,7 @@ class Server:
 
     async def _offer(self, request: web.Request) -> web.StreamResponse:
         try:
-            async with asyncio.timeout(limits.SLOW_S):
+            async with asyncio.timeout(http_limits.SLOW_S):
                 body = json.loads(await request.read())
         except TimeoutError:
             raise web.HTTPRequestTimeout from None

@@ -8,13 +8,13 @@ from typing import Any
 
 from engines.base import RGB, Engine, EngineInfo, SharingEngine
 from engines.errors import ConfigError, StylerError
-from rtstyle.live import Live
-from rtstyle.palette import Palette
+from rtstyle.live.recorder import Recorder
+from rtstyle.live.session import Live
+from rtstyle.live.style_switcher import Palette
 from rtstyle.pipeline import Controls, run
-from rtstyle.recorder import Recorder
 from rtstyle.sources.base import Source
 from rtstyle.stats import Stats
-from rtstyle.web.media import PaintedTrack, ViewersSink
+from rtstyle.webrtc.tracks import PaintedTrack, ViewersSink
 
 
 class Session:

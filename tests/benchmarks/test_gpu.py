@@ -15,7 +15,7 @@ from benchmarks import gpu, gpu_runs
 from benchmarks.subject import NotMeasuredError
 from engines.base import RGB, EngineInfo, Pending
 from engines.errors import EngineError
-from engines.model_file import StyleModel
+from engines.style_file import StyleModel
 from rtstyle.styles import GALLERY
 
 
@@ -129,7 +129,8 @@ def test_bytes_of_the_layers(style: StyleModel) -> None:
 
 
 def test_the_tensorrt_engine_is_built_before_it_is_measured(style: StyleModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    from engines import nvidia, trt
+    from engines.cuda import driver
+    from engines.trt import engine as trt_engine
 
     steps: list[str] = []
 
@@ -144,14 +145,14 @@ def test_the_tensorrt_engine_is_built_before_it_is_measured(style: StyleModel, m
         def close(self) -> None:
             steps.append("closed")
 
-    monkeypatch.setattr(nvidia, "check", lambda *_: None)
-    monkeypatch.setattr(trt, "build_plan", build_plan)
-    monkeypatch.setattr(trt, "TensorRtEngine", lambda style: Instant())
+    monkeypatch.setattr(driver, "check", lambda *_: None)
+    monkeypatch.setattr(trt_engine, "build_plan", build_plan)
+    monkeypatch.setattr(trt_engine, "TensorRtEngine", lambda style: Instant())
     assert isinstance(gpu_runs.tensorrt(style, (16, 24), steps.append), Instant)
     assert steps == ["builds for 24×16"]
     with pytest.raises(NotMeasuredError, match="no kernel"):
         gpu_runs.tensorrt(style, (32, 24), steps.append)
-    monkeypatch.setattr(trt, "TensorRtEngine", lambda style: Broken())
+    monkeypatch.setattr(trt_engine, "TensorRtEngine", lambda style: Broken())
     with pytest.raises(EngineError, match="too small"):
         gpu_runs.tensorrt(style, (16, 24), steps.append)
     assert steps[-1] == "closed"

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from engines import trt, trt_run
-from engines.cache import PlanCache
-from engines.model_file import StyleModel
+from engines.style_file import StyleModel
+from engines.trt import engine as trt_engine
+from engines.trt import runtime
+from engines.trt.plan_cache import PlanCache
 from tests.engines import fake_tensorrt
 from tests.engines.site import Site
 from tests.engines.trt_shelf import ANY, Shelf
@@ -32,13 +33,13 @@ def cache(tmp_path: Path) -> PlanCache:
 def shelf(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shelf]:
     """Builders of plans, and a TensorRT that runs them without a card."""
     shelf = Shelf()
-    monkeypatch.setattr(trt, "installed", lambda: ANY)
-    monkeypatch.setattr(trt, "DEVICE", torch.device("cpu"))
-    monkeypatch.setattr(trt, "BUILDERS", {"shared": shelf.shared, "own": shelf.own})
-    for module in (trt, trt_run):
+    monkeypatch.setattr(trt_engine, "installed", lambda: ANY)
+    monkeypatch.setattr(trt_engine, "DEVICE", torch.device("cpu"))
+    monkeypatch.setattr(trt_engine, "BUILDERS", {"shared": shelf.shared, "own": shelf.own})
+    for module in (trt_engine, runtime):
         monkeypatch.setattr(module, "import_tensorrt", lambda flavour: fake_tensorrt)
     yield shelf
-    trt_run._runtime.cache_clear()
+    runtime._runtime.cache_clear()
 
 
 @pytest.fixture

@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engines.generator import Arch, load_generator
-from engines.half import halved
-from engines.model_file import StyleModel
-from engines.trt_build import Numbers
-from engines.trt_weights import CANVAS, exchangeable, random_generator
+from engines.cuda.fp16 import halved
+from engines.model.generator import Arch, load_generator
+from engines.style_file import StyleModel
+from engines.trt.builder import Numbers
+from engines.trt.refit import CANVAS, exchangeable, random_generator
 
 PREFIX = "[LAYER]-"
 """How this builder names weights."""

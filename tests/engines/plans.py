@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from engines.cache import PlanCache, PlanKey
+from engines.trt.plan_cache import PlanCache, PlanKey
 from tests.conftest import ROOT
 
 KEY = PlanKey(

@@ -6,9 +6,9 @@ import sys
 import time
 from pathlib import Path
 
-from engines.build import BuildProcess
-from engines.cache import PlanCache
-from engines.model_file import StyleModel
+from engines.style_file import StyleModel
+from engines.trt.build_worker import BuildProcess
+from engines.trt.plan_cache import PlanCache
 from tests.engines import standin
 
 STANDIN = "tests.engines.standin"
@@ -28,7 +28,7 @@ class Site:
         return BuildProcess(self.style, height, 640, builder=f"{STANDIN}:{builder}", folder=self.folder)
 
     def command(self, builder: str = "BUILDER", *more: str) -> list[str]:
-        call = [sys.executable, "-m", "engines.build", "--style", str(self.style), "--size", "640x360"]
+        call = [sys.executable, "-m", "engines.trt.build_worker", "--style", str(self.style), "--size", "640x360"]
         return [*call, "--builder", f"{STANDIN}:{builder}", "--cache", str(self.folder), *more]
 
     @property

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engines.cache import PlanKey
 from engines.errors import EngineError
-from engines.model_file import StyleModel, sha256
+from engines.style_file import StyleModel, sha256
+from engines.trt.plan_cache import PlanKey
 from tests.engines.plans import KEY
 
 Told = Callable[[str], None]

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from engines.build import NICER, BuildProcess
-from engines.build_process import LINE_LENGTH, one_line
-from engines.cache import BusyError
 from engines.errors import EngineError
+from engines.trt.build_process import LINE_LENGTH, one_line
+from engines.trt.build_worker import NICER, BuildProcess
+from engines.trt.plan_cache import BusyError
 from tests.conftest import ROOT
 from tests.engines.plans import names
 from tests.engines.site import STANDIN, TIMEOUT_S, Site, end_of
@@ -119,7 +119,7 @@ def test_a_damaged_style_is_told(site: Site, tmp_path: Path) -> None:
 IGNORANT = """
     import signal, sys
     from pathlib import Path
-    from engines.build import BuildProcess
+    from engines.trt.build_worker import BuildProcess
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     build = BuildProcess(Path(sys.argv[1]), 360, 640, builder=sys.argv[2], folder=Path(sys.argv[3]))
@@ -194,7 +194,7 @@ def test_a_child_that_somebody_kills(site: Site, number: signal.Signals) -> None
 PARENT = """
     import os, sys, threading, time
     from pathlib import Path
-    from engines.build import BuildProcess
+    from engines.trt.build_worker import BuildProcess
 
     def work():
         build = BuildProcess(Path(sys.argv[1]), 360, 640, builder=sys.argv[2], folder=Path(sys.argv[3]))

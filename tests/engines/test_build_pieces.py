@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from engines.build import build_once, is_passing, load_builder
-from engines.cache import PlanCache, PlanKey
 from engines.errors import EngineError, ShapeError
-from engines.model_file import StyleModel
+from engines.style_file import StyleModel
+from engines.trt.build_worker import build_once, is_passing, load_builder
+from engines.trt.plan_cache import PlanCache, PlanKey
 from tests.conftest import ROOT
 from tests.engines import standin
 from tests.engines.site import STANDIN, Site, end_of
@@ -96,6 +96,6 @@ def test_the_current_folder_is_not_imported(site: Site, tmp_path: Path, monkeypa
 
 @pytest.mark.parametrize("size", ["640", "x", "640x", "-1x5", "640x360x3"])
 def test_wrong_usage_ends_with_2(site: Site, size: str) -> None:
-    call = [sys.executable, "-m", "engines.build", "--style", str(site.style), f"--size={size}"]
+    call = [sys.executable, "-m", "engines.trt.build_worker", "--style", str(site.style), f"--size={size}"]
     done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 2 and "is no size" in done.stderr

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from engines.cache import BusyError, PlanCache, default_folder
 from engines.errors import EngineError
+from engines.trt.plan_cache import BusyError, PlanCache, default_folder
 from tests.engines.plans import KEY, OTHER, PLAN, file, names, start, stored
 
 
@@ -92,7 +92,7 @@ def test_a_place_that_is_no_folder_is_told(tmp_path: Path, monkeypatch: pytest.M
 INTERRUPTED = """
     import os, sys, time
     from pathlib import Path
-    from engines.cache import PlanCache
+    from engines.trt.plan_cache import PlanCache
     from tests.engines.plans import KEY
 
     step, at = sys.argv[2], int(sys.argv[3])
@@ -152,7 +152,7 @@ def test_old_leftovers_of_others_are_swept(cache: PlanCache) -> None:
 FULL = """
     import resource, sys
     from pathlib import Path
-    from engines.cache import PlanCache
+    from engines.trt.plan_cache import PlanCache
     from engines.errors import EngineError
     from tests.engines.plans import KEY
 
@@ -177,7 +177,7 @@ def test_a_full_disk_changes_nothing(cache: PlanCache) -> None:
 HOLDER = """
     import sys
     from pathlib import Path
-    from engines.cache import PlanCache
+    from engines.trt.plan_cache import PlanCache
     from tests.engines.plans import KEY
 
     with PlanCache(Path(sys.argv[1])).lock(KEY, 10):
@@ -280,7 +280,7 @@ def test_a_fault_lasts_until_the_key_changes(cache: PlanCache) -> None:
 
 
 def test_faults_are_bounded(cache: PlanCache, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("engines.cache.FAULTS_KEPT", 3)
+    monkeypatch.setattr("engines.trt.plan_cache.FAULTS_KEPT", 3)
     keys = [replace(KEY, width=width) for width in range(100, 106)]
     for age, key in enumerate(keys):
         cache.refuse(key, "no")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from engines.cache import PlanCache
 from engines.errors import EngineError
+from engines.trt.plan_cache import PlanCache
 from tests.engines.plans import KEY, NOBODY, OTHER, PLAN, as_nobody, file, names, root_only, stored
 
 # Damage.

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from engines.contrast import CONTRASTS, REACH, WAVES, Contrast, mean_around
+from engines.model.local_contrast import CONTRASTS, REACH, WAVES, Contrast, mean_around
 
 
 def test_a_wall_without_shades_has_no_contrast() -> None:

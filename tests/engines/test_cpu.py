@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engines.cpu import KEPT_SIZES, CpuEngine, Fitted
 from engines.errors import EngineError, StyleError
-from engines.model_file import WEIGHTS, StyleModel
+from engines.openvino.engine import KEPT_SIZES, CpuEngine, Fitted
+from engines.style_file import WEIGHTS, StyleModel
 from tests.conftest import ROOT
 from tests.engines.test_golden import picture
 
@@ -35,8 +35,8 @@ def test_keeps_a_few_sizes_only(tiny_style: Path) -> None:
 FREED_THEN_INTERRUPTED = """
 import signal, sys, threading
 from pathlib import Path
-from engines.cpu import CpuEngine
-from engines.model_file import StyleModel
+from engines.openvino.engine import CpuEngine
+from engines.style_file import StyleModel
 
 style = StyleModel.open(Path(sys.argv[1]))
 first, second = CpuEngine(style), CpuEngine(style)

@@ -12,13 +12,13 @@ import pytest
 import torch
 
 import engines
-from engines import cpu_shared
 from engines.base import SharingEngine
-from engines.cpu import KEPT_SIZES, CpuEngine
-from engines.cpu_shared import SharedCpuEngine
 from engines.errors import EngineError, ShapeError, StyleError
 from engines.export import save_style
-from engines.model_file import StyleMeta, StyleModel
+from engines.openvino import shared_weights
+from engines.openvino.engine import KEPT_SIZES, CpuEngine
+from engines.openvino.shared_weights import SharedCpuEngine
+from engines.style_file import StyleMeta, StyleModel
 from tests.engines.test_golden import picture
 from tests.generators import narrow, unlike_identity
 
@@ -38,20 +38,20 @@ def other_style(tmp_path_factory: pytest.TempPathFactory) -> StyleModel:
 def _nothing_is_left() -> Iterator[None]:
     yield
     gc.collect()
-    assert not cpu_shared._graphs
+    assert not shared_weights._graphs
 
 
 def test_each_paints_its_own_style_with_one_graph(
     style: StyleModel, other_style: StyleModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[tuple[int, int]] = []
-    compiled = cpu_shared.compiled
+    compiled = shared_weights.compiled
 
     def counted(core: object, graph: object, height: int, width: int, options: dict[str, object]) -> object:
         sizes.append((height, width))
         return compiled(core, graph, height, width, options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(cpu_shared, "compiled", counted)
+    monkeypatch.setattr(shared_weights, "compiled", counted)
     rgb = picture(90, 160)
     sharing = [SharedCpuEngine(one) for one in (style, other_style)]
     alone = [CpuEngine(one) for one in (style, other_style)]
@@ -69,7 +69,7 @@ def test_what_was_prepared_compiles_nothing_more(style: StyleModel, monkeypatch:
     engine = SharedCpuEngine(style)
     assert isinstance(engine, SharingEngine)
     engine.prepare(32, 40)
-    monkeypatch.setattr(cpu_shared, "compiled", None)
+    monkeypatch.setattr(shared_weights, "compiled", None)
     engine(picture(32, 40))
     engine.close()
 
@@ -90,7 +90,7 @@ def test_a_size_in_use_is_not_compiled_again_whatever_others_do(
     one.prepare(32, 40)
     for side in range(16, 16 + 2 * KEPT_SIZES):
         other.prepare(side, side)
-    monkeypatch.setattr(cpu_shared, "compiled", None)
+    monkeypatch.setattr(shared_weights, "compiled", None)
     other.prepare(32, 40)
     one.close()
     other.close()
@@ -99,10 +99,10 @@ def test_a_size_in_use_is_not_compiled_again_whatever_others_do(
 def test_one_that_nobody_closes_goes_with_its_last_user(style: StyleModel) -> None:
     engine = SharedCpuEngine(style)
     engine.prepare(32, 40)
-    assert len(cpu_shared._graphs) == 1
+    assert len(shared_weights._graphs) == 1
     del engine
     gc.collect()
-    assert not cpu_shared._graphs
+    assert not shared_weights._graphs
 
 
 def test_one_that_is_closed_holds_nothing(style: StyleModel) -> None:
@@ -110,7 +110,7 @@ def test_one_that_is_closed_holds_nothing(style: StyleModel) -> None:
     engine.prepare(32, 40)
     engine.close()
     gc.collect()
-    assert not cpu_shared._graphs
+    assert not shared_weights._graphs
 
 
 def test_one_that_is_closed_leaves_the_other(style: StyleModel, other_style: StyleModel) -> None:
@@ -129,7 +129,7 @@ def test_one_that_is_closed_leaves_the_other(style: StyleModel, other_style: Sty
 
 def test_other_options_are_another_graph(style: StyleModel) -> None:
     sharing = [SharedCpuEngine(style, threads) for threads in (1, 2)]
-    assert len(cpu_shared._graphs) == 2
+    assert len(shared_weights._graphs) == 2
     paintings = [engine(picture(48, 64)) for engine in sharing]
     np.testing.assert_array_equal(*paintings)
     for engine in sharing:
@@ -174,7 +174,7 @@ def test_too_little_memory_is_told(style: StyleModel, monkeypatch: pytest.Monkey
     def lacking(*_: object) -> None:
         raise RuntimeError("Exception from src/x.cpp:1:\nout of memory\n")
 
-    monkeypatch.setattr(cpu_shared, "compiled", lacking)
+    monkeypatch.setattr(shared_weights, "compiled", lacking)
     engine = SharedCpuEngine(style)
     with pytest.raises(EngineError, match="frame of 40×32: out of memory$"):
         engine.prepare(32, 40)

@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 import torch
 
-from engines import half, nvidia
 from engines.base import MIN_SIDE, RGB, OverlappedEngine, SharingEngine
-from engines.cuda import CudaEngine
-from engines.eager import EagerEngine
+from engines.cuda import driver, fp16
+from engines.cuda.engine import CudaEngine
+from engines.cuda.fp16 import HalfGraph, mirrored
 from engines.errors import EngineError, ShapeError, StyleError
 from engines.export import save_style
-from engines.generator import FrameGraph, load_generator, reflected
-from engines.half import HalfGraph, mirrored
-from engines.model_file import StyleMeta, StyleModel
+from engines.model.generator import FrameGraph, load_generator, reflected
+from engines.style_file import StyleMeta, StyleModel
+from engines.torch_eager import EagerEngine
 from tests.engines.test_golden import picture
 from tests.generators import narrow, unlike_identity
 
@@ -39,7 +39,7 @@ def other_style(tmp_path_factory: pytest.TempPathFactory) -> StyleModel:
 @pytest.fixture(autouse=True)
 def _nothing_is_left() -> Iterator[None]:
     yield
-    assert not half._cores
+    assert not fp16._cores
 
 
 def close_to(actual: RGB, expected: RGB) -> bool:
@@ -139,8 +139,8 @@ def test_a_change_of_style_makes_nothing_new(
     style: StyleModel, other_style: StyleModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = []
-    original = half.capture
-    monkeypatch.setattr(half, "capture", lambda work, device: made.append(1) or original(work, device))
+    original = fp16.capture
+    monkeypatch.setattr(fp16, "capture", lambda work, device: made.append(1) or original(work, device))
     engines = [CudaEngine(one, device="cpu") for one in (style, other_style)]
     for size in ((16, 16), (24, 24), (16, 16)):
         for engine in engines:
@@ -225,7 +225,7 @@ def test_weights_that_do_not_fit_leave_nothing_behind(style: StyleModel, monkeyp
     def unfit(_: StyleModel) -> None:
         raise StyleError("the weights do not fit")
 
-    monkeypatch.setattr(half, "load_generator", unfit)
+    monkeypatch.setattr(fp16, "load_generator", unfit)
     with pytest.raises(StyleError, match="do not fit"):
         CudaEngine(style, device="cpu")
 
@@ -253,7 +253,7 @@ def test_says_why_there_is_no_cuda(
 
     monkeypatch.setattr(torch.cuda, "is_available", absent)
     monkeypatch.setattr(torch.version, "cuda", built)
-    monkeypatch.setattr(nvidia, "cards", lambda: cards)
+    monkeypatch.setattr(driver, "cards", lambda: cards)
     monkeypatch.setattr(metadata, "version", lambda _: "2.13.0")
     with pytest.raises(EngineError, match=told) as caught:
         CudaEngine(style)

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from engines import export
-from engines.cpu import CpuEngine
-from engines.eager import EagerEngine
 from engines.errors import EngineError, StyleError
 from engines.export import save_style
-from engines.generator import Arch, FrameGraph, fold
-from engines.model_file import MANIFEST, StyleMeta, StyleModel
+from engines.model.generator import Arch, FrameGraph, fold
+from engines.openvino.engine import CpuEngine
+from engines.style_file import MANIFEST, StyleMeta, StyleModel
+from engines.torch_eager import EagerEngine
 from tests.engines.test_golden import picture
 from tests.generators import narrow, unlike_identity
 

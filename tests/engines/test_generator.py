@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from engines.generator import STRIDE, cropped, fold, gather, inner, reflected, scatter, stylize
+from engines.model.generator import STRIDE, cropped, fold, gather, inner, reflected, scatter, stylize
 from tests.generators import narrow, unlike_identity
 
 SIZES = [(16, 16), (17, 19), (18, 31), (21, 30), (64, 64)]

@@ -11,10 +11,10 @@ import torch
 
 import engines
 from engines.base import MAX_SIZE, MIN_SIDE, RGB, Engine
-from engines.eager import EagerEngine
 from engines.errors import EngineError, ShapeError
 from engines.export import save_style
-from engines.model_file import StyleMeta, StyleModel
+from engines.style_file import StyleMeta, StyleModel
+from engines.torch_eager import EagerEngine
 from tests.generators import identity, narrow
 
 TOLERANCE = {"torch": (0, 0.0), "cpu": (1, 0.002)}

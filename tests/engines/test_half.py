@@ -14,10 +14,10 @@ from torch import Tensor
 
 from engines.base import RGB
 from engines.export import OPSET
-from engines.generator import FrameGraph, load_generator
-from engines.model_file import StyleModel
+from engines.model.generator import FrameGraph, load_generator
+from engines.style_file import StyleModel
 from rtstyle.styles import find
-from train.preview import photographs
+from train.report.preview import photographs
 
 CAPABILITIES = ("SM75", "SM86", "SM89", "SM120")
 """Turing, Ampere, Ada and Blackwell: the cards that TensorRT for RTX builds for, without having one."""

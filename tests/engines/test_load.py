@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 import engines
-from engines import nvidia
 from engines.base import RGB, Engine, EngineInfo
+from engines.cuda import driver
 from engines.errors import EngineError, StyleError
-from engines.model_file import StyleModel
+from engines.style_file import StyleModel
 from tests.conftest import ROOT
 
 
@@ -49,7 +49,7 @@ def without(monkeypatch: pytest.MonkeyPatch, *packages: str) -> None:
 
 
 def test_missing_torch_names_the_pip_line(tiny_style: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import engines.eager
+    import engines.torch_eager
 
     without(monkeypatch, "torch")
     with pytest.raises(EngineError, match=r'needs torch \(pip install "rtstyle\[train\]"\)'):
@@ -64,8 +64,8 @@ def test_auto_falls_back_to_torch(tiny_style: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_auto_without_any_runtime_tells_of_the_best(tiny_style: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import engines.cpu
-    import engines.eager
+    import engines.openvino.engine
+    import engines.torch_eager
 
     without(monkeypatch, "openvino", "torch")
     with pytest.raises(EngineError, match="needs OpenVINO"):
@@ -94,7 +94,7 @@ def card(monkeypatch: pytest.MonkeyPatch, *working: str) -> None:
             raise EngineError(f"the {name} engine does not work")
         return Painter(name)
 
-    monkeypatch.setattr(nvidia, "cards", lambda: 1)
+    monkeypatch.setattr(driver, "cards", lambda: 1)
     for name in engines._ENGINES:
         monkeypatch.setitem(engines._ENGINES, name, lambda *_, name=name: start(name))
 
@@ -111,7 +111,7 @@ def test_auto_takes_the_card_where_there_is_one(tiny_style: Path, monkeypatch: p
 
 def test_auto_does_not_try_a_card_that_is_not_there(tiny_style: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     card(monkeypatch, "cuda", "cpu")
-    monkeypatch.setattr(nvidia, "cards", lambda: 0)
+    monkeypatch.setattr(driver, "cards", lambda: 0)
     assert engines.load(tiny_style).info.name == "cpu"
 
 
@@ -145,8 +145,8 @@ class Ahead:
 def test_auto_lets_tensorrt_take_over_where_somebody_listens(tiny_style: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     card(monkeypatch, "cuda", "cpu")
     assert isinstance(engines.load(tiny_style, told=print), Painter), "Torch-TensorRT is not installed here"
-    monkeypatch.setattr(nvidia, "check", lambda *_: None)
-    monkeypatch.setattr("engines.trt.PlanAhead", Ahead)
+    monkeypatch.setattr(driver, "check", lambda *_: None)
+    monkeypatch.setattr("engines.trt.engine.PlanAhead", Ahead)
     assert isinstance(engines.load(tiny_style), Painter), "nobody listens"
     told: list[str] = []
     engine = engines.load(tiny_style, told=told.append)

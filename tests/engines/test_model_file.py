@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from engines.errors import StyleError
-from engines.model_file import GRAPH, MANIFEST, PREVIEW, WEIGHTS, StyleMeta, StyleModel, sha256
+from engines.style_file import GRAPH, MANIFEST, PREVIEW, WEIGHTS, StyleMeta, StyleModel, sha256
 
 
 @pytest.fixture

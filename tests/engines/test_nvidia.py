@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from engines import nvidia
+from engines.cuda import driver as nvidia
 from engines.errors import EngineError
 
 SOURCE = """

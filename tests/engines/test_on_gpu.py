@@ -14,7 +14,7 @@ import pytest
 
 from engines.base import RGB
 from engines.errors import EngineError
-from engines.model_file import StyleModel
+from engines.style_file import StyleModel
 from tests.conftest import ROOT
 from tests.engines.test_cuda import close_to
 from tests.engines.test_golden import picture
@@ -44,15 +44,15 @@ def styles() -> list[StyleModel]:
 
 @pytest.fixture(autouse=True)
 def _the_card_is_given_back() -> Iterator[None]:
-    from engines import half
+    from engines.cuda import fp16
 
     yield
-    assert not half._cores
+    assert not fp16._cores
     torch.cuda.synchronize()
 
 
 def golden(style: StyleModel, rgb: RGB, strength: float = 1.0) -> RGB:
-    from engines.eager import EagerEngine
+    from engines.torch_eager import EagerEngine
 
     return EagerEngine(style, device="cpu")(rgb, strength)
 
@@ -62,7 +62,7 @@ def golden(style: StyleModel, rgb: RGB, strength: float = 1.0) -> RGB:
 )
 @pytest.mark.parametrize("which", [0, 1], ids=STYLES)
 def test_agrees_with_the_golden_picture(styles: list[StyleModel], which: int, size: tuple[int, int]) -> None:
-    from engines.cuda import CudaEngine
+    from engines.cuda.engine import CudaEngine
 
     engine, rgb = CudaEngine(styles[which]), picture(*size)
     for strength in STRENGTHS:
@@ -73,7 +73,7 @@ def test_agrees_with_the_golden_picture(styles: list[StyleModel], which: int, si
 
 @pytest.mark.filterwarnings("ignore")  # the compiler's own
 def test_compiled_body_agrees_with_the_golden_picture(styles: list[StyleModel]) -> None:
-    from engines.cuda import CudaEngine
+    from engines.cuda.engine import CudaEngine
 
     engine = CudaEngine(styles[0], body="compile")
     for size in ((90, 160), (127, 129)):
@@ -85,7 +85,7 @@ def test_compiled_body_agrees_with_the_golden_picture(styles: list[StyleModel]) 
 @pytest.mark.filterwarnings("ignore")  # the compiler's own
 def test_triton_ends_agree_with_the_golden_picture(styles: list[StyleModel]) -> None:
     pytest.importorskip("triton", reason="torch for CUDA brings it on Linux")
-    from engines.cuda import CudaEngine
+    from engines.cuda.engine import CudaEngine
 
     engines = [CudaEngine(style, body="triton") for style in styles]
     plain = CudaEngine(styles[0])
@@ -103,7 +103,7 @@ def test_triton_ends_agree_with_the_golden_picture(styles: list[StyleModel]) -> 
 
 def test_results_keep_their_order_and_their_memory(styles: list[StyleModel]) -> None:
     """Sixty frames of three sizes are under way before the first is asked for; the last is asked for first."""
-    from engines.cuda import CudaEngine
+    from engines.cuda.engine import CudaEngine
 
     engines = [CudaEngine(style) for style in styles]
     sizes = [(90, 160), (127, 129), (180, 320)]
@@ -122,12 +122,12 @@ def test_results_keep_their_order_and_their_memory(styles: list[StyleModel]) -> 
 
 
 def test_a_change_of_style_captures_nothing(styles: list[StyleModel], monkeypatch: pytest.MonkeyPatch) -> None:
-    from engines import half
-    from engines.cuda import CudaEngine
+    from engines.cuda import fp16
+    from engines.cuda.engine import CudaEngine
 
     made: list[int] = []
-    original = half.capture
-    monkeypatch.setattr(half, "capture", lambda work, device: made.append(1) or original(work, device))
+    original = fp16.capture
+    monkeypatch.setattr(fp16, "capture", lambda work, device: made.append(1) or original(work, device))
     rgb = picture(180, 320)
     engines = [CudaEngine(style) for style in styles]
     for _ in range(3):
@@ -140,7 +140,7 @@ def test_a_change_of_style_captures_nothing(styles: list[StyleModel], monkeypatc
 
 def test_10_000_frames_of_changing_sizes_styles_and_strengths_take_no_more_memory(styles: list[StyleModel]) -> None:
     """Every frame is as it was the first time, also after its size was forgotten and captured again."""
-    from engines.cuda import CudaEngine
+    from engines.cuda.engine import CudaEngine
 
     engines = [CudaEngine(style) for style in styles]
     core = engines[0]._core
@@ -172,7 +172,7 @@ def test_10_000_frames_of_changing_sizes_styles_and_strengths_take_no_more_memor
 
 
 def test_out_of_memory_is_one_line_and_smaller_frames_are_painted(styles: list[StyleModel]) -> None:
-    from engines.cuda import CudaEngine
+    from engines.cuda.engine import CudaEngine
 
     engine, small = CudaEngine(styles[0]), picture(180, 320)
     expected = engine(small)
@@ -193,7 +193,7 @@ def test_out_of_memory_is_one_line_and_smaller_frames_are_painted(styles: list[S
 
 def test_frames_are_painted_while_other_threads_capture(styles: list[StyleModel], tiny_style: Path) -> None:
     """Two cores: one paints without a pause, the other captures one size after the other."""
-    from engines.cuda import CudaEngine
+    from engines.cuda.engine import CudaEngine
 
     painting, capturing = CudaEngine(styles[0]), CudaEngine(StyleModel.open(tiny_style))
     rgb, failed, stop = picture(180, 320), [], threading.Event()
@@ -224,8 +224,8 @@ def test_frames_are_painted_while_other_threads_capture(styles: list[StyleModel]
 
 def test_an_engine_that_paints_shares_no_stream_with_one_that_captures() -> None:
     """However many there were before: torch has 32 streams, and hands them out in turn."""
-    from engines.graphs import streams
-    from engines.overlap import Overlap
+    from engines.cuda.graph_capture import streams
+    from engines.cuda.stream_pipeline import Overlap
 
     overlaps = [Overlap(Made("cuda"), "cuda") for _ in range(40)]
     taken = {stream._stream.cuda_stream for overlap in overlaps for stream in overlap._streams if stream._stream}
@@ -236,7 +236,7 @@ def test_an_engine_that_paints_shares_no_stream_with_one_that_captures() -> None
 
 
 def test_two_threads_share_one_core(styles: list[StyleModel]) -> None:
-    from engines.cuda import CudaEngine
+    from engines.cuda.engine import CudaEngine
 
     engines = [CudaEngine(style) for style in styles]
     frames = [picture(180, 320), picture(127, 129)]
@@ -259,7 +259,7 @@ def test_two_threads_share_one_core(styles: list[StyleModel]) -> None:
 
 
 def test_waiting_lets_other_threads_run(styles: list[StyleModel]) -> None:
-    from engines.cuda import CudaEngine
+    from engines.cuda.engine import CudaEngine
 
     engine, rgb = CudaEngine(styles[0]), picture(1080, 1920)
     engine(rgb)
@@ -286,8 +286,8 @@ def test_waiting_lets_other_threads_run(styles: list[StyleModel]) -> None:
 PAINTER = """
 import sys
 import numpy as np
-from engines.cuda import CudaEngine
-from engines.model_file import StyleModel
+from engines.cuda.engine import CudaEngine
+from engines.style_file import StyleModel
 
 engine = CudaEngine(StyleModel.open(sys.argv[1]))
 rgb = np.load(sys.argv[2])
@@ -320,9 +320,9 @@ LOST = """
 import sys
 import numpy as np
 import torch
-from engines.cuda import CudaEngine
+from engines.cuda.engine import CudaEngine
 from engines.errors import EngineError
-from engines.model_file import StyleModel
+from engines.style_file import StyleModel
 
 engine, rgb = CudaEngine(StyleModel.open(sys.argv[1])), np.zeros((64, 64, 3), np.uint8)
 engine(rgb)
@@ -353,8 +353,8 @@ def test_a_lost_device_is_one_line(styles: list[StyleModel]) -> None:
 
 
 def test_any_body_overlaps() -> None:
-    """What `engines.overlap` promises to every engine, with a body that adds one."""
-    from engines.overlap import Overlap
+    """What `engines.cuda.stream_pipeline` promises to every engine, with a body that adds one."""
+    from engines.cuda.stream_pipeline import Overlap
 
     made = Made("cuda")
     overlap = Overlap(made, "cuda")

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from engines.base import RGB
+from engines.cuda.stream_pipeline import SLOTS, Overlap, as_engine_error, capture
 from engines.errors import EngineError
-from engines.overlap import SLOTS, Overlap, as_engine_error, capture
 from tests.engines.test_golden import picture
 
 
@@ -280,15 +280,15 @@ def test_failed_frames_cost_no_memory() -> None:
 
 def test_streams_are_never_those_of_a_capture(monkeypatch: pytest.MonkeyPatch) -> None:
     """torch hands out 32 in turn: here so does a stand-in, without a card."""
-    from engines import graphs
+    from engines.cuda import graph_capture
 
     turns = itertools.count()
     monkeypatch.setattr(torch.cuda, "Stream", lambda device: next(turns) % 32)
-    graphs.streams.cache_clear()
+    graph_capture.streams.cache_clear()
     try:
         overlaps = [Overlap(Made(), "cuda:0") for _ in range(40)]
         taken = {stream._stream for overlap in overlaps for stream in overlap._streams}
-        assert len(taken) == 3 and graphs.streams(torch.device("cuda", 0)).capture not in taken
-        assert not taken & set(graphs.streams(torch.device("cuda", 1)))
+        assert len(taken) == 3 and graph_capture.streams(torch.device("cuda", 0)).capture not in taken
+        assert not taken & set(graph_capture.streams(torch.device("cuda", 1)))
     finally:
-        graphs.streams.cache_clear()
+        graph_capture.streams.cache_clear()

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from engines import pinned
-from engines.graphs import alone
-from engines.pinned import PAGE, Pinned
+from engines.cuda import pinned_memory
+from engines.cuda.graph_capture import alone
+from engines.cuda.pinned_memory import PAGE, Pinned
 
 
 class Event:
@@ -73,7 +73,7 @@ def test_what_is_lent_comes_back_with_the_last_view(pool: Pinned) -> None:
 
 
 def test_idle_memory_is_given_back_beyond_a_bound(pool: Pinned, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pinned, "IDLE_BYTES", 10 * PAGE)
+    monkeypatch.setattr(pinned_memory, "IDLE_BYTES", 10 * PAGE)
     for buffer in [pool.take((4 * PAGE,)) for _ in range(8)]:
         pool.give_back(buffer)
     assert pool.held == 32 * PAGE
@@ -108,9 +108,9 @@ def test_a_lost_card_is_told_and_its_buffers_are_never_used_again(pool: Pinned) 
 
 def test_locks_no_more_than_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     unlocked = []
-    monkeypatch.setattr(pinned, "_registered", lambda tensor, size: True)
-    monkeypatch.setattr(pinned.Buffer, "unlock", lambda self: unlocked.append(self.locked) or True)
-    monkeypatch.setattr(pinned, "LOCKED_BYTES", 5 * PAGE)
+    monkeypatch.setattr(pinned_memory, "_registered", lambda tensor, size: True)
+    monkeypatch.setattr(pinned_memory.Buffer, "unlock", lambda self: unlocked.append(self.locked) or True)
+    monkeypatch.setattr(pinned_memory, "LOCKED_BYTES", 5 * PAGE)
     pool = Pinned(locked=True)
     buffers = [pool.take((2 * PAGE,)) for _ in range(4)]
     assert [buffer.locked for buffer in buffers] == [True, True, False, False]
@@ -121,7 +121,7 @@ def test_locks_no_more_than_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_makeshift_is_kept_until_its_copy_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pinned, "LOCKED_BYTES", 0)
+    monkeypatch.setattr(pinned_memory, "LOCKED_BYTES", 0)
     pool, event = Pinned(locked=True), Event()
     pool.give_back(pool.take((PAGE,)), event)
     pool.trim()

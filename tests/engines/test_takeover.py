@@ -9,10 +9,10 @@ from threading import Event, Thread, get_ident
 import numpy as np
 import pytest
 
-from engines import takeover
+from engines import hot_swap
 from engines.base import RGB, EngineInfo, OverlappedEngine, Pending
 from engines.errors import EngineError, ShapeError
-from engines.takeover import KEPT_SIZES, TakeOver
+from engines.hot_swap import KEPT_SIZES, TakeOver
 
 LONG_S = 10.0
 """More than any of these tests takes, seconds."""
@@ -258,7 +258,7 @@ def test_only_a_frame_that_tells_something_is_compared() -> None:
 
 
 def test_where_no_frame_tells_anything_it_takes_over_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(takeover, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(hot_swap, "PATIENCE_S", 0.2)
     better = Painter("better")
     shop, engine = built(better)
     wait_for(lambda: better.calls == 1)  # it is warm

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from engines.base import RGB
-from engines.cuda import CudaEngine
+from engines.cuda.engine import CudaEngine
 from engines.errors import EngineError
 from engines.export import save_style
-from engines.generator import CELL_IN, gather, reflected
-from engines.model_file import StyleMeta, StyleModel
+from engines.model.generator import CELL_IN, gather, reflected
+from engines.style_file import StyleMeta, StyleModel
 from rtstyle.styles import GALLERY
 from tests.conftest import ROOT
 from tests.engines.test_golden import picture
@@ -55,11 +55,11 @@ def of_cells(kernel: Tensor) -> Tensor:
 
 
 def test_is_loaded_only_where_it_is_asked_for(tiny_style: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "engines.triton_ends", raising=False)
+    monkeypatch.delitem(sys.modules, "engines.cuda.triton_kernels", raising=False)
     engine = CudaEngine(StyleModel.open(tiny_style), device="cpu")
     engine(picture(16, 16))
     engine.close()
-    assert "engines.triton_ends" not in sys.modules
+    assert "engines.cuda.triton_kernels" not in sys.modules
 
 
 def test_says_that_triton_is_missing(tiny_style: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,9 +85,9 @@ PAINTER = """
 import sys
 import numpy as np
 import torch
-from engines.cuda import CudaEngine
-from engines.model_file import StyleModel
-from engines.triton_ends import cells
+from engines.cuda.engine import CudaEngine
+from engines.style_file import StyleModel
+from engines.cuda.triton_kernels import cells
 
 source, target, *folders = sys.argv[1:]
 engines = [CudaEngine(StyleModel.open(folder), device="cpu", body="triton") for folder in folders]
@@ -201,9 +201,9 @@ import sys
 import numpy as np
 from triton.errors import TritonError
 from engines import triton_ends
-from engines.cuda import CudaEngine
+from engines.cuda.engine import CudaEngine
 from engines.errors import EngineError
-from engines.model_file import StyleModel
+from engines.style_file import StyleModel
 
 
 def fail(frame):

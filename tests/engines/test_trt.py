@@ -7,16 +7,17 @@ from typing import Any
 import pytest
 import torch
 
-from engines import generator, trt
-from engines.alike import difference
 from engines.base import OverlappedEngine
-from engines.cache import PlanCache
-from engines.eager import EagerEngine
 from engines.errors import EngineError
-from engines.model_file import StyleModel
-from engines.trt import PlanAhead
-from engines.trt_run import REFIT
-from engines.trt_version import Flavour
+from engines.model import generator
+from engines.parity import difference
+from engines.style_file import StyleModel
+from engines.torch_eager import EagerEngine
+from engines.trt import engine as trt_engine
+from engines.trt.compat import Flavour
+from engines.trt.engine import PlanAhead
+from engines.trt.plan_cache import PlanCache
+from engines.trt.runtime import REFIT
 from tests.engines import fake_tensorrt
 from tests.engines.fake_tensorrt import plan_of
 from tests.engines.trt_shelf import HIGH, WIDE, Shelf, on_cpu, photograph
@@ -40,7 +41,7 @@ def test_a_tensorrt_that_does_not_load_is_told_before_anything_is_built(
     def broken(_: Flavour) -> None:
         raise EngineError("tensorrt 11.0.0 does not load: libnvinfer.so.11 is not here")
 
-    monkeypatch.setattr(trt, "import_tensorrt", broken)
+    monkeypatch.setattr(trt_engine, "import_tensorrt", broken)
     with pytest.raises(EngineError, match="does not load"):
         on_cpu(style, cache)
     with pytest.raises(EngineError, match="does not load"):

@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from engines import trt
-from engines.alike import difference
-from engines.cache import PlanCache
-from engines.eager import EagerEngine
-from engines.model_file import StyleModel
-from engines.record import GAIN, PlanKey
-from engines.takeover import TakeOver
-from engines.trt import PlanAhead, build_plan, gains
+from engines.hot_swap import TakeOver
+from engines.parity import difference
+from engines.style_file import StyleModel
+from engines.torch_eager import EagerEngine
+from engines.trt import engine as trt_engine
+from engines.trt.engine import PlanAhead, build_plan, gains
+from engines.trt.plan_cache import PlanCache
+from engines.trt.plan_record import GAIN, PlanKey
 from tests.engines import standin
 from tests.engines.fake_tensorrt import plan_of
 from tests.engines.trt_shelf import HIGH, WIDE, Shelf, photograph
@@ -44,9 +44,9 @@ class Process:
 @pytest.fixture
 def processes(monkeypatch: pytest.MonkeyPatch, shelf: Shelf) -> Iterator[list[Any]]:
     made: list[Any] = []
-    monkeypatch.setattr(trt, "BuildProcess", type("Process", (Process,), {"made": made}))
+    monkeypatch.setattr(trt_engine, "BuildProcess", type("Process", (Process,), {"made": made}))
     yield made
-    assert not trt._Build._running, "a build that nobody waits for"
+    assert not trt_engine._Build._running, "a build that nobody waits for"
     assert all(process.closed for process in made)
 
 
@@ -182,7 +182,7 @@ def test_who_wants_to_wait_hears_how_far_it_is(
         if len(told) == 3:
             processes[0].end = ""
 
-    monkeypatch.setattr(trt.time, "sleep", sleep)
+    monkeypatch.setattr(trt_engine.time, "sleep", sleep)
     assert build_plan(style, HIGH, WIDE, told.append, cache) == ""
     assert told[0] and told[-1] == "layer 3" and processes[0].closed == 1
 
@@ -212,7 +212,7 @@ def test_the_tensorrt_engine_takes_over_from_another(
 
 def with_builders(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
     builders = {f"tests.engines.standin:{name}": getattr(standin, name) for name in names}
-    monkeypatch.setattr(trt, "BUILDERS", builders)
+    monkeypatch.setattr(trt_engine, "BUILDERS", builders)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

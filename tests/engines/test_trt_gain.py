@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from engines import trt_gain
-from engines.generator import load_generator
-from engines.half import HalfBody, HalfGraph
-from engines.model_file import StyleModel
-from engines.record import GAIN, WORTH, gain_of, too_slow
+from engines.cuda.fp16 import HalfBody, HalfGraph
+from engines.model.generator import load_generator
+from engines.style_file import StyleModel
+from engines.trt import trt_gain
+from engines.trt.plan_record import GAIN, WORTH, gain_of, too_slow
 
 
 class Card:

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from engines import trt, trt_build
-from engines.model_file import StyleModel
-from engines.trt import OWN
-from engines.trt_version import Flavour
+from engines.style_file import StyleModel
+from engines.trt import builder
+from engines.trt import engine as trt_engine
+from engines.trt.compat import Flavour
+from engines.trt.engine import OWN
 
 HIGH, WIDE = 48, 64
 
@@ -22,10 +23,10 @@ ANY = Flavour("tensorrt", "tensorrt 11.0.0", "torch-tensorrt 2.13.0")
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(trt_build, "require", lambda: None)
-    monkeypatch.setattr(trt_build, "installed", lambda: ANY)
-    monkeypatch.setattr(trt_build, "driver_version", lambda: "580.1")
-    monkeypatch.setattr(trt_build, "code_sha256", lambda: "c" * 64)
+    monkeypatch.setattr(builder, "require", lambda: None)
+    monkeypatch.setattr(builder, "installed", lambda: ANY)
+    monkeypatch.setattr(builder, "driver_version", lambda: "580.1")
+    monkeypatch.setattr(builder, "code_sha256", lambda: "c" * 64)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 9))
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "a card")
     return
@@ -34,12 +35,12 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 CHANGES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     "gpu": lambda m: m.setattr(torch.cuda, "get_device_name", lambda device: "another"),
     "capability": lambda m: m.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0)),
-    "driver": lambda m: m.setattr(trt_build, "driver_version", lambda: "581.1"),
+    "driver": lambda m: m.setattr(builder, "driver_version", lambda: "581.1"),
     "cuda": lambda m: m.setattr(torch.version, "cuda", "14.0"),
     "torch": lambda m: m.setattr(torch, "__version__", "2.99"),
-    "tensorrt": lambda m: m.setattr(trt_build, "installed", lambda: replace(ANY, runtime="tensorrt 12")),
-    "torch_tensorrt": lambda m: m.setattr(trt_build, "installed", lambda: replace(ANY, torch_tensorrt="2.99")),
-    "flags": lambda m: m.setattr(trt_build, "code_sha256", lambda: "d" * 64),
+    "tensorrt": lambda m: m.setattr(builder, "installed", lambda: replace(ANY, runtime="tensorrt 12")),
+    "torch_tensorrt": lambda m: m.setattr(builder, "installed", lambda: replace(ANY, torch_tensorrt="2.99")),
+    "flags": lambda m: m.setattr(builder, "code_sha256", lambda: "d" * 64),
 }
 
 
@@ -59,19 +60,19 @@ def test_the_key_names_the_style_only_where_it_is_built_in(style: StyleModel, tm
     shutil.copytree(style.folder, tmp_path / "other")
     other = replace(style, folder=tmp_path / "other")
     other.weights.write_bytes(b"others")
-    assert trt.BUILDER.key(style, HIGH, WIDE) == trt.BUILDER.key(other, HIGH, WIDE)
+    assert trt_engine.BUILDER.key(style, HIGH, WIDE) == trt_engine.BUILDER.key(other, HIGH, WIDE)
     assert OWN.key(style, HIGH, WIDE).style_sha256 != OWN.key(other, HIGH, WIDE).style_sha256
-    assert trt.BUILDER.key(style, HIGH, WIDE).flags != OWN.key(style, HIGH, WIDE).flags
+    assert trt_engine.BUILDER.key(style, HIGH, WIDE).flags != OWN.key(style, HIGH, WIDE).flags
     assert OWN.key(style, HIGH, WIDE) != OWN.key(style, WIDE, HIGH)
 
 
 @pytest.mark.usefixtures("machine")
 def test_the_key_changes_with_the_graph_and_the_shape(style: StyleModel) -> None:
-    before = trt.BUILDER.key(style, HIGH, WIDE)
+    before = trt_engine.BUILDER.key(style, HIGH, WIDE)
     wider = replace(style, arch={**style.arch, "body": 99})
-    assert trt.BUILDER.key(wider, HIGH, WIDE).flags != before.flags
-    assert before.graph_sha256 == trt_build.sha256(style.graph)
+    assert trt_engine.BUILDER.key(wider, HIGH, WIDE).flags != before.flags
+    assert before.graph_sha256 == builder.sha256(style.graph)
 
 
 def test_the_key_holds_the_hash_of_the_code() -> None:
-    assert len(trt_build.code_sha256()) == 64
+    assert len(builder.code_sha256()) == 64

@@ -8,11 +8,11 @@ import warnings
 import numpy as np
 import pytest
 
-from engines.alike import difference
 from engines.base import RGB
-from engines.cache import PlanCache
 from engines.errors import EngineError
-from engines.model_file import StyleModel
+from engines.parity import difference
+from engines.style_file import StyleModel
+from engines.trt.plan_cache import PlanCache
 from tests.conftest import ROOT
 from tests.engines.test_golden import picture
 
@@ -41,7 +41,7 @@ def styles() -> list[StyleModel]:
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory, styles: list[StyleModel]) -> PlanCache:
     """A cache with what the first style needs, built in a process of its own."""
-    from engines.trt import BUILDER, build_plan
+    from engines.trt.engine import BUILDER, build_plan
 
     cache = PlanCache(tmp_path_factory.mktemp("engines"))
     try:
@@ -56,7 +56,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory, styles: list[StyleModel]) ->
 
 
 def golden(style: StyleModel, rgb: RGB, strength: float) -> RGB:
-    from engines.eager import EagerEngine
+    from engines.torch_eager import EagerEngine
 
     return EagerEngine(style, device="cpu")(rgb, strength)
 
@@ -66,7 +66,7 @@ def frame() -> RGB:
 
 
 def test_plans_paint_what_eager_fp32_paints(styles: list[StyleModel], cache: PlanCache) -> None:
-    from engines.trt import TensorRtEngine
+    from engines.trt.engine import TensorRtEngine
 
     engine = TensorRtEngine(styles[0], cache=cache)
     for strength in STRENGTHS:
@@ -77,7 +77,7 @@ def test_plans_paint_what_eager_fp32_paints(styles: list[StyleModel], cache: Pla
 def test_another_style_takes_the_same_plan_or_the_cache_says_why_not(
     styles: list[StyleModel], cache: PlanCache
 ) -> None:
-    from engines.trt import BUILDER, TensorRtEngine, build_plan
+    from engines.trt.engine import BUILDER, TensorRtEngine, build_plan
 
     shared = BUILDER.key(styles[0], HIGH, WIDE)
     if fault := cache.fault(shared):
@@ -94,11 +94,11 @@ def test_another_style_takes_the_same_plan_or_the_cache_says_why_not(
 
 
 def test_the_time_of_a_refit_alone(styles: list[StyleModel], cache: PlanCache) -> None:
-    from engines.generator import load_generator
-    from engines.trt import BUILDER
-    from engines.trt_run import REFIT, _runtime
-    from engines.trt_version import import_tensorrt, installed
-    from engines.trt_weights import exchangeable, refit
+    from engines.model.generator import load_generator
+    from engines.trt.compat import import_tensorrt, installed
+    from engines.trt.engine import BUILDER
+    from engines.trt.refit import exchangeable, refit
+    from engines.trt.runtime import REFIT, _runtime
 
     plan = cache.get(BUILDER.key(styles[0], HIGH, WIDE))
     if plan is None:
@@ -116,9 +116,9 @@ def test_the_time_of_a_refit_alone(styles: list[StyleModel], cache: PlanCache) -
 
 
 def test_it_takes_over_from_cuda_without_a_drop_or_a_jump(styles: list[StyleModel], cache: PlanCache) -> None:
-    from engines.cuda import CudaEngine
-    from engines.takeover import TakeOver
-    from engines.trt import PlanAhead
+    from engines.cuda.engine import CudaEngine
+    from engines.hot_swap import TakeOver
+    from engines.trt.engine import PlanAhead
 
     style, faults = styles[0], []
     expected = golden(style, frame(), 1.0)

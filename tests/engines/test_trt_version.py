@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 import torch
 
-from engines import trt, trt_version
 from engines.errors import EngineError
-from engines.record import PlanKey
-from engines.trt import OWN
-from engines.trt_build import PlanBuilder
-from engines.trt_version import Flavour, import_tensorrt, installed, recorded_weights, serialized
+from engines.trt import compat
+from engines.trt import engine as trt_engine
+from engines.trt.builder import PlanBuilder
+from engines.trt.compat import Flavour, import_tensorrt, installed, recorded_weights, serialized
+from engines.trt.engine import OWN
+from engines.trt.plan_record import PlanKey
 
 HIGH, WIDE = 48, 64
 
@@ -67,13 +68,13 @@ def test_the_driver_tells_its_version(monkeypatch: pytest.MonkeyPatch, tmp_path:
     def absent(name: str) -> None:
         raise OSError(name)
 
-    monkeypatch.setattr(trt_version.ctypes, "CDLL", absent)
+    monkeypatch.setattr(compat.ctypes, "CDLL", absent)
     file = tmp_path / "version"
-    monkeypatch.setattr(trt_version, "_DRIVER_FILE", file)
+    monkeypatch.setattr(compat, "_DRIVER_FILE", file)
     with pytest.raises(EngineError, match="driver does not tell"):
-        trt_version.driver_version()
+        compat.driver_version()
     file.write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.65.06  Sun Jul\nGCC version: gcc 12.3.0\n")
-    assert trt_version.driver_version() == "580.65.06"
+    assert compat.driver_version() == "580.65.06"
 
     class Library:
         def nvmlInit_v2(self) -> int:  # noqa: N802
@@ -85,8 +86,8 @@ def test_the_driver_tells_its_version(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
         def nvmlShutdown(self) -> None: ...  # noqa: N802
 
-    monkeypatch.setattr(trt_version.ctypes, "CDLL", lambda name: Library())
-    assert trt_version.driver_version() == "581.1"
+    monkeypatch.setattr(compat.ctypes, "CDLL", lambda name: Library())
+    assert compat.driver_version() == "581.1"
 
 
 # What each version takes, of what matters here. All of them swallow names that they do not know.
@@ -142,7 +143,7 @@ def dynamo(convert: Callable[..., Any]) -> Any:
 
 
 @pytest.mark.parametrize(("convert", "older"), [(_of_2_11, True), (_of_2_13, False)])
-@pytest.mark.parametrize("builder", [trt.BUILDER, OWN])
+@pytest.mark.parametrize("builder", [trt_engine.BUILDER, OWN])
 def test_every_version_gets_the_settings_that_it_knows(
     convert: Callable[..., bytes], older: bool, builder: PlanBuilder
 ) -> None:
@@ -163,7 +164,7 @@ def test_a_version_that_lost_an_important_setting_is_refused() -> None:
         raise AssertionError("it must not be called")
 
     with pytest.raises(EngineError, match="lacks disable_tf32, immutable_weights"):
-        serialized(dynamo(newer), None, [], trt.BUILDER.settings(Path("/private")))
+        serialized(dynamo(newer), None, [], trt_engine.BUILDER.settings(Path("/private")))
     with pytest.raises(EngineError, match="not known"):
         serialized(SimpleNamespace(), None, [], {})  # type: ignore[arg-type]
 
@@ -180,7 +181,7 @@ def test_what_a_version_says_of_a_failure_reaches_the_user() -> None:
 
     for convert, told in ((of_2_11, "While interpreting: no kernel$"), (of_2_13, "no kernel either")):
         with pytest.raises(EngineError, match=told):
-            serialized(dynamo(convert), None, [], trt.BUILDER.settings(Path("/private")))
+            serialized(dynamo(convert), None, [], trt_engine.BUILDER.settings(Path("/private")))
     assert not logging.getLogger("torch_tensorrt").handlers
 
 
@@ -191,7 +192,7 @@ def test_what_is_no_engine_is_refused(plan: object) -> None:
         return plan
 
     with pytest.raises(EngineError, match="gave no engine"):
-        serialized(dynamo(convert), None, [], trt.BUILDER.settings(Path("/private")))
+        serialized(dynamo(convert), None, [], trt_engine.BUILDER.settings(Path("/private")))
 
 
 def test_weights_are_recorded_as_they_are_built_in(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 
-from engines import trt_weights
-from engines.alike import difference
-from engines.generator import FrameGraph, load_generator
-from engines.half import halved
-from engines.model_file import StyleModel
-from engines.record import PlanKey
-from engines.trt_build import Numbers
-from engines.trt_run import trial_picture
-from engines.trt_version import Flavour
-from engines.trt_weights import RefitError, exchangeable, random_generator, table
+from engines.cuda.fp16 import halved
+from engines.model.generator import FrameGraph, load_generator
+from engines.parity import difference
+from engines.style_file import StyleModel
+from engines.trt import refit
+from engines.trt.builder import Numbers
+from engines.trt.compat import Flavour
+from engines.trt.plan_record import PlanKey
+from engines.trt.refit import RefitError, exchangeable, random_generator, table
+from engines.trt.runtime import trial_picture
 from rtstyle.styles import find
 from tests.engines import fake_tensorrt
 from tests.engines.fake_tensorrt import recorded, shape
@@ -45,7 +45,7 @@ def test_a_table_with_a_gap_is_refused(style: StyleModel) -> None:
     weights = exchangeable(network, HIGH, WIDE)
     whole = recorded(network, HIGH, WIDE)
     with pytest.raises(RefitError, match="nobody knows what the weight big"):
-        table({**whole, "big": torch.randn(trt_weights.CONSTANT + 1)}, weights)
+        table({**whole, "big": torch.randn(refit.CONSTANT + 1)}, weights)
     whole.pop(fake_tensorrt.PREFIX + "head.conv.bias")
     with pytest.raises(RefitError, match=r"no weight for head\.conv\.bias"):
         table(whole, weights)

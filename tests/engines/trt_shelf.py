@@ -9,14 +9,14 @@ from typing import Any
 import torch
 
 from engines.base import RGB
-from engines.cache import PlanCache
-from engines.half import halved
-from engines.model_file import StyleModel
-from engines.record import PlanKey
-from engines.trt import TensorRtEngine
-from engines.trt_run import REFIT, trial_picture
-from engines.trt_version import Flavour
-from engines.trt_weights import exchangeable, random_generator, table
+from engines.cuda.fp16 import halved
+from engines.style_file import StyleModel
+from engines.trt.compat import Flavour
+from engines.trt.engine import TensorRtEngine
+from engines.trt.plan_cache import PlanCache
+from engines.trt.plan_record import PlanKey
+from engines.trt.refit import exchangeable, random_generator, table
+from engines.trt.runtime import REFIT, trial_picture
 from tests.engines.fake_tensorrt import recorded, shape
 
 HIGH, WIDE = 48, 64

@@ -110,7 +110,7 @@ class Clip:
         return sound
 
     def _add_text(self, out: Any) -> Any:
-        from rtstyle.sinks.text import _HEADER
+        from rtstyle.sinks.subtitle_transcoder import _HEADER
 
         text = out.add_stream(self.text)
         text.codec_context.subtitle_header = _HEADER

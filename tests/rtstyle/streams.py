@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import av
 
-from rtstyle.sources.clock import Ticker
+from rtstyle.sources.pacing import Ticker
 from tests.rtstyle.clips import numbered
 
 FPS = 50

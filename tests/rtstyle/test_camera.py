@@ -13,7 +13,7 @@ import pytest
 
 from engines.errors import SourceError
 from rtstyle.sources.camera import CameraSource, to_rgb
-from rtstyle.sources.devices import open_device
+from rtstyle.sources.opencv_capture import open_device
 
 
 class FakeDevice:

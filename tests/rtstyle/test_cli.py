@@ -186,7 +186,7 @@ def test_train_without_torch_prints_the_pip_line(run: Run, monkeypatch: pytest.M
     def absent(name: str) -> None:
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
-    monkeypatch.setattr("rtstyle.commands.extra.importlib.import_module", absent)
+    monkeypatch.setattr("rtstyle.commands.train_extra.importlib.import_module", absent)
     assert run("train", "--style-picture", "x.jpg") == 1
     assert 'pip install "rtstyle[train]"' in run.err
 
@@ -279,7 +279,7 @@ def test_a_camera_that_gives_something_else_says_so(
 ) -> None:
     from rtstyle.sources.pattern import PatternSource
 
-    monkeypatch.setattr("rtstyle.webcam.open_source", lambda job: PatternSource(64, 48, 100))
+    monkeypatch.setattr("rtstyle.live.webcam.open_source", lambda job: PatternSource(64, 48, 100))
     arguments = ("webcam", "--style", tiny_style, "--sink", "null", "--frames", "2", "--quiet")
     assert run(*arguments, "--size", "128x96", "--fps", "50") == 0
     assert run.err.splitlines() == [
@@ -296,7 +296,7 @@ def test_a_loss_and_its_end_are_told_once(run: Run, tiny_style: Path, monkeypatc
 
     connect = connections(Scripted(0, 3, broken), Scripted(9, 30))
     source = Reconnecting(connect, backoff=Backoff(2.0, 2.0))
-    monkeypatch.setattr("rtstyle.webcam.open_source", lambda job: source)
+    monkeypatch.setattr("rtstyle.live.webcam.open_source", lambda job: source)
     assert run("webcam", "--style", tiny_style, "--sink", "null", "--quiet") == 0
     assert run.err.splitlines() == [
         "rtstyle: warning: camera 0 stopped sending pictures; waiting for it",
@@ -313,7 +313,7 @@ def test_options_of_the_source_reach_it(run: Run, tiny_style: Path, monkeypatch:
         asked.append({"text": text, **options})
         return PatternSource(64, 48, 100)
 
-    monkeypatch.setattr("rtstyle.sources.named.open_named", opened)
+    monkeypatch.setattr("rtstyle.sources.factory.open_named", opened)
     arguments = ("webcam", "--style", tiny_style, "--sink", "null", "--frames", "1", "--source", "a camera")
     assert run(*arguments, "--no-reconnect", "--loop", "--size", "64x48", "--fps", "100") == 0
     assert run(*arguments) == 0

@@ -10,8 +10,8 @@ import pytest
 
 from engines.errors import ConfigError, SettingsError
 from rtstyle.cli import main
-from rtstyle.config import KEYS, MOST_BYTES, read_config
-from rtstyle.webcam import WebcamJob
+from rtstyle.commands.config_file import KEYS, MOST_BYTES, read_config
+from rtstyle.live.webcam import WebcamJob
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -97,7 +97,7 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[WebcamJob, Any]]:
         made.append((job, controls))
         raise ConfigError("noted")
 
-    monkeypatch.setattr("rtstyle.webcam.run_webcam", note)
+    monkeypatch.setattr("rtstyle.live.webcam.run_webcam", note)
     return made
 
 

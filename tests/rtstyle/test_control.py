@@ -20,14 +20,14 @@ import numpy as np
 import pytest
 
 from engines.errors import ConfigError
-from rtstyle import control as module
-from rtstyle.actions import Actions
-from rtstyle.control import BODY_BYTES, CONNECTIONS, ControlServer, parse_value
-from rtstyle.guard import Address, Guard, is_loopback, parse_address
-from rtstyle.live import Live
-from rtstyle.picture import read_picture
+from rtstyle.live import http_control as module
+from rtstyle.live.actions import Actions
+from rtstyle.live.http_control import BODY_BYTES, CONNECTIONS, ControlServer, parse_value
+from rtstyle.live.http_guard import Address, Guard, is_loopback, parse_address
+from rtstyle.live.session import Live
+from rtstyle.live.webcam import WebcamJob, run_webcam
+from rtstyle.media.image_files import read_picture
 from rtstyle.pipeline import Controls
-from rtstyle.webcam import WebcamJob, run_webcam
 from tests.rtstyle.clips import Still
 from tests.rtstyle.test_palette import until
 

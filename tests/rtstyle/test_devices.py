@@ -13,8 +13,8 @@ import pytest
 from engines.errors import SourceError
 from rtstyle.cli import main
 from rtstyle.commands.devices import describe
-from rtstyle.sources import cameras, v4l2
-from rtstyle.sources.cameras import Camera, find_again, find_camera, linux_cameras, modes
+from rtstyle.sources import camera_discovery, v4l2
+from rtstyle.sources.camera_discovery import Camera, find_again, find_camera, linux_cameras, modes
 from rtstyle.sources.v4l2 import Mode
 from tests.rtstyle.v4l2_kernel import Capability, FormatDescription, FrameInterval, FrameSize, Kernel, request
 
@@ -238,8 +238,8 @@ def test_for_people() -> None:
 def test_a_machine_without_cameras_is_no_error(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cameras, "list_cameras", list)
-    monkeypatch.setattr(cameras, "names_are_known", lambda: True)
+    monkeypatch.setattr(camera_discovery, "list_cameras", list)
+    monkeypatch.setattr(camera_discovery, "names_are_known", lambda: True)
     assert main(["devices"]) == 0
     assert capsys.readouterr().out == "No camera is connected; `rtstyle webcam --source pattern` needs none.\n"
     assert main(["devices", "--json"]) == 0
@@ -249,8 +249,8 @@ def test_a_machine_without_cameras_is_no_error(
 def test_a_camera_that_may_not_be_used_is_told(
     machine: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cameras, "list_cameras", lambda: [Camera(0, str(machine / "video0"), "Cam")])
-    monkeypatch.setattr(cameras, "names_are_known", lambda: True)
+    monkeypatch.setattr(camera_discovery, "list_cameras", lambda: [Camera(0, str(machine / "video0"), "Cam")])
+    monkeypatch.setattr(camera_discovery, "names_are_known", lambda: True)
     monkeypatch.setattr("rtstyle.commands.devices.os.access", lambda *_: False)  # root may do all
     assert main(["devices"]) == 0
     assert "no permission to use it; add yourself to its group" in capsys.readouterr().out
@@ -259,8 +259,8 @@ def test_a_camera_that_may_not_be_used_is_told(
 def test_the_numbers_that_open_where_names_are_not_known(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cameras, "names_are_known", lambda: False)
-    monkeypatch.setattr(cameras, "probe_cameras", lambda: iter([Camera(1, "", "camera 1")]))
+    monkeypatch.setattr(camera_discovery, "names_are_known", lambda: False)
+    monkeypatch.setattr(camera_discovery, "probe_cameras", lambda: iter([Camera(1, "", "camera 1")]))
     assert main(["devices"]) == 0
     printed = capsys.readouterr()
     assert printed.out == "1  camera 1\n" and 'pip install "rtstyle[cameras]"' in printed.err
@@ -280,23 +280,25 @@ def test_probing_opens_and_gives_back(monkeypatch: pytest.MonkeyPatch) -> None:
         def release(self) -> None:
             held.remove(self.index)
 
-    monkeypatch.setattr("rtstyle.sources.devices.open_device", Device)
-    assert [camera.index for camera in cameras.probe_cameras()] == [0, 3]
+    monkeypatch.setattr("rtstyle.sources.opencv_capture.open_device", Device)
+    assert [camera.index for camera in camera_discovery.probe_cameras()] == [0, 3]
     assert held == []
 
 
 def test_listing_this_machine_never_fails() -> None:
-    for camera in cameras.list_cameras():
+    for camera in camera_discovery.list_cameras():
         assert camera.name and isinstance(modes(camera), tuple)
 
 
 def test_the_library_of_other_systems_answers() -> None:
     """On Linux it lists, too; only that its interface is the one we call is told by this."""
     pytest.importorskip("cv2_enumerate_cameras")
-    assert all(camera.name for camera in cameras._named_by_library())
+    assert all(camera.name for camera in camera_discovery._named_by_library())
 
 
 @pytest.mark.parametrize("name", ["OBS Virtual Camera", "OBS-Camera", "Unity Video Capture", "XSplit VCam"])
 def test_virtual_cameras_by_name(name: str) -> None:
-    assert cameras.VIRTUAL_NAMES.search(name)
-    assert not cameras.VIRTUAL_NAMES.search("HD Pro Webcam C920") and not cameras.VIRTUAL_NAMES.search("Jobson cam")
+    assert camera_discovery.VIRTUAL_NAMES.search(name)
+    assert not camera_discovery.VIRTUAL_NAMES.search(
+        "HD Pro Webcam C920"
+    ) and not camera_discovery.VIRTUAL_NAMES.search("Jobson cam")

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 import engines
-from engines import nvidia, trt
 from engines.base import Engine
-from engines.cache import PlanCache
+from engines.cuda import driver
 from engines.errors import EngineError
+from engines.trt import engine as trt_engine
+from engines.trt.plan_cache import PlanCache
 from rtstyle.doctor import Finding, examine
 from tests.engines.plans import KEY, OTHER
 from tests.engines.test_load import Painter
@@ -27,7 +28,7 @@ def broken(*_: object) -> Engine:
 
 
 def test_it_says_what_auto_takes_and_what_would_be_faster(tiny_style: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nvidia, "cards", lambda: 1)
+    monkeypatch.setattr(driver, "cards", lambda: 1)
     monkeypatch.setitem(engines._ENGINES, "cuda", lambda *_: Painter("cuda"))
     monkeypatch.setitem(engines._ENGINES, "tensorrt", broken)
     auto = findings(tiny_style)["engine auto"]
@@ -38,10 +39,10 @@ def test_it_says_what_auto_takes_and_what_would_be_faster(tiny_style: Path, monk
 
 
 def test_it_says_what_tensorrt_gains_and_where_cuda_stays(tiny_style: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nvidia, "cards", lambda: 1)
+    monkeypatch.setattr(driver, "cards", lambda: 1)
     monkeypatch.setitem(engines._ENGINES, "cuda", lambda *_: Painter("cuda"))
     monkeypatch.setitem(engines._ENGINES, "tensorrt", lambda *_: Painter("tensorrt"))
-    monkeypatch.setattr(trt, "gains", lambda _: {(360, 640): 1.04, (720, 1280): 1.6})
+    monkeypatch.setattr(trt_engine, "gains", lambda _: {(360, 640): 1.04, (720, 1280): 1.6})
     auto = findings(tiny_style)["engine auto"]
     assert auto.found.endswith("tensorrt against cuda: 640×360 1.04 × (cuda stays), 1280×720 1.60 ×")
 

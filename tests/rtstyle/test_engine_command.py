@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from engines import nvidia
-from engines.cache import PlanCache
+from engines.cuda import driver
+from engines.trt.plan_cache import PlanCache
 from tests.conftest import ROOT
 from tests.engines.plans import KEY, OTHER
 from tests.engines.test_build import is_gone, until
@@ -43,7 +43,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PlanCache:
 def builder(cache: PlanCache, monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """A GPU that is not there, and a builder that needs none."""
     monkeypatch.setattr("rtstyle.commands.engine._check_gpu", lambda: None)
-    monkeypatch.setattr("engines.build.BUILDERS", (f"{STANDIN}:BUILDER",))
+    monkeypatch.setattr("engines.trt.build_worker.BUILDERS", (f"{STANDIN}:BUILDER",))
     return monkeypatch
 
 
@@ -100,12 +100,12 @@ def test_building(run: Run, builder: pytest.MonkeyPatch, cache: PlanCache, tiny_
 
 
 def test_a_build_that_fails(run: Run, builder: pytest.MonkeyPatch, tiny_style: Path) -> None:
-    builder.setattr("engines.build.BUILDERS", (f"{STANDIN}:FAIL",))
+    builder.setattr("engines.trt.build_worker.BUILDERS", (f"{STANDIN}:FAIL",))
     assert run("engine", "build", tiny_style, "--size", "640x360") == 1
     assert run.err.splitlines()[-2:] == ["rtstyle: no kernel for this", "hint: another card"]
     assert run("engine", "build", tiny_style, "--size", "640x360") == 1
     assert run.err.splitlines()[-1] == "hint: `rtstyle engine clear` lets it be tried again"
-    builder.setattr("engines.build.BUILDERS", (f"{STANDIN}:BUILDER",))
+    builder.setattr("engines.trt.build_worker.BUILDERS", (f"{STANDIN}:BUILDER",))
     assert run("engine", "build", tiny_style, "--size", "640x360", "--size", "64x48") == 1
     assert "rtstyle: 1 of 2 engines could not be built" in run.err
     assert "rtstyle: warning: tiny 640×360: it could not be built before: no kernel for this" in run.err
@@ -130,11 +130,11 @@ def test_wrong_usage(run: Run, builder: pytest.MonkeyPatch, arguments: list[str]
 
 
 def test_a_machine_without_a_gpu(run: Run, cache: PlanCache, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nvidia, "cards", lambda: 0)
+    monkeypatch.setattr(driver, "cards", lambda: 0)
     assert run("engine", "build", "wave", "--size", "640x360", "--size", "64x48") == 1
     problem, hint = run.err.splitlines()
     assert "needs an NVIDIA card" in problem and hint.startswith("hint: ")
-    monkeypatch.setattr(nvidia, "cards", lambda: 1)
+    monkeypatch.setattr(driver, "cards", lambda: 1)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert run("engine", "build", "wave", "--size", "640x360") == 1
     assert run.err.splitlines()[1] == 'hint: pip install "rtstyle[tensorrt]"'
@@ -153,10 +153,10 @@ def test_a_folder_that_cannot_be_trusted(
 
 SCRIPT = """
     import sys
-    import engines.build, rtstyle.commands.engine
+    import engines.trt.build_worker, rtstyle.commands.engine
     from rtstyle.cli import main
 
-    engines.build.BUILDERS = ("tests.engines.standin:WIDE",)
+    engines.trt.build_worker.BUILDERS = ("tests.engines.standin:WIDE",)
     rtstyle.commands.engine._check_gpu = lambda: None
     sys.exit(main(["engine", "build", sys.argv[1], "--size", "64x48", "--size", "1280x720"]))
 """

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from engines.errors import ConfigError, SinkError
-from rtstyle.codecs import CODECS, CONTAINERS, choose
-from rtstyle.colour import ColourTags
 from rtstyle.frame import Frame
+from rtstyle.media.codecs import CODECS, CONTAINERS, choose
+from rtstyle.media.colour import ColourTags
 from rtstyle.sinks.file import FileSink
-from rtstyle.sinks.place import part_path
-from rtstyle.sinks.tracks import Template
+from rtstyle.sinks.output_path import part_path
+from rtstyle.sinks.track_remuxer import Template
 from tests.rtstyle.clips import Clip, Seen, frames, numbered
 
 

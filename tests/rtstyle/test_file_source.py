@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from engines.errors import SourceError
-from rtstyle.hdr import pq_nits, srgb, tone_mapped
+from rtstyle.media.hdr import pq_nits, srgb, tone_mapped
 from rtstyle.sources.file import FileSource, scaled
 from rtstyle.sources.orientation import Orientation
-from rtstyle.sources.timing import Timeline
+from rtstyle.sources.timestamps import Timeline
 from tests.rtstyle.clips import Clip, number_of, numbered, write_sound
 
 COLOURS = ((200, 30, 30), (30, 180, 40), (40, 50, 200), (120, 120, 120))

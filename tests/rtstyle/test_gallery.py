@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 import engines
-from engines.cpu import CpuEngine
-from engines.model_file import StyleModel
-from rtstyle.palette import Palette
+from engines.openvino.engine import CpuEngine
+from engines.style_file import StyleModel
+from rtstyle.live.style_switcher import Palette
 from rtstyle.pipeline import Controls
 from rtstyle.styles import GALLERY, find, installed
 from tests.conftest import ROOT
-from train.preview import SMALL_LIMIT, photographs
+from train.report.preview import SMALL_LIMIT, photographs
 
 NAMES = sorted(entry.name for entry in installed())
 WANTED = {"vangogh", "wave", "scream", "udnie", "composition", "monet", "klimt", "engraving", "mosaic", "pointillism"}

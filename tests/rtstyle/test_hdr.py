@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rtstyle.hdr import ToneMapper, hlg_nits, pq_nits, srgb, tone_mapped
+from rtstyle.media.hdr import ToneMapper, hlg_nits, pq_nits, srgb, tone_mapped
 
 
 def test_known_answers_of_the_curves() -> None:

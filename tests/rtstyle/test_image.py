@@ -13,7 +13,7 @@ import pytest
 from engines.base import RGB, EngineInfo
 from engines.errors import ShapeError, SinkError, SourceError, StylerError
 from rtstyle.image import ImageJob, fitted_size, stylize_images
-from rtstyle.picture import read_picture, write_picture
+from rtstyle.media.image_files import read_picture, write_picture
 
 
 class Invert:

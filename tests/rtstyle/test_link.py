@@ -4,7 +4,7 @@ from threading import Event, Thread
 
 import pytest
 
-from rtstyle.link import Link, LinkClosedError
+from rtstyle.frame_queue import Link, LinkClosedError
 
 WAIT_S = 5.0
 

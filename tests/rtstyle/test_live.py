@@ -17,17 +17,17 @@ import pytest
 from engines.base import RGB
 from engines.errors import SinkError
 from rtstyle.frame import Frame
-from rtstyle.live import COMING, Live
-from rtstyle.palette import Palette
+from rtstyle.live.recorder import Recorder
+from rtstyle.live.session import COMING, Live
+from rtstyle.live.style_switcher import Palette
+from rtstyle.live.webcam import WebcamJob, run_webcam
 from rtstyle.pipeline import Controls, run
 from rtstyle.progress import Heartbeat
-from rtstyle.recorder import Recorder
 from rtstyle.sinks.base import Sink
 from rtstyle.sinks.null import NullSink
-from rtstyle.sinks.several import SeveralSinks
+from rtstyle.sinks.tee import SeveralSinks
 from rtstyle.sources.pattern import PatternSource
 from rtstyle.stats import Stats
-from rtstyle.webcam import WebcamJob, run_webcam
 from tests.rtstyle.test_palette import NAMES, Shelf, until
 from tests.rtstyle.test_webcam import Identity
 

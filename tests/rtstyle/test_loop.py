@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from engines.errors import SourceError
-from rtstyle.sources.clock import Pace
+from rtstyle.sources.factory import open_named
 from rtstyle.sources.loop import LoopSource
-from rtstyle.sources.named import open_named
+from rtstyle.sources.pacing import Pace
 from tests.rtstyle.clips import Clip, number_of
 
 
@@ -88,7 +88,7 @@ def test_pace_begins_anew_after_a_stall_and_after_a_jump(monkeypatch: pytest.Mon
             waits.append(timeout)
             return False
 
-    monkeypatch.setattr("rtstyle.sources.clock.time.monotonic", lambda: now_s)
+    monkeypatch.setattr("rtstyle.sources.pacing.time.monotonic", lambda: now_s)
     pace, patient = Pace(Stop(), late_s=1.0, early_s=10.0), Pace(Stop())
     assert pace.wait(100.0) and pace.wait(100.5)
     now_s = 5.0  # four and a half seconds late: from here on

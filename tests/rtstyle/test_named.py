@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from engines.errors import SourceError
-from rtstyle.sources import cameras, named
+from rtstyle.sources import camera_discovery, factory
 from rtstyle.sources.base import Source
-from rtstyle.sources.cameras import Camera
+from rtstyle.sources.camera_discovery import Camera
+from rtstyle.sources.factory import is_camera, open_named
 from rtstyle.sources.file import FileSource
-from rtstyle.sources.named import is_camera, open_named
 from rtstyle.sources.pattern import PatternSource
 from tests.rtstyle.clips import Clip
 from tests.rtstyle.test_camera import FakeDevice
@@ -26,7 +26,7 @@ class Desk:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.plugged: dict[int, tuple[Camera, FakeDevice]] = {}
         self.opened: list[int | str] = []
-        for module in (cameras, named):
+        for module in (camera_discovery, factory):
             monkeypatch.setattr(module, "list_cameras", lambda: [camera for camera, _ in self.plugged.values()])
         monkeypatch.setattr("rtstyle.sources.camera.check_device", self.check)
         monkeypatch.setattr("rtstyle.sources.camera.open_device", self.open)

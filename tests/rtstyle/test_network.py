@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 
 from engines.errors import SourceError
-from rtstyle.addresses import shown
 from rtstyle.frame import Frame
-from rtstyle.sources import network
+from rtstyle.media import network
+from rtstyle.media.network import check_url, options
+from rtstyle.media.urls import shown
 from rtstyle.sources.base import notice_of
+from rtstyle.sources.factory import open_named
 from rtstyle.sources.file import FileSource
-from rtstyle.sources.named import open_named
-from rtstyle.sources.network import check_url, options
 from rtstyle.sources.reconnecting import Reconnecting
 from tests.conftest import ROOT
 from tests.rtstyle.clips import Clip, number_of
@@ -241,7 +241,7 @@ def test_a_stream_of_unknown_length_that_ends_has_failed() -> None:
 def test_ctrl_c_ends_the_wait_for_a_stream() -> None:
     url = f"udp://127.0.0.1:{free_port(socket.SOCK_DGRAM)}"
     code = (
-        "import rtstyle.sources.opening as o, sys, threading\n"
+        "import rtstyle.sources.container as o, sys, threading\n"
         "real = o._open_url\n"
         "def told(url):\n    print('opening', flush=True)\n    return real(url)\n"
         "o._open_url = told\n"

@@ -16,8 +16,8 @@ pytest.importorskip("aiortc")
 pytest.importorskip("playwright")
 
 from benchmarks.page import browser, delays, serving, switches, wait_for_painting
-from engines.cpu import CpuEngine
-from engines.model_file import StyleModel
+from engines.openvino.engine import CpuEngine
+from engines.style_file import StyleModel
 from rtstyle.sources.pattern import PatternSource
 from rtstyle.stats import percentile
 from rtstyle.styles import find

@@ -11,8 +11,8 @@ import pytest
 
 from engines.base import RGB, Engine, EngineInfo
 from engines.errors import EngineError, StyleError
-from rtstyle import palette as module
-from rtstyle.palette import Palette
+from rtstyle.live import style_switcher as module
+from rtstyle.live.style_switcher import Palette
 from rtstyle.pipeline import Controls
 
 NAMES = ("black", "grey", "white", "pale", "dark", "broken")

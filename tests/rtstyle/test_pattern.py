@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from engines.errors import ShapeError, SourceError
-from rtstyle.sources.clock import Ticker
+from rtstyle.sources.pacing import Ticker
 from rtstyle.sources.pattern import PatternSource, read_number
 
 

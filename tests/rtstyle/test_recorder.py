@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 
 from engines.errors import SinkError
-from rtstyle.live import Live
+from rtstyle.live.recorder import Recorder
+from rtstyle.live.session import Live
+from rtstyle.live.snapshot import free_path, save_picture
+from rtstyle.live.webcam import WebcamJob, run_webcam
 from rtstyle.pipeline import Controls
-from rtstyle.recorder import Recorder
 from rtstyle.sinks.file import FileSink
-from rtstyle.snapshot import free_path, save_picture
 from rtstyle.stats import Stats
-from rtstyle.webcam import WebcamJob, run_webcam
 from tests.rtstyle.clips import Seen, frames, numbered
 from tests.rtstyle.test_palette import until
 from tests.rtstyle.test_webcam import Identity

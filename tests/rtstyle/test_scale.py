@@ -14,10 +14,10 @@ from engines.errors import ConfigError, ShapeError
 from rtstyle.commands.options import Scale
 from rtstyle.image import ImageJob, stylize_images
 from rtstyle.pipeline import Controls, run
-from rtstyle.scale import GRAIN, SCALES, check_scale, fitting, guide, paint, work_size
 from rtstyle.sinks.null import NullSink
 from rtstyle.sources.pattern import PatternSource
 from rtstyle.stats import Stats
+from rtstyle.stroke_scale import GRAIN, SCALES, check_scale, fitting, guide, paint, work_size
 from rtstyle.video import VideoJob, stylize_video
 from tests.rtstyle.clips import Clip, Still
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pytest
 
 from engines.errors import ShapeError, SourceError
-from rtstyle.sources.named import open_named
+from rtstyle.sources.factory import open_named
 from rtstyle.sources.screen import Place, ScreenSource, parse_place
 
 pytest.importorskip("mss")

@@ -13,9 +13,9 @@ import pytest
 
 from engines.errors import SinkError
 from rtstyle.frame import Frame
+from rtstyle.live.webcam import WebcamJob, run_webcam
 from rtstyle.pipeline import Controls
-from rtstyle.sinks.several import WAITING, SeveralSinks
-from rtstyle.webcam import WebcamJob, run_webcam
+from rtstyle.sinks.tee import WAITING, SeveralSinks
 from tests.rtstyle.test_palette import until
 from tests.rtstyle.test_webcam import Identity
 

@@ -23,14 +23,14 @@ import numpy as np
 import pytest
 
 from engines.errors import SinkError
-from rtstyle.addresses import shown
 from rtstyle.frame import Frame
+from rtstyle.live.webcam import WebcamJob, run_webcam
+from rtstyle.media.stream_addresses import check_stream
+from rtstyle.media.urls import shown
 from rtstyle.pipeline import Controls
 from rtstyle.sinks import stream as module
-from rtstyle.sinks.addresses import check_stream
-from rtstyle.sinks.live_video import bit_rate
+from rtstyle.sinks.live_encoder import bit_rate
 from rtstyle.sinks.stream import StreamSink
-from rtstyle.webcam import WebcamJob, run_webcam
 from tests.rtstyle.clips import number_of, numbered
 from tests.rtstyle.test_palette import until
 from tests.rtstyle.test_webcam import Identity

@@ -17,7 +17,7 @@ import pytest
 from engines.base import RGB, Engine
 from engines.errors import ConfigError, EngineError, ShapeError, SinkError, SourceError, StylerError
 from rtstyle.pipeline import Controls
-from rtstyle.sinks.place import part_path
+from rtstyle.sinks.output_path import part_path
 from rtstyle.video import Progress, StoppedError, VideoJob, VideoReport, stylize_video
 from tests.rtstyle.clips import Clip, Seen, Still, number_of, numbered, write_sound
 

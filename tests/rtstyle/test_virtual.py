@@ -16,9 +16,9 @@ import pytest
 from engines.errors import SinkError
 from rtstyle.frame import Frame
 from rtstyle.pipeline import Controls
-from rtstyle.sinks import card as card_module
-from rtstyle.sinks import virtual as module
-from rtstyle.sinks.virtual import HINTS, VirtualSink, device_file, fitted, virtual_cameras
+from rtstyle.sinks import paused_slate as card_module
+from rtstyle.sinks import virtual_camera as module
+from rtstyle.sinks.virtual_camera import HINTS, VirtualSink, device_file, fitted, virtual_cameras
 from tests.rtstyle.test_palette import until
 
 pyvirtualcam = pytest.importorskip("pyvirtualcam")

@@ -23,7 +23,7 @@ from engines.errors import ConfigError, SinkError, SourceError
 from rtstyle.cli import main
 from rtstyle.sources.base import Source
 from rtstyle.sources.pattern import PatternSource
-from rtstyle.web import limits
+from rtstyle.web import http_limits
 from rtstyle.web import peer as peers
 from rtstyle.web.server import Server, Studio, WebSettings
 from tests.rtstyle.browsers import GREY, SHADES, Browser, Camera, Tint, in_loop, serving, status_of
@@ -199,7 +199,7 @@ async def test_what_the_page_needs_is_handed_out_with_strict_headers() -> None:
 
 
 def test_the_page_loads_nothing_from_elsewhere() -> None:
-    for file in (Path(limits.__file__).parent / "page").iterdir():
+    for file in (Path(http_limits.__file__).parent / "page").iterdir():
         text = file.read_text("utf-8").replace("http://www.w3.org/2000/svg", "")  # a name, never fetched
         assert "http://" not in text
         assert "https://" not in text

@@ -9,7 +9,7 @@ pytest.importorskip("aiortc")
 
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
-from rtstyle.web.candidates import MOST, with_addresses
+from rtstyle.webrtc.mdns_candidates import MOST, with_addresses
 from tests.rtstyle.browsers import in_loop, serving
 
 NAME = "3fc3fd5c-576a-4c8e-9959-54a30d2d35f6.local"

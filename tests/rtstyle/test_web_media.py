@@ -18,8 +18,8 @@ import engines
 from engines.base import Engine, SharingEngine
 from engines.errors import ConfigError, EngineError, ShapeError, StyleError
 from rtstyle.pipeline import Controls
-from rtstyle.web.media import BrowserSource, PaintedTrack, ViewersSink
 from rtstyle.web.session import Shelf, obey
+from rtstyle.webrtc.tracks import BrowserSource, PaintedTrack, ViewersSink
 from tests.rtstyle.browsers import Tint
 
 

@@ -11,11 +11,11 @@ import pytest
 from engines.base import RGB, EngineInfo
 from engines.errors import ConfigError, ShapeError, SinkError, SourceError
 from rtstyle.frame import Frame
+from rtstyle.live.webcam import WebcamJob, run_webcam
 from rtstyle.pipeline import Controls
 from rtstyle.sources.base import Source
 from rtstyle.sources.pattern import PatternSource
 from rtstyle.stats import Stats
-from rtstyle.webcam import WebcamJob, run_webcam
 
 
 class Identity:
@@ -119,7 +119,7 @@ def test_bad_jobs_fail_before_an_engine_is_loaded(job: WebcamJob, kind: type[Exc
 
 def test_an_engine_that_fails_closes_the_source(monkeypatch: pytest.MonkeyPatch) -> None:
     source = PatternSource(64, 48, 100)
-    monkeypatch.setattr("rtstyle.webcam.open_source", lambda job: source)
+    monkeypatch.setattr("rtstyle.live.webcam.open_source", lambda job: source)
 
     def fail() -> Identity:
         raise SourceError("no engine")
@@ -157,7 +157,7 @@ def test_an_unplugged_camera_leaves_the_recording(tmp_path: Path, monkeypatch: p
         painted = threading.Event()
 
     source = Unplugged(64, 48, 50)
-    monkeypatch.setattr("rtstyle.webcam.open_source", lambda job: source)
+    monkeypatch.setattr("rtstyle.live.webcam.open_source", lambda job: source)
     target = tmp_path / "out.mp4"
     with pytest.raises(SourceError, match="stopped sending"):
         run_webcam(WebcamJob("0", (str(target),)), Identity, Controls(), on_frame=lambda _: source.painted.set())

@@ -18,7 +18,7 @@ import pytest
 
 from engines.errors import SinkError
 from rtstyle.frame import Frame
-from rtstyle.picture import read_picture
+from rtstyle.media.image_files import read_picture
 from rtstyle.pipeline import Controls
 from rtstyle.sinks.window import WindowSink, fit
 

@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 
 from tests.generators import narrow
 from tests.train.pictures import texture, write_picture
-from train.config import TrainConfig
-from train.features import DISTILLED, WIDE
+from train.config.schema import TrainConfig
+from train.losses.vgg_features import DISTILLED, WIDE
 
 TINY = narrow(norm=False).arch
 WIDTHS = {0: 6, 2: 6, 5: 8, 7: 8, 10: 10, 12: 10, 14: 10, 16: 10, 19: 12}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html.parser import HTMLParser
 
-from train.page import VOID
+from train.html import VOID
 
 
 class Walk(HTMLParser):

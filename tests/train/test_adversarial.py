@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from train.adversarial import LOSSES, CollapseWatch, diversity, feature_matching, gradient_penalty
-from train.discriminator import Discriminator, Judgement
+from train.losses.adversarial import LOSSES, CollapseWatch, diversity, feature_matching, gradient_penalty
+from train.losses.discriminator import Discriminator, Judgement
 
 ALL = sorted(LOSSES)
 

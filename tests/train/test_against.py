@@ -19,14 +19,14 @@ from benchmarks.johnson import Johnson
 from benchmarks.rival import JohnsonPainter, Rival, device_of, pictures_of, stylize
 from benchmarks.subject import NotMeasuredError, Subject
 from engines.errors import TrainError
-from engines.model_file import StyleModel
+from engines.style_file import StyleModel
 from tests.train.pictures import shifted, texture, write_picture
 from tests.train.trained import recorded
 from train import checkpoint
-from train.config import TrainConfig
-from train.features import load_features
+from train.config.schema import TrainConfig
 from train.loop import CHECKPOINT, Progress
-from train.painter import Painter
+from train.losses.vgg_features import load_features
+from train.trainer import Painter
 
 Make = Callable[..., TrainConfig]
 Record = Callable[..., StyleModel]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from train.atomic import atomic_write
+from engines.atomic_write import atomic_write
 
 
 def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:

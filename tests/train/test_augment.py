@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from engines.errors import ConfigError
-from train.augment import ALL, GREY, augment, colour, cutout, translation
+from train.data.augment import ALL, GREY, augment, colour, cutout, translation
 
 
 def rng(seed: int = 0) -> torch.Generator:

@@ -12,13 +12,13 @@ import torch
 from engines.errors import TrainError
 from tests.train.pictures import texture, write_picture
 from tests.train.trained import SHAPE, recorded, run_folder
-from train.config import DiscriminatorConfig
-from train.data import to_tensor
-from train.discriminator import Discriminator
-from train.explain.belief import PatchJudge, read_judge
-from train.explain.command import look
-from train.explain.material import Job
-from train.explain.page import page
+from train.config.schema import DiscriminatorConfig
+from train.data.pictures import to_tensor
+from train.explain.discriminator_maps import PatchJudge, read_judge
+from train.explain.html_report import page
+from train.explain.inputs import Job
+from train.explain.run import look
+from train.losses.discriminator import Discriminator
 
 
 @pytest.fixture(autouse=True)

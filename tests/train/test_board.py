@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.train.pictures import texture, write_picture
-from train.board import Board, NoBoard
-from train.history import Entry
+from train.report.history import Entry
+from train.report.tensorboard import Board, NoBoard
 
 needs_tensorboard = pytest.mark.skipif(
     importlib.util.find_spec("tensorboard") is None, reason="TensorBoard is not installed"

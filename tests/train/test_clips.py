@@ -16,9 +16,9 @@ from engines.base import RGB
 from engines.errors import ConfigError, TrainError
 from rtstyle.sources.file import FileSource
 from tests.train.pictures import texture
-from train import clips
-from train.clips import ClipProgress, PairSet, build_pairs, clip_files
-from train.motion import warp
+from train.data import clips
+from train.data.clips import ClipProgress, PairSet, build_pairs, clip_files
+from train.data.synthetic_motion import warp
 
 SIZE, CROP = 96, 64
 

@@ -10,10 +10,10 @@ from typing import Any, get_type_hints
 import pytest
 
 from engines.errors import ConfigError
-from engines.generator import Arch
-from train.changes import HARMLESS, MATTERS, changes, differences
-from train.config import LEAST, MOST, POSITIVE, GeneratorConfig, LossWeights, TrainConfig
-from train.discriminator import Discriminator
+from engines.model.generator import Arch
+from train.config.diff import HARMLESS, MATTERS, changes, differences
+from train.config.schema import LEAST, MOST, POSITIVE, GeneratorConfig, LossWeights, TrainConfig
+from train.losses.discriminator import Discriminator
 
 SECTIONS = get_type_hints(TrainConfig)
 PLACES: dict[str, dict[str, Any]] = {

@@ -11,11 +11,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import engines
-from engines import nvidia
+from engines.cuda import driver
 from engines.errors import EngineError, StyleError
-from engines.generator import Canvas, FrameGraph, load_generator
-from engines.model_file import StyleModel
-from train.evaluate import cost
+from engines.model.generator import Canvas, FrameGraph, load_generator
+from engines.style_file import StyleModel
+from train.evaluate import efficiency
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def known(tmp_path: Path) -> StyleModel:
 
 def test_multiply_adds_are_those_counted_by_hand(known: StyleModel) -> None:
     """40×30 in: 20×15 of 6 channels, each 3·3·3; then 20×11 of 8 channels, each 3 (half of 6) ·5·1."""
-    assert cost.multiply_adds(known, 40, 30) == 20 * 15 * 6 * 27 + 20 * 11 * 8 * 15
+    assert efficiency.multiply_adds(known, 40, 30) == 20 * 15 * 6 * 27 + 20 * 11 * 8 * 15
 
 
 @pytest.mark.parametrize(("width", "height"), [(64, 64), (101, 77)])
@@ -62,12 +62,12 @@ def test_multiply_adds_are_those_that_torch_does(tiny_style: Path, width: int, h
     with torch.no_grad(), FlopCounterMode(display=False) as constant:
         canvas(8, 8, (0, 0))
     counted = (whole.get_total_flops() - constant.get_total_flops()) // 2
-    assert cost.multiply_adds(style, width, height) == counted > 0
+    assert efficiency.multiply_adds(style, width, height) == counted > 0
 
 
 def test_parameters_are_those_of_the_generator(tiny_style: Path) -> None:
     style = StyleModel.open(tiny_style)
-    assert cost.parameters(style) == sum(value.numel() for value in load_generator(style).state_dict().values())
+    assert efficiency.parameters(style) == sum(value.numel() for value in load_generator(style).state_dict().values())
 
 
 def test_a_graph_that_cannot_be_read(tiny_style: Path, tmp_path: Path) -> None:
@@ -75,12 +75,12 @@ def test_a_graph_that_cannot_be_read(tiny_style: Path, tmp_path: Path) -> None:
     broken = StyleModel(**{**vars(style), "folder": tmp_path})
     (tmp_path / "graph.onnx").write_bytes(b"rubbish")
     with pytest.raises(StyleError, match=r"graph\.onnx cannot be read"):
-        cost.multiply_adds(broken)
+        efficiency.multiply_adds(broken)
 
 
 def test_every_engine_is_timed_or_says_why_not(tiny_style: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cost, "WIDTH", 64)
-    monkeypatch.setattr(cost, "HEIGHT", 48)
+    monkeypatch.setattr(efficiency, "WIDTH", 64)
+    monkeypatch.setattr(efficiency, "HEIGHT", 48)
     load = engines.load
 
     def without_torch(style: StyleModel, name: str) -> object:
@@ -89,12 +89,12 @@ def test_every_engine_is_timed_or_says_why_not(tiny_style: Path, monkeypatch: py
         return load(style, name)
 
     monkeypatch.setattr(engines, "load", without_torch)
-    found = {each.engine: each for each in cost.latencies(StyleModel.open(tiny_style), seconds=0.0)}
+    found = {each.engine: each for each in efficiency.latencies(StyleModel.open(tiny_style), seconds=0.0)}
     assert set(found) == set(engines.NAMES) - {"auto", *engines.ON_CARDS}
     timing = found["cpu"].timing
     assert timing is not None and 0 < timing.median_ms <= timing.p95_ms
     assert found["torch"].timing is None and "needs torch" in found["torch"].runtime
-    monkeypatch.setattr(nvidia, "cards", lambda: 1)
-    found = {each.engine: each for each in cost.latencies(StyleModel.open(tiny_style), seconds=0.0)}
+    monkeypatch.setattr(driver, "cards", lambda: 1)
+    found = {each.engine: each for each in efficiency.latencies(StyleModel.open(tiny_style), seconds=0.0)}
     assert set(found) == set(engines.NAMES) - {"auto"}
     assert all(found[name].timing is None and found[name].runtime for name in engines.ON_CARDS)

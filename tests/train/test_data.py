@@ -18,8 +18,8 @@ from PIL import Image
 
 from engines.errors import TrainError
 from tests.train.pictures import texture, write_picture
-from train import data
-from train.data import (
+from train.data import pictures as pictures_module
+from train.data.pictures import (
     Pictures,
     ahead,
     fingerprint,
@@ -221,7 +221,7 @@ def test_large_photographs_are_seen_whole(tmp_path: Path) -> None:
 def test_memory_is_filled_up_to_its_budget(photos: Path, monkeypatch: pytest.MonkeyPatch, fits: int) -> None:
     """What does not fit is decoded again, and the batches are the same."""
     files = picture_files(photos)
-    monkeypatch.setattr(data, "memory_budget", lambda: fits * 96 * 120 * 3 + 5)
+    monkeypatch.setattr(pictures_module, "memory_budget", lambda: fits * 96 * 120 * 3 + 5)
     pictures, none = Pictures(files, 4, 64, seed=1, in_memory=True), Pictures(files, 4, 64, seed=1)
     assert all(torch.equal(pictures(step), none(step)) for step in range(8))
     assert len(pictures.kept) == fits and pictures.room == 5
@@ -229,11 +229,11 @@ def test_memory_is_filled_up_to_its_budget(photos: Path, monkeypatch: pytest.Mon
 
 
 def test_the_processes_of_a_machine_share_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "free_memory", lambda: 800)
+    monkeypatch.setattr(pictures_module, "free_memory", lambda: 800)
     monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
-    assert memory_budget() == 800 * data.MEMORY_SHARE
+    assert memory_budget() == 800 * pictures_module.MEMORY_SHARE
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
-    assert memory_budget() == 200 * data.MEMORY_SHARE
+    assert memory_budget() == 200 * pictures_module.MEMORY_SHARE
 
 
 @pytest.mark.parametrize(
@@ -242,8 +242,8 @@ def test_the_processes_of_a_machine_share_its_memory(monkeypatch: pytest.MonkeyP
         ("MemTotal: 9 kB\nMemAvailable:    5 kB\n", None, 5120),
         ("MemAvailable: 5 kB\n", "max\n", 5120),
         ("MemAvailable: 5 kB\n", "1000\n", 1000),
-        ("MemTotal: 9 kB\n", None, data.UNKNOWN_MEMORY),
-        (None, None, data.UNKNOWN_MEMORY),
+        ("MemTotal: 9 kB\n", None, pictures_module.UNKNOWN_MEMORY),
+        (None, None, pictures_module.UNKNOWN_MEMORY),
     ],
 )
 def test_free_memory_is_what_the_system_tells(tmp_path: Path, told: str | None, allowed: str | None, free: int) -> None:

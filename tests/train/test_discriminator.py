@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from engines.errors import ShapeError
-from train.adversarial import LOSSES
-from train.discriminator import Conv, Discriminator
+from train.losses.adversarial import LOSSES
+from train.losses.discriminator import Conv, Discriminator
 
 
 def rng(seed: int = 0) -> torch.Generator:

@@ -13,11 +13,11 @@ from engines.base import RGB
 from engines.errors import TrainError
 from tests.train.pictures import scene, shifted, texture
 from train import evaluate
-from train import flow as optical
-from train.data import read_picture, to_tensor, with_short_side
+from train.data import optical_flow as optical
+from train.data.optical_flow import Flow
+from train.data.pictures import read_picture, to_tensor, with_short_side
 from train.evaluate import StyleFigure, StyleJudge
-from train.features import load_features
-from train.flow import Flow
+from train.losses.vgg_features import load_features
 
 
 def brute_force_ssim(first: RGB, second: RGB) -> float:

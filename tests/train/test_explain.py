@@ -14,20 +14,20 @@ import pytest
 import torch
 
 from engines.errors import ConfigError, SinkError, SourceError, StyleError, StylerError, TrainError
-from engines.model_file import StyleModel
+from engines.style_file import StyleModel
 from rtstyle.cli import main
 from tests.train.pages import walk
 from tests.train.pictures import made, texture, write_picture, written
 from tests.train.trained import run_folder
-from train import features
-from train.config import StyleLayers
-from train.explain import draw, maps, match, material, rivals
-from train.explain.command import explain, look
-from train.explain.material import Job
-from train.explain.page import STRENGTHS, Explanation, page
-from train.features import DISTILLED, WIDE, load_features
-from train.losses import content_loss, gram, style_distances
-from train.page import check_page
+from train.config.schema import StyleLayers
+from train.explain import comparisons, inputs, layer_maps, overlays, patch_match
+from train.explain.html_report import STRENGTHS, Explanation, page
+from train.explain.inputs import Job
+from train.explain.run import explain, look
+from train.html import check_page
+from train.losses import vgg_features
+from train.losses.perceptual import content_loss, gram, style_distances
+from train.losses.vgg_features import DISTILLED, WIDE, load_features
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +36,7 @@ def _no_cache_and_no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
         raise AssertionError("an explanation must not download anything")
 
     monkeypatch.setenv("RTSTYLE_FEATURES", str(tmp_path / "no-cache"))
-    monkeypatch.setattr(features, "fetch", refuse)
+    monkeypatch.setattr(vgg_features, "fetch", refuse)
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def photo(tmp_path: Path) -> Path:
 def test_the_parts_of_the_style_add_up_to_its_fall() -> None:
     rng = torch.Generator().manual_seed(0)
     x, y, s = (torch.rand(1, 7, 9, 11, generator=rng) * k for k in (1.0, 1.4, 2.0))
-    parts = maps.style_parts(x, y, gram(s))
+    parts = layer_maps.style_parts(x, y, gram(s))
     before, after = (float(style_distances([f], [gram(s)])[0]) for f in (x, y))
     assert parts.shape == (9, 11)
     assert float(parts.mean()) == pytest.approx(before - after, rel=1e-4)
@@ -57,47 +57,47 @@ def test_a_place_that_was_not_changed_has_no_part() -> None:
     x = torch.rand(1, 5, 8, 8, generator=torch.Generator().manual_seed(0))
     y = x.clone()
     y[..., 2, 3] *= 2
-    changed = maps.style_parts(x, y, gram(2 * x)) != 0
+    changed = layer_maps.style_parts(x, y, gram(2 * x)) != 0
     assert changed.nonzero().tolist() == [[2, 3]]
-    assert (maps.moved_parts(x, y) != 0).nonzero().tolist() == [[2, 3]]
+    assert (layer_maps.moved_parts(x, y) != 0).nonzero().tolist() == [[2, 3]]
 
 
 def test_becoming_the_painting_is_warm_and_leaving_it_is_cold() -> None:
     x, s = (torch.rand(1, 5, 8, 8, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
-    towards, away = maps.style_parts(x, 2 * s, gram(2 * s)), maps.style_parts(s, x, gram(s))
+    towards, away = layer_maps.style_parts(x, 2 * s, gram(2 * s)), layer_maps.style_parts(s, x, gram(s))
     assert towards.mean() > 0 > away.mean()
 
 
 def test_the_parts_of_the_content_add_up_to_its_loss() -> None:
     x, y = (torch.rand(1, 5, 6, 7, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
-    assert float(maps.moved_parts(x, y).mean()) == pytest.approx(float(content_loss(y, x)), rel=1e-5)
+    assert float(layer_maps.moved_parts(x, y).mean()) == pytest.approx(float(content_loss(y, x)), rel=1e-5)
 
 
 def test_layer_maps_with_and_without_the_painting(narrow_features: Path) -> None:
     networks = load_features(narrow_features)
     painting = texture(64, 80, 3, detail=30)
     x, y = texture(48, 64, 1), np.ascontiguousarray(painting[:48, :64])
-    targets = maps.painting_grams(networks, painting)
-    whole = maps.layer_maps(networks, x, y, targets)
+    targets = layer_maps.painting_grams(networks, painting)
+    whole = layer_maps.layer_maps(networks, x, y, targets)
     assert [(m.layer, m.kind) for m in whole] == [
         ("relu1_1", "style"), ("relu2_1", "style"), ("relu3_1", "style"), ("relu4_1", "style"), ("relu4_1", "content"),
     ]  # fmt: skip
     assert [m.places.shape for m in whole] == [(48, 64), (24, 32), (12, 16), (6, 8), (6, 8)]
     for each in whole[:-1]:
         assert each.places.mean() == pytest.approx(each.before - each.after, rel=1e-3, abs=1e-5)
-    shares = maps.shares(whole)
+    shares = layer_maps.shares(whole)
     assert sum(shares) == pytest.approx(1.0) and shares[-1] == 0
-    reduced = maps.layer_maps(networks, x, y, ())
+    reduced = layer_maps.layer_maps(networks, x, y, ())
     assert [m.kind for m in reduced] == ["moved", "moved", "moved", "content"]
-    assert maps.shares(reduced) == [0, 0, 0, 0]
+    assert layer_maps.shares(reduced) == [0, 0, 0, 0]
 
 
 def test_a_piece_of_the_painting_is_found_where_it_was_cut(narrow_features: Path) -> None:
     painting = texture(160, 200, 5, detail=50)
     top, left = 40, 60  # whole places, so that the features are the same
     piece = np.ascontiguousarray(painting[top : top + 96, left : left + 128])
-    found = match.matches(load_features(narrow_features).style_network, texture(96, 128, 9), piece, painting)
-    assert len(found) == match.ROWS * match.COLUMNS
+    found = patch_match.matches(load_features(narrow_features).style_network, texture(96, 128, 9), piece, painting)
+    assert len(found) == patch_match.ROWS * patch_match.COLUMNS
     inside = [m for m in found if 0 < m.region.top < 96 - m.region.side and 0 < m.region.left < 128 - m.region.side]
     assert inside
     for each in inside:
@@ -110,7 +110,7 @@ def test_neither_regions_nor_what_they_resemble_lie_over_each_other(narrow_featu
     network = load_features(narrow_features).style_network
     photo, painting = texture(240, 320, 1), texture(200, 260, 3)
     painted = np.tile(texture(20, 20, 2), (12, 16, 1))  # changed alike, and like the same place, everywhere
-    found = match.matches(network, photo, painted, painting)
+    found = patch_match.matches(network, photo, painted, painting)
     for squares in ([m.region for m in found], [m.found for m in found]):
         assert len(squares) == 6
         for a, b in combinations(squares, 2):
@@ -122,15 +122,15 @@ def test_neither_regions_nor_what_they_resemble_lie_over_each_other(narrow_featu
 def test_a_number_stands_beside_what_it_names() -> None:
     grey = np.full((200, 200, 3), 128, np.uint8)
     for top in (0, 100, 160):
-        square = match.Square(top, 40, 32)
-        inside = match.Square(top + 4, 44, 24)
-        assert (inside.cut(draw.framed(grey, [square])) == 128).all()
+        square = patch_match.Square(top, 40, 32)
+        inside = patch_match.Square(top + 4, 44, 24)
+        assert (inside.cut(overlays.framed(grey, [square])) == 128).all()
 
 
 @pytest.mark.parametrize("size", [(16, 16), (16, 90), (40, 18)])
 def test_small_pictures_have_regions_too(narrow_features: Path, size: tuple[int, int]) -> None:
     network = load_features(narrow_features).style_network
-    for each in match.matches(network, texture(*size, 1), texture(*size, 2), texture(64, 70, 3)):
+    for each in patch_match.matches(network, texture(*size, 1), texture(*size, 2), texture(64, 70, 3)):
         assert each.region.cut(texture(*size, 2)).shape[:2] == (each.region.side,) * 2
         assert -1.001 <= each.likeness <= 1.001 and each.found.around(texture(64, 70, 3)).side <= 64
 
@@ -138,16 +138,16 @@ def test_small_pictures_have_regions_too(narrow_features: Path, size: tuple[int,
 def test_equal_flat_pictures_are_no_division_by_zero(narrow_features: Path) -> None:
     grey = np.full((32, 40, 3), 128, np.uint8)
     networks = load_features(narrow_features)
-    for each in match.matches(networks.style_network, grey, grey, grey):
+    for each in patch_match.matches(networks.style_network, grey, grey, grey):
         assert np.isfinite(each.likeness)
-    for layer in maps.layer_maps(networks, grey, grey, maps.painting_grams(networks, grey)):
-        assert draw.heat(grey, layer.places).shape == grey.shape
+    for layer in layer_maps.layer_maps(networks, grey, grey, layer_maps.painting_grams(networks, grey)):
+        assert overlays.heat(grey, layer.places).shape == grey.shape
 
 
 def test_heat_is_warm_above_zero_and_cold_below() -> None:
     places = np.zeros((8, 8), np.float32)
     places[:, :3], places[:, 5:] = 1, -1
-    red, _, blue = np.moveaxis(draw.heat(np.full((80, 80, 3), 99, np.uint8), places).astype(int), -1, 0)
+    red, _, blue = np.moveaxis(overlays.heat(np.full((80, 80, 3), 99, np.uint8), places).astype(int), -1, 0)
     assert (red - blue)[:, 5].min() > 50 and (blue - red)[:, -5].min() > 50
     assert abs(red - blue)[:, 40].max() < 60
 
@@ -166,7 +166,7 @@ def test_everything_at_once(
     parsed = walk(text)
     assert all(source.startswith("data:") for source in parsed.sources)
     # before and after; the strip; four style layers and the content; two framed ones and a pair each; beliefs; rivals
-    assert len(parsed.sources) == 2 + len(STRENGTHS) + 5 + 2 + match.ROWS * match.COLUMNS + 3 + 2
+    assert len(parsed.sources) == 2 + len(STRENGTHS) + 5 + 2 + patch_match.ROWS * patch_match.COLUMNS + 3 + 2
     assert text.count("<h2>") == 5 and 'class="note"' not in text
     assert "style error, relu3_1" in text and "structure kept" in text
     assert 'id="slider" hidden' in text
@@ -207,17 +207,17 @@ def test_the_strip_runs_from_the_photograph_to_the_painting(tiny_style: Path, ph
 
 def test_large_pictures_are_shrunk_and_small_ones_are_not(tmp_path: Path) -> None:
     large = write_picture(tmp_path / "large.png", texture(500, 400, 0))
-    assert material.read_photo(large).shape == (480, 384, 3)
+    assert inputs.read_photo(large).shape == (480, 384, 3)
     small = write_picture(tmp_path / "small.png", texture(16, 20, 0))
-    assert material.read_photo(small).shape == (16, 20, 3)
+    assert inputs.read_photo(small).shape == (16, 20, 3)
 
 
 def test_differences_are_those_of_both_records(tiny_style: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     style = StyleModel.open(tiny_style)
-    assert rivals.differences(style, style) == []
+    assert comparisons.differences(style, style) == []
     records = iter([{"losses": {"style": 10, "old": 1}}, {"losses": {"style": 20, "new": 2}, "motion": {"gap": 1}}])
-    monkeypatch.setattr(rivals, "settings_of", lambda _: next(records))
-    assert rivals.differences(style, style) == ["losses.style 10 → 20"]
+    monkeypatch.setattr(comparisons, "settings_of", lambda _: next(records))
+    assert comparisons.differences(style, style) == ["losses.style 10 → 20"]
 
 
 def test_two_styles_of_one_title_have_a_column_each(tiny_style: Path, photo: Path) -> None:
@@ -236,7 +236,7 @@ def test_a_fine_tuning_differs_in_the_weight_of_one_layer_alone(
 ) -> None:
     record: dict[str, Any] = {"style_layers": {"relu2_1": 3.0}}
     record |= {"losses": {"style": 12.0, "content": 3.0, "adversarial": 1.0, "odd": 4}, "data": {"style_size": 96}}
-    monkeypatch.setattr(rivals, "settings_of", lambda _: record)
+    monkeypatch.setattr(comparisons, "settings_of", lambda _: record)
     job = Job(
         str(tiny_style),
         photos,
@@ -246,7 +246,9 @@ def test_a_fine_tuning_differs_in_the_weight_of_one_layer_alone(
         fine_tune=2.0,
         layer="relu2_1",
     )
-    less, more = (rivals.tuning(job, StyleModel.open(tiny_style), k, tmp_path / "run") for k in rivals.FACTORS)
+    less, more = (
+        comparisons.tuning(job, StyleModel.open(tiny_style), k, tmp_path / "run") for k in comparisons.FACTORS
+    )
     assert (less.style_layers.relu2_1, more.style_layers.relu2_1) == (0.75, 12.0)
     assert replace(less, style_layers=more.style_layers) == more and less.style_layers.relu3_1 == StyleLayers().relu3_1
     assert (less.losses.style, less.losses.content, less.losses.adversarial) == (12.0, 3.0, 0)
@@ -340,7 +342,7 @@ def test_hostile_names_are_text_on_the_page() -> None:
     rgb, evil = texture(24, 32, 0), "<script>alert(1)</script>"
     text = page(
         Explanation(
-            evil, evil, evil, rgb, [rgb] * len(STRENGTHS), rivals=[rivals.Rival(evil, rgb, [evil])],
+            evil, evil, evil, rgb, [rgb] * len(STRENGTHS), rivals=[comparisons.Rival(evil, rgb, [evil])],
             head=["figure", evil], rows=[(evil, "1")], missing={"maps": evil}, notes={"rivals": evil},
         )
     )  # fmt: skip

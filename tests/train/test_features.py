@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 
 from engines.errors import TrainError
-from train import features
-from train.data import picture_files, read_picture, to_tensor
-from train.features import DISTILLED, TAPS, WIDE, Download, Vgg19, cache_folder, fetch, load_features
+from train.data.pictures import picture_files, read_picture, to_tensor
+from train.losses import vgg_features
+from train.losses.vgg_features import DISTILLED, TAPS, WIDE, Download, Vgg19, cache_folder, fetch, load_features
 
 # http.client leaves the socket of an answer that is not HTTP to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -94,7 +94,9 @@ def test_whole_vgg19_is_downloaded_and_used(
     torch.save(tensors, tmp_path / "net.pth")
     whole = (tmp_path / "net.pth").read_bytes()
     monkeypatch.setitem(Handler.do_GET.__globals__, "BODY", whole)
-    monkeypatch.setattr(features, "VGG19", Download(f"{server}/whole", "vgg.pth", hashlib.sha256(whole).hexdigest()))
+    monkeypatch.setattr(
+        vgg_features, "VGG19", Download(f"{server}/whole", "vgg.pth", hashlib.sha256(whole).hexdigest())
+    )
     monkeypatch.setenv("RTSTYLE_FEATURES", str(tmp_path / "cache"))
     loaded = load_features()
     assert (tmp_path / "cache" / "vgg.pth").exists()
@@ -141,14 +143,14 @@ def test_one_small_file_alone_names_the_other(narrow_features: Path, tmp_path: P
     with pytest.raises(TrainError, match=f"lacks {lacks}") as caught:
         load_features(tmp_path)
     assert "575 MB" in caught.value.hint
-    (tmp_path / features.VGG19.name).write_bytes(b"")
-    assert features.network_files(tmp_path) == (tmp_path / features.VGG19.name,) * 2
+    (tmp_path / vgg_features.VGG19.name).write_bytes(b"")
+    assert vgg_features.network_files(tmp_path) == (tmp_path / vgg_features.VGG19.name,) * 2
 
 
 def test_what_a_given_folder_lacks_is_told_before_the_download(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(features, "VGG19", Download("http://127.0.0.1:1/net.pth", "net.pth", HASH))
+    monkeypatch.setattr(vgg_features, "VGG19", Download("http://127.0.0.1:1/net.pth", "net.pth", HASH))
     with pytest.raises(TrainError, match="cannot download"):
         load_features(tmp_path)
     assert capsys.readouterr().err == f"{tmp_path} has neither {WIDE} and {DISTILLED} nor net.pth\n"
@@ -202,7 +204,7 @@ def test_features_halve_the_size_at_each_pool(narrow_features: Path) -> None:
 def test_the_first_layer_is_a_reflected_convolution(narrow_features: Path) -> None:
     tensors = load_file(narrow_features / WIDE)
     x = torch.rand(1, 3, 16, 16)
-    normal = (x - torch.tensor(features.MEAN).view(1, 3, 1, 1)) / torch.tensor(features.STD).view(1, 3, 1, 1)
+    normal = (x - torch.tensor(vgg_features.MEAN).view(1, 3, 1, 1)) / torch.tensor(vgg_features.STD).view(1, 3, 1, 1)
     padded = F.pad(normal, (1, 1, 1, 1), mode="reflect")
     expected = F.relu(F.conv2d(padded, tensors["features.0.weight"], tensors["features.0.bias"]))
     assert torch.allclose(Vgg19(tensors, ["relu1_1"])(x)[0], expected, atol=1e-5)

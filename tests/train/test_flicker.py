@@ -11,14 +11,14 @@ import pytest
 
 from engines.base import RGB
 from engines.errors import StylerError
-from engines.generator import Generator
+from engines.model.generator import Generator
 from tests.train.conftest import TINY
 from tests.train.pictures import scene, texture, write_picture
 from tests.train.test_clips import panning, write_clip
-from train.config import MotionConfig, TrainConfig
-from train.data import Pictures, picture_files
-from train.flicker import FRAMES, SIDE, filmed, moved, scene_of
-from train.sheet import paint
+from train.config.schema import MotionConfig, TrainConfig
+from train.data.pictures import Pictures, picture_files
+from train.flicker_probe import FRAMES, SIDE, filmed, moved, scene_of
+from train.report.contact_sheet import paint
 
 STILL = MotionConfig(noise_sigma=0.0)
 

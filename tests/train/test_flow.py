@@ -9,7 +9,7 @@ import pytest
 
 from engines.errors import TrainError
 from tests.train.pictures import shifted
-from train import flow as optical
+from train.data import optical_flow as optical
 
 
 def test_pull_fetches_from_where_the_flow_points() -> None:

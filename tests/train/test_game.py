@@ -14,16 +14,16 @@ import pytest
 import torch
 
 from engines.errors import TrainError
-from engines.generator import Generator
+from engines.model.generator import Generator
 from tests.train.pictures import texture, write_picture
 from tests.train.test_clips import panning, write_clip
 from train import checkpoint
-from train.config import TrainConfig
-from train.critic import Critic
-from train.data import Pictures
-from train.history import HISTORY, read_history
+from train.adversary import Critic
+from train.config.schema import TrainConfig
+from train.data.pictures import Pictures
 from train.loop import CHECKPOINT, Progress, train
-from train.painter import painting_files
+from train.report.history import HISTORY, read_history
+from train.trainer import painting_files
 
 Make = Callable[..., TrainConfig]
 
@@ -155,21 +155,21 @@ def test_a_batch_of_one_has_every_term(config: Make) -> None:
 
 
 def test_a_loss_that_explodes_stops_the_run_and_names_the_term(config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = __import__("train.painter", fromlist=["range_loss"]).range_loss
+    real = __import__("train.trainer", fromlist=["range_loss"]).range_loss
     calls: list[int] = []
 
     def grows(raw: torch.Tensor) -> torch.Tensor:
         calls.append(1)
         return real(raw) + (1e5 if len(calls) > 3 else 0.0)
 
-    monkeypatch.setattr("train.painter.range_loss", grows)
+    monkeypatch.setattr("train.trainer.range_loss", grows)
     with pytest.raises(TrainError, match=r"exploded at step \d+: .*mostly range"):
         train(config(schedule={"steps": 20}))
 
 
 def test_a_run_that_fails_says_so_in_its_report(config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = config(schedule={"steps": 20})
-    monkeypatch.setattr("train.painter.content_loss", lambda *_: torch.tensor(float("nan"), requires_grad=True))
+    monkeypatch.setattr("train.trainer.content_loss", lambda *_: torch.tensor(float("nan"), requires_grad=True))
     with pytest.raises(TrainError, match="content is nan"):
         train(settings)
     assert "content is nan" in (settings.run.out / "report.html").read_text(encoding="utf-8")
@@ -256,7 +256,7 @@ def test_every_new_sentence_of_the_watch_is_a_warning(game: Make, monkeypatch: p
         "all alike (0.01)",
     ]
     coming = iter([*said, None])
-    monkeypatch.setattr("train.critic.CollapseWatch.verdict", lambda _: next(coming))
+    monkeypatch.setattr("train.adversary.CollapseWatch.verdict", lambda _: next(coming))
     (settings := game(run={"report_steps": 1})).data.style_pictures.joinpath("work_9.png").unlink()
     told: list[str] = []
     train(settings, on_warning=told.append)

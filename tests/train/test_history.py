@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from engines.errors import TrainError
-from train.history import HISTORY, Entry, History, read_history
+from train.report.history import HISTORY, Entry, History, read_history
 
 
 def entry(step: int) -> Entry:

@@ -20,13 +20,13 @@ from engines.errors import SinkError, SourceError, StyleError, StylerError, Trai
 from rtstyle.cli import main
 from tests.train.pages import walk
 from tests.train.pictures import made, shifted, texture, write_picture, written
-from train.evaluate import cost, job, judge, material
-from train.evaluate.job import Job
+from train.evaluate import efficiency, inputs, material, run
+from train.evaluate.inputs import Job
 from train.evaluate.lpips import HEADS, NETWORK, head_shapes, network_shapes
-from train.evaluate.show import print_table, rows, save_page, value_text
-from train.evaluate.verdict import MEANINGS, Figure, LeftOut, Strip, Verdict
-from train.features import DISTILLED, WIDE
-from train.page import check_page
+from train.evaluate.results import MEANINGS, Figure, LeftOut, Strip, Verdict
+from train.evaluate.table import print_table, rows, save_page, value_text
+from train.html import check_page
+from train.losses.vgg_features import DISTILLED, WIDE
 
 SIDE = 64
 
@@ -36,9 +36,9 @@ def _small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Small pictures, short timing, and no feature networks but those of the test."""
     monkeypatch.setattr(material, "PICTURE_SIDE", SIDE)
     monkeypatch.setattr(material, "SQUARE", SIDE)
-    monkeypatch.setattr(cost, "WIDTH", 64)
-    monkeypatch.setattr(cost, "HEIGHT", 48)
-    monkeypatch.setattr(judge, "latencies", lambda style: cost.latencies(style, seconds=0.0))
+    monkeypatch.setattr(efficiency, "WIDTH", 64)
+    monkeypatch.setattr(efficiency, "HEIGHT", 48)
+    monkeypatch.setattr(run, "latencies", lambda style: efficiency.latencies(style, seconds=0.0))
     monkeypatch.setenv("RTSTYLE_FEATURES", str(tmp_path / "no-cache"))
 
 
@@ -116,14 +116,14 @@ def test_with_nothing_but_the_style(
 
 def test_without_content_the_photographs_of_scikit_image_are_painted(tiny_style: Path) -> None:
     pytest.importorskip("skimage")
-    verdict = judge.judge(Job(str(tiny_style)))
+    verdict = run.judge(Job(str(tiny_style)))
     names = [figure.name for figure in verdict.figures]
     assert "ssim" in names and "noise" in names and "style_distance" not in names
     assert any("scikit-image" in note for note in verdict.notes)
 
 
 def test_without_networks_pictures_and_clips_are_still_measured(tiny_style: Path, photos: Path, clip: Path) -> None:
-    verdict = judge.judge(Job(str(tiny_style), content=photos, clips=(clip,), pictures=2))
+    verdict = run.judge(Job(str(tiny_style), content=photos, clips=(clip,), pictures=2))
     assert {"ssim", "noise", "ewarp", "e_stab"} <= {figure.name for figure in verdict.figures}
     assert any("feature networks" in gap.why for gap in verdict.left_out)
 
@@ -132,12 +132,12 @@ def test_networks_that_training_has_downloaded_are_found(
     tiny_style: Path, photos: Path, features: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RTSTYLE_FEATURES", str(features))
-    verdict = judge.judge(Job(str(tiny_style), content=photos, pictures=2))
+    verdict = run.judge(Job(str(tiny_style), content=photos, pictures=2))
     assert {"content_distance", "diversity", "lpips"} <= {figure.name for figure in verdict.figures}
 
 
 def test_each_figure_names_the_network_that_it_comes_from(tiny_style: Path, photos: Path, features: Path) -> None:
-    verdict = judge.judge(Job(str(tiny_style), content=photos, style_pictures=photos, features=features, pictures=2))
+    verdict = run.judge(Job(str(tiny_style), content=photos, style_pictures=photos, features=features, pictures=2))
     (distances,) = (note for note in verdict.notes if "Style distances" in note)
     assert f"content distance and diversity by relu4_1 of {DISTILLED}" in distances
     assert f"Style distances are by {WIDE}" in distances
@@ -148,8 +148,8 @@ def test_a_clip_of_unrelated_pictures_is_left_out(
     tiny_style: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     unrelated = material.Clip("slides.mp4", [texture(120, 160, seed) for seed in range(3)])
-    monkeypatch.setattr(job, "read_clip", lambda path: unrelated)
-    verdict = judge.judge(Job(str(tiny_style), clips=(clip,)))
+    monkeypatch.setattr(inputs, "read_clip", lambda path: unrelated)
+    verdict = run.judge(Job(str(tiny_style), clips=(clip,)))
     assert "ewarp" not in {figure.name for figure in verdict.figures}
     assert any("slides.mp4" in gap.figures for gap in verdict.left_out) and len(verdict.strips) == 1
 
@@ -158,7 +158,7 @@ def test_damaged_pictures_are_left_out_by_name(tiny_style: Path, photos: Path) -
     (photos / "broken.png").write_bytes(b"rubbish")
     write_picture(photos / "dot.png", texture(1, 1, 0))
     write_picture(photos / "stripe.png", texture(20, 400, 0))
-    verdict = judge.judge(Job(str(tiny_style), content=photos))
+    verdict = run.judge(Job(str(tiny_style), content=photos))
     note = next(note for note in verdict.notes if "left out" in note)
     assert all(name in note for name in ("broken.png", "dot.png", "stripe.png"))
     assert any("6 pictures" in note for note in verdict.notes)
@@ -167,7 +167,7 @@ def test_damaged_pictures_are_left_out_by_name(tiny_style: Path, photos: Path) -
 def test_one_photograph_is_enough_for_what_needs_one(tiny_style: Path, photos: Path, features: Path) -> None:
     for path in sorted(photos.iterdir())[1:]:
         path.unlink()
-    verdict = judge.judge(Job(str(tiny_style), content=photos, style_pictures=photos, features=features))
+    verdict = run.judge(Job(str(tiny_style), content=photos, style_pictures=photos, features=features))
     names = {figure.name for figure in verdict.figures}
     assert "lpips" in names and not names & {"diversity", "feature_fid"}
     assert any("two or more pictures" in gap.why for gap in verdict.left_out)
@@ -195,14 +195,14 @@ def test_bad_input_is_one_clear_error(
     tiny_style: Path, photos: Path, tmp_path: Path, broken: Broken, error: type[StylerError], problem: str
 ) -> None:
     with pytest.raises(error, match=problem):
-        judge.judge(Job(**{"style": str(tiny_style), "content": photos, **broken(tmp_path, photos)}))
+        run.judge(Job(**{"style": str(tiny_style), "content": photos, **broken(tmp_path, photos)}))
 
 
 def test_a_folder_of_rubbish_names_the_first(tiny_style: Path, tmp_path: Path) -> None:
     folder = made(tmp_path / "rubbish")
     written(folder / "a.jpg", b"text")
     with pytest.raises(TrainError, match=r"can be judged: .*a\.jpg"):
-        judge.judge(Job(str(tiny_style), content=folder))
+        run.judge(Job(str(tiny_style), content=folder))
 
 
 def test_a_page_that_cannot_be_written_fails_before_the_work(
@@ -222,13 +222,13 @@ def test_a_page_replaces_no_picture(tiny_style: Path, painting: Path, capfd: pyt
 
 def test_a_file_in_place_of_a_folder_is_called_a_file(tiny_style: Path, painting: Path) -> None:
     with pytest.raises(TrainError, match="is a file") as caught:
-        judge.judge(Job(str(tiny_style), content=painting))
+        run.judge(Job(str(tiny_style), content=painting))
     assert "--content" in caught.value.hint
 
 
 def test_a_damaged_painting_has_a_hint(tiny_style: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainError, match="not a picture") as caught:
-        judge.judge(Job(str(tiny_style), painting=written(tmp_path / "a.png", b"text")))
+        run.judge(Job(str(tiny_style), painting=written(tmp_path / "a.png", b"text")))
     assert "--painting" in caught.value.hint
 
 

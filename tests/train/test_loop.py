@@ -16,16 +16,16 @@ import torch
 from engines.errors import TrainError
 from tests.train.pictures import texture, write_picture
 from train import checkpoint
-from train.config import LossWeights, TrainConfig
-from train.data import Pictures, picture_files, read_picture
+from train.config.schema import LossWeights, TrainConfig
+from train.data.pictures import Pictures, picture_files, read_picture
 from train.export import record
-from train.features import load_features
-from train.history import HISTORY, read_history
-from train.journal import BOARD
 from train.loop import CHECKPOINT, Progress, _feature_dtype, _Guard, _precision, learning_rate, train
-from train.painter import Painted, Painter
+from train.losses.vgg_features import load_features
 from train.report import REPORT
-from train.sheet import CELL, COLUMNS, cell, save_sheet
+from train.report.contact_sheet import CELL, COLUMNS, cell, save_sheet
+from train.report.history import HISTORY, read_history
+from train.run_log import BOARD
+from train.trainer import Painted, Painter
 
 Make = Callable[..., TrainConfig]
 
@@ -204,14 +204,14 @@ def test_a_loss_that_is_not_finite_stops_the_run_by_name(
     config: Make, monkeypatch: pytest.MonkeyPatch, term: str
 ) -> None:
     settings = config(schedule={"steps": 6}, run={"checkpoint_steps": 2})
-    real = getattr(__import__("train.painter", fromlist=[term]), term)
+    real = getattr(__import__("train.trainer", fromlist=[term]), term)
     calls: list[int] = []
 
     def breaks(*args: torch.Tensor) -> torch.Tensor:
         calls.append(1)
         return real(*args) * (float("nan") if len(calls) > 3 else 1.0)
 
-    monkeypatch.setattr(f"train.painter.{term}", breaks)
+    monkeypatch.setattr(f"train.trainer.{term}", breaks)
     with pytest.raises(TrainError, match=rf"{term.removesuffix('_loss')} is nan at step 3") as caught:
         train(settings)
     assert "--resume" in caught.value.hint
@@ -321,8 +321,8 @@ def test_the_generators_part_of_the_game_may_have_any_value(config: Make) -> Non
 
 def test_a_resumed_run_remembers_how_low_the_losses_were(config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     train(config(schedule={"steps": 2}))
-    real = __import__("train.painter", fromlist=["range_loss"]).range_loss
-    monkeypatch.setattr("train.painter.range_loss", lambda raw: real(raw) + 1e5)
+    real = __import__("train.trainer", fromlist=["range_loss"]).range_loss
+    monkeypatch.setattr("train.trainer.range_loss", lambda raw: real(raw) + 1e5)
     with pytest.raises(TrainError, match=r"exploded at step 2: .*mostly range"):
         train(config(schedule={"steps": 4}), resume=True)
     other = config(schedule={"steps": 4}, losses={"range": 20.0})
@@ -336,10 +336,10 @@ def failing_at_the_end(*arguments: object) -> None:
 
 
 def test_a_report_without_room_hides_no_error_and_ends_no_run(config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("train.journal.write_report", failing_at_the_end)
+    monkeypatch.setattr("train.run_log.write_report", failing_at_the_end)
     told: list[str] = []
     assert train(config(schedule={"steps": 1}), on_warning=told.append).step == 1
-    monkeypatch.setattr("train.painter.content_loss", lambda *_: torch.tensor(float("nan"), requires_grad=True))
+    monkeypatch.setattr("train.trainer.content_loss", lambda *_: torch.tensor(float("nan"), requires_grad=True))
     with pytest.raises(TrainError, match="content is nan"):
         train(config(schedule={"steps": 2}), resume=True, on_warning=told.append)
     assert sum("No space left" in text for text in told) == 2
@@ -361,7 +361,7 @@ def test_curves_reach_the_disk_with_every_checkpoint(config: Make, monkeypatch: 
     """A resumed run does not draw again what came before."""
     order: list[str] = []
     monkeypatch.setattr("train.loop.checkpoint.save", lambda *_: order.append("saved"))
-    monkeypatch.setattr("train.journal.Board.open", lambda *_: order_keeper)
+    monkeypatch.setattr("train.run_log.Board.open", lambda *_: order_keeper)
     order_keeper = Order(order)
     train(config(schedule={"steps": 4}, run={"checkpoint_steps": 2, "report_steps": 2}))
     assert order == ["curves", "saved", "flushed", "curves", "saved", "flushed", "saved", "closed"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from train.losses import (
+from train.losses.perceptual import (
     PHOTOGRAPH_MEAN,
     PHOTOGRAPH_SPREAD,
     content_loss,

@@ -14,7 +14,7 @@ from torch import Tensor
 from engines.base import RGB
 from engines.errors import ShapeError, TrainError
 from tests.train.pictures import texture
-from train.data import to_tensor
+from train.data.pictures import to_tensor
 from train.evaluate import Lpips, load_lpips
 from train.evaluate.lpips import HEADS, NETWORK, head_shapes, network_shapes
 

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from train import material
-from train.clips import ClipProgress, PairBatch
-from train.config import TrainConfig
-from train.material import Material, idle
+from train.config.schema import TrainConfig
+from train.data import batches
+from train.data.batches import Material, idle
+from train.data.clips import ClipProgress, PairBatch
 
 
 class Pairs:
@@ -37,7 +37,7 @@ def clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         on_progress(ClipProgress(files[0], 3, 3, 0, cached=False))
         return Pairs()
 
-    monkeypatch.setattr(material, "build_pairs", build)
+    monkeypatch.setattr(batches, "build_pairs", build)
     return folder
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from train.motion import inside, random_flow, sensor_noise, warp
+from train.data.synthetic_motion import inside, random_flow, sensor_noise, warp
 
 
 def rng(seed: int = 0) -> torch.Generator:

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from engines.errors import TrainError
-from engines.generator import Arch, Generator, load_generator, stylize
-from engines.model_file import StyleModel
+from engines.model.generator import Arch, Generator, load_generator, stylize
+from engines.style_file import StyleModel
 from tests.train.pictures import texture, write_picture
-from train.config import TrainConfig
-from train.features import load_features
-from train.painter import Painter
-from train.sheet import paint
+from train.config.schema import TrainConfig
+from train.losses.vgg_features import load_features
+from train.report.contact_sheet import paint
+from train.trainer import Painter
 
 Make = Callable[..., TrainConfig]
 

@@ -17,18 +17,18 @@ import torch
 import torch.multiprocessing as mp
 
 from engines.errors import ConfigError, TrainError
-from engines.generator import Arch, Generator, fold
+from engines.model.generator import Arch, Generator, fold
 from tests.train.pictures import texture, write_picture
 from tests.train.test_clips import panning, write_clip
 from train import checkpoint
-from train.augment import ALL, augment
-from train.config import TrainConfig
-from train.data import Pictures, picture_files
-from train.history import HISTORY, read_history
-from train.journal import BOARD
+from train.config.schema import TrainConfig
+from train.data.augment import ALL, augment
+from train.data.pictures import Pictures, picture_files
+from train.distributed import ALONE, SharedBatchNorm2d, World, share_statistics
 from train.loop import CHECKPOINT, train
-from train.parallel import ALONE, SharedBatchNorm2d, World, share_statistics
 from train.report import REPORT
+from train.report.history import HISTORY, read_history
+from train.run_log import BOARD
 
 Make = Callable[..., TrainConfig]
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,8 +9,8 @@ import pytest
 
 from engines.errors import TrainError
 from tests.train.pictures import texture
-from train.evaluate.population import Gaussian, Vectors, diversity, feature_fid, fit, frechet_distance, pooled
-from train.features import load_features
+from train.evaluate.frechet import Gaussian, Vectors, diversity, feature_fid, fit, frechet_distance, pooled
+from train.losses.vgg_features import load_features
 
 
 def draw(count: int, width: int, seed: int = 0, offset: float = 0.0) -> Vectors:

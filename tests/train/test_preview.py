@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from train.preview import SMALLEST, jpeg
+from train.report.preview import SMALLEST, jpeg
 
 
 def noise(height: int, width: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

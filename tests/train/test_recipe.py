@@ -12,9 +12,9 @@ import pytest
 from engines.errors import ConfigError
 from rtstyle.styles import installed
 from tests.train.trained import recorded
-from train.config import TrainConfig
-from train.faults import SettingsError
-from train.recipe import GIVEN, KINDS, RECIPES, load_recipe, recipes, resolve, to_toml
+from train.config.error_list import SettingsError
+from train.config.recipe import GIVEN, KINDS, RECIPES, load_recipe, recipes, resolve, to_toml
+from train.config.schema import TrainConfig
 
 PLACES: dict[str, Any] = {
     "data.style_picture": Path("painting.jpg"),

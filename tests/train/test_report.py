@@ -16,10 +16,10 @@ import pytest
 from engines.errors import TrainError
 from tests.train.pages import walk
 from tests.train.pictures import texture, write_picture
-from train import page
-from train.config import LossWeights
-from train.history import Entry, History
+from train import html as html_page
+from train.config.schema import LossWeights
 from train.report import REPORT, State, Status, glossary, in_words, timeline, write_report
+from train.report.history import Entry, History
 
 TERMS = ("total", "content", "style", "adversarial", "feature_matching", "temporal", "noise", "tone", "variation")
 SETTINGS: dict[str, Any] = {
@@ -225,19 +225,19 @@ def test_time_in_words(seconds: float, words: str) -> None:
 
 
 def test_text_is_escaped_once_and_markup_never() -> None:
-    inner = page.element("b", "a < b & c")
+    inner = html_page.element("b", "a < b & c")
     assert inner == "<b>a &lt; b &amp; c</b>"
     assert (
-        page.element("p", inner, "x", title='"q"', hidden=True, id=None)
+        html_page.element("p", inner, "x", title='"q"', hidden=True, id=None)
         == f'<p title="&quot;q&quot;" hidden>{inner}x</p>'
     )
-    assert page.join(["<", inner], "&") == f"&lt;&amp;{inner}"
-    assert page.element("img", alt=0) == '<img alt="0">'
+    assert html_page.join(["<", inner], "&") == f"&lt;&amp;{inner}"
+    assert html_page.element("img", alt=0) == '<img alt="0">'
 
 
 def test_a_picture_in_a_page_is_the_file(tmp_path: Path) -> None:
     data = write_picture(tmp_path / "x.png", texture(20, 30, 0)).read_bytes()
-    source = re.search(r'src="data:image/png;base64,([^"]+)"', page.picture(data, "x", "png"))
+    source = re.search(r'src="data:image/png;base64,([^"]+)"', html_page.picture(data, "x", "png"))
     assert source is not None
     again = cv2.imdecode(np.frombuffer(base64.b64decode(source[1]), np.uint8), cv2.IMREAD_COLOR)
     assert again is not None and again.shape == (20, 30, 3)

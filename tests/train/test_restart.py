@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from engines.generator import Arch, Generator, fold, stylize
-from train.restart import with_norms
+from engines.model.generator import Arch, Generator, fold, stylize
+from train.warm_start import with_norms
 
 
 def trained() -> Generator:

@@ -17,13 +17,13 @@ from typing import Any
 import pytest
 
 from engines.errors import StyleError, TrainError
-from engines.model_file import StyleModel
+from engines.style_file import StyleModel
 from rtstyle import styles
 from rtstyle.cli import main as command_line
 from train import checkpoint
 from train.__main__ import main
+from train.config.recipe import recipes, resolve
 from train.loop import CHECKPOINT
-from train.recipe import recipes, resolve
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -12,12 +12,12 @@ import pytest
 import engines
 from engines.base import RGB
 from engines.errors import StyleError, TrainError
-from engines.model_file import StyleModel
+from engines.style_file import StyleModel
 from tests.train.pictures import texture
-from train.config import TrainConfig
+from train.config.schema import TrainConfig
 from train.export import TOLERANCE, finish, record, verify
 from train.loop import train
-from train.sheet import paint
+from train.report.contact_sheet import paint
 
 Make = Callable[..., TrainConfig]
 

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from train import checkpoint
-from train.config import DiscriminatorConfig
-from train.discriminator import Discriminator
+from train.config.schema import DiscriminatorConfig
+from train.losses.discriminator import Discriminator
 
 SHAPE: dict[str, Any] = {"scales": 2, "width": 4, "layers": 2}
 

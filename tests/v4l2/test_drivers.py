@@ -23,10 +23,10 @@ import pytest
 from engines.base import RGB
 from engines.errors import SinkError, SourceError
 from rtstyle.frame import Frame
-from rtstyle.sinks.virtual import VirtualSink
+from rtstyle.sinks.virtual_camera import VirtualSink
 from rtstyle.sources.base import Source
-from rtstyle.sources.cameras import list_cameras
-from rtstyle.sources.named import open_named
+from rtstyle.sources.camera_discovery import list_cameras
+from rtstyle.sources.factory import open_named
 from rtstyle.sources.reconnecting import STALL_S
 
 pytestmark = pytest.mark.v4l2

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from engines.base import RGB
 from engines.errors import ShapeError, TrainError
-from train.data import to_tensor
-from train.features import MEAN, STD, check_values
+from train.data.pictures import to_tensor
+from train.losses.vgg_features import MEAN, STD, check_values
 
 NETWORK = "squeezenet1_1_fp16.safetensors"
 HEADS = "lpips_squeeze_v0.1.safetensors"

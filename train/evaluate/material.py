@@ -13,8 +13,8 @@ import numpy as np
 from engines.base import MIN_SIDE, RGB, check_size
 from engines.errors import TrainError
 from rtstyle.sources.file import FileSource
-from train.data import picture_files, read_picture, split, with_short_side
-from train.preview import PHOTOGRAPHS, photographs
+from train.data.pictures import picture_files, read_picture, split, with_short_side
+from train.report.preview import PHOTOGRAPHS, photographs
 
 PICTURE_SIDE = 384
 """Short side, pixels, at which pictures are painted and compared."""
@@ -85,7 +85,7 @@ def photographs_of(folder: Path | None, count: int) -> Pictures:
 
 
 def pictures_in(folder: Path, option: str) -> list[Path]:
-    """As ``train.data.picture_files``, and a file in place of the folder is called one.
+    """As ``train.data.pictures.picture_files``, and a file in place of the folder is called one.
 
     Raises: TrainError: no folder, or no picture in it.
     """

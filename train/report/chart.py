@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
-from train.page import Html, element, join
+from train.html import Html, element, join
 from train.report.axis import Axis, number
 
 Points = Sequence[tuple[float, float]]

@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from train.history import Entry
-from train.page import Html, element, section, table
+from train.html import Html, element, section, table
 from train.report.axis import Axis, number
 from train.report.chart import Points, area_chart, legend, line_chart, mean_shares, smooth
 from train.report.glossary import MEANING, STEADINESS
+from train.report.history import Entry
 
 
 def losses(entries: Sequence[Entry], settings: Mapping[str, Any]) -> Html:

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 
 from engines.errors import TrainError
-from train.data import read_picture
-from train.page import Html, picture
-from train.preview import jpeg
+from train.data.pictures import read_picture
+from train.html import Html, picture
+from train.report.preview import jpeg
 
 MOST = 8
 """Sheets in a page."""

@@ -1,0 +1,1 @@
+"""The network: the generator and the local contrast that it sees."""

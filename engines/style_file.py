@@ -1,0 +1,207 @@
+"""A style on disk: a folder of plain data that is checked before any of it is used.
+
+    vangogh/
+      style.json             what it is, how it was trained, and the sha256 of each file below
+      weights.safetensors    fp16 weights of the folded generator: the only copy of them
+      graph.onnx             the frame graph; its weights are ONNX external data inside weights.safetensors
+      preview.jpg            optional
+
+Nothing here can run code: JSON, safetensors and ONNX are data, and pickles are refused unread.
+Reading a style needs neither torch nor onnx. Writing one is in ``engines.export``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from engines.errors import StyleError
+
+FORMAT = 1
+"""Version of the layout above. A reader takes its own and older ones."""
+
+MANIFEST = "style.json"
+WEIGHTS = "weights.safetensors"
+GRAPH = "graph.onnx"
+PREVIEW = "preview.jpg"
+
+MANIFEST_LIMIT = 4 << 20
+"""Largest ``style.json`` that is read, in bytes."""
+
+_STYLE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
+_PICKLES = frozenset({".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt", ".t7", ".joblib", ".npz", ".npy"})
+_PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+_ONLY_SAFETENSORS = "refused: only safetensors is read, because a pickle can run any code"
+
+
+@dataclass(frozen=True)
+class StyleMeta:
+    """What a person wants to know about a style.
+
+    Attributes:
+        name: how it is chosen: a–z, 0–9, ``_`` and ``-``, at most 64 of them.
+        title: for people, e.g. ``Van Gogh · The Starry Night``.
+        painter: who painted what it was trained on.
+        work: the painting or paintings it was trained on.
+        licence: of the weights, e.g. ``Apache-2.0``.
+        training: the training record: settings, figures, date; plain JSON values.
+    """
+
+    name: str
+    title: str
+    painter: str
+    work: str
+    licence: str
+    training: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        texts = (self.name, self.title, self.painter, self.work, self.licence)
+        if not all(isinstance(text, str) for text in texts) or not isinstance(self.training, Mapping):
+            raise StyleError("a style's name, title, painter, work and licence are texts, its training record a table")
+        if not _STYLE_NAME.fullmatch(self.name):
+            raise StyleError(f"{self.name!r} is no name for a style", hint="use a-z, 0-9, _ and -, at most 64 of them")
+
+
+@dataclass(frozen=True)
+class StyleModel(StyleMeta):
+    """A style whose files are all there and unaltered.
+
+    Attributes:
+        folder: where it is.
+        arch: widths and depth of the generator, as ``engines.model.generator.Arch.to_dict`` gives them.
+    """
+
+    folder: Path
+    arch: Mapping[str, int]
+
+    @property
+    def weights(self) -> Path:
+        """The safetensors file."""
+        return self.folder / WEIGHTS
+
+    @property
+    def graph(self) -> Path:
+        """The ONNX file."""
+        return self.folder / GRAPH
+
+    @property
+    def preview(self) -> Path | None:
+        """A picture of what it does, if it has one."""
+        path = self.folder / PREVIEW
+        return path if path.is_file() else None
+
+    @classmethod
+    def open(cls, folder: str | Path) -> StyleModel:
+        """Read and verify a style.
+
+        Args:
+            folder: the one that holds ``style.json``.
+        Returns: a style whose every listed file has the size and sha256 that it was saved with.
+        Raises: StyleError: no style there; from a newer version; a file is missing, truncated or altered; a
+            pickle is offered as weights. The message names the file.
+        """
+        folder = Path(folder)
+        manifest = _read_manifest(folder)
+        arch, files = manifest.get("arch"), manifest.get("files")
+        if not isinstance(arch, dict) or not isinstance(files, dict):
+            raise _damaged(folder, "has no table `arch` or `files`")
+        _check_files(folder, files)
+        try:
+            texts = {key: manifest[key] for key in ("name", "title", "painter", "work", "licence", "training")}
+        except KeyError as error:
+            raise _damaged(folder, f"has no {error}") from error
+        return cls(folder=folder, arch=arch, **texts)
+
+    def tensors(self) -> dict[str, npt.NDArray[np.float16]]:
+        """The weights by name, as they are stored.
+
+        Raises: StyleError: the file is no safetensors file, or not of fp16.
+        """
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        try:
+            tensors: dict[str, npt.NDArray[np.float16]] = load_file(self.weights)
+        except (SafetensorError, OSError, ValueError, KeyError) as error:
+            raise StyleError(f"{self.weights} cannot be read: {error}", hint="get the style again") from error
+        if any(tensor.dtype != np.float16 for tensor in tensors.values()):
+            raise StyleError(f"{self.weights} must hold fp16 tensors only")
+        return tensors
+
+
+def sha256(path: Path) -> str:
+    """Hash of a file, 64 hex digits.
+
+    Raises: OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    """``style.json`` as a table of a version that we can read."""
+    if folder.suffix.lower() in _PICKLES:
+        raise StyleError(f"{folder} is no style folder", hint=_ONLY_SAFETENSORS)
+    path = folder / MANIFEST
+    if not path.is_file():
+        raise StyleError(f"no style in {folder}", hint=f"a style is a folder that holds {MANIFEST}, {WEIGHTS}, {GRAPH}")
+    try:
+        if path.stat().st_size > MANIFEST_LIMIT:
+            raise _damaged(folder, f"is over {MANIFEST_LIMIT >> 20} MB")
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise _damaged(folder, f"cannot be read: {error}") from error
+    version = manifest.get("format") if isinstance(manifest, dict) else None
+    if type(version) is not int or version < 1:
+        raise _damaged(folder, "has no format version")
+    if version > FORMAT:
+        raise StyleError(
+            f"style {folder} has format {version}, this rtstyle reads up to {FORMAT}",
+            hint="pip install --upgrade rtstyle",
+        )
+    return dict(manifest)
+
+
+def _check_files(folder: Path, files: Mapping[str, Any]) -> None:
+    """Every listed file lies in the folder and is what it was."""
+    for name in files:
+        if not _FILE_NAME.fullmatch(name):
+            raise _damaged(folder, f"lists {name!r}, which is no plain file name")
+        if Path(name).suffix.lower() in _PICKLES:
+            raise StyleError(f"{folder / name} is a pickle", hint=_ONLY_SAFETENSORS)
+    for name in (WEIGHTS, GRAPH):
+        if name not in files:
+            raise _damaged(folder, f"does not list {name}")
+    for name, expected in files.items():
+        _check_file(folder / name, expected)
+
+
+def _check_file(path: Path, expected: object) -> None:
+    try:
+        with path.open("rb") as file:
+            # The length that a safetensors file begins with may look like a pickle; the brace after it does not.
+            start = file.read(9)
+            if path.name == WEIGHTS and start.startswith(_PICKLE_STARTS) and start[8:] != b"{":
+                raise StyleError(f"{path} is a pickle", hint=_ONLY_SAFETENSORS)
+        actual = sha256(path)
+    except FileNotFoundError as error:
+        raise StyleError(f"{path} is missing", hint="get the style again") from error
+    except OSError as error:
+        raise StyleError(f"{path} cannot be read: {error.strerror}") from error
+    if actual != expected:
+        raise StyleError(
+            f"{path} is truncated or altered: its sha256 is not the recorded one", hint="get the style again"
+        )
+
+
+def _damaged(folder: Path, what: str) -> StyleError:
+    return StyleError(f"{folder / MANIFEST} {what}", hint="get the style again")

@@ -1,0 +1,1 @@
+"""NVIDIA cards through Torch-TensorRT: plans, their cache, refit and runtime."""

@@ -1,0 +1,1 @@
+"""A live run: session, actions, style switcher, recorder and control."""

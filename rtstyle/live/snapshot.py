@@ -1,0 +1,49 @@
+"""Files that are made while a run goes on: pictures and recordings, named by the clock, in the current folder."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from threading import Lock
+
+from engines.base import RGB
+from engines.errors import SinkError
+from rtstyle.media.image_files import write_picture
+
+_NAMING = Lock()
+"""Two threads that ask in the same second must not get the same name."""
+
+
+def free_path(ending: str) -> Path:
+    """Take a name by the date and the time that nothing has yet: an empty file of that name is made.
+
+    Args:
+        ending: with its dot, e.g. ``.png``.
+    Raises: OSError: the current folder is gone, or takes no file.
+    """
+    stem, number = f"rtstyle-{datetime.now().astimezone():%Y%m%d-%H%M%S}", 1
+    path = Path(f"{stem}{ending}").absolute()
+    with _NAMING:
+        while path.exists():
+            number += 1
+            path = path.with_name(f"{stem}-{number}{ending}")
+        path.open("xb").close()
+    return path
+
+
+def save_picture(rgb: RGB) -> Path:
+    """Write a picture as PNG under a free name.
+
+    Returns: its path.
+    Raises: SinkError: it cannot be written.
+    """
+    try:
+        path = free_path(".png")
+    except OSError as error:
+        raise SinkError(f"cannot save a picture: {error.strerror}", hint="is the folder still there?") from error
+    try:
+        write_picture(path, rgb)
+    except SinkError:
+        path.unlink(missing_ok=True)
+        raise
+    return path

@@ -1,0 +1,1 @@
+"""Codecs, colour, HDR, image files and URLs."""

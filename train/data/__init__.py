@@ -1,0 +1,1 @@
+"""What a step learns from: pictures, clips, motion and batches."""

@@ -1,0 +1,301 @@
+"""Pictures from a folder, as random crops that depend on nothing but the seed and the step."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from engines.base import RGB
+from engines.errors import TrainError
+from engines.style_file import sha256
+
+T = TypeVar("T")
+
+MEMORY_SHARE = 0.25
+"""Of the free memory, that decoded pictures may take: the photographs, and again the artist's works."""
+
+UNKNOWN_MEMORY = 8 << 30
+"""Bytes that are taken to be free where the system does not tell."""
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".jp2"})
+
+
+def picture_files(folder: Path, option: str = "--content") -> list[Path]:
+    """Pictures under a folder, recursively, in a fixed order.
+
+    Args:
+        folder: of pictures.
+        option: that named it, for the hint.
+    Raises: TrainError: no such folder, or nothing in it that looks like a picture.
+    """
+    if not folder.is_dir():
+        what = "this is a file" if folder.exists() else "no such folder"
+        raise TrainError(f"{what}: {folder}", hint=f"{option} takes a folder of pictures")
+    files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
+    if not files:
+        raise TrainError(f"no pictures in {folder}", hint=f"looked for {', '.join(sorted(SUFFIXES))}")
+    return files
+
+
+def split(files: Sequence[Path], hold_out: int) -> tuple[list[Path], list[Path]]:
+    """Training pictures and held-out pictures: the same choice for the same names.
+
+    Stills of clips (``frame_…``) are never held out, because their neighbours would stay in training.
+
+    Raises: TrainError: nothing would be left to train on.
+    """
+    eligible = sorted((p for p in files if not p.name.startswith("frame_")), key=_name_hash)
+    held = set(eligible[:hold_out])
+    rest = [p for p in files if p not in held]
+    if not rest:
+        raise TrainError(f"only {len(files)} pictures, and {hold_out} are held out", hint="lower --hold-out")
+    return rest, sorted(held)
+
+
+def fingerprint(files: Sequence[Path]) -> str:
+    """sha256 of the names and contents of files, wherever they lie: of one file it is the file's own.
+
+    A file that cannot be read counts with its name: training skips it, too.
+    """
+    with ThreadPoolExecutor() as pool:
+        hashes = list(pool.map(_content_hash, files))
+    if len(files) == 1:
+        return hashes[0]
+    lines = sorted(f"{file.name} {value}\n" for file, value in zip(files, hashes, strict=True))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _content_hash(file: Path) -> str:
+    try:
+        return sha256(file)
+    except OSError:
+        return ""
+
+
+def _name_hash(path: Path) -> bytes:
+    return hashlib.sha256(path.name.encode()).digest()
+
+
+def read_picture(path: Path) -> RGB:
+    """Decode a picture to RGB, upright by its EXIF tag.
+
+    Raises: TrainError: the file cannot be read or is no picture.
+    """
+    try:
+        data = np.frombuffer(path.read_bytes(), np.uint8)
+    except OSError as error:
+        raise TrainError(f"cannot read {path}: {error.strerror}") from error
+    try:
+        bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    except cv2.error:  # OpenCV's own limit of 2^30 pixels
+        bgr = None
+    if bgr is None:
+        raise TrainError(f"not a picture, or damaged: {path}")
+    return np.ascontiguousarray(bgr[..., ::-1], dtype=np.uint8)
+
+
+def with_short_side(rgb: RGB, pixels: int) -> RGB:
+    """Resize so that the short side has this many pixels; area interpolation when shrinking."""
+    height, width = rgb.shape[:2]
+    scale = pixels / min(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(rgb, size, interpolation=method), dtype=np.uint8)
+
+
+def to_tensor(rgb: RGB) -> Tensor:
+    """uint8 (H, W, 3) → float32 (1, 3, H, W) in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1)[None].float() / 255.0
+
+
+def to_picture(x: Tensor) -> RGB:
+    """float (1, 3, H, W) or (3, H, W), about [0, 1] → uint8 (H, W, 3), clamped and rounded."""
+    x = x.detach().reshape(x.shape[-3:]).clamp(0, 1)
+    return np.asarray((x * 255.0 + 0.5).to(torch.uint8).permute(1, 2, 0).contiguous().cpu().numpy())
+
+
+def random_crop(rgb: RGB, crop: int, rng: np.random.Generator) -> RGB:
+    """A random square, mirrored half of the time, shown at ``crop`` pixels.
+
+    The square covers ``crop`` pixels or up to twice as many where the picture has them, so that the generator
+    meets both details and whole scenes.
+    """
+    short = min(rgb.shape[:2])
+    side = int(min(short, rng.uniform(crop, max(crop, min(short, 2 * crop)))))
+    top = int(rng.integers(0, rgb.shape[0] - side + 1))
+    left = int(rng.integers(0, rgb.shape[1] - side + 1))
+    square = rgb[top : top + side, left : left + side]
+    if side != crop:
+        square = with_short_side(square, crop)
+    return square[:, ::-1] if rng.random() < 0.5 else square
+
+
+def unscaled_crop(rgb: RGB, crop: int, rng: np.random.Generator) -> RGB:
+    """A random square of ``crop`` pixels at the picture's own scale, mirrored half of the time.
+
+    Where the picture is smaller it goes on as its mirror image: blown up, its strokes would be blurred and too large.
+    """
+    height, width = rgb.shape[:2]
+    rgb = np.pad(rgb, ((0, max(0, crop - height)), (0, max(0, crop - width)), (0, 0)), mode="symmetric")
+    top = int(rng.integers(0, rgb.shape[0] - crop + 1))
+    left = int(rng.integers(0, rgb.shape[1] - crop + 1))
+    square = rgb[top : top + crop, left : left + crop]
+    return square[:, ::-1] if rng.random() < 0.5 else square
+
+
+def memory_budget() -> int:
+    """Bytes that one set of decoded pictures may take in this process, of several on this machine."""
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # set by torchrun
+    return int(MEMORY_SHARE * free_memory() / processes)
+
+
+def free_memory(told: Path = Path("/proc/meminfo"), allowed: Path = Path("/sys/fs/cgroup/memory.max")) -> int:
+    """Bytes that are free here; ``UNKNOWN_MEMORY`` where the system does not tell.
+
+    Args:
+        told: by Linux, about the machine.
+        allowed: to the container, if this is one.
+    """
+    free = UNKNOWN_MEMORY
+    with suppress(OSError, StopIteration):
+        lines = told.read_text("ascii").splitlines()
+        free = next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
+    with suppress(OSError, ValueError):  # "max" is no limit
+        free = min(free, int(allowed.read_text("ascii")))
+    return free
+
+
+class Pictures:
+    """Training pictures, decoded when they are needed.
+
+    The batch of a step is a function of the seed and the step alone, so a resumed run sees what an
+    uninterrupted one would have seen, and nothing of the loader's state needs to be saved.
+
+    Where a crop lies depends on all draws before it, and these on the sizes of the pictures. So a process that sees
+    a part draws for the whole batch, and decodes a picture of another's part only when it does not know its size yet.
+
+    Args:
+        files: the pictures.
+        batch: pictures in a batch.
+        crop: side of a crop, pixels.
+        seed: of choice, place and mirroring.
+        places: in the batch, of the pictures that are wanted; ``None`` is all.
+        in_memory: keep what was decoded, up to ``memory_budget``; the rest is decoded anew each time.
+        short_side: at which pictures are read, pixels; smaller ones are not enlarged, and crops keep that scale.
+            ``None`` shows crops at several scales, see ``random_crop``.
+        option: that named the pictures, for the error.
+        on_skip: called once, with one line that names it, for each picture that cannot be read.
+    Raises: TrainError: not a single picture can be read.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[Path],
+        batch: int,
+        crop: int,
+        seed: int,
+        *,
+        places: range | None = None,
+        in_memory: bool = False,
+        short_side: int | None = None,
+        option: str = "--content",
+        on_skip: Callable[[str], None] = lambda _: None,
+    ):
+        self.files = list(files)
+        self.batch, self.crop, self.seed = batch, crop, seed
+        self.places = range(batch) if places is None else places
+        self._sizes: dict[Path, tuple[int, int]] = {}
+        self.skipped: dict[Path, str] = {}
+        self.short_side, self.option = short_side, option
+        # A crop from a photograph of many megapixels would show nothing but blur.
+        self._largest = 2 * crop if short_side is None else short_side
+        self._cut = random_crop if short_side is None else unscaled_crop
+        self.kept: dict[Path, RGB] = {}
+        self.room = memory_budget() if in_memory else 0
+        self._keeping = threading.Lock()
+        self.on_skip = on_skip
+
+    def __call__(self, step: int) -> Tensor:
+        """The batch of a step: float32 (len(places), 3, crop, crop) in [0, 1]."""
+        rng = np.random.default_rng((self.seed, step))
+        own = []
+        for place in range(self.batch):
+            wanted = place in self.places
+            square = self._cut(self._read(rng) if wanted else self._blank(rng), self.crop, rng)
+            if wanted:
+                own.append(to_tensor(square))
+        return torch.cat(own)
+
+    def _blank(self, rng: np.random.Generator) -> RGB:
+        """A picture of the size that ``_read`` would return; leaves ``rng`` in the same state."""
+        file = self.files[int(copy.deepcopy(rng).integers(len(self.files)))]
+        if file in self._sizes:
+            rng.integers(len(self.files))
+            return np.broadcast_to(np.uint8(0), (*self._sizes[file], 3))
+        rgb = self._read(rng)
+        if file not in self.skipped:  # else it is another picture
+            self._sizes[file] = (rgb.shape[0], rgb.shape[1])
+        return rgb
+
+    def _read(self, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+        while len(self.skipped) < len(self.files):
+            path = self.files[int(rng.integers(len(self.files)))]
+            if path in self.kept:
+                return self.kept[path]
+            try:
+                rgb = read_picture(path)
+            except TrainError as error:
+                if path not in self.skipped:
+                    self.skipped[path] = error.problem
+                    self.on_skip(f"{error.problem}; skipped, {len(self.skipped)} so far")
+                continue
+            rgb = with_short_side(rgb, self._largest) if min(rgb.shape[:2]) > self._largest else rgb
+            self._keep(path, rgb)
+            return rgb
+        raise TrainError(
+            f"none of the pictures of {self.option} can be read", hint=next(iter(self.skipped.values()), "give some")
+        )
+
+    def _keep(self, path: Path, rgb: RGB) -> None:
+        with self._keeping:
+            if path not in self.kept and rgb.nbytes <= self.room:
+                self.room -= rgb.nbytes
+                self.kept[path] = rgb
+
+
+def ahead(make: Callable[[int], T], step: int, workers: int) -> Iterator[T]:
+    """``make(step)``, ``make(step + 1)``, … without end, made by threads while the last one is used.
+
+    Args:
+        make: called from several threads at once.
+        step: the first one.
+        workers: threads, and how many results are under way; 0 makes each one when it is asked for.
+    """
+    if workers == 0:
+        while True:
+            yield make(step)
+            step += 1
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="pictures")
+    try:
+        coming: deque[Future[T]] = deque()
+        while True:
+            while len(coming) < workers:
+                coming.append(pool.submit(make, step))
+                step += 1
+            yield coming.popleft().result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)

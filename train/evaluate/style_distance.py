@@ -1,0 +1,65 @@
+"""How near pictures are to a painting: the style distance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from engines.base import RGB
+from train.data.pictures import to_tensor, with_short_side
+from train.losses.perceptual import gram, style_distances
+from train.losses.vgg_features import Vgg19
+
+LAYERS = ("relu1_1", "relu2_1", "relu3_1")
+PAINTING_SIDE = 512
+"""Short side, pixels, at which the painting is looked at."""
+
+
+@dataclass(frozen=True)
+class StyleFigure:
+    """Relative squared distance of Gram matrices to the painting's; 0 is a perfect match.
+
+    Attributes:
+        layers: mean over the pictures for each of ``LAYERS``.
+    """
+
+    layers: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        """Over the layers."""
+        return sum(self.layers) / len(self.layers)
+
+    @property
+    def strokes(self) -> float:
+        """relu3_1 alone, which recolouring cannot win."""
+        return self.layers[-1]
+
+
+class StyleJudge:
+    """Measures how near pictures are to a painting.
+
+    mean over pictures of ‖G(y) − G(s)‖² / ‖G(s)‖² (Frobenius), G = F Fᵀ / (H W), full-width VGG19, the painting at
+    short side 512. Gatys et al. 2016, CVPR, eq. 4, made relative.
+
+    Args:
+        network: with the taps ``LAYERS``, float32.
+        painting: the style picture.
+    """
+
+    def __init__(self, network: Vgg19, painting: RGB):
+        self.network = network
+        self.grams = self._grams(with_short_side(painting, PAINTING_SIDE))
+
+    @torch.no_grad()
+    def _grams(self, rgb: RGB) -> list[Tensor]:
+        return [gram(f) for f in self.network(to_tensor(rgb))]
+
+    @torch.no_grad()
+    def __call__(self, pictures: Iterable[RGB]) -> StyleFigure:
+        """Mean over the pictures, which are taken at their own size."""
+        rows = [style_distances(self.network(to_tensor(rgb)), self.grams) for rgb in pictures]
+        return StyleFigure(tuple(float(v) for v in torch.tensor(rows).mean(0)))

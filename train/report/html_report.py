@@ -1,0 +1,242 @@
+"""The page itself, part by part."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+from train.html import Html, document, element, join, markup, section, table, write_page
+from train.report.axis import number
+from train.report.curves import discriminator, gradient, losses, pace, steadiness
+from train.report.history import Entry, History
+from train.report.timeline import Sheet, sheets
+
+REPORT = "report.html"
+"""Name of the page in the folder of a run."""
+
+REFRESH_S = 20
+"""Seconds after which a browser loads the page of a running training again."""
+
+STALE_MIN = 15
+"""Minutes without news after which the page says that the run may have been killed."""
+
+AGE = f"""
+const written = document.querySelector("time[data-live]");
+function tell() {{
+  const minutes = Math.floor((Date.now() - Date.parse(written.dateTime)) / 60000);
+  const age = minutes < 120 ? minutes + " min ago" : Math.floor(minutes / 60) + " hours ago";
+  written.textContent = minutes < 1 ? "just now" : age;
+  document.getElementById("stale").hidden = minutes < {STALE_MIN};
+}}
+if (written) {{ tell(); setInterval(tell, 10000); }}
+"""
+"""The page of a killed run cannot be written any more, so it must find out by itself."""
+
+State = Literal["running", "stopped", "finished", "failed"]
+
+STATES: Mapping[State, str] = {
+    "running": "Training",
+    "stopped": "Stopped",
+    "finished": "Finished",
+    "failed": "Failed",
+}
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a run stands.
+
+    Attributes:
+        share: of the run that is done, 0 … 1.
+        seconds: spent training, over all resumed parts.
+        seconds_left: as far as can be told; ``None`` where it cannot.
+        state: running, stopped by a person, finished, or failed.
+        message: anything that the person should know, in plain words: a warning, or why it failed.
+    """
+
+    share: float
+    seconds: float
+    seconds_left: float | None
+    state: State
+    message: str = ""
+
+
+def write_report(out: Path, history: History, settings: Mapping[str, Any], status: Status) -> None:
+    """Write ``report.html``, whole or not at all.
+
+    Args:
+        out: folder of the run; its contact sheets, ``sheet-*.jpg``, are shown.
+        history: of the run.
+        settings: of the run, plain values in sections, as in ``TrainConfig.to_dict``.
+        status: where it stands.
+    Raises: TrainError: it cannot be written.
+    """
+    entries, pictures = history.entries, sheets(out)
+    name, subject = _subject(settings)
+    body = [
+        _head(name, subject, entries, status),
+        *([_newest(pictures[-1])] if pictures else []),
+        losses(entries, settings),
+        *gradient(entries),
+        *discriminator(entries),
+        *steadiness(entries),
+        pace(entries),
+        *([_timeline(pictures)] if len(pictures) > 1 else []),
+        _recipe(settings),
+        element("footer", f"Written {_time(datetime.now(UTC))} by rtstyle."),
+    ]
+    running = status.state == "running"
+    title = f"{100 * status.share:.0f} % · {name}" if running else f"{STATES[status.state]} · {name}"
+    page = document(title, *body, refresh=REFRESH_S if running else None, script=AGE if running else "")
+    write_page(out / REPORT, page)
+
+
+def in_words(seconds: float) -> str:
+    """A length of time as a person says it: less than a minute, 1 minute, 35 minutes, 2 hours 5 minutes."""
+    minutes = round(seconds / 60)
+    if minutes < 1:
+        return "less than a minute"
+    hours, minutes = divmod(minutes, 60)
+    parts = [f"{count} {unit}{'s' * (count != 1)}" for count, unit in ((hours, "hour"), (minutes, "minute")) if count]
+    return " ".join(parts)
+
+
+def _subject(settings: Mapping[str, Any]) -> tuple[str, str]:
+    """The name of the style, and what it is learned from."""
+    values = dict(_flat(settings))
+    painting, works = values.get("data.style_picture"), values.get("data.style_pictures")
+    name = values.get("run.name") or (Path(str(painting or works)).stem if painting or works else "style")
+    sources = [f"the painting {painting}"] if painting else []
+    sources += [f"the pictures in {works}"] if works else []
+    return str(name), " and ".join(sources)
+
+
+def _head(name: str, subject: str, entries: Sequence[Entry], status: Status) -> Html:
+    started = _started(entries)
+    about = ["A style learned from ", element("b", subject)] if subject else ["A style"]
+    about += [f", started {_time(started)}"] if started else []
+    running = status.state == "running"
+    stale = element(
+        "p",
+        f"Nothing has been written for {STALE_MIN} minutes. If the computer is not asleep, the run was killed: "
+        "the same command with --resume goes on from its last checkpoint.",
+        class_="note bad",
+        id="stale",
+        hidden=True,
+    )
+    return join([
+        element("h1", name),
+        element("p", *about, ".", class_="lead"),
+        element("p", *_state(status), class_=f"state {status.state}"),
+        element("div", element("span", style=f"width: {100 * status.share:.1f}%"), class_="bar"),
+        element("p", status.message, class_=f"note{' bad' * (status.state == 'failed')}") if status.message else "",
+        stale if running else "",
+        _tiles(entries, status),
+    ])  # fmt: skip
+
+
+def _state(status: Status) -> Iterator[object]:
+    yield element("b", STATES[status.state])
+    if status.state == "finished":
+        yield f" after {in_words(status.seconds)}."
+        return
+    yield f": {100 * status.share:.0f} % done after {in_words(status.seconds)}"
+    if status.state == "running":
+        left = status.seconds_left
+        yield f", {_about(left)} left. " if left is not None and math.isfinite(left) else ". "
+        now = datetime.now(UTC)
+        yield join(["Written ", element("time", _time(now), datetime=now.isoformat(), data_live=True), "."])
+    elif status.state == "stopped":
+        yield ". The same command with --resume goes on."
+    else:
+        yield "."
+
+
+def _about(seconds: float) -> str:
+    words = in_words(seconds)
+    return words if words.startswith("less") else f"about {words}"
+
+
+def _tiles(entries: Sequence[Entry], status: Status) -> Html:
+    tiles = []
+    if entries:
+        last = entries[-1]
+        tiles.append(("Step", f"{last.step:,}"))
+        if last.seconds > 0:
+            tiles.append(("Steps a minute", number(float(f"{60 * last.step / last.seconds:.2g}"))))
+    tiles.append(("Trained for", in_words(status.seconds)))
+    if entries and entries[-1].data_wait is not None:
+        tiles.append(("Waiting for pictures", f"{100 * entries[-1].data_wait:.1f} %"))
+    return element(
+        "dl", *(element("div", element("dt", key), element("dd", value)) for key, value in tiles), class_="tiles"
+    )
+
+
+def _started(entries: Sequence[Entry]) -> datetime | None:
+    """When the first step began, by the first entry."""
+    if not entries:
+        return None
+    try:
+        first = datetime.fromisoformat(entries[0].at).astimezone(UTC)
+        return first - timedelta(seconds=entries[0].seconds)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _time(when: datetime) -> str:
+    return f"{when.astimezone():%Y-%m-%d %H:%M %Z}".strip()
+
+
+def _newest(sheet: Sheet) -> Html:
+    return section(
+        "What it paints now",
+        "Photographs of the training above, their paintings below: look at faces, even skies and thin lines, where "
+        "styles fail first.",
+        element("figure", _caption(sheet), sheet.picture, class_="large"),
+    )
+
+
+def _timeline(pictures: Sequence[Sheet]) -> Html:
+    return section(
+        "How it came about",
+        "The same photographs from the start of the run to now: when two neighbours look alike, more of the same "
+        "training changes little.",
+        element("div", *(element("figure", _caption(x), x.picture) for x in pictures), class_="grid wide"),
+    )
+
+
+def _caption(sheet: Sheet) -> Html:
+    return element("figcaption", element("h3", f"step {sheet.step:,}"))
+
+
+def _recipe(settings: Mapping[str, Any]) -> Html:
+    sections: dict[str, list[tuple[str, object]]] = {}
+    for key, value in _flat(settings):
+        group, _, name = key.rpartition(".")
+        sections.setdefault(group, []).append((name.replace("_", " "), _setting(value)))
+    tables = [element("div", element("h3", group) if group else "", table(rows)) for group, rows in sections.items()]
+    return section(
+        "Recipe",
+        "Every setting of this run: with the same settings, pictures and seed it can be repeated.",
+        element("div", *tables, class_="recipe"),
+    )
+
+
+def _flat(settings: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{before}{key}.")
+        else:
+            yield f"{before}{key}", value
+
+
+def _setting(value: Any) -> Html:
+    if isinstance(value, bool):
+        return markup("yes" if value else "no")
+    if value is None or value == "":
+        return markup("–")
+    return markup(number(value) if isinstance(value, float) else value)
