@@ -90,7 +90,10 @@ def load(
             is, in another thread. For a picture or two that is not worth it.
         sharing: many styles are painted in turn, each by an engine of its own; they share what is compiled, so that a
             change of style takes no time. On the CPU this costs each frame a few hundredths.
-    Returns: an engine that is ready; the first frame of each size costs it a compilation.
+
+    Returns:
+        an engine that is ready; the first frame of each size costs it a compilation.
+
     Raises:
         EngineError: unknown name, or the engine cannot run here; for ``auto``, none can.
         StyleError: the style is missing, damaged or newer than this version.

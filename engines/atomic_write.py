@@ -22,8 +22,12 @@ def atomic_write(path: Path, *, durable: bool = False) -> Iterator[BufferedRando
     Args:
         path: the target; stays as it is when anything is raised inside the context.
         durable: flush to the disk before the rename, so that this holds for a power failure, too.
-    Yields: the new file, open for writing and reading.
-    Raises: OSError: it cannot be written.
+
+    Yields:
+        the new file, open for writing and reading.
+
+    Raises:
+        OSError: it cannot be written.
     """
     _remove_abandoned(path)
     part = path.with_name(f".{path.name}.part-{secrets.token_hex(4)}")

@@ -58,8 +58,12 @@ class Engine(Protocol):
         Args:
             rgb: (height, width, 3), uint8.
             strength: 0 gives the input back, 1 the full style; between, a linear blend.
-        Returns: same shape and dtype, a new array.
-        Raises: ShapeError: not an RGB picture, or outside the size limits.
+
+        Returns:
+            same shape and dtype, a new array.
+
+        Raises:
+            ShapeError: not an RGB picture, or outside the size limits.
         """
         ...
 
@@ -74,8 +78,11 @@ class Pending(Protocol):
     def result(self) -> RGB:
         """Wait, without the GIL, until it is painted.
 
-        Returns: an array of its own, the same one each time.
-        Raises: EngineError: the device failed.
+        Returns:
+            an array of its own, the same one each time.
+
+        Raises:
+            EngineError: the device failed.
         """
         ...
 
@@ -91,7 +98,8 @@ class OverlappedEngine(Engine, Protocol):
     def submit(self, rgb: RGB, strength: float = 1.0) -> Pending:
         """Begin with one frame; ``rgb`` may be changed as soon as this returns.
 
-        Raises: what the call of the engine raises; faults of the device may come with ``Pending.result`` only.
+        Raises:
+            what the call of the engine raises; faults of the device may come with ``Pending.result`` only.
         """
         ...
 
@@ -105,7 +113,8 @@ class SharingEngine(Engine, Protocol):
 
         For a size that is compiled already, no frame of another engine that paints meanwhile has to wait.
 
-        Raises: what the call of the engine raises.
+        Raises:
+            what the call of the engine raises.
         """
         ...
 
@@ -113,7 +122,8 @@ class SharingEngine(Engine, Protocol):
 def check_rgb(rgb: RGB) -> None:
     """Refuse what is not an RGB frame within the size limits.
 
-    Raises: ShapeError: the message holds the actual shape and the expected one.
+    Raises:
+        ShapeError: the message holds the actual shape and the expected one.
     """
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
         raise ShapeError(f"expected uint8 (height, width, 3), got {rgb.dtype} {rgb.shape}")
@@ -123,7 +133,8 @@ def check_rgb(rgb: RGB) -> None:
 def check_size(height: int, width: int) -> None:
     """Refuse a frame size, in pixels, that no engine takes.
 
-    Raises: ShapeError: a side is under ``MIN_SIDE`` or the picture is over ``MAX_SIZE``.
+    Raises:
+        ShapeError: a side is under ``MIN_SIDE`` or the picture is over ``MAX_SIZE``.
     """
     short, long = sorted((height, width))
     if short < MIN_SIDE:
@@ -141,7 +152,8 @@ def check_size(height: int, width: int) -> None:
 def check_strength(strength: float) -> None:
     """Refuse a strength outside 0…1.
 
-    Raises: ShapeError: out of range, or not a number.
+    Raises:
+        ShapeError: out of range, or not a number.
     """
     if not 0.0 <= strength <= 1.0:
         raise ShapeError(f"strength {strength} is out of range", hint="give a value from 0 to 1")

@@ -46,7 +46,10 @@ def save_style(folder: str | Path, generator: Generator, meta: StyleMeta, previe
         generator: trained, with or without normalisation layers; not changed.
         meta: what the style is.
         preview: a JPEG file's bytes.
-    Returns: the style, read back and verified.
+
+    Returns:
+        the style, read back and verified.
+
     Raises:
         StyleError: the folder holds something else, cannot be written, or the weights are not finite in fp16.
         EngineError: the ``train`` extra is missing.
@@ -71,7 +74,8 @@ def save_style(folder: str | Path, generator: Generator, meta: StyleMeta, previe
 def rounded(generator: Generator) -> Generator:
     """The generator that the stored style will be: its weights rounded to fp16 values, in place, kept as fp32.
 
-    Raises: StyleError: a weight is not finite in fp16.
+    Raises:
+        StyleError: a weight is not finite in fp16.
     """
     with torch.no_grad():
         for name, value in generator.state_dict().items():
@@ -208,7 +212,8 @@ def _point_into(model: onnx.ModelProto, weights: Path, tensors: Mapping[str, Ten
 def _byte_ranges(weights: Path) -> dict[str, tuple[int, int]]:
     """Offset in the file and length of each tensor, bytes.
 
-    Source: the safetensors format: u64 little-endian length of a JSON header, the header, the data.
+    Source:
+        the safetensors format: u64 little-endian length of a JSON header, the header, the data.
     """
     with weights.open("rb") as file:
         (header_length,) = struct.unpack("<Q", file.read(8))

@@ -55,7 +55,8 @@ class Better(Protocol):
     def load(self) -> Engine:
         """The engine, which is the caller's to close; this may take a while.
 
-        Raises: EngineError: it cannot be loaded.
+        Raises:
+            EngineError: it cannot be loaded.
         """
         ...
 
@@ -152,7 +153,8 @@ class TakeOver:
     def _change(self, rgb: RGB) -> _Change:
         """What there is for frames of this size; never waits.
 
-        Raises: EngineError, ShapeError: closed; no frame.
+        Raises:
+            EngineError, ShapeError: closed; no frame.
         """
         if self._closed:
             raise EngineError("the engine is closed")

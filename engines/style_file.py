@@ -105,8 +105,12 @@ class StyleModel(StyleMeta):
 
         Args:
             folder: the one that holds ``style.json``.
-        Returns: a style whose every listed file has the size and sha256 that it was saved with.
-        Raises: StyleError: no style there; from a newer version; a file is missing, truncated or altered; a
+
+        Returns:
+            a style whose every listed file has the size and sha256 that it was saved with.
+
+        Raises:
+            StyleError: no style there; from a newer version; a file is missing, truncated or altered; a
             pickle is offered as weights. The message names the file.
         """
         folder = Path(folder)
@@ -124,7 +128,8 @@ class StyleModel(StyleMeta):
     def tensors(self) -> dict[str, npt.NDArray[np.float16]]:
         """The weights by name, as they are stored.
 
-        Raises: StyleError: the file is no safetensors file, or not of fp16.
+        Raises:
+            StyleError: the file is no safetensors file, or not of fp16.
         """
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
@@ -141,7 +146,8 @@ class StyleModel(StyleMeta):
 def sha256(path: Path) -> str:
     """Hash of a file, 64 hex digits.
 
-    Raises: OSError: it cannot be read.
+    Raises:
+        OSError: it cannot be read.
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

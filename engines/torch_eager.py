@@ -18,6 +18,7 @@ class EagerEngine:
         style: a verified style.
         threads: for the CPU's arithmetic; torch has one such setting for the whole process, so ``None`` leaves it.
         device: ``auto``, ``cuda``, ``mps`` or ``cpu``; ``auto`` takes the first of these that is there.
+
     Raises:
         EngineError: torch is missing, or has no such device.
         StyleError: the weights do not fit the generator.

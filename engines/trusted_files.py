@@ -40,7 +40,9 @@ def check_folder(folder: Path) -> None:
 
     Args:
         folder: an absolute path without links, as ``Path.resolve`` gives it.
-    Raises: EngineError: there is no such folder, or it cannot be trusted; the hint says what mends it.
+
+    Raises:
+        EngineError: there is no such folder, or it cannot be trusted; the hint says what mends it.
     """
     try:
         state = folder.lstat()
@@ -72,7 +74,8 @@ def _check_above(folder: Path, parent: Path, state: os.stat_result) -> None:
 def make_folder(folder: Path) -> None:
     """Make a folder, and those above it that are missing, for the user alone.
 
-    Raises: OSError: it cannot be made.
+    Raises:
+        OSError: it cannot be made.
     """
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     for path in reversed(missing):
@@ -116,7 +119,8 @@ def _check_file(path: Path, state: os.stat_result) -> None:
 def remove_strange(path: Path) -> None:
     """Remove what is not a plain file of ours, like a link in the place of a lock.
 
-    Raises: OSError: it cannot be removed.
+    Raises:
+        OSError: it cannot be removed.
     """
     with suppress(FileNotFoundError):
         try:
@@ -130,7 +134,8 @@ def write_own(folder: Path, files: Sequence[tuple[str, bytes]]) -> None:
 
     All of them are on the disk before the first one appears, so that a disk that is full changes nothing.
 
-    Raises: OSError: one cannot be written; none has appeared, unless the disk failed between two renames.
+    Raises:
+        OSError: one cannot be written; none has appeared, unless the disk failed between two renames.
     """
     parts: list[tuple[str, Path]] = []
     try:
@@ -166,7 +171,8 @@ def _flush_folder(folder: Path) -> None:
 def remove(path: Path) -> int:
     """Remove a file, a link or an empty folder. Returns: the bytes that it had; 0 where there was nothing.
 
-    Raises: OSError: it cannot be removed.
+    Raises:
+        OSError: it cannot be removed.
     """
     try:
         state = path.lstat()

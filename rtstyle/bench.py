@@ -60,7 +60,9 @@ def measure(
         width, height: pixels.
         seconds: for how long; at least five calls are made.
         clock: in seconds.
-    Raises: ShapeError: a size that no engine takes.
+
+    Raises:
+        ShapeError: a size that no engine takes.
     """
     check_size(height, width)
     frames = [_picture(width, height, seed) for seed in range(4)]

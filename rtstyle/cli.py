@@ -61,7 +61,9 @@ def main(argv: list[str] | None = None) -> int:
 
     Args:
         argv: arguments without the program's name; those of the process unless given.
-    Returns: 0; 1 for an error, 2 for wrong usage; 128 + number of the signal that stopped it.
+
+    Returns:
+        0; 1 for an error, 2 for wrong usage; 128 + number of the signal that stopped it.
     """
     args = sys.argv[1:] if argv is None else argv
     with STOPPER.installed():

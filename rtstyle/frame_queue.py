@@ -54,8 +54,11 @@ class Link(Generic[T]):
     def put(self, item: T) -> bool:
         """Hand over one item; waits for room when lossless.
 
-        Returns: False when an older item was dropped to make room.
-        Raises: LinkClosedError: the link is closed; the item is not taken.
+        Returns:
+            False when an older item was dropped to make room.
+
+        Raises:
+            LinkClosedError: the link is closed; the item is not taken.
         """
         with self._changed:
             while len(self._items) >= self._capacity and not self._newest_wins and not self._closed:
@@ -75,7 +78,9 @@ class Link(Generic[T]):
 
         Args:
             give_up: asked twice a second while nothing comes; True ends the iteration.
-        Raises: the cause with which the link was closed, after the last item.
+
+        Raises:
+            the cause with which the link was closed, after the last item.
         """
         while True:
             with self._changed:

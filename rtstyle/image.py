@@ -61,7 +61,9 @@ def stylize_images(job: ImageJob, load_engine: Callable[[], Engine]) -> Iterator
     Args:
         job: everything is checked before the engine is loaded.
         load_engine: called once, when the job is found possible.
-    Raises: SourceError, SinkError, ShapeError: a picture cannot be read, written, or painted at its size.
+
+    Raises:
+        SourceError, SinkError, ShapeError: a picture cannot be read, written, or painted at its size.
     """
     targets = _targets(job)
     check_strength(job.strength)
@@ -79,7 +81,8 @@ def stylize_images(job: ImageJob, load_engine: Callable[[], Engine]) -> Iterator
 def fitted_size(width: int, height: int, wanted_height: int | None) -> tuple[int, int]:
     """The size to stylize at: as wanted, or as it is, and never over the limit of the engines.
 
-    Returns: (width, height), pixels.
+    Returns:
+        (width, height), pixels.
     """
     scale = 1.0 if wanted_height is None else wanted_height / height
     short, long = sorted((width * scale, height * scale))
@@ -119,7 +122,8 @@ def _check_input(source: Path) -> None:
 def _targets(job: ImageJob) -> list[Path]:
     """The file for every input, all checked.
 
-    Raises: SourceError, SinkError
+    Raises:
+        SourceError, SinkError
     """
     for source in job.inputs:
         _check_input(source)

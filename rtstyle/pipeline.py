@@ -39,7 +39,8 @@ class Controls:
         styles: names to choose from while frames run; none where there is no choice.
         style: the one to begin with, by default the first.
 
-    Raises: ShapeError: strength is outside 0…1, or scale outside ``scale.SCALES``. StyleError: no such style.
+    Raises:
+        ShapeError: strength is outside 0…1, or scale outside ``scale.SCALES``. StyleError: no such style.
     """
 
     def __init__(
@@ -164,8 +165,11 @@ def run(
         max_frames: end after so many frames were written; ``None`` for all.
         on_frame: called in this thread after each written frame.
 
-    Returns: what the sink was told: True when the result is complete, False when a file was stopped before its end.
-    Raises: whatever source, engine, sink or ``on_frame`` raised first; KeyboardInterrupt.
+    Returns:
+        what the sink was told: True when the result is complete, False when a file was stopped before its end.
+
+    Raises:
+        whatever source, engine, sink or ``on_frame`` raised first; KeyboardInterrupt.
     """
     return _Pipeline(source, engine, sink, controls, stats).run(max_frames, on_frame)
 
@@ -310,7 +314,8 @@ class _Pipeline:
     def _write(self, max_frames: int | None, on_frame: Callable[[Frame], None] | None) -> bool:
         """Feed the sink in the calling thread.
 
-        Returns: True when all wanted frames are written, False when somebody asked to stop before.
+        Returns:
+            True when all wanted frames are written, False when somebody asked to stop before.
         """
         if max_frames is not None and max_frames <= 0:
             return True

@@ -23,7 +23,8 @@ edges. Noise: standard deviation between two paintings of one photograph with no
 
 An edge between two colours of one luminance stays as soft as cubic leaves it.
 
-Source: He, Sun & Tang 2013, Guided Image Filtering, TPAMI 35(6); He & Sun 2015, arXiv:1505.00996. Joint bilateral:
+Source:
+    He, Sun & Tang 2013, Guided Image Filtering, TPAMI 35(6); He & Sun 2015, arXiv:1505.00996. Joint bilateral:
 Kopf et al. 2007, Joint Bilateral Upsampling, TOG 26(3).
 """
 
@@ -66,8 +67,12 @@ def paint(engine: Engine, rgb: RGB, strength: float = 1.0, scale: float = 1.0) -
         rgb: (height, width, 3), uint8.
         strength: 0 gives the input back, 1 the full style; between, a linear blend.
         scale: within ``SCALES``.
-    Returns: same shape and dtype, a new array.
-    Raises: ShapeError: not an RGB picture, or outside the size limits; strength or scale out of range.
+
+    Returns:
+        same shape and dtype, a new array.
+
+    Raises:
+        ShapeError: not an RGB picture, or outside the size limits; strength or scale out of range.
     """
     check_scale(scale)
     if scale == 1.0:
@@ -90,7 +95,8 @@ def paint(engine: Engine, rgb: RGB, strength: float = 1.0, scale: float = 1.0) -
 def check_scale(scale: float, height: int | None = None, width: int | None = None) -> None:
     """Refuse a scale outside ``SCALES``, or one that frames of a given size, in pixels, do not allow.
 
-    Raises: ShapeError: the hint holds what works.
+    Raises:
+        ShapeError: the hint holds what works.
     """
     low, high = SCALES
     if not low <= scale <= high:
@@ -115,7 +121,8 @@ def fitting(scale: float, height: int, width: int) -> float:
 def work_size(height: int, width: int, scale: float) -> tuple[int, int]:
     """Size of the frame that is painted: ``scale`` times smaller, and whole grains; the frame's own at scale 1.
 
-    Returns: (height, width), pixels.
+    Returns:
+        (height, width), pixels.
     """
     if scale == 1.0:
         return height, width
@@ -136,8 +143,12 @@ def guide(painting: RGB, resized: RGB, rgb: RGB) -> RGB:
         painting: (h, w, 3), of ``resized``.
         resized: (h, w, 3), the frame as it was painted.
         rgb: (height, width, 3), the frame.
-    Returns: (height, width, 3).
-    Source: see the head of this module.
+
+    Returns:
+        (height, width, 3).
+
+    Source:
+        see the head of this module.
     """
     full = rgb.shape[:2]
     grey = cv2.cvtColor(resized, cv2.COLOR_RGB2GRAY)
@@ -164,7 +175,9 @@ def _shares(painting: RGB, grey: Any) -> list[_Floats]:
     Args:
         painting: (h, w, 3), uint8.
         grey: (h, w), uint8, luminance of the frame.
-    Returns: for each colour (h, w), mean of the slopes of all squares that hold a pixel.
+
+    Returns:
+        for each colour (h, w), mean of the slopes of all squares that hold a pixel.
     """
     mean = _mean(grey)
     inverse = 1.0 / (_mean(cv2.multiply(grey, grey, dtype=cv2.CV_32F)) - mean * mean + EPSILON)

@@ -48,7 +48,9 @@ def find(style: str, gallery: Path | None = None) -> Path:
     Args:
         style: a name of the gallery, a folder with a ``style.json``, or a run of ``rtstyle train`` that has finished.
         gallery: where names are looked up, the gallery of rtstyle unless told.
-    Raises: StyleError: unknown, with the nearest names; or a folder or file that is no style.
+
+    Raises:
+        StyleError: unknown, with the nearest names; or a folder or file that is no style.
     """
     gallery = gallery or GALLERY
     if style in _names(gallery):

@@ -230,7 +230,8 @@ def _gently(world: World, stop: threading.Event) -> AbstractContextManager[None]
 def main(argv: Sequence[str]) -> int:
     """Run with arguments and return the exit code; errors are the caller's to print.
 
-    Raises: SettingsError: wrong settings, with every fault. StylerError: anything else that went wrong on purpose.
+    Raises:
+        SettingsError: wrong settings, with every fault. StylerError: anything else that went wrong on purpose.
         click.ClickException: an unknown option, or a value of the wrong type.
     """
     try:

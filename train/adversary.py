@@ -77,7 +77,9 @@ class Critic:
             originals: the photographs, same shape.
             step: of the run; random numbers depend on it and on the seed alone.
             rate: share of the full learning rate, 0 … 1.
-        Returns: of the last turn, detached scalars on the device: ``discriminator``, its loss, and where the loss has
+
+        Returns:
+            of the last turn, detached scalars on the device: ``discriminator``, its loss, and where the loss has
             a gradient penalty ``penalty``, which is a part of it, unweighted.
         """
         settings, fake, self.waited_s = self.config.discriminator, pictures.detach(), 0.0
@@ -168,7 +170,8 @@ class Critic:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from ``state``.
 
-        Raises: TrainError: it belongs to another discriminator.
+        Raises:
+            TrainError: it belongs to another discriminator.
         """
         try:
             self.discriminator.load_state_dict(state["discriminator"])

@@ -16,7 +16,8 @@ FORMAT = 1
 def save(path: Path, state: dict[str, Any]) -> None:
     """A crash, also of the machine, leaves the old checkpoint or the new one.
 
-    Raises: TrainError: the disk is full or the folder is gone; the old checkpoint stays.
+    Raises:
+        TrainError: the disk is full or the folder is gone; the old checkpoint stays.
     """
     try:
         with atomic_write(path, durable=True) as file:
@@ -28,7 +29,8 @@ def save(path: Path, state: dict[str, Any]) -> None:
 def load(path: Path) -> dict[str, Any]:
     """Read a checkpoint; only tensors and plain values are unpickled.
 
-    Raises: TrainError: no such file, cut short, or of another format.
+    Raises:
+        TrainError: no such file, cut short, or of another format.
     """
     if not path.exists():
         raise TrainError(f"nothing to resume: no {path}", hint="leave --resume away to start anew")

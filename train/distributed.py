@@ -49,7 +49,8 @@ class World:
     def told(cls, environment: Mapping[str, str] = os.environ) -> World:
         """The world that ``torchrun`` tells of in RANK, WORLD_SIZE and LOCAL_RANK.
 
-        Raises: ConfigError: they are no numbers, or do not fit each other.
+        Raises:
+            ConfigError: they are no numbers, or do not fit each other.
         """
         if "WORLD_SIZE" not in environment:
             return ALONE
@@ -76,7 +77,8 @@ class World:
     def device(self) -> torch.device:
         """Where this process computes.
 
-        Raises: TrainError: the machine has fewer GPUs than processes.
+        Raises:
+            TrainError: the machine has fewer GPUs than processes.
         """
         if not torch.cuda.is_available():
             return torch.device("cpu")
@@ -88,7 +90,8 @@ class World:
     def places(self, batch: int) -> range:
         """This process's part of a batch.
 
-        Raises: ConfigError: the parts would not be equal and even, as every other picture moves.
+        Raises:
+            ConfigError: the parts would not be equal and even, as every other picture moves.
         """
         if not self.alone and batch % (2 * self.size):
             problem = f"data.batch must be a multiple of {2 * self.size} with {self.size} processes, got {batch}"
@@ -100,7 +103,8 @@ class World:
     def joined(self) -> Iterator[None]:
         """Meet the others at MASTER_ADDR:MASTER_PORT, and part at the end: gloo on CPU, NCCL between GPUs.
 
-        Raises: TrainError: they do not come, or are lost.
+        Raises:
+            TrainError: they do not come, or are lost.
         """
         if self.alone:
             yield
@@ -156,7 +160,8 @@ class World:
     def agreed(self, step: int, seconds: float, stop: bool) -> tuple[float, bool]:
         """What all go by in a step: the first one's clock, and whether any was told to stop.
 
-        Raises: TrainError: the others are at another step.
+        Raises:
+            TrainError: the others are at another step.
         """
         if self.alone:
             return seconds, stop
@@ -174,7 +179,9 @@ class World:
         Args:
             network: after its backward pass; which parameters have a gradient is the same everywhere.
             values: scalars.
-        Returns: the averaged scalars, detached.
+
+        Returns:
+            the averaged scalars, detached.
         """
         values = [value.detach() for value in values]
         if self.alone:

@@ -31,8 +31,12 @@ def finish(painter: Painter, *, title: str = "", artist: str = "", licence: str 
         title: of the work.
         artist: who painted it.
         licence: of the style.
-    Returns: the style on disk.
-    Raises: TrainError: two engines disagree. StyleError: the folder cannot be written.
+
+    Returns:
+        the style on disk.
+
+    Raises:
+        TrainError: two engines disagree. StyleError: the folder cannot be written.
     """
     config = painter.config
     name = re.sub(r"[^a-z0-9]+", "-", config.name.lower()).strip("-")[:64] or "style"
@@ -73,7 +77,8 @@ def verify(model: StyleModel, painter: Painter) -> None:
 
     Of all pictures it is one that is known to be readable, or there would be no painter.
 
-    Raises: TrainError: they differ by more than ``TOLERANCE`` somewhere.
+    Raises:
+        TrainError: they differ by more than ``TOLERANCE`` somewhere.
     """
     picture = cell(read_picture(painter.paintings[0]))
     results = {}

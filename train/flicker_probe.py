@@ -59,7 +59,9 @@ def scene_of(config: TrainConfig, pictures: Pictures) -> Scene | None:
     Args:
         config: of the run.
         pictures: photographs of the run.
-    Returns: ``None`` where nothing can be read.
+
+    Returns:
+        ``None`` where nothing can be read.
     """
     for clip in clip_files(config.data.clips) if config.data.clips is not None else ():
         with contextlib.suppress(StylerError):  # it has been told when training met it
@@ -73,7 +75,8 @@ def scene_of(config: TrainConfig, pictures: Pictures) -> Scene | None:
 def filmed(clip: Path) -> Scene:
     """Consecutive frames near the beginning of a clip; their motion is estimated.
 
-    Raises: StylerError: it cannot be decoded, or none of the frames continues the one before.
+    Raises:
+        StylerError: it cannot be decoded, or none of the frames continues the one before.
     """
     with closing(FileSource(str(clip))) as source:
         frames = [_middle(frame.rgb) for frame in islice(source.frames(), START + FRAMES)][-FRAMES:]

@@ -131,7 +131,9 @@ def check_page(path: Path, option: str) -> None:
     Args:
         path: where the page shall go.
         option: that told so, for the hint.
-    Raises: SinkError: it could not be written there, or something else than a page is there: a picture, say.
+
+    Raises:
+        SinkError: it could not be written there, or something else than a page is there: a picture, say.
     """
     folder = path.absolute().parent
     if path.is_dir():
@@ -159,7 +161,8 @@ def _is_page(path: Path) -> bool:
 def write_page(path: Path, text: str) -> None:
     """A browser that loads it meanwhile sees the old page or the new one.
 
-    Raises: TrainError: it cannot be written; the old page stays.
+    Raises:
+        TrainError: it cannot be written; the old page stays.
     """
     try:
         with atomic_write(path) as file:

@@ -80,8 +80,12 @@ def train(
         stop: asked before every step; True ends the run with a checkpoint, of all processes when one says so.
         world: which of several processes this is; they have joined.
         kind: of painter; one of another kind trains another network.
-    Returns: the painter, its generator trained and not yet folded.
-    Raises: TrainError: unusable pictures, features or checkpoint; a loss that is not finite, or explodes; a process
+
+    Returns:
+        the painter, its generator trained and not yet folded.
+
+    Raises:
+        TrainError: unusable pictures, features or checkpoint; a loss that is not finite, or explodes; a process
             that was lost.
     """
     told, news = (on_warning, on_news) if world.writes else (_silent, _silent)
@@ -231,7 +235,9 @@ class _Guard:
             numbers: what the discriminator learned from, every loss term, and the gradient; the first one that is not
                 finite is named, because it has spoiled those after it.
             step: of the run.
-        Raises: TrainError: a number is not finite, or the watched losses have exploded; it names the term.
+
+        Raises:
+            TrainError: a number is not finite, or the watched losses have exploded; it names the term.
         """
         for name, value in numbers.items():
             if not math.isfinite(value):

@@ -66,7 +66,8 @@ class Optimizer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on where ``state_dict`` was taken.
 
-        Raises: ValueError: it is that of other optimisers, or of another network.
+        Raises:
+            ValueError: it is that of other optimisers, or of another network.
         """
         if state.keys() != self._parts.keys():
             raise ValueError(f"the state is of {sorted(state)}, not of {sorted(self._parts)}")

@@ -52,8 +52,11 @@ def _check_writable(out: Path) -> None:
 def check_run(config: TrainConfig, resume: bool) -> bool:
     """Nothing of another run is written over, and no run goes on as another.
 
-    Returns: whether there is something to do: not where a finished run is resumed.
-    Raises: TrainError: the folder holds a run, or a style, and is not to be resumed; or a run with other settings.
+    Returns:
+        whether there is something to do: not where a finished run is resumed.
+
+    Raises:
+        TrainError: the folder holds a run, or a style, and is not to be resumed; or a run with other settings.
     """
     from train import checkpoint
     from train.loop import CHECKPOINT

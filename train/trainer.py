@@ -140,7 +140,9 @@ class Painter:
             network: from ``first``, or its average.
             x: (N, 3, H, W) in [0, 1].
             shift: of the canvas, (y, x), in cells; a network without one needs none.
-        Returns: the same shape, about in [0, 1].
+
+        Returns:
+            the same shape, about in [0, 1].
         """
         assert isinstance(network, Generator)
         return stylize(network, x, shift)
@@ -153,8 +155,11 @@ class Painter:
     def _look(self) -> tuple[list[Tensor], tuple[float, float]]:
         """Look at the painting, or at the artist's works.
 
-        Returns: Gram matrices, (1, C, C) for each layer, mean over the works; mean and standard deviation of ``tones``.
-        Raises: TrainError: none of the works can be read.
+        Returns:
+            Gram matrices, (1, C, C) for each layer, mean over the works; mean and standard deviation of ``tones``.
+
+        Raises:
+            TrainError: none of the works can be read.
         """
         files, crop = painting_files(self.config.data), self.config.data.crop
         sums: list[Tensor] = []
@@ -289,7 +294,8 @@ class Painter:
     def restore(self, state: dict[str, Any]) -> None:
         """Go on where a checkpoint was written.
 
-        Raises: TrainError: it holds a generator of another shape, not all that is needed, or was started otherwise.
+        Raises:
+            TrainError: it holds a generator of another shape, not all that is needed, or was started otherwise.
         """
         mine = self.state()
         missing = sorted(mine.keys() - state.keys() - {"data", "versions", "changes"})

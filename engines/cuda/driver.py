@@ -19,7 +19,8 @@ _SUCCESS = 0
 def cards() -> int:
     """How many NVIDIA cards this process may use; 0 where there is no driver.
 
-    Source: CUDA Driver API, ``cuInit`` and ``cuDeviceGetCount``; ``CUDA_VISIBLE_DEVICES`` counts.
+    Source:
+        CUDA Driver API, ``cuInit`` and ``cuDeviceGetCount``; ``CUDA_VISIBLE_DEVICES`` counts.
     """
     name = _DRIVERS.get(sys.platform)
     if name is None:
@@ -40,7 +41,9 @@ def check(engine: str, modules: tuple[str, ...] = ("torch",)) -> None:
     Args:
         engine: its name, which is that of its extra as well.
         modules: what it imports.
-    Raises: EngineError: no card, or a package is missing, or torch was built without CUDA.
+
+    Raises:
+        EngineError: no card, or a package is missing, or torch was built without CUDA.
     """
     if not cards():
         raise EngineError(

@@ -28,6 +28,7 @@ class CudaEngine:
         threads: for what little the CPU does; torch has one such setting for the whole process, ``None`` leaves it.
         device: ``cuda``, or ``cuda:1`` and so on; ``cpu`` runs the same code without a card, slowly, for tests.
         body: ``eager``, ``compile`` or ``triton``, see ``engines.cuda.fp16.BodyName``.
+
     Raises:
         EngineError: torch is missing or has no CUDA, there is no card, or Triton is missing for a body that needs it;
             the hint tells what to install.
@@ -86,7 +87,8 @@ class CudaEngine:
     def overlap(self) -> Overlap:
         """The way of the frames, for measurements.
 
-        Raises: EngineError: the engine is closed.
+        Raises:
+            EngineError: the engine is closed.
         """
         return self._open().overlap
 
@@ -130,7 +132,8 @@ class CudaEngine:
 def require(device: str = "cuda") -> None:
     """Refuse a device that torch cannot use here; without a card this is quick.
 
-    Raises: EngineError: the hint tells what to install, where anything helps.
+    Raises:
+        EngineError: the hint tells what to install, where anything helps.
     """
     if device == "cpu":
         return

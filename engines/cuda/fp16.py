@@ -201,7 +201,8 @@ class Core:
     def weights(self, style: StyleModel) -> Weights:
         """A style's weights, beside this core's own on the device.
 
-        Raises: StyleError: they do not fit the generator.
+        Raises:
+            StyleError: they do not fit the generator.
         """
         generator = HalfGraph(load_generator(style), torch.device("cpu")).generator
         with self.overlap.on_compute():
@@ -243,7 +244,8 @@ _cores_lock = Lock()
 def borrow(shape: Shape) -> Core:
     """The core for a shape, made now if nobody has it; to be given back once.
 
-    Raises: RuntimeError: of torch.
+    Raises:
+        RuntimeError: of torch.
     """
     with _cores_lock:
         core, users = _cores.get(shape) or (Core(shape), 0)

@@ -29,7 +29,9 @@ def capture(work: Callable[[], None], device: str | torch.device) -> Callable[[]
     Args:
         work: reads and writes tensors that outlive the graph; it must not wait for the device.
         device: where its tensors are.
-    Raises: RuntimeError: of torch; out of memory is told by the warm-up, before a capture is begun.
+
+    Raises:
+        RuntimeError: of torch; out of memory is told by the warm-up, before a capture is begun.
     """
     device = with_index(device)
     if device.type != "cuda":

@@ -92,7 +92,8 @@ class Pinned:
     def take(self, shape: tuple[int, ...]) -> Buffer:
         """A buffer for a uint8 array of this shape, which nobody else uses. It is to be given back, or lent.
 
-        Raises: MemoryError; RuntimeError: the card is lost.
+        Raises:
+            MemoryError; RuntimeError: the card is lost.
         """
         size = max(1, -(-_length(shape) // PAGE)) * PAGE
         with self._lock:

@@ -100,7 +100,9 @@ class Overlap:
             rgb: (height, width, 3), uint8; it may be changed as soon as this returns.
             strength: 0 … 1.
             before: enqueued on the compute stream before the body runs: puts other weights into its static tensors.
-        Raises: EngineError: closed, the device failed, or its memory is too small for this size. In the last case
+
+        Raises:
+            EngineError: closed, the device failed, or its memory is too small for this size. In the last case
             frames of other sizes still can be painted.
         """
         height, width = rgb.shape[:2]

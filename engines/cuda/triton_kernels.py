@@ -41,7 +41,9 @@ def cells(frame: Tensor) -> Tensor:
 
     Args:
         frame: (1, height, width, 3), uint8, contiguous.
-    Returns: (1, h, w, 48), fp16, 0 … 1: cells of the reflected frame, as ``generator.gather`` makes them.
+
+    Returns:
+        (1, h, w, 48), fp16, 0 … 1: cells of the reflected frame, as ``generator.gather`` makes them.
     """
     _, height, width, _ = frame.shape
     (top, bottom), (left, right) = margins(height), margins(width)
@@ -81,7 +83,9 @@ class EndsBody(HalfBody):
         graph: whose network works between them.
         height, width: of the frame, pixels.
         device: where the graph is.
-    Raises: EngineError: Triton cannot compile the kernels here.
+
+    Raises:
+        EngineError: Triton cannot compile the kernels here.
     """
 
     def __init__(self, graph: HalfGraph, height: int, width: int, device: torch.device) -> None:

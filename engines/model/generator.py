@@ -68,7 +68,8 @@ class Arch:
     def from_dict(cls, values: dict[str, Any]) -> Arch:
         """Read the plain form back.
 
-        Raises: StyleError: unknown or missing fields, or widths that are no positive integers.
+        Raises:
+            StyleError: unknown or missing fields, or widths that are no positive integers.
         """
         names = {field.name for field in fields(cls)}
         if set(values) != names or not all(type(v) is int and 0 < v <= 512 for v in values.values()):
@@ -143,7 +144,9 @@ class Canvas(nn.Module):
     Args:
         channels: of the stored texture.
         out_channels: of the layer that it is added to.
-    Source: learned constant inputs, Karras et al. 2019, arXiv:1812.04948, section 2.
+
+    Source:
+        learned constant inputs, Karras et al. 2019, arXiv:1812.04948, section 2.
     """
 
     def __init__(self, channels: int, out_channels: int):
@@ -196,7 +199,9 @@ class Generator(nn.Module):
         Args:
             cells: (N, h, w, 48), squares of 4×4 pixels, see ``gather``; h and w are even.
             shift: of the canvas, (y, x), in cells; training moves it about.
-        Returns: (N, 2h − 6, 2w − 6, 12), squares of 2×2 pixels, ``MARGIN`` pixels less on every side.
+
+        Returns:
+            (N, 2h − 6, 2w − 6, 12), squares of 2×2 pixels, ``MARGIN`` pixels less on every side.
         """
         cells = cells.permute(0, 3, 1, 2)
         quarter = F.relu(self.stem(cells))
@@ -228,7 +233,9 @@ class Generator(nn.Module):
 
         Args:
             cells: (N, h, w, 12), squares of 2×2 pixels.
-        Returns: (N, h − 2, w − 2, 12).
+
+        Returns:
+            (N, h − 2, w − 2, 12).
         """
         return F.conv2d(cells.permute(0, 3, 1, 2), self.softening).permute(0, 2, 3, 1)
 
@@ -282,7 +289,8 @@ def fold(generator: Generator) -> Generator:
 def load_generator(style: StyleModel) -> Generator:
     """The folded generator of a style, its weights in fp32.
 
-    Raises: StyleError: the weights do not fit the generator.
+    Raises:
+        StyleError: the weights do not fit the generator.
     """
     generator = Generator(Arch.from_dict(dict(style.arch)))
     tensors = {name: torch.from_numpy(value).float() for name, value in style.tensors().items()}
@@ -368,7 +376,9 @@ class FrameGraph(nn.Module):
         Args:
             frame: (1, height, width, 3), uint8 sRGB.
             strength: (1,), float32, 0 … 1.
-        Returns: (1, height, width, 3), uint8.
+
+        Returns:
+            (1, height, width, 3), uint8.
         """
         number = self.generator.softening.dtype
         whole = reflected(frame if self.shuffle_bytes else frame.to(number))
@@ -377,7 +387,8 @@ class FrameGraph(nn.Module):
     def painted(self, whole: Tensor, strength: Tensor, height: int, width: int) -> Tensor:
         """The same for a frame that is ``reflected`` already; ``height`` and ``width``, pixels, are without that.
 
-        Returns: (1, height, width, 3); without ``shuffle_bytes`` numbers from 0.5 to 255.5 that are to be truncated.
+        Returns:
+            (1, height, width, 3); without ``shuffle_bytes`` numbers from 0.5 to 255.5 that are to be truncated.
         """
         number = self.generator.softening.dtype
         change = self.generator(gather(whole, CELL_IN).to(number) / 255.0)

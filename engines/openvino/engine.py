@@ -33,6 +33,7 @@ class CpuEngine:
         style: a verified style.
         threads: for the arithmetic; ``None`` is one for each core that this process may use.
         precision: of the convolutions. ``bf16`` is faster where the chip has it, and up to a few 8-bit steps off.
+
     Raises:
         EngineError: OpenVINO is missing or cannot run here, or the chip has no bf16.
         StyleError: the graph of the style is not one of ours.
@@ -131,7 +132,8 @@ def shared_core() -> ov.Core:
     (openvino, src/plugins/intel_cpu/src/cpu_special_setup). Two that are freed in the order in which they were made,
     or one that is freed by another thread, leave a stack that is no longer mapped: the next Ctrl-C is a crash.
 
-    Raises: EngineError: OpenVINO is not installed, or cannot run here.
+    Raises:
+        EngineError: OpenVINO is not installed, or cannot run here.
     """
     try:
         core: ov.Core = import_openvino().Core()
@@ -147,7 +149,8 @@ def import_openvino() -> Any:
     makers unless the user has opted out. A painting program has no business doing that, and needs no converter:
     without it the import is also a third faster.
 
-    Raises: EngineError: it is not installed.
+    Raises:
+        EngineError: it is not installed.
     """
     try:
         with _blocked("openvino.tools.ovc"):
@@ -182,7 +185,8 @@ def failing(height: int, width: int) -> Iterator[None]:
 def compiled(core: ov.Core, graph: ov.Model, height: int, width: int, options: dict[str, Any]) -> ov.CompiledModel:
     """A graph of free height and width for one frame size, in pixels.
 
-    Raises: RuntimeError: of OpenVINO.
+    Raises:
+        RuntimeError: of OpenVINO.
     """
     fixed = graph.clone()
     # A graph of fixed shape is planned ahead: it runs a third faster than one with free height and width.
@@ -193,7 +197,8 @@ def compiled(core: ov.Core, graph: ov.Model, height: int, width: int, options: d
 def read_graph(core: ov.Core, style: StyleModel) -> ov.Model:
     """The graph with free height and width.
 
-    Raises: StyleError: OpenVINO cannot read it, or its inputs and outputs are not a frame graph's.
+    Raises:
+        StyleError: OpenVINO cannot read it, or its inputs and outputs are not a frame graph's.
     """
     try:
         graph = core.read_model(style.graph)

@@ -83,7 +83,8 @@ class _Compiled:
 class _Shared:
     """A graph whose weights are inputs, and what is compiled of it. Any thread may call it.
 
-    Raises: StyleError: as ``read_graph``.
+    Raises:
+        StyleError: as ``read_graph``.
     """
 
     def __init__(self, key: _Key, core: ov.Core, style: StyleModel) -> None:
@@ -96,7 +97,8 @@ class _Shared:
     def ordered(self, style: StyleModel) -> list[npt.NDArray[np.float32]]:
         """A style's weights as the graph takes them; small ones may be a part of the graph.
 
-        Raises: StyleError: some are missing, or of another shape.
+        Raises:
+            StyleError: some are missing, or of another shape.
         """
         tensors = style.tensors()
         if any(name not in tensors or tensors[name].shape != shape for name, shape in self._shapes.items()):

@@ -59,10 +59,13 @@ class BuildProcess:
         height, width: of a frame, pixels.
         builder: ``module:attribute`` of what builds; that of ``engines.trt.build_worker`` unless told.
         folder: of the cache; its own unless told.
+
     Attributes:
         progress: the newest line of the child, at most ``LINE_LENGTH`` characters.
         error: why it failed, once it has.
-    Raises: EngineError: no process can be started.
+
+    Raises:
+        EngineError: no process can be started.
     """
 
     def __init__(self, style: Path, height: int, width: int, *, builder: str = "", folder: Path | None = None) -> None:

@@ -57,7 +57,8 @@ class Builder(Protocol):
     def key(self, style: StyleModel, height: int, width: int) -> PlanKey:
         """Everything that the engine depends on, on this machine.
 
-        Raises: EngineError: no engine can be built here.
+        Raises:
+            EngineError: no engine can be built here.
         """
         ...
 
@@ -70,8 +71,12 @@ class Builder(Protocol):
             style: a verified style.
             height, width: of a frame, pixels.
             told: takes one line about how far it is, from any thread.
-        Returns: its bytes, and plain JSON that is kept beside them.
-        Raises: EngineError: it cannot be built. Raise it ``from`` an OSError or a MemoryError where that was the
+
+        Returns:
+            its bytes, and plain JSON that is kept beside them.
+
+        Raises:
+            EngineError: it cannot be built. Raise it ``from`` an OSError or a MemoryError where that was the
             reason: only such a failure is tried again, see ``is_passing``.
         """
         ...
@@ -100,7 +105,10 @@ def build_once(
         builder: makes it, where neither this process nor another one has.
         cache: where it is kept.
         report: hears of it.
-    Returns: its key.
+
+    Returns:
+        its key.
+
     Raises:
         ShapeError: no frame has that size.
         EngineError: it cannot be built, here or at all; it could not be before, and nothing has changed.
@@ -136,7 +144,8 @@ def is_passing(error: BaseException) -> bool:
 def load_builder(name: str) -> Builder:
     """The builder that ``module:attribute`` names.
 
-    Raises: EngineError: there is none, or a package that it needs is not installed.
+    Raises:
+        EngineError: there is none, or a package that it needs is not installed.
     """
     module, _, attribute = name.partition(":")
     try:

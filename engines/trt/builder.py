@@ -81,7 +81,8 @@ class PlanBuilder:
     ) -> tuple[bytes, Mapping[str, Any]]:
         """See ``engines.trt.build_worker.Builder``.
 
-        Raises: EngineError: TensorRT cannot build it, or what it built paints another picture.
+        Raises:
+            EngineError: TensorRT cannot build it, or what it built paints another picture.
         """
         require()
         flavour = installed()

@@ -67,7 +67,9 @@ class Flavour:
 
         Args:
             capability: like ``8.9``.
-        Raises: EngineError.
+
+        Raises:
+            EngineError.
         """
         if self.is_rtx and capability not in RTX_CAPABILITIES:
             raise EngineError(
@@ -81,7 +83,9 @@ def installed(version_of: Callable[[str], str] = version) -> Flavour:
 
     Args:
         version_of: tells the version of a package, or raises PackageNotFoundError.
-    Raises: EngineError: Torch-TensorRT, or the TensorRT that belongs to it, is missing.
+
+    Raises:
+        EngineError: Torch-TensorRT, or the TensorRT that belongs to it, is missing.
     """
     for package, module in (("torch-tensorrt-rtx", "tensorrt_rtx"), ("torch-tensorrt", "tensorrt")):
         builder = _versions([package], version_of)
@@ -108,7 +112,8 @@ def _versions(packages: Sequence[str], version_of: Callable[[str], str]) -> str:
 def driver_version() -> str:
     """Of the NVIDIA driver, like ``580.65.06``: from its management library, which comes with it, or from its file.
 
-    Raises: EngineError: neither is there.
+    Raises:
+        EngineError: neither is there.
     """
     try:
         library = ctypes.CDLL("nvml.dll" if sys.platform == "win32" else "libnvidia-ml.so.1")
@@ -133,7 +138,8 @@ def driver_version() -> str:
 def import_tensorrt(flavour: Flavour) -> Any:
     """The TensorRT module.
 
-    Raises: EngineError: it does not load.
+    Raises:
+        EngineError: it does not load.
     """
     try:
         return importlib.import_module(flavour.module)
@@ -147,7 +153,8 @@ def import_tensorrt(flavour: Flavour) -> Any:
 def import_torch_tensorrt() -> Any:
     """Torch-TensorRT.
 
-    Raises: EngineError: it does not load; without CUDA it raises an AssertionError.
+    Raises:
+        EngineError: it does not load; without CUDA it raises an AssertionError.
     """
     try:
         return importlib.import_module("torch_tensorrt")
@@ -171,7 +178,9 @@ def serialized(dynamo: _Dynamo, program: Any, inputs: Sequence[Any], settings: M
         program: of ``torch.export.export``.
         inputs: examples of what it takes, of the very shapes.
         settings: those whose names this version knows are given to it.
-    Raises: EngineError: TensorRT cannot build it; or this version lacks a setting that must not be left to chance.
+
+    Raises:
+        EngineError: TensorRT cannot build it; or this version lacks a setting that must not be left to chance.
     """
     convert = getattr(dynamo, "convert_exported_program_to_serialized_trt_engine", None)
     known = inspect.signature(convert).parameters if convert is not None else {}
@@ -218,7 +227,8 @@ def recorded_weights(torch_tensorrt: Any) -> Iterator[dict[str, Any]]:
 
     Every version keeps this table for its own refit (``ConversionContext.record_weight``) and shows it to nobody.
 
-    Raises: EngineError: this version does not keep it.
+    Raises:
+        EngineError: this version does not keep it.
     """
     found: dict[str, Any] = {}
     try:

@@ -49,6 +49,7 @@ class TensorRtEngine:
         threads: there is nothing to do for them; as for the other engines.
         cache: where the plans are; the user's unless told.
         device: for tests only, ``cpu`` with a stand-in for TensorRT.
+
     Raises:
         EngineError: there is no card, TensorRT is missing, its flavour does not run on this card, or the cache cannot
             be trusted.
@@ -129,8 +130,12 @@ def gains(style: StyleModel, cache: PlanCache | None = None) -> dict[tuple[int, 
     Args:
         style: a verified style.
         cache: where plans are; the user's unless told.
-    Returns: by (height, width) of a frame, pixels; without those that nobody has timed.
-    Raises: EngineError: as ``PlanAhead``.
+
+    Returns:
+        by (height, width) of a frame, pixels; without those that nobody has timed.
+
+    Raises:
+        EngineError: as ``PlanAhead``.
     """
     entries = {entry.key: entry for entry in (cache or PlanCache()).entries() if not entry.fault}
     found: dict[tuple[int, int], float] = {}
@@ -153,7 +158,9 @@ class PlanAhead:
         height, width: of a frame, pixels.
         cache: where plans are; the user's unless told.
         choosy: one that gains too little over the cuda engine counts as one that cannot be had.
-    Raises: EngineError: none can be built here, or the cache cannot be trusted.
+
+    Raises:
+        EngineError: none can be built here, or the cache cannot be trusted.
     """
 
     def __init__(
@@ -237,7 +244,8 @@ class _Build:
     def join(cls, digest: str, style: Path, size: tuple[int, int], builder: str, folder: Path) -> _Build | None:
         """The build of the plan with this digest, begun now if need be; ``None`` while another one is under way.
 
-        Raises: EngineError: no process can be started.
+        Raises:
+            EngineError: no process can be started.
         """
         with cls._lock:
             build = cls._running.get(digest)
@@ -268,8 +276,12 @@ def build_plan(
         height, width: of a frame, pixels.
         told: takes a line about how far it is, each one once.
         cache: where plans are; the user's unless told.
-    Returns: empty when it is in the cache, else why not.
-    Raises: EngineError: none can be built here, or the cache cannot be trusted.
+
+    Returns:
+        empty when it is in the cache, else why not.
+
+    Raises:
+        EngineError: none can be built here, or the cache cannot be trusted.
     """
     ahead, last = PlanAhead(style, height, width, cache), ""
     try:

@@ -80,7 +80,9 @@ class PlanCache:
     Args:
         folder: where; unless told, what RTSTYLE_CACHE names, or the user's cache folder. It is made when it is needed.
         limit_bytes: of all engines together.
-    Raises: EngineError: somebody else may write into the folder, or could put another one in its place.
+
+    Raises:
+        EngineError: somebody else may write into the folder, or could put another one in its place.
     """
 
     def __init__(self, folder: Path | None = None, limit_bytes: int = 2 << 30) -> None:
@@ -96,7 +98,8 @@ class PlanCache:
     def get(self, key: PlanKey) -> Plan | None:
         """The engine, or ``None``. One that is damaged or strange is removed.
 
-        Raises: EngineError: the folder cannot be trusted.
+        Raises:
+            EngineError: the folder cannot be trusted.
         """
         if not self._exists():
             return None
@@ -115,7 +118,9 @@ class PlanCache:
             plan: its bytes.
             seconds: what building it took.
             extra: plain JSON that ``get`` gives back.
-        Raises: EngineError: it cannot be written, is larger than all engines may be, or ``extra`` is no plain JSON.
+
+        Raises:
+            EngineError: it cannot be written, is larger than all engines may be, or ``extra`` is no plain JSON.
         """
         record = seal(
             {
@@ -141,7 +146,8 @@ class PlanCache:
     def fault(self, key: PlanKey) -> str:
         """Why the engine could not be built; empty when nobody tried, or when it is there.
 
-        Raises: EngineError: the folder cannot be trusted.
+        Raises:
+            EngineError: the folder cannot be trusted.
         """
         path = self._path(key, FAULT)
         if not self._exists():
@@ -164,7 +170,9 @@ class PlanCache:
             key: what it would have been for.
             fault: why; kept as one line.
             extra: plain JSON for ``entries``.
-        Raises: EngineError: that cannot be written.
+
+        Raises:
+            EngineError: that cannot be written.
         """
         told = " ".join(fault.split())[:FAULT_LENGTH] or "it cannot be built"
         record = seal({"format": FORMAT, "key": asdict(key), "fault": told, "extra": dict(extra or {})})
@@ -180,7 +188,8 @@ class PlanCache:
     def entries(self) -> list[Entry]:
         """Engines and faults, the last used first. What is damaged is left out; its bytes are read by ``get`` only.
 
-        Raises: EngineError: the folder cannot be trusted.
+        Raises:
+            EngineError: the folder cannot be trusted.
         """
         found: list[Entry] = []
         for path in self._files():
@@ -194,7 +203,8 @@ class PlanCache:
     def clear(self) -> int:
         """Remove all engines, faults and leftovers, but for what somebody is building now. Returns: bytes freed.
 
-        Raises: EngineError: the folder cannot be trusted, or does not let itself be written to.
+        Raises:
+            EngineError: the folder cannot be trusted, or does not let itself be written to.
         """
         freed = 0
         for digest in sorted({digest_of(path) for path in self._files()}):
@@ -213,6 +223,7 @@ class PlanCache:
         Args:
             key: which engine.
             timeout_s: how long to wait, seconds.
+
         Raises:
             BusyError: somebody else still holds it.
             EngineError: the folder cannot be written to, or cannot be trusted.

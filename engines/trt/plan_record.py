@@ -75,7 +75,8 @@ class PlanKey:
     def from_dict(cls, values: object) -> Self:
         """A key from its plain form.
 
-        Raises: RefusedError: a field is missing, too much, or of another type.
+        Raises:
+            RefusedError: a field is missing, too much, or of another type.
         """
         expected = {field.name: int if field.name in _NUMBERS else str for field in fields(cls)}
         if not isinstance(values, dict) or {name: type(value) for name, value in values.items()} != expected:
@@ -140,7 +141,8 @@ def _canonical(value: object) -> bytes:
 def seal(record: Mapping[str, Any]) -> bytes:
     """A record with its own sha256, so that no bit of it changes unseen.
 
-    Raises: EngineError: it is no plain JSON, or too large.
+    Raises:
+        EngineError: it is no plain JSON, or too large.
     """
     try:
         plain = json.loads(_canonical(record))  # a number as a key becomes a text, which sorts otherwise
@@ -155,7 +157,8 @@ def seal(record: Mapping[str, Any]) -> bytes:
 def read_record(path: Path, key: PlanKey | None = None) -> tuple[dict[str, Any], os.stat_result]:
     """A record that is what was written, is for ``key``, and bears its name.
 
-    Raises: RefusedError, OSError: as ``read_own``.
+    Raises:
+        RefusedError, OSError: as ``read_own``.
     """
     data, state = read_own(path, RECORD_LIMIT)
     try:
@@ -184,7 +187,8 @@ def figures(record: Mapping[str, Any]) -> tuple[int, float, dict[str, Any]]:
 def entry(path: Path) -> Entry:
     """The line of the list for an engine, its bytes unread.
 
-    Raises: RefusedError, OSError: as ``read_own``.
+    Raises:
+        RefusedError, OSError: as ``read_own``.
     """
     record, state = read_record(path)
     _, seconds, extra = figures(record)
@@ -195,7 +199,8 @@ def entry(path: Path) -> Entry:
 def fault_entry(path: Path, key: PlanKey | None = None) -> Entry:
     """The line of the list for a build that failed.
 
-    Raises: RefusedError, OSError: as ``read_own``.
+    Raises:
+        RefusedError, OSError: as ``read_own``.
     """
     record, state = read_record(path, key)
     fault = record.get("fault")

@@ -56,8 +56,12 @@ def table(recorded: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> dict
     Args:
         recorded: the engine's weights by its own names, as they were built.
         weights: of ``exchangeable``, for the generator that it was built from.
-    Returns: ``weights``, the style's name of each; ``constants``, number format and values of the others.
-    Raises: RefitError: a large weight is none that we know, or one of ours is not there.
+
+    Returns:
+        ``weights``, the style's name of each; ``constants``, number format and values of the others.
+
+    Raises:
+        RefitError: a large weight is none that we know, or one of ours is not there.
     """
     names: dict[str, str] = {}
     constants: dict[str, list[Any]] = {}
@@ -92,7 +96,9 @@ def refit(trt: Any, engine: Any, logger: Any, known: Mapping[str, Any], weights:
         logger: TensorRT's.
         known: of ``table``.
         weights: of ``exchangeable``, for the style.
-    Raises: RefitError: the engine does not let itself be refitted in full.
+
+    Raises:
+        RefitError: the engine does not let itself be refitted in full.
     """
     refitter = trt.Refitter(engine, logger)
     kept: list[Tensor] = []  # TensorRT reads them only at the end

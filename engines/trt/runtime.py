@@ -40,6 +40,7 @@ class PlanBody:
         engine: that was loaded, its weights exchanged.
         height, width: of the frame, pixels.
         device: where it paints.
+
     Raises:
         EngineError: the engine is none of ours.
         RuntimeError: of torch, for example where memory is too small.
@@ -101,6 +102,7 @@ def load_body(
         style: whose picture it must paint.
         height, width: of the frame, pixels.
         device: where it paints.
+
     Raises:
         RefitError, DifferentError: it cannot be trusted with this style.
         EngineError: TensorRT does not load it.
@@ -126,7 +128,8 @@ def prove(body: PlanBody, style: StyleModel) -> None:
     TensorRT's own notes tell of refittable engines that lose a bias (11.3, known issues), and nothing but the picture
     would show it.
 
-    Raises: DifferentError.
+    Raises:
+        DifferentError.
     """
     picture = torch.from_numpy(trial_picture(body.frame.shape[1], body.frame.shape[2]))[None]
     body.frame.copy_(picture)

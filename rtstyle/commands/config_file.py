@@ -106,8 +106,11 @@ what only others have."""
 def read_config(path: Path) -> dict[str, Any]:
     """Read and check a file of settings.
 
-    Returns: option → value, as the command line takes it.
-    Raises: ConfigError: it cannot be read, or is no TOML. SettingsError: all that is wrong in it, each with its key.
+    Returns:
+        option → value, as the command line takes it.
+
+    Raises:
+        ConfigError: it cannot be read, or is no TOML. SettingsError: all that is wrong in it, each with its key.
     """
     faults, settings = list[ConfigError](), dict[str, Any]()
     for name, value in _table(path).items():

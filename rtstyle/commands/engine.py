@@ -123,7 +123,8 @@ def _tell(label: str, process: BuildProcess) -> None:
 def _check_gpu() -> None:
     """Say at once, and once, that nothing can be built here.
 
-    Raises: EngineError
+    Raises:
+        EngineError
     """
     from engines.cuda import driver
 

@@ -22,7 +22,9 @@ class Watch:
         stop: ends the run; called when nobody reads those lines any more, and when somebody asks for the end.
         control: address to listen on, ``HOST:PORT``; ``None`` for none.
         token: what everybody must know who asks there.
-    Raises: ConfigError: the address cannot be listened on, or not safely.
+
+    Raises:
+        ConfigError: the address cannot be listened on, or not safely.
     """
 
     def __init__(

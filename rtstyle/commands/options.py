@@ -29,7 +29,8 @@ class Size:
 def parse_size(text: str) -> Size:
     """``640x360`` → Size(640, 360).
 
-    Raises: typer.BadParameter
+    Raises:
+        typer.BadParameter
     """
     match = re.fullmatch(r"(\d{1,5})[xX×](\d{1,5})", text.strip())
     if match is None:
@@ -40,7 +41,8 @@ def parse_size(text: str) -> Size:
 def parse_time(text: str) -> float:
     """``90``, ``1:30`` or ``0:01:30.5`` → seconds.
 
-    Raises: typer.BadParameter
+    Raises:
+        typer.BadParameter
     """
     if not re.fullmatch(r"(\d+:){0,2}\d+(\.\d*)?", text.strip()):
         raise typer.BadParameter(f"{text!r} is no time; write seconds, or 1:30, or 0:01:30")
@@ -53,7 +55,8 @@ def parse_time(text: str) -> float:
 def parse_rate(text: str) -> float:
     """A number of frames per second above 0.
 
-    Raises: typer.BadParameter
+    Raises:
+        typer.BadParameter
     """
     try:
         rate = float(text)
@@ -117,7 +120,8 @@ def load_engine(
 ) -> Engine:
     """The engine for a style of the gallery or a folder; ``told`` and ``sharing`` as for ``engines.load``.
 
-    Raises: StyleError, EngineError
+    Raises:
+        StyleError, EngineError
     """
     import engines
     from rtstyle import styles

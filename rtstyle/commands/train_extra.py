@@ -13,7 +13,8 @@ PIP_LINE = 'pip install "rtstyle[train]"'
 def training(module: str) -> Any:
     """A module of the training package.
 
-    Raises: TrainError: as ``installed``.
+    Raises:
+        TrainError: as ``installed``.
     """
     with installed():
         return importlib.import_module(module)
@@ -23,7 +24,8 @@ def training(module: str) -> Any:
 def installed() -> Iterator[None]:
     """Within, a package that is missing is told.
 
-    Raises: TrainError: a package of the train extra is not installed; the hint is the line that adds it.
+    Raises:
+        TrainError: a package of the train extra is not installed; the hint is the line that adds it.
     """
     from engines.errors import TrainError
 

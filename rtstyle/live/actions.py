@@ -51,7 +51,8 @@ class Actions:
     def read(self, name: str) -> dict[str, Any]:
         """Something to know, plain enough for JSON: ``stats`` or ``styles``.
 
-        Raises: UnknownActionError
+        Raises:
+            UnknownActionError
         """
         return _found(self._readers, name)()
 
@@ -61,8 +62,12 @@ class Actions:
         Args:
             name: ``style``, ``strength``, ``scale``, ``mirror``, ``pause``, ``record``, ``snapshot`` or ``stop``.
             value: what to set: a name, a number, on or off, also as text. ``None`` turns a switch over.
-        Returns: what is set now, plain enough for JSON.
-        Raises: UnknownActionError; ConfigError, StyleError or ShapeError: not a value for it; SinkError: it failed.
+
+        Returns:
+            what is set now, plain enough for JSON.
+
+        Raises:
+            UnknownActionError; ConfigError, StyleError or ShapeError: not a value for it; SinkError: it failed.
         """
         return _found(self._changers, name)(value)
 

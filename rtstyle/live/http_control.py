@@ -44,7 +44,9 @@ class ControlServer:
     Args:
         address: where.
         token: what everybody must know; see ``Guard``.
-    Raises: ConfigError: the address cannot be listened on, or not safely.
+
+    Raises:
+        ConfigError: the address cannot be listened on, or not safely.
     """
 
     def __init__(self, address: Address, token: str | None = None) -> None:
@@ -227,7 +229,8 @@ class _Handler(BaseHTTPRequestHandler):
 def parse_value(name: str, body: bytes) -> object:
     """What a body says: ``{"style": "wave"}``, ``"wave"``, ``style=wave`` or ``wave``; None when there is nothing.
 
-    Raises: ConfigError: neither text nor JSON, or JSON about something else.
+    Raises:
+        ConfigError: neither text nor JSON, or JSON about something else.
     """
     try:
         text = body.decode().strip()

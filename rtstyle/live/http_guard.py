@@ -44,7 +44,8 @@ class Address:
 def parse_address(text: str) -> Address:
     """``127.0.0.1:8765``, ``[::1]:8765``, or only a port, which is on this machine.
 
-    Raises: ConfigError: not an address.
+    Raises:
+        ConfigError: not an address.
     """
     host, colon, port = text.strip().rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
@@ -59,7 +60,9 @@ class Guard:
     Args:
         address: where the server listens.
         token: what everybody must know; ``None`` where this machine is trusted.
-    Raises: ConfigError: others than this machine could come, and there is no token; or the token is too short.
+
+    Raises:
+        ConfigError: others than this machine could come, and there is no token; or the token is too short.
     """
 
     def __init__(self, address: Address, token: str | None = None) -> None:
@@ -115,7 +118,8 @@ class Guard:
 def is_loopback(host: str) -> bool:
     """True when only this machine can reach a host, whatever it is called.
 
-    Raises: ConfigError: nobody knows that name.
+    Raises:
+        ConfigError: nobody knows that name.
     """
     try:
         found = socket.getaddrinfo(host, None)

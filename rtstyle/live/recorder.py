@@ -69,8 +69,11 @@ class Recorder:
     def start(self) -> Path:
         """Begin a file, unless one is being written.
 
-        Returns: its path.
-        Raises: SinkError: it cannot be written, or the ones before are not finished yet.
+        Returns:
+            its path.
+
+        Raises:
+            SinkError: it cannot be written, or the ones before are not finished yet.
         """
         with self._lock:
             self._look_at()
@@ -82,7 +85,8 @@ class Recorder:
     def stop(self) -> Path | None:
         """End the file; it is finished in another thread.
 
-        Returns: its path; ``None`` when there was none, or no frame came for it.
+        Returns:
+            its path; ``None`` when there was none, or no frame came for it.
         """
         with self._lock:
             self._look_at()

@@ -19,7 +19,9 @@ def free_path(ending: str) -> Path:
 
     Args:
         ending: with its dot, e.g. ``.png``.
-    Raises: OSError: the current folder is gone, or takes no file.
+
+    Raises:
+        OSError: the current folder is gone, or takes no file.
     """
     stem, number = f"rtstyle-{datetime.now().astimezone():%Y%m%d-%H%M%S}", 1
     path = Path(f"{stem}{ending}").absolute()
@@ -34,8 +36,11 @@ def free_path(ending: str) -> Path:
 def save_picture(rgb: RGB) -> Path:
     """Write a picture as PNG under a free name.
 
-    Returns: its path.
-    Raises: SinkError: it cannot be written.
+    Returns:
+        its path.
+
+    Raises:
+        SinkError: it cannot be written.
     """
     try:
         path = free_path(".png")

@@ -54,7 +54,9 @@ class Palette:
         load: makes the engine of a style.
         controls: which styles there are, and which one is wanted.
         ahead: make engines ready before they are asked for.
-    Raises: what ``load`` raises for the first style.
+
+    Raises:
+        what ``load`` raises for the first style.
     """
 
     def __init__(self, load: Callable[[str], Engine], controls: Controls, *, ahead: bool = True) -> None:

@@ -75,8 +75,12 @@ def run_webcam(
         on_failure: told why one of several sinks has failed while the others go on.
         on_state: told in a line when a stream is connected, or is not any more.
         on_ready: given the run to watch and steer, before its sinks are open.
-    Returns: the final figures.
-    Raises: SourceError, SinkError, StyleError, EngineError; a recording is kept when its source fails.
+
+    Returns:
+        the final figures.
+
+    Raises:
+        SourceError, SinkError, StyleError, EngineError; a recording is kept when its source fails.
     """
     if job.size is not None:
         check_size(job.size[1], job.size[0])
@@ -136,7 +140,8 @@ class _UntilGone:
 def open_source(job: WebcamJob) -> Source:
     """Tell from its text what a source is, and open it.
 
-    Raises: SourceError: it cannot be opened.
+    Raises:
+        SourceError: it cannot be opened.
     """
     from rtstyle.sources.factory import open_named
 
@@ -146,7 +151,8 @@ def open_source(job: WebcamJob) -> Source:
 def check_sinks(job: WebcamJob) -> None:
     """Refuse sinks that exclude each other, and a file that must not or cannot be written, before a camera is started.
 
-    Raises: SinkError; ConfigError: a kind of file that cannot be written.
+    Raises:
+        SinkError; ConfigError: a kind of file that cannot be written.
     """
     if not job.sinks:
         raise SinkError("there is no sink", hint=KINDS)
@@ -197,7 +203,9 @@ def open_sinks(
         live: the run that they show, and that the keys of the window steer.
         on_failure: told why one of several has failed while the others go on.
         on_state: told in a line when a stream is connected, or is not any more.
-    Raises: SinkError: one of them cannot be opened; then none is left open.
+
+    Raises:
+        SinkError: one of them cannot be opened; then none is left open.
     """
     opened: list[Sink] = []
     try:

@@ -40,7 +40,8 @@ class Codec:
     def encoder_options(self, crf: int | None, preset: str | None) -> dict[str, str]:
         """Options for the library.
 
-        Raises: ConfigError: a value that this encoder does not know.
+        Raises:
+            ConfigError: a value that this encoder does not know.
         """
         if crf is not None and not 0 <= crf <= self.crf_max:
             raise ConfigError(f"crf {crf} is out of range", hint=f"{self.name} takes 0 (best) to {self.crf_max}")
@@ -121,7 +122,8 @@ CONTAINERS = {".mp4": _MP4, ".m4v": _MP4, ".mov": _MOV, ".mkv": _MKV, ".webm": _
 def choose(path: Path, codec: str | None) -> tuple[Container, Codec]:
     """Container by the file's ending, codec by name or the container's default.
 
-    Raises: ConfigError: unknown ending or codec, or the two do not go together.
+    Raises:
+        ConfigError: unknown ending or codec, or the two do not go together.
     """
     container = CONTAINERS.get(path.suffix.lower())
     if container is None:

@@ -102,7 +102,8 @@ class RgbReader:
             height: of the result, pixels.
             width: of the result, pixels.
 
-        Returns: (height, width, 3); a view of the scaler's new frame when its rows have no padding.
+        Returns:
+            (height, width, 3); a view of the scaler's new frame when its rows have no padding.
         """
         hdr = hdr_name(frame)
         matrix = frame.colorspace

@@ -36,7 +36,8 @@ def pq_nits(code: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 def hlg_nits(code: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Hybrid log-gamma, 0…1 → cd/m² on a display of 1000.
 
-    Source: BT.2100-2, table 5, with its system gamma applied to each channel alone.
+    Source:
+        BT.2100-2, table 5, with its system gamma applied to each channel alone.
     """
     a, b, c = 0.17883277, 0.28466892, 0.55991073
     scene = np.where(code <= 0.5, code**2 / 3, (np.exp((code - c) / a) + b) / 12)
@@ -47,7 +48,8 @@ def hlg_nits(code: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 def tone_mapped(nits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """cd/m² → linear light 0…1: dark parts nearly untouched, white paper at half, ``PEAK_NITS`` at 1.
 
-    Source: Reinhard et al. 2002, "Photographic tone reproduction for digital images", equation 4.
+    Source:
+        Reinhard et al. 2002, "Photographic tone reproduction for digital images", equation 4.
     """
     light = nits / REFERENCE_WHITE_NITS
     peak = PEAK_NITS / REFERENCE_WHITE_NITS

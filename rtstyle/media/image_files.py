@@ -35,8 +35,11 @@ Alpha = npt.NDArray[np.uint8]
 def read_picture(path: Path) -> tuple[RGB, Alpha | None]:
     """Read a picture upright, whatever its file holds: grey, palette, 16 bit, transparency, EXIF orientation.
 
-    Returns: the picture, transparent parts on white; and its opacity, ``None`` when there is none.
-    Raises: SourceError: not a picture, or damaged.
+    Returns:
+        the picture, transparent parts on white; and its opacity, ``None`` when there is none.
+
+    Raises:
+        SourceError: not a picture, or damaged.
     """
     colour, stored = _decode(path)
     rgb = np.ascontiguousarray(_eight_bit(colour, path)[..., ::-1])
@@ -55,7 +58,9 @@ def write_picture(path: Path, rgb: RGB, alpha: Alpha | None = None) -> None:
         path: its suffix, one of ``FORMATS``, is the format.
         rgb: (height, width, 3).
         alpha: kept where the format can, otherwise left out.
-    Raises: SinkError: unknown format, or it cannot be written.
+
+    Raises:
+        SinkError: unknown format, or it cannot be written.
     """
     suffix = path.suffix.lower()
     if suffix not in FORMATS:

@@ -26,7 +26,8 @@ _WITH_PORT = ("udp", "rtp", "tcp")
 def check_url(url: str) -> None:
     """Refuse what cannot be opened, before anybody waits for it.
 
-    Raises: SourceError: unknown protocol, no host, or no port where one is needed.
+    Raises:
+        SourceError: unknown protocol, no host, or no port where one is needed.
     """
     try:
         parts = urlsplit(url)

@@ -30,7 +30,8 @@ def is_whip(sink: str) -> bool:
 def check_stream(sink: str) -> None:
     """Refuse an address that nothing can be sent to.
 
-    Raises: SinkError: unknown kind, or no host or port in it.
+    Raises:
+        SinkError: unknown kind, or no host or port in it.
     """
     scheme = sink.partition("://")[0]
     if scheme not in (*FORMATS, *WHIP):

@@ -27,15 +27,19 @@ class Sink(Protocol):
     def write(self, frame: Frame) -> bool:
         """Show, encode or send one frame.
 
-        Returns: False when the user has asked to stop (closed the window), True otherwise.
-        Raises: SinkError: the device is gone, the disk is full.
+        Returns:
+            False when the user has asked to stop (closed the window), True otherwise.
+
+        Raises:
+            SinkError: the device is gone, the disk is full.
         """
         ...
 
     def close(self, *, completed: bool) -> None:
         """Finish, or with ``completed=False`` drop what is unfinished. Twice is fine.
 
-        Raises: SinkError: the end of the file cannot be written.
+        Raises:
+            SinkError: the end of the file cannot be written.
         """
         ...
 

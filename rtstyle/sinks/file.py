@@ -113,8 +113,11 @@ class FileSink:
     def write(self, frame: Frame) -> bool:
         """Encode one frame, and the sound that belongs before it.
 
-        Returns: True.
-        Raises: SinkError: the disk is full, or the encoder refuses the frame.
+        Returns:
+            True.
+
+        Raises:
+            SinkError: the disk is full, or the encoder refuses the frame.
         """
         with self._errors():
             if self._last_pts is None:
@@ -136,7 +139,8 @@ class FileSink:
 
         A live one is finished and kept in any case.
 
-        Raises: SinkError: there was no frame, or the end cannot be written; then nothing is left behind, except what a
+        Raises:
+            SinkError: there was no frame, or the end cannot be written; then nothing is left behind, except what a
             live one has so far.
         """
         if self._closed:

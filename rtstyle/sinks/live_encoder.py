@@ -80,7 +80,9 @@ class LiveEncoder:
         Args:
             rgb: any size.
             number: larger than the one before.
-        Raises: av.FFmpegError
+
+        Raises:
+            av.FFmpegError
         """
         picture = self._to_yuv(rgb)
         picture.pts, picture.time_base = number, self._unit_s

@@ -19,7 +19,8 @@ class Place(Protocol):
     def publish(self) -> None:
         """The file is complete: show it under its own name.
 
-        Raises: OSError
+        Raises:
+            OSError
         """
         ...
 
@@ -41,7 +42,9 @@ class Hidden:
 
     Args:
         path: the name that it gets.
-    Raises: OSError: it cannot be created.
+
+    Raises:
+        OSError: it cannot be created.
     """
 
     def __init__(self, path: Path) -> None:
@@ -64,7 +67,9 @@ class Growing:
 
     Args:
         path: its name; a file of that name stays until the first byte is written.
-    Raises: OSError: it cannot be created.
+
+    Raises:
+        OSError: it cannot be created.
     """
 
     def __init__(self, path: Path) -> None:

@@ -58,7 +58,9 @@ class StreamSink:
         bits: per second; ``None`` goes by the size, see ``live_video.bit_rate``.
         paused: whether receivers are to see the card.
         on_state: told each change of the state in one line, in another thread.
-    Raises: SinkError: an address that nothing can be sent to.
+
+    Raises:
+        SinkError: an address that nothing can be sent to.
     """
 
     main_thread = False
@@ -103,7 +105,8 @@ class StreamSink:
     def write(self, frame: Frame) -> bool:
         """Take one frame; never waits.
 
-        Raises: SinkError: it can never work.
+        Raises:
+            SinkError: it can never work.
         """
         if self._failure:
             raise SinkError(f"cannot send to {self.name}: {self._failure}", hint=self._hint)

@@ -58,8 +58,11 @@ class SeveralSinks:
     def write(self, frame: Frame) -> bool:
         """Hand the frame to all.
 
-        Returns: False when one of them was told to stop.
-        Raises: the first failure when none is left.
+        Returns:
+            False when one of them was told to stop.
+
+        Raises:
+            the first failure when none is left.
         """
         for fed in self._others:
             fed.put(frame)

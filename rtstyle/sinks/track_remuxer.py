@@ -102,7 +102,8 @@ class Tracks:
         output: receives the tracks now, the packets later, and the metadata.
         kind: of the output.
 
-    Raises: SourceError: the clip cannot be opened a second time.
+    Raises:
+        SourceError: the clip cannot be opened a second time.
     """
 
     def __init__(self, template: Template, output: OutputContainer, kind: Container) -> None:
@@ -129,7 +130,8 @@ class Tracks:
     def write_until(self, time_s: Fraction | None) -> None:
         """Write what comes up to a moment of the input, seconds; ``None`` for all that is left.
 
-        Raises: av.FFmpegError, OSError: the output cannot be written.
+        Raises:
+            av.FFmpegError, OSError: the output cannot be written.
         """
         while True:
             packet = next(self._packets, None) if self._pending is None else self._pending

@@ -50,7 +50,9 @@ class VirtualSink:
         fps: frames per second; 0 stands for ``DEFAULT_FPS``.
         backend: of pyvirtualcam; ``None`` takes what works.
         paused: whether others are to see the card.
-    Raises: SinkError: pyvirtualcam or a virtual camera is missing; the hint says how to get it.
+
+    Raises:
+        SinkError: pyvirtualcam or a virtual camera is missing; the hint says how to get it.
     """
 
     def __init__(
@@ -87,7 +89,8 @@ class VirtualSink:
     def write(self, frame: Frame) -> bool:
         """Show this frame from the next tick on.
 
-        Raises: SinkError: the camera is gone.
+        Raises:
+            SinkError: the camera is gone.
         """
         if self._failure is not None:
             raise SinkError(f"the virtual camera {self.name} failed: {self._failure}") from self._failure
@@ -176,7 +179,8 @@ def virtual_cameras(folder: Path = DEVICES) -> dict[str, str]:
 def device_file(device: str, folder: Path = DEVICES) -> str:
     """The device file of a virtual camera by its name, as other programs list it; a path stays what it is.
 
-    Raises: SinkError: no virtual camera has that name, with those that are there.
+    Raises:
+        SinkError: no virtual camera has that name, with those that are there.
     """
     if device.startswith("/"):
         return device

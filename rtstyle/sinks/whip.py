@@ -1,6 +1,7 @@
 """WHIP sink: paintings to a media server by WebRTC, with the delay of a call.
 
-Source: WebRTC-HTTP ingestion protocol, RFC 9725: an offer is posted, the answer comes back, and the address that it
+Source:
+    WebRTC-HTTP ingestion protocol, RFC 9725: an offer is posted, the answer comes back, and the address that it
 names is deleted at the end.
 """
 
@@ -39,7 +40,9 @@ class WhipSink:
         address: ``whip+https://TOKEN@HOST/PATH``, the token where the server wants one.
         paused: whether receivers are to see the card.
         on_state: told each change of the state in one line, in another thread.
-    Raises: SinkError: the extra ``web`` is missing, or the address names no server.
+
+    Raises:
+        SinkError: the extra ``web`` is missing, or the address names no server.
     """
 
     main_thread = False
@@ -143,7 +146,8 @@ class _Connection:
     async def begin(self) -> None:
         """Connect.
 
-        Raises: SinkError: the server does not want to, or does not answer in time. aiohttp's and aiortc's errors.
+        Raises:
+            SinkError: the server does not want to, or does not answer in time. aiohttp's and aiortc's errors.
         """
         from aiohttp import ClientSession, ClientTimeout
         from aiortc import RTCRtpSender, RTCSessionDescription

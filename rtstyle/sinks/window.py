@@ -66,7 +66,9 @@ class WindowSink:
         size: (width, height) of the frames to come, pixels; the window then opens at once, not with the first frame.
         figures_shown: show them from the start.
         recorder: what the R key switches; ``None`` where nothing can be recorded.
-    Raises: SinkError: there is no display.
+
+    Raises:
+        SinkError: there is no display.
     """
 
     def __init__(
@@ -110,8 +112,11 @@ class WindowSink:
     def write(self, frame: Frame) -> bool:
         """Show one frame and obey the keys.
 
-        Returns: False when the window was closed, or Esc or Q pressed.
-        Raises: SinkError: the display went away.
+        Returns:
+            False when the window was closed, or Esc or Q pressed.
+
+        Raises:
+            SinkError: the display went away.
         """
         if self._closed:
             return False
@@ -301,7 +306,8 @@ class WindowSink:
 def fit(width: int, height: int, room_width: int, room_height: int) -> tuple[int, int, int, int]:
     """Place a picture as large as possible in the middle of a window, all in pixels.
 
-    Returns: left, top, width, height.
+    Returns:
+        left, top, width, height.
     """
     scale = min(room_width / width, room_height / height)
     shown_width, shown_height = max(1, round(width * scale)), max(1, round(height * scale))
@@ -311,7 +317,8 @@ def fit(width: int, height: int, room_width: int, room_height: int) -> tuple[int
 def start_display() -> Any:
     """Start SDL's display. Returns: the pygame module.
 
-    Raises: SinkError: pygame is missing, or nothing would be seen.
+    Raises:
+        SinkError: pygame is missing, or nothing would be seen.
     """
     os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
     # SDL would keep the screen saver off and would take over SIGINT and SIGTERM.
@@ -338,7 +345,8 @@ def start_display() -> Any:
 def _choose_driver() -> bool:
     """Keep SDL on Linux from trying drivers that cannot work and complain on standard error.
 
-    Returns: False when there is neither X, Wayland, nor a driver that the user has named.
+    Returns:
+        False when there is neither X, Wayland, nor a driver that the user has named.
     """
     if os.environ.get("DISPLAY") and not os.environ.get("WAYLAND_DISPLAY"):
         os.environ.setdefault("SDL_VIDEODRIVER", "x11")

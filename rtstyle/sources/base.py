@@ -43,7 +43,8 @@ class Source(Protocol):
     def frames(self) -> Iterator[Frame]:
         """Yield frames in order until the end. The size may change from frame to frame.
 
-        Raises: SourceError: the device or the stream failed.
+        Raises:
+            SourceError: the device or the stream failed.
         """
         ...
 

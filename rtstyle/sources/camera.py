@@ -50,7 +50,9 @@ class CameraSource:
         name: for people; by default ``camera 0``.
         opener: makes the capture; for tests.
         open_timeout_s, read_timeout_s: how long to wait for the first and for every further picture, seconds.
-    Raises: SourceError: no such camera, no permission, or no picture in time.
+
+    Raises:
+        SourceError: no such camera, no permission, or no picture in time.
     """
 
     def __init__(
@@ -92,7 +94,8 @@ class CameraSource:
     def frames(self) -> Iterator[Frame]:
         """Yield the newest picture each time.
 
-        Raises: SourceError: the camera failed, was unplugged, or delivers nothing any more.
+        Raises:
+            SourceError: the camera failed, was unplugged, or delivers nothing any more.
         """
         last, index = -1, 0
         time_base = Fraction(1, 90_000)

@@ -165,7 +165,8 @@ def probe_cameras() -> Iterator[Camera]:
 def find_camera(text: str, cameras: Sequence[Camera] | None = None) -> Camera:
     """The camera whose name is ``text``, or holds it, in whatever case.
 
-    Raises: SourceError: there is none, or there are several.
+    Raises:
+        SourceError: there is none, or there are several.
     """
     cameras = list_cameras() if cameras is None else cameras
     matches = _matches(text, cameras)
@@ -188,7 +189,8 @@ def _matches(text: str, cameras: Sequence[Camera]) -> list[Camera]:
 def find_again(known: Camera, cameras: Sequence[Camera] | None = None) -> Camera | None:
     """The same camera after it was plugged in again, perhaps under another number or in another socket.
 
-    Returns: None while it is not there. Of several with its name, the one in its socket or at its number.
+    Returns:
+        None while it is not there. Of several with its name, the one in its socket or at its number.
     """
     cameras = list_cameras() if cameras is None else cameras
     if "/by-id/" in known.stable_path:

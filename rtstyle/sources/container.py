@@ -21,7 +21,8 @@ _NOT_VIDEO = ("tty",)
 def open_input(name: str) -> InputContainer:
     """Open a file or URL.
 
-    Raises: SourceError: it does not exist, cannot be read, or is no video; one line that says which.
+    Raises:
+        SourceError: it does not exist, cannot be read, or is no video; one line that says which.
     """
     try:
         container = _open_url(name) if is_url(name) else _open_file(name)
@@ -48,7 +49,8 @@ def _open_file(name: str) -> InputContainer:
 def video_stream(container: InputContainer, name: str) -> VideoStream:
     """The stream to stylize: the default one, else the largest; cover pictures do not count.
 
-    Raises: SourceError: there is none, or no decoder for it.
+    Raises:
+        SourceError: there is none, or no decoder for it.
     """
     streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
     if not streams:
@@ -62,7 +64,8 @@ def video_stream(container: InputContainer, name: str) -> VideoStream:
 def check_file(path: Path) -> None:
     """Refuse what cannot be a clip.
 
-    Raises: SourceError: there is no such file, it is a folder, or it is empty.
+    Raises:
+        SourceError: there is no such file, it is a folder, or it is empty.
     """
     if not path.exists():
         raise SourceError(f"no such file: {path}", hint="check the name and the folder")

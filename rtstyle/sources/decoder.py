@@ -29,7 +29,8 @@ class Decoder:
         live: a stream that breaks off is an error; of a file, what can be read is good.
         stop: set from outside to end the iteration.
 
-    Raises: SourceError: it cannot be opened, has no video, or no wanted picture can be decoded.
+    Raises:
+        SourceError: it cannot be opened, has no video, or no wanted picture can be decoded.
     """
 
     def __init__(self, name: str, start: float | None, end: float | None, live: bool, stop: Event) -> None:
@@ -54,7 +55,8 @@ class Decoder:
     def pictures(self) -> Iterator[VideoFrame]:
         """Yield the first picture and the rest of the range, in order of presentation.
 
-        Raises: SourceError: a live stream broke off.
+        Raises:
+            SourceError: a live stream broke off.
         """
         picture: VideoFrame | None = self.first
         while picture is not None and not self._stop.is_set() and self._before_end(picture):

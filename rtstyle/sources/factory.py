@@ -31,7 +31,9 @@ def open_named(
         fps: frames per second to ask for.
         loop: a clip begins anew at its end; for nothing else.
         reconnect: open a camera or stream again when it is lost.
-    Raises: SourceError: there is no such source, or it cannot be opened.
+
+    Raises:
+        SourceError: there is no such source, or it cannot be opened.
     """
     if loop:
         return _looped(text, size)
@@ -84,7 +86,8 @@ def is_camera(text: str) -> bool:
 def open_camera(text: str, size: tuple[int, int] | None, fps: float | None, *, reconnect: bool) -> Source:
     """Open a camera by number, device file or name.
 
-    Raises: SourceError: no such camera, several of that name, or it gives no picture.
+    Raises:
+        SourceError: no such camera, several of that name, or it gives no picture.
     """
     from rtstyle.backoff import Backoff
     from rtstyle.sources.reconnecting import Reconnecting
@@ -110,7 +113,8 @@ class _CameraLine:
     def __call__(self) -> Source:
         """Open it.
 
-        Raises: SourceError: no such camera, several of that name, it is not plugged in, or gives no picture.
+        Raises:
+            SourceError: no such camera, several of that name, it is not plugged in, or gives no picture.
         """
         from rtstyle.sources.camera import CameraSource
 

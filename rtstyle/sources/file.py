@@ -40,7 +40,8 @@ class FileSource:
         live: deliver at the speed of the clock, as a camera would. A stream has its pace from its sender, so its
             frames are taken as they come, unless it is a clip or comes in pieces (HLS).
 
-    Raises: SourceError: no such file, not a video, nothing in it can be decoded, nothing after ``start``.
+    Raises:
+        SourceError: no such file, not a video, nothing in it can be decoded, nothing after ``start``.
     """
 
     def __init__(
@@ -124,7 +125,8 @@ class FileSource:
     def frames(self) -> Iterator[Frame]:
         """Yield frames in order until the end of the clip or of the range. May be called once.
 
-        Raises: SourceError: a live stream broke off.
+        Raises:
+            SourceError: a live stream broke off.
         """
         with self._lock:
             if self._closed.is_set() or self._reading:

@@ -23,7 +23,9 @@ class LoopSource:
     Args:
         name: file.
         height: resize to so many pixels, keeping the proportions; ``None`` keeps the size.
-    Raises: SourceError: no such file, not a video, or nothing in it can be decoded.
+
+    Raises:
+        SourceError: no such file, not a video, or nothing in it can be decoded.
     """
 
     def __init__(self, name: str, *, height: int | None = None) -> None:
@@ -40,7 +42,8 @@ class LoopSource:
     def frames(self) -> Iterator[Frame]:
         """Yield frames until closed; their times go on from round to round. May be called once.
 
-        Raises: SourceError: the file was taken away or damaged meanwhile.
+        Raises:
+            SourceError: the file was taken away or damaged meanwhile.
         """
         pace, time_base = Pace(self._closed, late_s=1.0), self._clip.time_base
         index, begin_s = 0, Fraction(0)

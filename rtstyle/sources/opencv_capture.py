@@ -87,7 +87,8 @@ def claimed_format(capture: Capture) -> str:
 def check_device(device: int | str) -> None:
     """On Linux, tell a missing device from a forbidden one before the driver is asked.
 
-    Raises: SourceError: no such device, no device at all, or no permission.
+    Raises:
+        SourceError: no such device, no device at all, or no permission.
     """
     if not sys.platform.startswith("linux"):
         return

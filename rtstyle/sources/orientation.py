@@ -30,7 +30,8 @@ class Orientation:
     def of(cls, frame: VideoFrame) -> Orientation:
         """Read the display matrix; any of the eight orientations, other angles rounded to a quarter turn.
 
-        Source: FFmpeg's display.h: the 3×3 matrix maps (x, y) to (a·x + c·y, b·x + d·y).
+        Source:
+            FFmpeg's display.h: the 3×3 matrix maps (x, y) to (a·x + c·y, b·x + d·y).
         """
         try:
             data = cast("SideDataContainer", frame.side_data)[Type.DISPLAYMATRIX]

@@ -52,7 +52,8 @@ class Pace:
     def wait(self, time_s: float) -> bool:
         """Wait until ``time_s``, seconds on the picture's own scale, is due; not at all once it is late.
 
-        Returns: False when stopped meanwhile.
+        Returns:
+            False when stopped meanwhile.
         """
         now_s = time.monotonic()
         if self._start_s is None or not -self._early_s <= now_s - self._start_s - time_s <= self._late_s:

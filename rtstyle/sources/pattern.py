@@ -32,7 +32,9 @@ class PatternSource:
         live: deliver at the pace of a camera and skip what is late; otherwise as fast as frames are taken.
         numbered: write the frame number into the picture, for people and as ``CELLS`` cells along the bottom.
         clock: monotonic time in seconds.
-    Raises: ShapeError: a size that no engine takes. SourceError: fps not above 0, or too narrow to be numbered.
+
+    Raises:
+        ShapeError: a size that no engine takes. SourceError: fps not above 0, or too narrow to be numbered.
     """
 
     def __init__(

@@ -43,7 +43,9 @@ class Reconnecting:
         again: False ends with the error instead.
         backoff: waits between attempts.
         stall_s: after so long without a picture the last one is repeated; longer for sources of few pictures a second.
-    Raises: SourceError: the first attempt failed.
+
+    Raises:
+        SourceError: the first attempt failed.
     """
 
     def __init__(
@@ -86,7 +88,8 @@ class Reconnecting:
     def frames(self) -> Iterator[Frame]:
         """Yield the newest picture each time, or the last one again when there is none.
 
-        Raises: SourceError: the source failed and is not opened again.
+        Raises:
+            SourceError: the source failed and is not opened again.
         """
         number, index, pts = 0, 0, -1
         start_s: float | None = None

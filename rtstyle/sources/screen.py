@@ -48,7 +48,8 @@ class Place:
 def parse_place(text: str) -> Place:
     """``screen``, ``screen:2`` or ``screen:640x360+100+50``.
 
-    Raises: SourceError: it is none of these.
+    Raises:
+        SourceError: it is none of these.
     """
     match = _PLACE.fullmatch(text)
     if match is None:
@@ -68,7 +69,9 @@ class ScreenSource:
         text: as ``parse_place`` takes it.
         fps: pictures a second; ``None`` for ``FPS``.
         height: resize to so many pixels, keeping the proportions; ``None`` keeps the size.
-    Raises: SourceError: mss or the screen is missing, it may not be seen, or the place is not on it.
+
+    Raises:
+        SourceError: mss or the screen is missing, it may not be seen, or the place is not on it.
     """
 
     def __init__(self, text: str, *, fps: float | None = None, height: int | None = None) -> None:

@@ -1,6 +1,7 @@
 """What Linux says of a capture device: driver, abilities, formats, sizes and rates. Nothing is captured.
 
-Source: the kernel's linux/videodev2.h. Only structures without pointers are used, so that they are the same on
+Source:
+    the kernel's linux/videodev2.h. Only structures without pointers are used, so that they are the same on
 every processor with eight-bit bytes.
 """
 
@@ -89,7 +90,9 @@ def look_at(path: str, *, modes: bool = False, ioctl: Ioctl | None = None) -> No
         path: device file.
         modes: ask for the formats, too.
         ioctl: for tests.
-    Raises: OSError: it is gone, forbidden, or no video device.
+
+    Raises:
+        OSError: it is gone, forbidden, or no video device.
     """
     if ioctl is None:
         import fcntl

@@ -84,8 +84,12 @@ class Peer:
 
         Args:
             offer: the browser's session description, SDP.
-        Returns: ours, with all addresses in it.
-        Raises: SourceError: it is no such description, or offers no video.
+
+        Returns:
+            ours, with all addresses in it.
+
+        Raises:
+            SourceError: it is no such description, or offers no video.
         """
         if not offer.startswith("v=0") or offer.count("\nm=") > SECTIONS or "\nm=video" not in offer:
             raise SourceError("this is no offer of video")

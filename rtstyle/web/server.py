@@ -62,7 +62,8 @@ class WebSettings:
     def check(self) -> None:
         """Refuse what would let strangers in, or cannot be served.
 
-        Raises: ConfigError
+        Raises:
+            ConfigError
         """
         Guard(Address(self.host, self.port), self.token or None)
         if (self.cert is None) != (self.key is None):
@@ -122,8 +123,12 @@ class Studio:
             sender: address that it came from.
             watch: it wants to see this machine's own source, not to send pictures.
             wishes: settings to begin with, as ``obey`` takes them; ignored for one who watches.
-        Returns: the answer's SDP.
-        Raises: SinkError: there are too many already. SourceError: there is nothing to watch, or no offer. ConfigError,
+
+        Returns:
+            the answer's SDP.
+
+        Raises:
+            SinkError: there are too many already. SourceError: there is nothing to watch, or no offer. ConfigError,
             StyleError, ShapeError: a wish that cannot be fulfilled.
         """
         if len(self._peers) + self._joining >= self.settings.peers:
@@ -238,7 +243,8 @@ class Server:
     async def start(self) -> None:
         """Listen.
 
-        Raises: SinkError: the address is taken or not this machine's. ConfigError: the certificate cannot be used.
+        Raises:
+            SinkError: the address is taken or not this machine's. ConfigError: the certificate cannot be used.
         """
         settings = self._studio.settings
         raise_bitrates()

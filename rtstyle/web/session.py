@@ -95,7 +95,8 @@ class Session:
 def obey(controls: Controls, wishes: Mapping[str, Any]) -> None:
     """Apply what a viewer asks for: any of ``style``, ``strength``, ``scale``, ``mirror``.
 
-    Raises: ConfigError: something else is asked for, or a value has the wrong type. StyleError, ShapeError: a value
+    Raises:
+        ConfigError: something else is asked for, or a value has the wrong type. StyleError, ShapeError: a value
         that does not exist or is out of range. What came before the fault has been applied.
     """
     kinds: dict[str, tuple[type, ...]] = {
@@ -128,7 +129,8 @@ class Shelf:
     def load(self, style: str) -> Engine:
         """An engine of this style; freed when everybody who has it has closed it.
 
-        Raises: what the loader raises.
+        Raises:
+            what the loader raises.
         """
         with self._lock:
             shared = self._shared.get(style)

@@ -4,7 +4,8 @@ A page that has no leave to use a camera must not learn the addresses of its mac
 ``3fc3fd5c-….local`` in their place, which are asked for by multicast. Containers, firewalls and many wireless networks
 carry no multicast, and aioice gives up a connection none of whose names it finds. Who sent the offer is known, though.
 
-Source: draft-ietf-mmusic-mdns-ice-candidates.
+Source:
+    draft-ietf-mmusic-mdns-ice-candidates.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ def with_addresses(offer: str, sender: str, ours: list[str]) -> str:
         offer: SDP.
         sender: address that the offer came from.
         ours: of this machine: a sender on this machine may be at any of them.
-    Returns: the offer, in which no name is left.
+
+    Returns:
+        the offer, in which no name is left.
     """
     try:
         addresses = ours if ip_address(sender).is_loopback else [sender]

@@ -49,7 +49,8 @@ class BrowserSource:
     def put(self, picture: VideoFrame) -> bool:
         """Take a decoded picture; never waits.
 
-        Returns: False once the source is closed.
+        Returns:
+            False once the source is closed.
         """
         try:
             self._link.put((picture, time.monotonic()))
@@ -98,7 +99,8 @@ class PaintedTrack(MediaStreamTrack):
     async def recv(self) -> VideoFrame:
         """The next picture, in aiortc's words.
 
-        Raises: MediaStreamError: the track was stopped.
+        Raises:
+            MediaStreamError: the track was stopped.
         """
         await self._fresh.wait()
         self._fresh.clear()

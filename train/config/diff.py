@@ -26,7 +26,9 @@ def differences(config: TrainConfig, settings: Mapping[str, Any]) -> list[str]:
     Args:
         config: of now.
         settings: ``to_dict`` of then; what it lacks is taken for equal.
-    Returns: for each setting of ``MATTERS`` that differs, its name and both values.
+
+    Returns:
+        for each setting of ``MATTERS`` that differs, its name and both values.
     """
     found = _differing(config, settings)
     return [f"{name} was {was} and now is {now}" for name, was, now in found if name in MATTERS]
@@ -39,7 +41,9 @@ def changes(config: TrainConfig, settings: Mapping[str, Any], step: int) -> list
         config: of now.
         settings: ``to_dict`` of then; what it lacks is taken for equal.
         step: from which on.
-    Returns: for each setting that has changed: ``setting``, ``was``, ``now`` and ``from_step``.
+
+    Returns:
+        for each setting that has changed: ``setting``, ``was``, ``now`` and ``from_step``.
     """
     return [
         {"setting": name, "was": was, "now": now, "from_step": step}

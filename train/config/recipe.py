@@ -62,7 +62,9 @@ def load_recipe(recipe: str | Path) -> dict[str, Any]:
 
     Args:
         recipe: name of one that comes with rtstyle, or a file; or a trained style, by name or folder.
-    Raises: ConfigError: no such recipe, with the nearest name; or the file is no TOML, with the line; or the style has
+
+    Raises:
+        ConfigError: no such recipe, with the nearest name; or the file is no TOML, with the line; or the style has
         no record of its training.
     """
     path = RECIPES / f"{recipe}.toml" if str(recipe) in recipes() else Path(recipe)
@@ -86,7 +88,8 @@ def load_recipe(recipe: str | Path) -> dict[str, Any]:
 def recorded_style(recipe: str | Path) -> StyleModel | None:
     """The style whose record a recipe is; ``None`` where it is a recipe of its own.
 
-    Raises: StyleError: the style is damaged.
+    Raises:
+        StyleError: the style is damaged.
     """
     if str(recipe) in recipes() or Path(recipe).is_file():
         return None
@@ -135,7 +138,9 @@ def resolve(
         flags: by ``section.name``; ``None`` is a flag that was not given.
         options: words of a command line, by ``section.name``: faults name what could be given there by its option.
         unfinished: put ``OPENED`` in the place of pictures and folders that are missing, instead of telling it.
-    Raises: SettingsError: every fault of all three.
+
+    Raises:
+        SettingsError: every fault of all three.
     """
     faults = Faults()
     table: dict[str, Any] = {}
@@ -209,7 +214,8 @@ def to_toml(config: TrainConfig) -> str:
 
     What the run's own recipe wants where more is given stands at the end, so that both do the same with it.
 
-    Raises: ConfigError: the run's recipe cannot be read any more.
+    Raises:
+        ConfigError: the run's recipe cannot be read any more.
     """
     tables = {section: {name: _of(config, section, name) for name in kinds} for section, kinds in KINDS.items()}
     del tables["run"]["recipe"]  # for who reads this as a recipe, it is another one
@@ -286,7 +292,8 @@ def _by_section(flags: Mapping[str, Any]) -> Values:
 def _known(name: str) -> tuple[str, str]:
     """``section.name`` in two parts.
 
-    Raises: ConfigError: there is no such setting; the hint is the nearest, or what the section has.
+    Raises:
+        ConfigError: there is no such setting; the hint is the nearest, or what the section has.
     """
     section, _, member = name.partition(".")
     if member in KINDS.get(section, {}):

@@ -80,8 +80,12 @@ def augment(x: Tensor, policy: Sequence[str], rng: torch.Generator) -> Tensor:
         x: (N, 3, H, W) in [0, 1], of any floating type, on any device.
         policy: names from ``KINDS``, applied in this order; empty returns x itself.
         rng: of all random numbers, on any device.
-    Returns: the same shape, type and device, not clamped.
-    Raises: ConfigError: the policy names something unknown.
+
+    Returns:
+        the same shape, type and device, not clamped.
+
+    Raises:
+        ConfigError: the policy names something unknown.
     """
     unknown = [name for name in policy if name not in KINDS]
     if unknown:

@@ -67,7 +67,9 @@ class Material:
         config: of the run. Clips are decoded and matched here, once; later runs find that in the cache.
         on_warning: called with one line for each clip that cannot be used, and for each setting without effect.
         world: which of several processes this is; it sees its part of each batch.
-    Raises: TrainError: no photographs, or no usable clip.
+
+    Raises:
+        TrainError: no photographs, or no usable clip.
     """
 
     def __init__(self, config: TrainConfig, on_warning: Callable[[str], None], world: World = ALONE):

@@ -115,7 +115,9 @@ class PairSet:
             count: pairs.
             crop: side of the squares, pixels; never scaled, so the motion keeps its speed.
             rng: of choice, place and mirroring.
-        Raises: TrainError: the crop is larger than the frames, or an entry has gone.
+
+        Raises:
+            TrainError: the crop is larger than the frames, or an entry has gone.
         """
         crops = [self._crop(int(rng.integers(len(self))), crop, rng) for _ in range(count)]
         first, second, flow, valid = (torch.cat(parts) for parts in zip(*crops, strict=True))
@@ -167,7 +169,8 @@ class _Wanted:
     def key(self, clip: Path) -> str:
         """Name of the entry, 64 hex digits.
 
-        Raises: OSError: the clip cannot be read.
+        Raises:
+            OSError: the clip cannot be read.
         """
         return hashlib.sha256(f"{FORMAT} {asdict(self)} {sha256(clip)}".encode()).hexdigest()
 
@@ -175,7 +178,8 @@ class _Wanted:
 def clip_files(folder: Path) -> list[Path]:
     """Clips under a folder, recursively, in a fixed order.
 
-    Raises: TrainError: no such folder, or nothing in it that looks like a clip.
+    Raises:
+        TrainError: no such folder, or nothing in it that looks like a clip.
     """
     if not folder.is_dir():
         raise TrainError(f"no such folder: {folder}", hint="--clips takes a folder of video files")
@@ -206,6 +210,7 @@ def build_pairs(
         per_clip: most pairs of one clip, spread evenly over it.
         on_progress: called after every clip.
         on_warning: called once for every clip that gives nothing, with one line that names it.
+
     Raises:
         TrainError: no clip gives a pair, or the cache cannot be written.
         ConfigError: a setting is out of range.
@@ -242,7 +247,8 @@ def _make(cache: Path) -> None:
 def _entry(file: Path, cache: Path, wanted: _Wanted) -> tuple[Path, bool]:
     """The entry of a clip, and whether it was there.
 
-    Raises: SourceError: the clip cannot be read or decoded. TrainError: the entry cannot be written.
+    Raises:
+        SourceError: the clip cannot be read or decoded. TrainError: the entry cannot be written.
     """
     try:
         entry = cache / f"{wanted.key(file)}.pairs"
@@ -257,7 +263,8 @@ def _entry(file: Path, cache: Path, wanted: _Wanted) -> tuple[Path, bool]:
 def _extract(file: Path, wanted: _Wanted) -> Records:
     """Decode a clip once and take a pair from each of ``per_clip`` equal parts of it.
 
-    Raises: SourceError: it cannot be decoded, or its frames are strips.
+    Raises:
+        SourceError: it cannot be decoded, or its frames are strips.
     """
     found = 0
     records = np.empty(0, _record(0, 0))
@@ -343,7 +350,8 @@ def _whole(entry: Path) -> bool:
 def _write(entry: Path, records: Records) -> None:
     """Other processes see a whole entry or none.
 
-    Raises: TrainError: the disk is full or the folder cannot be written.
+    Raises:
+        TrainError: the disk is full or the folder cannot be written.
     """
     try:
         with atomic_write(entry, durable=True) as file:

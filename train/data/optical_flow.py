@@ -21,7 +21,8 @@ Mask: TypeAlias = npt.NDArray[np.bool_]
 def estimate_flow(first: RGB, second: RGB) -> Flow:
     """Optical flow from the first frame to the second by DIS (medium). Kroeger et al. 2016, arXiv:1603.03590.
 
-    Returns: (H, W, 2), pixels, (x, y): first(p) corresponds to second(p + flow(p)).
+    Returns:
+        (H, W, 2), pixels, (x, y): first(p) corresponds to second(p + flow(p)).
     """
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     a, b = (cv2.cvtColor(x, cv2.COLOR_RGB2GRAY) for x in (first, second))
@@ -48,8 +49,12 @@ def occluded(forward: Flow, backward: Flow) -> Mask:
     Args:
         forward: flow t to t+1 on the grid of t.
         backward: flow t+1 to t on the grid of t+1.
-    Returns: (H, W), True where the two do not cancel, at motion boundaries, and where the flow leaves the picture.
-    Source: Ruder et al. 2016, arXiv:1604.08610, section 4.2, eqs. 5 and 6.
+
+    Returns:
+        (H, W), True where the two do not cancel, at motion boundaries, and where the flow leaves the picture.
+
+    Source:
+        Ruder et al. 2016, arXiv:1604.08610, section 4.2, eqs. 5 and 6.
     """
     returned = pull(backward, forward)
     squares = (forward**2).sum(-1) + (returned**2).sum(-1)
@@ -66,7 +71,8 @@ def occluded(forward: Flow, backward: Flow) -> Mask:
 def read_flow(path: Path) -> Flow:
     """Middlebury ``.flo``: (H, W, 2), pixels; unknown flow is above 1e9. Baker et al. 2011, IJCV.
 
-    Raises: TrainError: no ``.flo`` file, or a damaged one.
+    Raises:
+        TrainError: no ``.flo`` file, or a damaged one.
     """
     data = path.read_bytes()
     if data[:4] != b"PIEH":

@@ -40,7 +40,9 @@ def picture_files(folder: Path, option: str = "--content") -> list[Path]:
     Args:
         folder: of pictures.
         option: that named it, for the hint.
-    Raises: TrainError: no such folder, or nothing in it that looks like a picture.
+
+    Raises:
+        TrainError: no such folder, or nothing in it that looks like a picture.
     """
     if not folder.is_dir():
         what = "this is a file" if folder.exists() else "no such folder"
@@ -56,7 +58,8 @@ def split(files: Sequence[Path], hold_out: int) -> tuple[list[Path], list[Path]]
 
     Stills of clips (``frame_…``) are never held out, because their neighbours would stay in training.
 
-    Raises: TrainError: nothing would be left to train on.
+    Raises:
+        TrainError: nothing would be left to train on.
     """
     eligible = sorted((p for p in files if not p.name.startswith("frame_")), key=_name_hash)
     held = set(eligible[:hold_out])
@@ -93,7 +96,8 @@ def _name_hash(path: Path) -> bytes:
 def read_picture(path: Path) -> RGB:
     """Decode a picture to RGB, upright by its EXIF tag.
 
-    Raises: TrainError: the file cannot be read or is no picture.
+    Raises:
+        TrainError: the file cannot be read or is no picture.
     """
     try:
         data = np.frombuffer(path.read_bytes(), np.uint8)
@@ -199,7 +203,9 @@ class Pictures:
             ``None`` shows crops at several scales, see ``random_crop``.
         option: that named the pictures, for the error.
         on_skip: called once, with one line that names it, for each picture that cannot be read.
-    Raises: TrainError: not a single picture can be read.
+
+    Raises:
+        TrainError: not a single picture can be read.
     """
 
     def __init__(

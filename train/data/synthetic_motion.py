@@ -17,8 +17,12 @@ def random_flow(count: int, size: tuple[int, int], largest: float, rng: torch.Ge
         size: height and width, pixels.
         largest: scale of the motion, pixels; single pixels may move about 1.5 times as far.
         rng: of all random numbers.
-    Returns: (count, H, W, 2), pixels, (x, y): where each pixel of the moved picture comes from.
-    Source: affine and elastic augmentation, Simard et al. 2003; used for consistency in place of video.
+
+    Returns:
+        (count, H, W, 2), pixels, (x, y): where each pixel of the moved picture comes from.
+
+    Source:
+        affine and elastic augmentation, Simard et al. 2003; used for consistency in place of video.
     """
     height, width = size
     ys = torch.linspace(-1, 1, height).view(1, height, 1)
@@ -39,7 +43,9 @@ def warp(x: Tensor, flow: Tensor) -> Tensor:
     Args:
         x: (N, C, H, W).
         flow: (N, H, W, 2), pixels, (x, y).
-    Returns: (N, C, H, W); outside the picture the border is repeated.
+
+    Returns:
+        (N, C, H, W); outside the picture the border is repeated.
     """
     height, width = x.shape[-2:]
     ys = torch.arange(height, dtype=flow.dtype, device=flow.device).view(1, height, 1)
@@ -64,7 +70,9 @@ def sensor_noise(x: Tensor, sigma: float, rng: torch.Generator) -> Tensor:
         x: (N, 3, H, W) in [0, 1].
         sigma: largest standard deviation, 8-bit steps; each picture draws its own, uniformly.
         rng: of all random numbers.
-    Returns: same shape, clamped to [0, 1].
+
+    Returns:
+        same shape, clamped to [0, 1].
     """
     count, channels, height, width = x.shape
     level = sigma / 255.0 * torch.rand(count, 1, 1, 1, generator=rng)

@@ -35,7 +35,8 @@ class Latency:
 def parameters(style: StyleModel) -> int:
     """Numbers that are stored: weights, biases, the canvas, and the softening of the frame.
 
-    Raises: StyleError: the weights cannot be read.
+    Raises:
+        StyleError: the weights cannot be read.
     """
     return sum(tensor.size for tensor in style.tensors().values())
 
@@ -49,8 +50,12 @@ def multiply_adds(style: StyleModel, width: int = WIDTH, height: int = HEIGHT) -
     Args:
         style: whose graph is counted.
         width, height: of the frame, pixels.
-    Raises: StyleError: the graph cannot be read. EngineError: OpenVINO is missing.
-    Source: the counting of He et al. 2016, arXiv:1512.03385, table 1.
+
+    Raises:
+        StyleError: the graph cannot be read. EngineError: OpenVINO is missing.
+
+    Source:
+        the counting of He et al. 2016, arXiv:1512.03385, table 1.
     """
     try:
         graph = shared_core().read_model(style.graph)

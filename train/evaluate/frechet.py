@@ -44,8 +44,12 @@ def fit(vectors: Vectors) -> Gaussian:
 
     Args:
         vectors: (pictures, dimensions), two pictures or more.
-    Raises: TrainError: fewer than two pictures.
-    Source: Ledoit and Wolf 2004, J. Multivariate Analysis 88(2), eqs. 14 to 16 and theorem 3.2.
+
+    Raises:
+        TrainError: fewer than two pictures.
+
+    Source:
+        Ledoit and Wolf 2004, J. Multivariate Analysis 88(2), eqs. 14 to 16 and theorem 3.2.
     """
     count, width = vectors.shape
     if count < 2:
@@ -65,7 +69,9 @@ def frechet_distance(a: Gaussian, b: Gaussian) -> float:
     """‖μ_a − μ_b‖² + Tr(C_a + C_b − 2 (C_a^½ C_b C_a^½)^½): squared 2-Wasserstein distance of two Gaussians.
 
     Roots by eigenvalues of symmetric matrices, in float64, which needs no correction of complex results.
-    Source: Dowson and Landau 1982, J. Multivariate Analysis 12(3); as FID: Heusel et al. 2017, arXiv:1706.08500, eq. 6.
+
+    Source:
+        Dowson and Landau 1982, J. Multivariate Analysis 12(3); as FID: Heusel et al. 2017, arXiv:1706.08500, eq. 6.
     """
     root = _root(a.covariance)
     cross = np.linalg.eigvalsh(root @ b.covariance @ root)
@@ -90,9 +96,15 @@ def feature_fid(network: Vgg19, pictures: Iterable[RGB], *others: Iterable[RGB])
     Args:
         network: its deepest tap is pooled.
         pictures, others: two or more in each set; pictures of one common size compare best.
-    Returns: as many as there are other sets.
-    Raises: TrainError: fewer than two pictures in a set.
-    Source: Heusel et al. 2017, arXiv:1706.08500.
+
+    Returns:
+        as many as there are other sets.
+
+    Raises:
+        TrainError: fewer than two pictures in a set.
+
+    Source:
+        Heusel et al. 2017, arXiv:1706.08500.
     """
     first = fit(pooled(network, pictures))
     return [frechet_distance(fit(pooled(network, other)), first) for other in others]
@@ -103,8 +115,12 @@ def diversity(vectors: Vectors) -> float:
 
     Args:
         vectors: ``pooled`` features, two pictures or more.
-    Raises: TrainError: fewer than two pictures.
-    Source: after Zhu et al. 2017, arXiv:1711.11586, section 5, with pooled features in place of LPIPS, so that the
+
+    Raises:
+        TrainError: fewer than two pictures.
+
+    Source:
+        after Zhu et al. 2017, arXiv:1711.11586, section 5, with pooled features in place of LPIPS, so that the
         pictures may differ in size.
     """
     count = len(vectors)

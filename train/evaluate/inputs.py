@@ -71,7 +71,8 @@ class Material:
 def gather(job: Job) -> Material:
     """Read all of it, so that every fault shows before minutes are spent.
 
-    Raises: StylerError: the style, a picture, a clip or a feature network cannot be used.
+    Raises:
+        StylerError: the style, a picture, a clip or a feature network cannot be used.
     """
     return Material(
         style=StyleModel.open(styles.find(job.style)),

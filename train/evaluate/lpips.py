@@ -46,7 +46,9 @@ class Lpips(nn.Module):
     Args:
         network: ``features.N…`` of SqueezeNet 1.1 with torchvision's names.
         heads: ``linK.model.1.weight``, (1, channels, 1, 1), of LPIPS version 0.1.
-    Source: Zhang et al. 2018, arXiv:1801.03924, eq. 1; SqueezeNet: Iandola et al. 2016, arXiv:1602.07360.
+
+    Source:
+        Zhang et al. 2018, arXiv:1801.03924, eq. 1; SqueezeNet: Iandola et al. 2016, arXiv:1602.07360.
     """
 
     def __init__(self, network: Mapping[str, Tensor], heads: Mapping[str, Tensor]):
@@ -59,7 +61,8 @@ class Lpips(nn.Module):
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """Distance of each pair: (N, 3, H, W) in [0, 1], twice → (N,).
 
-        Raises: ShapeError: two shapes, or a side under ``MIN_SIDE``.
+        Raises:
+            ShapeError: two shapes, or a side under ``MIN_SIDE``.
         """
         if first.shape != second.shape or min(first.shape[-2:]) < MIN_SIDE:
             raise ShapeError(
@@ -77,7 +80,8 @@ class Lpips(nn.Module):
     def distance(self, first: RGB, second: RGB) -> float:
         """Of two pictures of one size.
 
-        Raises: ShapeError: as ``forward``.
+        Raises:
+            ShapeError: as ``forward``.
         """
         return float(self(to_tensor(first), to_tensor(second)))
 
@@ -108,7 +112,8 @@ def _unit(x: Tensor) -> Tensor:
 def load_lpips(folder: Path) -> Lpips | None:
     """From the two files in a folder; ``None`` where one of them is not there.
 
-    Raises: TrainError: a file is damaged or another network.
+    Raises:
+        TrainError: a file is damaged or another network.
     """
     if not ((folder / NETWORK).exists() and (folder / HEADS).exists()):
         return None

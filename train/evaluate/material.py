@@ -65,7 +65,8 @@ class Clip:
 def judge_pictures(paths: Iterable[Path]) -> list[RGB]:
     """Pictures at the short side at which they are compared.
 
-    Raises: TrainError: one cannot be read.
+    Raises:
+        TrainError: one cannot be read.
     """
     return [with_short_side(read_picture(path), PICTURE_SIDE) for path in paths]
 
@@ -76,7 +77,9 @@ def photographs_of(folder: Path | None, count: int) -> Pictures:
     Args:
         folder: of photographs; ``None`` takes the few of scikit-image, where it is installed, or none at all.
         count: at most so many.
-    Raises: TrainError: no such folder, or no picture in it can be read.
+
+    Raises:
+        TrainError: no such folder, or no picture in it can be read.
     """
     if folder is None:
         own = photographs(min(count, len(PHOTOGRAPHS)), PICTURE_SIDE)
@@ -87,7 +90,8 @@ def photographs_of(folder: Path | None, count: int) -> Pictures:
 def pictures_in(folder: Path, option: str) -> list[Path]:
     """As ``train.data.pictures.picture_files``, and a file in place of the folder is called one.
 
-    Raises: TrainError: no folder, or no picture in it.
+    Raises:
+        TrainError: no folder, or no picture in it.
     """
     if folder.is_file():
         raise TrainError(f"{folder} is a file", hint=f"{option} takes a folder of pictures")
@@ -97,7 +101,8 @@ def pictures_in(folder: Path, option: str) -> list[Path]:
 def read_painting_file(path: Path) -> RGB:
     """What ``--painting`` names.
 
-    Raises: TrainError: it cannot be read or is no picture.
+    Raises:
+        TrainError: it cannot be read or is no picture.
     """
     try:
         return read_picture(path)
@@ -109,7 +114,8 @@ def read_painting_file(path: Path) -> RGB:
 def paintings_of(folder: Path, count: int) -> Pictures:
     """Pictures of an artist, the middle ``SQUARE`` of each.
 
-    Raises: TrainError: as ``photographs_of``.
+    Raises:
+        TrainError: as ``photographs_of``.
     """
     found = _read(folder, count, SQUARE, "--style-pictures")
     return replace(found, rgb=[square(rgb) for rgb in found.rgb])
@@ -154,7 +160,8 @@ def _fit(path: Path, side: int) -> RGB:
 def read_clip(path: Path) -> Clip:
     """``FRAMES`` consecutive frames near the beginning of a clip, upright.
 
-    Raises: SourceError: no such file, or no clip. TrainError: fewer than two frames. ShapeError: too small to paint.
+    Raises:
+        SourceError: no such file, or no clip. TrainError: fewer than two frames. ShapeError: too small to paint.
     """
     with closing(FileSource(str(path))) as source:
         height = min(source.info.height, TALLEST)

@@ -30,7 +30,9 @@ def judge(job: Job, say: Callable[[str], None] = lambda _: None) -> Verdict:
     Args:
         job: what is asked for.
         say: is told what comes next; it takes minutes.
-    Raises: StylerError: the style, a picture, a clip or a feature network cannot be used.
+
+    Raises:
+        StylerError: the style, a picture, a clip or a feature network cannot be used.
     """
     say("reading …")
     material = gather(job)

@@ -21,7 +21,8 @@ def grey(rgb: RGB) -> Float:
 def ssim(first: RGB, second: RGB) -> float:
     """Mean structural similarity of the grey pictures, window 11×11, σ 1.5, valid part only.
 
-    Source: Wang et al. 2004, IEEE TIP 13(4), eq. 13, K1 = 0.01, K2 = 0.03, L = 255.
+    Source:
+        Wang et al. 2004, IEEE TIP 13(4), eq. 13, K1 = 0.01, K2 = 0.03, L = 255.
     """
 
     def blur(x: Float) -> Float:
@@ -43,6 +44,8 @@ def content_distance(network: Vgg19, painted: RGB, original: RGB) -> float:
     Args:
         network: what the content loss is trained with.
         painted, original: same size.
-    Source: Gatys et al. 2016, CVPR, eq. 1, made relative.
+
+    Source:
+        Gatys et al. 2016, CVPR, eq. 1, made relative.
     """
     return float(content_loss(network(to_tensor(painted))[-1], network(to_tensor(original))[-1]))

@@ -76,6 +76,7 @@ def print_table(verdict: Verdict, console: Console | None = None) -> None:
 def save_page(path: Path, verdict: Verdict) -> None:
     """Write the page whole or not at all.
 
-    Raises: TrainError: it cannot be written.
+    Raises:
+        TrainError: it cannot be written.
     """
     write_page(path, page(verdict, HEAD, rows(verdict.figures)))

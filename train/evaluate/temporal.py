@@ -40,7 +40,9 @@ class ClipJudge:
 
     Args:
         originals: two or more consecutive frames of one size.
-    Raises: TrainError: fewer than two frames.
+
+    Raises:
+        TrainError: fewer than two frames.
     """
 
     def __init__(self, originals: Sequence[RGB]):
@@ -60,9 +62,15 @@ class ClipJudge:
 
         Args:
             frames: the clip to judge, lossless, as many and as large as the originals.
-        Returns: mean squared error over unoccluded pixels and channels, values in [0, 1].
-        Raises: TrainError: not as many frames, or no pair to compare.
-        Source: Lai et al. 2018, arXiv:1808.00449, eqs. 8 and 9.
+
+        Returns:
+            mean squared error over unoccluded pixels and channels, values in [0, 1].
+
+        Raises:
+            TrainError: not as many frames, or no pair to compare.
+
+        Source:
+            Lai et al. 2018, arXiv:1808.00449, eqs. 8 and 9.
         """
         self._check(frames)
         errors = [
@@ -79,9 +87,15 @@ class ClipJudge:
 
         Args:
             frames: as for ``warping_error``.
-        Returns: root of a mean squared error, values in [0, 1].
-        Raises: TrainError: as ``warping_error``.
-        Source: Huang et al. 2017, CVPR, section 4; Gao et al. 2018 (ReCoNet), arXiv:1807.01197, section 4.3.
+
+        Returns:
+            root of a mean squared error, values in [0, 1].
+
+        Raises:
+            TrainError: as ``warping_error``.
+
+        Source:
+            Huang et al. 2017, CVPR, section 4; Gao et al. 2018 (ReCoNet), arXiv:1807.01197, section 4.3.
         """
         self._check(frames)
         errors = [
@@ -105,7 +119,8 @@ def _motion(first: RGB, second: RGB) -> _Motion:
 def warping_error(frames: Sequence[RGB], originals: Sequence[RGB]) -> float:
     """``ClipJudge.warping_error`` of one clip.
 
-    Raises: TrainError: fewer than two frames, not as many originals, or a cut after every frame.
+    Raises:
+        TrainError: fewer than two frames, not as many originals, or a cut after every frame.
     """
     return ClipJudge(originals).warping_error(frames)
 

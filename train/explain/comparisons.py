@@ -89,7 +89,8 @@ def figures(features: Features | None, photo: RGB, painted: RGB, targets: Sequen
 def trained(material: Material) -> list[Rival]:
     """The picture by each of the other styles.
 
-    Raises: EngineError: one of them cannot run here.
+    Raises:
+        EngineError: one of them cannot run here.
     """
     found = []
     for style in material.against:
@@ -122,7 +123,9 @@ def fine_tuned(job: Job, material: Material, say: Callable[[str], None]) -> list
         job: has ``painting``, ``content`` and ``fine_tune``.
         material: of the job.
         say: is told what comes next.
-    Raises: TrainError, ConfigError: unusable pictures; a loss that is not finite.
+
+    Raises:
+        TrainError, ConfigError: unusable pictures; a loss that is not finite.
     """
     found = []
     for factor in FACTORS:
@@ -138,7 +141,8 @@ def fine_tuned(job: Job, material: Material, say: Callable[[str], None]) -> list
 def tuning(job: Job, style: StyleModel, factor: float, out: Path) -> TrainConfig:
     """Settings of a fine-tuning: the recipe ``fast``, the weights that the style was trained with, one layer's scaled.
 
-    Raises: ConfigError: the minutes are not positive.
+    Raises:
+        ConfigError: the minutes are not positive.
     """
     given = settings_of(style)
     # The game needs a discriminator and the artist's works, which a style does not carry.

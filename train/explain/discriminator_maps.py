@@ -92,8 +92,12 @@ def read_judge(run: Path, style: Record = NOTHING) -> PatchJudge | None:
     Args:
         run: folder of the run.
         style: the training record of the style that the run must have trained.
-    Returns: ``None`` when the run trained none.
-    Raises: TrainError: no run there, its checkpoint is damaged or of another version, or it trained another style.
+
+    Returns:
+        ``None`` when the run trained none.
+
+    Raises:
+        TrainError: no run there, its checkpoint is damaged or of another version, or it trained another style.
     """
     if not (run / CHECKPOINT).is_file():
         raise TrainError(f"no {CHECKPOINT} in {run}", hint="--run takes the folder that `rtstyle train --out` wrote")

@@ -86,7 +86,8 @@ class Material:
 def gather(job: Job) -> Material:
     """Read all that was asked about.
 
-    Raises: StylerError: a style, a picture, the feature networks or the run's checkpoint cannot be used; or what
+    Raises:
+        StylerError: a style, a picture, the feature networks or the run's checkpoint cannot be used; or what
         ``fine_tune`` needs is missing.
     """
     style = StyleModel.open(styles.find(job.style))
@@ -108,8 +109,12 @@ def features_at_hand(folder: Path | None) -> Features | None:
 
     Args:
         folder: where they are; ``None`` looks in the cache.
-    Returns: ``None`` when none was asked for and the cache holds none.
-    Raises: TrainError: the folder holds none, or they are damaged.
+
+    Returns:
+        ``None`` when none was asked for and the cache holds none.
+
+    Raises:
+        TrainError: the folder holds none, or they are damaged.
     """
     there = folder or cache_folder()
     if network_files(there) is not None:
@@ -126,7 +131,8 @@ def features_at_hand(folder: Path | None) -> Features | None:
 def read_photo(path: Path) -> RGB:
     """A photograph, upright, its short side ``SIDE`` pixels at most.
 
-    Raises: SourceError: it cannot be read. ShapeError, TrainError: too small or too long to be painted.
+    Raises:
+        SourceError: it cannot be read. ShapeError, TrainError: too small or too long to be painted.
     """
     rgb, _ = image_files.read_picture(path)
     short, long = sorted(rgb.shape[:2])
@@ -140,7 +146,8 @@ def read_photo(path: Path) -> RGB:
 def read_painting(path: Path, style: StyleModel) -> RGB:
     """The painting at the short side that the style's record names, so that its strokes have the learned size.
 
-    Raises: TrainError: it cannot be read.
+    Raises:
+        TrainError: it cannot be read.
     """
     side = settings_of(style).get("data", {}).get("style_size", PAINTING_SIDE)
     if not isinstance(side, int) or not 64 <= side <= 2048:

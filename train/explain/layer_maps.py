@@ -53,7 +53,9 @@ def style_parts(photo: Tensor, painted: Tensor, target: Tensor) -> Tensor:
     Args:
         photo, painted: features, (1, C, H, W).
         target: Gram matrix of the painting, (1, C, C).
-    Returns: (H, W); above 0 the place came nearer to the painting. The mean is the fall.
+
+    Returns:
+        (H, W); above 0 the place came nearer to the painting. The mean is the fall.
     """
     slope = (gram(photo) + gram(painted) - 2 * target) / target.square().sum()
 

@@ -30,8 +30,12 @@ def explain(job: Job, out: Path, say: Callable[[str], None] = lambda _: None) ->
         job: what is asked for.
         out: the page.
         say: is told what comes next.
-    Returns: what the page shows.
-    Raises: StylerError: something that was given cannot be used; SinkError, TrainError: the page cannot be written.
+
+    Returns:
+        what the page shows.
+
+    Raises:
+        StylerError: something that was given cannot be used; SinkError, TrainError: the page cannot be written.
     """
     check_page(out, "--out")
     explanation = look(job, say)
@@ -42,7 +46,8 @@ def explain(job: Job, out: Path, say: Callable[[str], None] = lambda _: None) ->
 def look(job: Job, say: Callable[[str], None] = lambda _: None) -> Explanation:
     """Everything but the page.
 
-    Raises: StylerError: something that was given cannot be used.
+    Raises:
+        StylerError: something that was given cannot be used.
     """
     say("reading …")
     material = gather(job)

@@ -128,8 +128,12 @@ def gradient_penalty(
         discriminator: pictures → one judgement for each resolution.
         real, fake: (N, 3, H, W), the same form. No gradient flows into either.
         rng: of a, on any device.
-    Returns: scalar, float32, the mean over the resolutions, each of which has a slope of its own.
-    Source: Gulrajani et al. 2017, arXiv:1704.00028, eq. 3.
+
+    Returns:
+        scalar, float32, the mean over the resolutions, each of which has a slope of its own.
+
+    Source:
+        Gulrajani et al. 2017, arXiv:1704.00028, eq. 3.
     """
     a = torch.rand(len(real), 1, 1, 1, generator=rng, device=rng.device).to(real)
     between = torch.lerp(fake.detach(), real.detach(), a).requires_grad_()
@@ -157,7 +161,9 @@ def feature_matching(
         real, fake: judgements at the same resolutions. No gradient flows into ``real``.
         average: of a mean, (C,), over processes, where a batch is spread over several: unlike the other losses, this
             one is not the mean of what single pictures cost.
-    Returns: scalar, float32.
+
+    Returns:
+        scalar, float32.
     """
     differences = [
         average(b.float().mean((0, 2, 3)) - a.detach().float().mean((0, 2, 3))).abs().mean()
@@ -177,7 +183,9 @@ def diversity(paintings: Tensor, originals: Tensor, cells: int = 8) -> float | N
         paintings: (N, 3, H, W) in [0, 1].
         originals: the same pictures, unpainted.
         cells: places in a row.
-    Returns: the ratio; ``None`` when it says nothing: a single picture, or photographs that are all alike.
+
+    Returns:
+        the ratio; ``None`` when it says nothing: a single picture, or photographs that are all alike.
     """
     among_paintings, among_originals = (
         torch.pdist(F.adaptive_avg_pool2d(x.float(), cells).flatten(1)) for x in (paintings, originals)

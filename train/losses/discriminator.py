@@ -63,7 +63,9 @@ class PatchCritic(nn.Module):
     Args:
         width: channels of the first layer; they double with every layer, up to eight times as many.
         layers: strided convolutions. With three, a score sees 54×54 pixels.
-    Source: Isola et al. 2017, arXiv:1611.07004, section 3.2.2, with 3×3 in place of 4×4 in the last two layers.
+
+    Source:
+        Isola et al. 2017, arXiv:1611.07004, section 3.2.2, with 3×3 in place of 4×4 in the last two layers.
     """
 
     def __init__(self, width: int, layers: int):
@@ -92,7 +94,9 @@ class Discriminator(nn.Module):
         scales: resolutions, each half of the one before.
         width: channels of each first layer.
         layers: strided convolutions at each resolution.
-    Source: Wang et al. 2018, arXiv:1711.11585, section 3.2.
+
+    Source:
+        Wang et al. 2018, arXiv:1711.11585, section 3.2.
     """
 
     def __init__(self, scales: int = 2, width: int = 32, layers: int = 3):
@@ -105,8 +109,12 @@ class Discriminator(nn.Module):
 
         Args:
             x: (N, 3, H, W) in [0, 1], both sides from ``smallest`` pixels up.
-        Returns: one judgement for each resolution, the finest first.
-        Raises: ShapeError: x has another form, or is too small for the coarsest resolution.
+
+        Returns:
+            one judgement for each resolution, the finest first.
+
+        Raises:
+            ShapeError: x has another form, or is too small for the coarsest resolution.
         """
         if x.ndim != 4 or x.shape[1] != 3 or min(x.shape[2:]) < self.smallest:
             problem = f"the discriminator takes (N, 3, H, W) from {self.smallest} pixels up, got {tuple(x.shape)}"

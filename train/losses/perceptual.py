@@ -65,7 +65,9 @@ def gram_distances(painted: Sequence[Tensor], painting: Sequence[Tensor]) -> lis
     Args:
         painted: Gram matrices of the results, (N, C, C), one tensor for each layer.
         painting: Gram matrices of the painting, (1, C, C), same layers.
-    Returns: one scalar for each layer. Gatys et al. 2016, eq. 4, made relative.
+
+    Returns:
+        one scalar for each layer. Gatys et al. 2016, eq. 4, made relative.
     """
     return [
         ((p - g).square().sum((1, 2)) / g.square().sum((1, 2))).mean() for p, g in zip(painted, painting, strict=True)
@@ -104,7 +106,9 @@ def luminance_temporal_loss(
         first, second: I₁ and I₂, the frames, same shape, in [0, 1].
         flow: (N, H, W, 2), pixels: where in the first frame each pixel of the second comes from.
         valid: (N, 1, H, W), 1 where the flow is trusted.
-    Source: Gao et al. 2018 (ReCoNet), arXiv:1807.01197, eqs. 6 and 7.
+
+    Source:
+        Gao et al. 2018 (ReCoNet), arXiv:1807.01197, eqs. 6 and 7.
     """
     lighter = luminance(second - warp(first, flow))
     return temporal_loss(warp(painting_first, flow) + lighter, painting_second, valid)

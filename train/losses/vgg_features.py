@@ -78,8 +78,12 @@ def fetch(download: Download, folder: Path, timeout_s: float = 30.0) -> Path:
         download: what to fetch.
         folder: where to keep it; made when it is not there.
         timeout_s: longest silence of the server, seconds.
-    Returns: the verified file.
-    Raises: TrainError: no network, or the file that arrived has another hash; nothing is kept then.
+
+    Returns:
+        the verified file.
+
+    Raises:
+        TrainError: no network, or the file that arrived has another hash; nothing is kept then.
     """
     target = folder / download.name
     if target.exists():
@@ -134,7 +138,9 @@ class Vgg19(nn.Module):
         Args:
             x: (N, 3, H, W) in [0, 1].
             taps: names from ``TAPS`` within the network, in rising order; by default those it was made with.
-        Returns: one tensor (N, C, H / s, W / s) for each tap.
+
+        Returns:
+            one tensor (N, C, H / s, W / s) for each tap.
         """
         wanted = self.taps if taps is None else [TAPS[name] for name in taps]
         x = ((x - self.get_buffer("mean")) / self.get_buffer("std")).to(self.dtype)
@@ -197,7 +203,8 @@ class Features(nn.Module):
 def _tensors(path: Path, last: int, heads: Sequence[int] = ()) -> dict[str, Tensor]:
     """A network up to its convolution ``last``, with 1×1 heads behind some.
 
-    Raises: TrainError: it cannot be read, a tensor is missing or has another shape, or a value is damaged.
+    Raises:
+        TrainError: it cannot be read, a tensor is missing or has another shape, or a value is damaged.
     """
     try:
         tensors = load_file(path)
@@ -220,7 +227,9 @@ def check_values(path: Path, tensors: Mapping[str, Tensor], hint: str = _ANOTHER
         path: of the file, for the message.
         tensors: what was read from it.
         hint: what to do about damage.
-    Raises: TrainError: a value is not finite, or over ``LARGEST``.
+
+    Raises:
+        TrainError: a value is not finite, or over ``LARGEST``.
     """
     for name, tensor in tensors.items():
         if not bool((tensor.float().abs() <= LARGEST).all()):  # NaN is not, either
@@ -230,7 +239,8 @@ def check_values(path: Path, tensors: Mapping[str, Tensor], hint: str = _ANOTHER
 def _checked(path: Path, tensors: Mapping[str, Tensor], name: str, channels: int, kernel: int) -> int:
     """How many channels a convolution gives.
 
-    Raises: TrainError: its weight or bias is missing, or it does not take so many channels with such a kernel.
+    Raises:
+        TrainError: its weight or bias is missing, or it does not take so many channels with such a kernel.
     """
     shapes: dict[str, tuple[int, ...]] = {}
     for part in (f"{name}.weight", f"{name}.bias"):
@@ -251,8 +261,11 @@ def _checked(path: Path, tensors: Mapping[str, Tensor], name: str, channels: int
 def network_files(folder: Path) -> tuple[Path, Path] | None:
     """Files of the style network and of the deep one: the two small files, or twice torchvision's whole VGG19.
 
-    Returns: ``None`` where the folder has none of them.
-    Raises: TrainError: it has one of the small files alone.
+    Returns:
+        ``None`` where the folder has none of them.
+
+    Raises:
+        TrainError: it has one of the small files alone.
     """
     small, whole = (folder / WIDE, folder / DISTILLED), folder / VGG19.name
     missing = [file.name for file in small if not file.exists()]
@@ -271,7 +284,8 @@ def network_files(folder: Path) -> tuple[Path, Path] | None:
 def check_folder(folder: Path) -> None:
     """What ``--features`` takes.
 
-    Raises: TrainError: no such folder.
+    Raises:
+        TrainError: no such folder.
     """
     if folder.is_file():
         raise TrainError(f"{folder} is a file", hint=f"--features takes the folder that holds {WIDE} and {DISTILLED}")
@@ -285,7 +299,8 @@ def load_features(folder: Path | None = None, dtype: torch.dtype = torch.float32
     A folder may hold the two small files (full-width VGG19 to relu3_1 and a distilled one to relu4_1) or
     torchvision's whole VGG19. What a given folder lacks is told on standard error before it is downloaded.
 
-    Raises: TrainError: a file is missing, damaged, or cannot be downloaded.
+    Raises:
+        TrainError: a file is missing, damaged, or cannot be downloaded.
     """
     if folder is not None:
         check_folder(folder)

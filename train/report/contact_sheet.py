@@ -35,7 +35,9 @@ def painted(network: N, stylize: Callable[[N, Tensor], Tensor], rgb: RGB) -> RGB
         network: that is trained.
         stylize: how it paints: (1, 3, H, W) in [0, 1] → the same shape, about in [0, 1].
         rgb: (H, W, 3).
-    Returns: the same shape.
+
+    Returns:
+        the same shape.
     """
     was_training = network.training
     network.eval()
@@ -80,7 +82,9 @@ def save_sheet(path: Path, paint: Callable[[RGB], RGB], pictures: Pictures) -> N
         path: of the JPEG.
         paint: one picture.
         pictures: to choose from.
-    Raises: TrainError: it cannot be written.
+
+    Raises:
+        TrainError: it cannot be written.
     """
     originals = _originals(pictures)
     if not originals:

@@ -70,7 +70,8 @@ class Entry:
     def from_line(cls, line: bytes) -> Entry:
         """Read a line back.
 
-        Raises: ValueError: it is cut, or no entry.
+        Raises:
+            ValueError: it is cut, or no entry.
         """
         values = json.loads(line)
         if not isinstance(values, dict) or not line.endswith(b"\n"):
@@ -125,7 +126,9 @@ class History:
         Args:
             path: of the file, which need not exist.
             step: entries beyond this one are cut off.
-        Raises: TrainError: the file cannot be read or written.
+
+        Raises:
+            TrainError: the file cannot be read or written.
         """
         try:
             data = path.read_bytes() if path.exists() else b""
@@ -149,7 +152,8 @@ class History:
     def add(self, entry: Entry) -> None:
         """Append, so that a killed process loses nothing that was added.
 
-        Raises: TrainError: the disk is full or the folder is gone.
+        Raises:
+            TrainError: the disk is full or the folder is gone.
         """
         try:
             with self.path.open("ab", buffering=0) as file:
@@ -162,7 +166,8 @@ class History:
 def read_history(path: Path) -> list[Entry]:
     """Every whole entry of a history, without touching the file.
 
-    Raises: TrainError: it cannot be read.
+    Raises:
+        TrainError: it cannot be read.
     """
     try:
         return [entry for entry, _ in _entries(path.read_bytes())]

@@ -73,7 +73,9 @@ def write_report(out: Path, history: History, settings: Mapping[str, Any], statu
         history: of the run.
         settings: of the run, plain values in sections, as in ``TrainConfig.to_dict``.
         status: where it stands.
-    Raises: TrainError: it cannot be written.
+
+    Raises:
+        TrainError: it cannot be written.
     """
     entries, pictures = history.entries, sheets(out)
     name, subject = _subject(settings)
