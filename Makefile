@@ -18,19 +18,20 @@ BENCHMARKS ?= bench runtime
 AGAIN = --recipe "$(NAME)" --content "$(DATA)/content" --features "$(DATA)/features" \
 	--style-picture "$(DATA)/styles"
 
-.PHONY: help setup demo test test-slow test-browser test-v4l2 test-gpu check format bench bench-gpu style clean
+.PHONY: help setup demo test test-slow test-browser test-v4l2 test-gpu check docs format bench bench-gpu style clean
 
-help: ## this list
+help: ## show this list
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
 
 setup: $(DEV_READY) ## everything for developing, in .venv-dev
 
-demo: $(BASE_READY) ## paint a clip: make demo [IN=clip.mp4] [OUT=out.mp4] [STYLE=vangogh]
+demo: $(BASE_READY) ## stylize a clip: make demo [IN=clip.mp4] [OUT=out.mp4] [STYLE=vangogh]
 	@mkdir -p "$(dir $(OUT))"
 	$(BASE)/rtstyle video "$(IN)" "$(OUT)" --style "$(STYLE)" $(if $(filter default file,$(origin OUT)),--overwrite)
-	@echo "The painting is in $(OUT)"
+	@echo "Done: $(OUT)"
 
 test: $(DEV_READY) ## the tests, without the slow ones
+	@echo "Running the tests: about five minutes on two cores"
 	$(DEV)/python -m pytest $(ARGS)
 
 test-slow: $(DEV_READY) ## the slow tests: the largest frames, every real clip
@@ -44,16 +45,20 @@ test-browser: $(DEV_READY) ## the page in a real browser; needs Chromium
 test-v4l2: $(DEV_READY) ## cameras and virtual cameras with real drivers, in a machine inside this one; needs Debian
 	bash tests/v4l2/run.sh $(DEV)/python $(ARGS)
 
-test-gpu: $(DEV_READY) ## the engines on a real card; needs an NVIDIA card, is skipped without
+test-gpu: $(DEV_READY) ## the engines on a real card; needs an NVIDIA card, skipped without one
 	$(DEV)/python -m pytest -m gpu $(ARGS)
 
-check: $(DEV_READY) ## lint, format, types, imports between the floors
+check: $(DEV_READY) ## lint, format, types, import contracts, documentation
 	$(DEV)/ruff check .
 	$(DEV)/ruff format --check .
 	$(DEV)/mypy
 	$(DEV)/lint-imports
+	$(MAKE) --no-print-directory docs
 
-format: $(DEV_READY) ## format the code, mend what ruff can mend
+docs: $(DEV_READY) ## the documentation as a site, in site/
+	NO_MKDOCS_2_WARNING=1 $(DEV)/mkdocs build --strict --quiet
+
+format: $(DEV_READY) ## format the code, fix what ruff can fix
 	$(DEV)/ruff format .
 	$(DEV)/ruff check --fix .
 
@@ -70,15 +75,18 @@ style: $(DEV_READY) ## train a style: make style NAME=mine PICTURE=painting.jpg 
 		--out "runs/$(NAME)" $(ARGS)
 
 clean: ## remove the environments and caches; what you painted and trained stays
-	rm -rf .venv .venv-dev build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-dev build dist site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
 # The stamp comes last, so that an interrupted installation starts again.
 $(BASE_READY): pyproject.toml constraints.txt
+	@echo "Setting up .venv: the base install, about 400 MB; a minute or two"
 	$(PYTHON) -m venv .venv
 	$(BASE)/python -m pip install $(PIP_OPTIONS) --constraint constraints.txt --editable .
 	@touch $@
 
 $(DEV_READY): pyproject.toml constraints.txt
+	@echo "Setting up .venv-dev: everything for development, PyTorch too; several minutes"
 	$(PYTHON) -m venv .venv-dev
-	$(DEV)/python -m pip install $(PIP_OPTIONS) --constraint constraints.txt --editable '.[dev]'
+	$(DEV)/python -m pip install $(PIP_OPTIONS) --constraint constraints.txt 'pip>=25.1'  # for --group, PEP 735
+	$(DEV)/python -m pip install $(PIP_OPTIONS) --constraint constraints.txt --editable '.[train,web]' --group dev
 	@touch $@

@@ -33,11 +33,11 @@ from benchmarks.subject import NotMeasuredError, Subject, opened
 from engines.atomic_write import atomic_write
 from engines.errors import StylerError
 from engines.style_file import StyleModel, sha256
-from rtstyle import styles
+from rtstyle import style_library
 from rtstyle.signals import STOPPER
-from train.distributed import ALONE, World
-from train.progress_bar import progress_shown
-from train.report.contact_sheet import painted
+from train.distributed import SINGLE_PROCESS, ProcessGroup
+from train.inference import run_picture
+from train.progress_bar import show_progress
 
 STYLES = ("vangogh", "udnie", "wave")
 OUT = ROOT / "runs" / "against"
@@ -91,25 +91,27 @@ PLAIN = (
 
 def rivals(data: Path, out: Path, names: Sequence[str] = STYLES, steps: int | None = None) -> list[Rival]:
     """Two for each style: with the losses of its record, and plain."""
-    found = [StyleModel.open(styles.find(name)) for name in names]
+    found = [StyleModel.open(style_library.find(name)) for name in names]
     return [Rival(style, data, out, plain, steps) for style in found for plain in (False, True)]
 
 
-def measure(subject: Subject, out: Path = OUT, steps: int | None = None, world: World = ALONE) -> Section:
+def measure(
+    subject: Subject, out: Path = OUT, steps: int | None = None, group: ProcessGroup = SINGLE_PROCESS
+) -> Section:
     """Judge what is trained; nothing is trained here.
 
     Args:
         subject: its data.
         out: where the networks are.
         steps: of a short look.
-        world: on whose device the networks paint.
+        group: on whose device the networks paint.
     """
     every = rivals(subject.data, out, steps=steps)
     material = Material.read(subject.data) if any(one.file.exists() for one in every) else None
     ours = figures_of(STYLES, material) if material is not None else {}
     rows: list[Row] = []
     for one in every:
-        rows += _rows(one, ours.get(one.style.name), material, world)
+        rows += _rows(one, ours.get(one.style.name), material, group)
     notes = [
         f"{'; '.join(_told(one) for one in every[::2])}. The network: Johnson et al. 2016, 1.68 M parameters, as in "
         "`benchmarks/johnson.py`, from nothing, by Adam at 1e-3 (ours by Muon); losses, crops, seed are those of the "
@@ -124,14 +126,14 @@ def _told(rival: Rival) -> str:
     return f"`{rival.style.name}`: {rival.pictures} pictures"
 
 
-def _rows(rival: Rival, ours: Figures | None, material: Material | None, world: World) -> list[Row]:
+def _rows(rival: Rival, ours: Figures | None, material: Material | None, group: ProcessGroup) -> list[Row]:
     """Those of one network: what is compared with it, and its own figures."""
     bars, name = PLAIN if rival.plain else ALIKE, rival.style.name
     how = f"{rival.pictures} pictures{', no temporal and noise losses' * rival.plain}"
     try:
         network = rival.network()
         assert ours is not None and material is not None  # they are, where one network is
-        its = judged(rival, network.to(world.device), material)
+        its = judged(rival, network.to(group.device), material)
     except (NotMeasuredError, StylerError) as error:
         reason = error.problem if isinstance(error, StylerError) else str(error)
         return [bar.without(name, how, reason) for bar in bars]
@@ -149,20 +151,20 @@ def judged(rival: Rival, network: nn.Module, material: Material) -> Figures:
     print(f"  judging {rival.name}", file=sys.stderr, flush=True)
     painting = rival.config.data.style_picture
     assert painting is not None  # a rival has one
-    found = material.judged(partial(painted, network, stylize), painting.name, weights)
+    found = material.judged(partial(run_picture, network, stylize), painting.name, weights)
     with atomic_write(file) as lines:
         lines.write(json.dumps(asdict(found), indent=1).encode())
     return found
 
 
-def train_all(every: Sequence[Rival], world: World) -> bool:
+def train_all(every: Sequence[Rival], group: ProcessGroup) -> bool:
     """Train what is not there yet, one after the other; whether all are finished."""
     stop = threading.Event()
     with STOPPER.installed(), STOPPER.gently(stop.set):
         for number, rival in enumerate(every, 1):
             print(f"{rival.name}, {number} of {len(every)}, {rival.config.schedule.steps} steps", file=sys.stderr)
-            with progress_shown(True) as show:
-                if not rival.finish(world, stop.is_set, show):
+            with show_progress(True) as show:
+                if not rival.finish(group, stop.is_set, show):
                     return False
     return True
 
@@ -191,13 +193,13 @@ def main() -> None:
 def _run(args: argparse.Namespace, names: Sequence[str]) -> None:
     """Raises: StylerError, NotMeasuredError, OSError: it cannot be done, and why. SystemExit: it was stopped."""
     told = setting()  # before the start: the load of the machine is without our own
-    world = device_of(args.device)
+    group = device_of(args.device)
     with opened(None, None) as usual:
         subject = replace(usual, data=(args.data or usual.data).resolve())
         every = [] if args.judge else rivals(subject.data, args.out, names, args.steps)
-        if not train_all(every, world):
+        if not train_all(every, group):
             sys.exit("stopped; the same command goes on")
-        section = replace(measure(subject, args.out, args.steps, world), setting=told)
+        section = replace(measure(subject, args.out, args.steps, group), setting=told)
     if args.steps is None:
         keep(section)
     print(table(section), flush=True)

@@ -22,7 +22,8 @@ def write_clip(path: Path, width: int, height: int, fps: int, seconds: int, *, d
 
     Args:
         path: ends in ``.mp4``.
-        width, height: pixels.
+        width: of the frames, pixels.
+        height: of the frames, pixels.
         fps: frames per second.
         seconds: of picture and sound.
         distinct: render so many pictures and repeat them, which is faster; ``None`` renders all.

@@ -18,8 +18,9 @@ from benchmarks.report import Row, Section, at_most, not_measured
 from benchmarks.subject import Subject, run_json
 from engines.base import RGB, Engine, EngineInfo
 from engines.openvino.engine import CpuEngine
+from rtstyle.controls import Controls
 from rtstyle.frame import Frame
-from rtstyle.pipeline import Controls, run
+from rtstyle.pipeline import run
 from rtstyle.sinks.null import NullSink
 from rtstyle.sources.pattern import PatternSource
 from rtstyle.stats import Stats, percentile

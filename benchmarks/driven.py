@@ -31,14 +31,14 @@ def peak_mb() -> float | None:
 
 def _note_first_frame(noted: list[float]) -> None:
     """Make ``Stats`` put the time at which the engine returned its first frame into a list."""
-    counted = Stats.frame_painted
+    counted = Stats.frame_stylized
 
-    def frame_painted(self: Stats, busy_s: float) -> None:
+    def frame_stylized(self: Stats, busy_s: float) -> None:
         if not noted:
             noted.append(time.time())
         counted(self, busy_s)
 
-    Stats.frame_painted = frame_painted  # type: ignore[method-assign]
+    Stats.frame_stylized = frame_stylized  # type: ignore[method-assign]
 
 
 def run(arguments: list[str]) -> dict[str, Any]:

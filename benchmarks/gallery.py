@@ -1,7 +1,7 @@
-"""Every style of the gallery on pictures and clips that training never saw, and ``docs/STYLES.md`` that shows them.
+"""Every style of the gallery on pictures and clips that training never saw, and ``docs/styles.md`` that shows them.
 
 python -m benchmarks.gallery            the table
-python -m benchmarks.gallery --page     docs/STYLES.md, with the figures of the last table
+python -m benchmarks.gallery --page     docs/styles.md, with the figures of the last table
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from benchmarks.subject import NotMeasuredError, Subject
 from engines.base import RGB
 from engines.openvino.engine import CpuEngine
 from engines.style_file import StyleModel, sha256
-from rtstyle import styles
+from rtstyle import style_library
 from train import evaluate
-from train.config.recipe import painting_of
+from train.config.recipe import recorded_painting
 from train.data.pictures import picture_files, read_picture, split
-from train.evaluate import StyleJudge
+from train.evaluate import StyleDistance
 from train.losses.vgg_features import Vgg19, load_features
 from train.report.preview import jpeg, photographs
 
@@ -98,7 +98,7 @@ class Material:
         if not (data / "content").is_dir():
             raise NotMeasuredError(f"no pictures, clips and feature networks in {data}; set RTSTYLE_DATA")
         return cls(
-            evaluate.judge_pictures(split(picture_files(data / "content"), HELD_OUT)[1]),
+            evaluate.read_pictures(split(picture_files(data / "content"), HELD_OUT)[1]),
             [read_frames(data / "video" / name, FRAMES, START) for name in CLIPS],
             load_features(data / "features").style_network,
             data / "styles",
@@ -117,7 +117,7 @@ class Material:
             painting: file name of the picture whose style it is.
             weights: sha256 of what paints.
         """
-        judge = StyleJudge(self.network, read_picture(self.paintings / painting))
+        judge = StyleDistance(self.network, read_picture(self.paintings / painting))
         painted = [paint(rgb) for rgb in self.pictures]
         its, unstyled = judge(painted), judge(self.pictures)
         stills = self.pictures[:: HELD_OUT // STILLS]
@@ -133,7 +133,7 @@ class Material:
 
     def judged_style(self, style: StyleModel) -> Figures:
         """Those of a style of rtstyle, painted by the cpu engine."""
-        painting = painting_of(style)
+        painting = recorded_painting(style)
         if painting is None:
             raise NotMeasuredError(f"{style.name} does not say which painting it was trained on")
         engine = CpuEngine(style)
@@ -147,7 +147,7 @@ def figures_of(names: Sequence[str], material: Material) -> dict[str, Figures]:
     """Of styles of the gallery: those whose weights are new are judged, and what was found for one is kept at once."""
     found = kept()
     for name in names:
-        style = StyleModel.open(styles.find(name))
+        style = StyleModel.open(style_library.find(name))
         if name not in found or found[name].weights != sha256(style.weights):
             print(f"  {name}", file=sys.stderr, flush=True)
             found[name] = material.judged_style(style)
@@ -158,14 +158,15 @@ def figures_of(names: Sequence[str], material: Material) -> dict[str, Figures]:
 def measure(subject: Subject) -> Section:
     """Judge every style of the gallery."""
     material = Material.read(subject.data)
-    found = figures_of([entry.name for entry in styles.installed()], material)
+    found = figures_of([entry.name for entry in style_library.installed()], material)
     rows = []
     for what, unit, judged, of_median, of_worst in BARS:
         values = {name: getattr(figures, what) for name, figures in found.items()}
         worst = (max if judged is at_most else min)(values, key=lambda name: values[name])
         rows.append(judged(f"{what}, median", f"of {len(values)} styles", median(values.values()), of_median, unit, 3))
         rows.append(judged(f"{what}, worst", f"`{worst}`", values[worst], of_worst, unit, 3))
-    size = sum(path.stat().st_size for path in styles.GALLERY.rglob("*") if path.suffix in (".onnx", ".safetensors"))
+    files = style_library.GALLERY.rglob("*")
+    size = sum(path.stat().st_size for path in files if path.suffix in (".onnx", ".safetensors"))
     rows.append(at_most("size", f"weights and graphs of {len(found)} styles", size / 1e6, 8, " MB", 2))
     rows += [figures_row(f"`{name}`", one) for name, one in found.items()]
     notes = [
@@ -191,17 +192,17 @@ def kept() -> dict[str, Figures]:
 
 
 def page() -> None:
-    """Write ``docs/STYLES.md`` with its pictures, and the poster of the README."""
+    """Write ``docs/styles.md`` with its pictures, and the poster above them."""
     figures = kept()
     originals = photographs(4, SIDE)
-    missing = [entry.name for entry in styles.installed() if entry.name not in figures]
+    missing = [entry.name for entry in style_library.installed() if entry.name not in figures]
     if missing or not originals:
         sys.exit(f"benchmarks: {f'measure {missing[0]} first' if missing else 'scikit-image is not installed'}")
     PICTURES.mkdir(exist_ok=True)
     (PICTURES / "photographs.jpg").write_bytes(jpeg(np.hstack(originals), LIMIT))
     parts, tiles = [HEAD], list[RGB]()
-    for entry in styles.installed():
-        engine = engines.load(styles.find(entry.name))
+    for entry in style_library.installed():
+        engine = engines.load(style_library.find(entry.name))
         painted = [engine(rgb) for rgb in originals]
         engine.close()
         (PICTURES / f"{entry.name}.jpg").write_bytes(jpeg(np.hstack(painted), LIMIT))
@@ -210,27 +211,30 @@ def page() -> None:
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % POSTER_ROW)
     rows = [np.hstack(tiles[at : at + POSTER_ROW]) for at in range(0, len(tiles), POSTER_ROW)]
     POSTER.write_bytes(jpeg(np.vstack(rows), POSTER_LIMIT))
-    (DOCS / "STYLES.md").write_text("\n".join(parts), "utf-8")
+    (DOCS / "styles.md").write_text("\n".join(parts), "utf-8")
 
 
 HEAD = """# Styles
 
-`rtstyle styles` lists the styles that come with rtstyle, `--style NAME` takes one, and
-`make style NAME=wave DATA=folder` trains it again from its own record. Written by
-`python -m benchmarks.gallery --page`.
+`rtstyle styles` lists the styles that come with rtstyle, and `--style NAME` uses one. `make style NAME=wave DATA=dir`
+trains it again from its own record. This page is written by `python -m benchmarks.gallery --page`.
 
-Style and strokes: distance to the painting (Gram matrices of VGG19's relu1_1, 2_1, 3_1; relu3_1 alone) of 20
-photographs that training never saw, relative to the unpainted ones: smaller is closer. SSIM: how much of the photograph
-is left. Noise: how much of a camera's noise comes through, 1 is all of it. Ewarp: what changes in clips and no motion
-explains. [All figures](../benchmarks/RESULTS.md).
+![All styles](styles.jpg)
 
-The photographs are in the public domain (astronaut, rocket) or CC0 (cat, coffee), from scikit-image:
+What the figures mean, for 20 photographs and 3 clips that training never saw ([more](figures.md)):
+
+- **Style** and **strokes**: distance to the painting, relative to that of the photographs; smaller is closer.
+- **SSIM**: how much of the photograph is left.
+- **Noise**: how much of a camera's noise comes through; 1 means all of it.
+- **Ewarp**: flicker that the motion of the scene does not explain.
+
+The photographs are from scikit-image: astronaut and rocket (public domain), cat and coffee (CC0).
 
 ![Astronaut, cat, cup of coffee, rocket at night](styles/photographs.jpg)
 """
 
 
-def _entry(entry: styles.StyleEntry, figures: Figures) -> str:
+def _entry(entry: style_library.StyleEntry, figures: Figures) -> str:
     told = (
         f"style {figures.style:.3f} ×, strokes {figures.strokes:.3f} ×, SSIM {figures.ssim:.3f}, "
         f"noise {figures.noise:.2f} ×, Ewarp {figures.ewarp:.5f}"

@@ -1,14 +1,15 @@
-"""What the engines for NVIDIA cards reach, measured here and now, into ``benchmarks/RESULTS-GPU.md``.
+"""Measure the engines for NVIDIA GPUs on this machine and write ``benchmarks/RESULTS-GPU.md``.
 
     python -m benchmarks.gpu [--style NAME|DIR] [--no-compile]
 
-Host array in, host array out. Where there is no card, every row says so.
+Host array in, host array out. Without a GPU, every row says so.
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import logging
 import statistics
 import sys
 import warnings
@@ -19,15 +20,15 @@ from pathlib import Path
 from benchmarks import gpu_memory, gpu_runs
 from benchmarks.report import Row, Section, at_least, at_most, not_measured, setting, table, write
 from benchmarks.subject import NotMeasuredError, Subject, opened
-from engines.base import Engine, OverlappedEngine
+from engines.base import Engine, PipelinedEngine
 from engines.cuda.engine import CudaEngine, require
-from engines.cuda.fp16 import BodyName
+from engines.cuda.shared_graphs import BodyName
 from engines.errors import EngineError, StylerError
 from engines.style_file import StyleModel
-from rtstyle import styles
+from rtstyle import style_library
 
 RESULTS = Path(__file__).parent / "RESULTS-GPU.md"
-HEAD = """# What rtstyle reaches on an NVIDIA card
+HEAD = """# What rtstyle reaches on an NVIDIA GPU
 
 Written by `make bench-gpu`. "Missed by" is relative to the bar.
 """
@@ -45,7 +46,7 @@ CHANGE_MS, MEMORY_MB = 1000 / 60, 600.0
 
 @dataclass(frozen=True)
 class Figure:
-    """One kind of measurement, its bars for those who cannot measure it, and how it is taken."""
+    """One kind of measurement, its bars for machines that cannot take it, and the function that takes it."""
 
     name: str
     bars: tuple[tuple[str, str], ...]
@@ -54,12 +55,12 @@ class Figure:
 
 @dataclass(frozen=True)
 class Bench:
-    """What is measured.
+    """The subject of the measurements.
 
     Attributes:
         style: the style.
-        other: one of the same shape, to change to.
-        compile: measure the body that torch.compile makes, too; that takes minutes.
+        other: another style of the same architecture, to switch to.
+        compile: also measure the body that torch.compile makes, which takes minutes.
     """
 
     style: StyleModel
@@ -68,7 +69,7 @@ class Bench:
 
 
 def throughput(bench: Bench) -> list[Row]:
-    """Frames a second, in turns with Johnson's network."""
+    """Measure frames per second, alternating with Johnson's network."""
     rows = []
     for size, bar in BAR_FPS.items():
         engine = CudaEngine(bench.style)
@@ -77,7 +78,7 @@ def throughput(bench: Bench) -> list[Row]:
         how = f"{_name(size)}, {gpu_runs.IN_FLIGHT} frames in flight, median of {gpu_runs.ROUNDS} turns"
         rows += [
             at_least("`cuda`", how, ours, bar, " fps", 0),
-            Row("Johnson network, torch eager, fp16", f"{_name(size)}, copy in, paint, copy out", f"{theirs:.1f} fps"),
+            Row("Johnson network, torch eager, fp16", f"{_name(size)}, upload, stylize, download", f"{theirs:.1f} fps"),
         ]
         ratio = ours / theirs
         what = "`cuda` against the Johnson network"
@@ -89,7 +90,7 @@ def throughput(bench: Bench) -> list[Row]:
 
 
 def alone(bench: Bench) -> list[Row]:
-    """One frame with nothing beside it, and where its time goes."""
+    """Measure the latency of single frames, and of their steps."""
     engine = CudaEngine(bench.style)
     times = gpu_runs.alone_ms(lambda rgb: engine.submit(rgb).result(), HD)
     steps = gpu_runs.steps_ms(engine, HD)
@@ -104,9 +105,9 @@ def alone(bench: Bench) -> list[Row]:
 
 
 def floor(bench: Bench) -> list[Row]:
-    """Compute against the time in which a copy would move the bytes that the layers must move."""
+    """Compare the compute time with the time in which a copy moves the bytes that the layers must move."""
     bytes_per_s = gpu_runs.copy_bytes_per_s()
-    rows = [Row("copy bandwidth", "1 GiB on the card, read + written, median", f"{bytes_per_s / 1e12:.2f} TB/s")]
+    rows = [Row("copy bandwidth", "1 GiB on the GPU, read + written, median", f"{bytes_per_s / 1e12:.2f} TB/s")]
     for size in BAR_FPS:
         engine = CudaEngine(bench.style)
         ms = gpu_runs.compute_ms(engine, size)
@@ -119,12 +120,12 @@ def floor(bench: Bench) -> list[Row]:
 
 
 def tensorrt(bench: Bench) -> list[Row]:
-    """The TensorRT engine in turns with ours."""
+    """Compare the TensorRT engine with the cuda engine, alternating."""
     rows = []
     for size in BAR_FPS:
         what, how = "`tensorrt` against `cuda`", f"{_name(size)}, frames a second, in turns"
         try:
-            better = gpu_runs.tensorrt(bench.style, size, lambda line: print(line, file=sys.stderr, flush=True))
+            better = gpu_runs.tensorrt(bench.style, size)
         except (EngineError, NotMeasuredError) as error:
             rows.append(not_measured(what, how, f"≥ {TIMES_CUDA:g} ×", _reason(error)))
             continue
@@ -136,7 +137,7 @@ def tensorrt(bench: Bench) -> list[Row]:
 
 
 def change(bench: Bench) -> list[Row]:
-    """What another style costs."""
+    """Measure what a switch of styles costs."""
     first = CudaEngine(bench.style)
     loading, second = gpu_runs.timed(lambda: CudaEngine(bench.other))
     steady, changed = gpu_runs.change_ms(first, second, HD)
@@ -144,28 +145,28 @@ def change(bench: Bench) -> list[Row]:
     how = f"{_name(HD)}, another style for each frame {changed:.2f} ms, one style {steady:.2f} ms"
     return [
         at_most("change of style", how, max(0.0, changed - steady), CHANGE_MS, " ms", 2),
-        Row("loading another style", "from its folder onto the card, beside one that runs", f"{loading * 1e3:.0f} ms"),
+        Row("loading another style", "from its folder to the GPU, beside one that runs", f"{loading * 1e3:.0f} ms"),
     ]
 
 
 def memory(bench: Bench) -> list[Row]:
-    """What the card's memory holds for us, in a process of its own."""
+    """Measure the GPU memory of a process."""
     held = gpu_memory.measured(bench.style.folder, FULL_HD)
-    how = f"{_name(FULL_HD)}, of the whole card, 100 frames painted"
-    told = f"of it torch {held['torch_mb']:.0f} MB, at most {held['torch_peak_mb']:.0f} MB while capturing"
-    return [at_most("GPU memory beyond the context", f"{how}; {told}", held["beyond_mb"], MEMORY_MB, " MB", 0)]
+    how = f"{_name(FULL_HD)}, of the whole GPU, after 100 frames"
+    parts = f"of it torch {held['torch_mb']:.0f} MB, at most {held['torch_peak_mb']:.0f} MB while capturing"
+    return [at_most("GPU memory beyond the context", f"{how}; {parts}", held["beyond_mb"], MEMORY_MB, " MB", 0)]
 
 
 BODIES: Mapping[BodyName, str] = {
     "eager": "body of torch's own kernels",
     "compile": "body of torch.compile",
-    "triton": "body of Triton ends",
+    "triton": "body with Triton kernels",
 }
-"""The ways to make the graph's body, and their rows."""
+"""The kinds of body, and the names of their rows."""
 
 
 def bodies(bench: Bench) -> list[Row]:
-    """The three ways to make the graph's body."""
+    """Compare the three kinds of body."""
     rows = []
     for size, (body, what) in itertools.product(BAR_FPS, BODIES.items()):
         how = f"{_name(size)}, compute, without the way up and down"
@@ -174,7 +175,7 @@ def bodies(bench: Bench) -> list[Row]:
             continue
         try:
             seconds, ms = gpu_runs.timed(lambda body=body, size=size: _body_ms(bench.style, body, size))  # type: ignore[misc]
-        except EngineError as error:  # Triton, or what it needs, is not everywhere
+        except EngineError as error:  # Triton, or its C compiler, may be missing
             rows.append(not_measured(what, how, "", _reason(error)))
             continue
         rows.append(Row(what, f"{how}, ready and measured after {seconds:.0f} s", f"{ms:.3f} ms"))
@@ -206,21 +207,21 @@ FIGURES = (
     Figure("memory", (("GPU memory beyond the context", "≤ 600 MB"),), memory),
     Figure("bodies", tuple((what, "") for what in BODIES.values()), bodies),
 )
-"""All figures, as they are shown."""
+"""All figures, in the order of the report."""
 
 NOTES = [
-    "Frames go in as NumPy arrays and come out as NumPy arrays; nothing of a frame is left on the card.",
+    "Frames go in and come out as NumPy arrays; nothing of a frame stays on the GPU.",
     "The Johnson network is the one of `benchmarks/johnson.py` in fp16 with cuDNN's kernels chosen by measuring, in "
-    "the loop that most programs have: copy to the card, paint, copy back, each frame after the other.",
+    "the loop that most programs have: upload, stylize, download, one frame after the other.",
     "The floor: each convolution, pooling and enlargement reads its input and its weights once and writes its output "
     "once, all else costs nothing; divided by the bandwidth of a copy that was measured in the same run.",
-    "Beyond the context: what the whole card holds more than after CUDA was started. cuDNN's own code is in it.",
-    "Triton ends: one kernel before the network's first layer, one behind its last; the layers are torch's own.",
+    "Beyond the context: the memory in use on the whole GPU, less that after starting CUDA. It includes cuDNN's code.",
+    "Triton kernels: one before the network's first layer, one after its last; the layers are torch's own.",
 ]
 
 
 def measure(bench: Bench, only: tuple[str, ...]) -> list[Row]:
-    """All figures, or why there is none."""
+    """Return the rows of all figures, measured or with the reason why not."""
     reason = "left out"
     try:
         require()
@@ -241,23 +242,25 @@ def measure(bench: Bench, only: tuple[str, ...]) -> list[Row]:
 
 
 def main() -> None:
-    """Measure, print, and write."""
+    """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     names = tuple(figure.name for figure in FIGURES)
-    parser.add_argument("--style", metavar="NAME|DIR", help="what to measure; by default vangogh")
+    parser.add_argument("--style", metavar="NAME|DIR", help="the style to measure; by default vangogh")
     parser.add_argument("--only", default=",".join(names), help=f"some of {', '.join(names)}, with commas")
     parser.add_argument(
-        "--no-compile", action="store_true", help="leave out what torch.compile makes: it takes minutes"
+        "--no-compile", action="store_true", help="leave out the body of torch.compile, which takes minutes"
     )
     args = parser.parse_args()
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("engines").setLevel(logging.INFO)  # the progress of TensorRT builds
     only = tuple(args.only.split(","))
     if unknown := set(only) - set(names):
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
     try:
         with opened(args.style, None) as subject:
-            told = setting() + gpu_setting()
+            machine = setting() + gpu_setting()
             rows = measure(Bench(subject.style, _other(subject), not args.no_compile), only)
-            section = Section("gpu", "Engines for NVIDIA cards", subject.label, rows, NOTES, told)
+            section = Section("gpu", "Engines for NVIDIA GPUs", subject.label, rows, NOTES, machine)
     except StylerError as error:
         sys.exit(f"benchmarks: {error}")
     print(table(section), flush=True)
@@ -265,24 +268,24 @@ def main() -> None:
 
 
 def gpu_setting() -> str:
-    """Card, driver and the libraries that matter, for the line that tells the machine."""
+    """Return GPU, driver and libraries, for the line that names the machine."""
     import torch
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if not torch.cuda.is_available():
             return f"; {NO_GPU}"
-    card = torch.cuda.get_device_properties(0)
+    gpu = torch.cuda.get_device_properties(0)
     libraries = f"CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}"  # type: ignore[no-untyped-call]
     return (
-        f"; {card.name}, capability {card.major}.{card.minor}, {card.total_memory / 1e9:.0f} GB, "
+        f"; {gpu.name}, capability {gpu.major}.{gpu.minor}, {gpu.total_memory / 1e9:.0f} GB, "
         f"driver {gpu_memory.driver()}, {libraries}"
     )
 
 
 def _other(subject: Subject) -> StyleModel:
-    """Another style of the same shape, or the same one once more."""
-    for entry in styles.installed():
+    """Return another style of the same architecture, or the same one again."""
+    for entry in style_library.installed():
         if not entry.fault and entry.name != subject.style.name:
             other = StyleModel.open(entry.path)
             if other.arch == subject.style.arch:
@@ -290,7 +293,7 @@ def _other(subject: Subject) -> StyleModel:
     return StyleModel.open(subject.style.folder)
 
 
-def _close(*engines: Engine | OverlappedEngine) -> None:
+def _close(*engines: Engine | PipelinedEngine) -> None:
     for engine in engines:
         engine.close()
 

@@ -1,9 +1,9 @@
-"""Memory of a card that one process takes, told by that process as one JSON object.
+"""GPU memory that one process takes, reported by that process as one JSON object.
 
     python -m benchmarks.gpu_memory STYLE_FOLDER HEIGHT WIDTH
 
-``beyond_mb``: what the whole card holds more than after CUDA was started. ``torch_mb``, ``torch_peak_mb``: what torch
-holds of it, now and at most. MB are 10⁶ bytes. Nobody else may use the card meanwhile.
+``beyond_mb``: the memory in use on the whole GPU, less that after starting CUDA. ``torch_mb``, ``torch_peak_mb``:
+torch's share of it, now and at most. MB are 10⁶ bytes. No other program may use the GPU meanwhile.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ FRAMES = 100
 
 
 def measured(folder: Path, size: tuple[int, int], timeout_s: float = 300.0) -> dict[str, float]:
-    """Ask another process, in which nothing was on the card before.
+    """Measure in a fresh process.
 
-    Raises: NotMeasuredError: it failed.
+    Raises:
+        NotMeasuredError: it failed.
     """
     command = [sys.executable, "-m", "benchmarks.gpu_memory", str(folder.resolve()), *map(str, size)]
     try:
@@ -31,13 +32,13 @@ def measured(folder: Path, size: tuple[int, int], timeout_s: float = 300.0) -> d
     except subprocess.TimeoutExpired as error:
         raise NotMeasuredError(f"it took more than {timeout_s:.0f} s") from error
     if done.returncode:
-        raise NotMeasuredError((done.stderr.strip().splitlines() or ["no word"])[-1])
+        raise NotMeasuredError((done.stderr.strip().splitlines() or ["no output"])[-1])
     held: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
     return held
 
 
 def driver() -> str:
-    """Version of the card's driver, as ``nvidia-smi`` tells it."""
+    """Return the version of the GPU's driver, from ``nvidia-smi``."""
     if shutil.which("nvidia-smi") is None:
         return "unknown"
     command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]

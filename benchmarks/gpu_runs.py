@@ -1,4 +1,4 @@
-"""The loops with which ``benchmarks.gpu`` takes its times."""
+"""The timing loops of ``benchmarks.gpu``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from benchmarks.subject import NotMeasuredError
-from engines.base import RGB, OverlappedEngine, Pending
+from engines.base import RGB, PendingFrame, PipelinedEngine
 from engines.cuda.engine import CudaEngine
 from engines.errors import EngineError
 from engines.style_file import StyleModel
@@ -23,20 +23,20 @@ from engines.style_file import StyleModel
 T = TypeVar("T")
 
 IN_FLIGHT = 3
-"""Frames that are given to an engine before the first is asked for."""
+"""Frames that are submitted to an engine before the first result is awaited."""
 
 ROUNDS, FRAMES, FRAMES_JOHNSON = 7, 300, 20
-"""Turns, and frames in each."""
+"""Rounds, and frames in each."""
 
 PICTURES = 8
-"""Different frames, in turn: what is in a cache is not the same frame."""
+"""Different frames, in turn, so that no cache holds the next one."""
 
 CALLS = 300
-"""Frames that are painted alone."""
+"""Frames that are timed one at a time."""
 
 
 def pictures(size: tuple[int, int]) -> list[RGB]:
-    """Waves with noise: nothing that a cache, a codec or a card could find easy."""
+    """Return noisy waves, which no cache or GPU finds easy."""
     height, width = size
     y, x = np.mgrid[0:height, 0:width]
     waves = np.stack([127 + 90 * np.sin(x / a + y / b) for a, b in ((9, 31), (23, -7), (3, 5))], axis=-1)
@@ -45,9 +45,9 @@ def pictures(size: tuple[int, int]) -> list[RGB]:
     return list(frames)
 
 
-def flown(engine: OverlappedEngine, frames: Sequence[RGB], count: int) -> float:
-    """Frames a second, ``IN_FLIGHT`` of them under way."""
-    flight: deque[Pending] = deque()
+def flown(engine: PipelinedEngine, frames: Sequence[RGB], count: int) -> float:
+    """Return frames per second with ``IN_FLIGHT`` frames under way."""
+    flight: deque[PendingFrame] = deque()
     began_s = time.perf_counter()
     for n in range(count):
         flight.append(engine.submit(frames[n % len(frames)]))
@@ -58,8 +58,8 @@ def flown(engine: OverlappedEngine, frames: Sequence[RGB], count: int) -> float:
     return count / (time.perf_counter() - began_s)
 
 
-def in_turns(engine: OverlappedEngine, size: tuple[int, int]) -> tuple[float, float]:
-    """Frames a second of an engine and of Johnson's network, medians."""
+def in_turns(engine: PipelinedEngine, size: tuple[int, int]) -> tuple[float, float]:
+    """Return the median frames per second of an engine and of Johnson's network, alternating."""
     frames, johnson = pictures(size), johnson_loop()
     ours, theirs = [], []
     for turn in range(ROUNDS + 1):
@@ -73,15 +73,15 @@ def in_turns(engine: OverlappedEngine, size: tuple[int, int]) -> tuple[float, fl
     return statistics.median(ours), statistics.median(theirs)
 
 
-def both_fps(first: OverlappedEngine, second: OverlappedEngine, size: tuple[int, int]) -> tuple[float, float]:
-    """Frames a second of two engines in turns, medians."""
+def both_fps(first: PipelinedEngine, second: PipelinedEngine, size: tuple[int, int]) -> tuple[float, float]:
+    """Return the median frames per second of two engines, alternating."""
     frames = pictures(size)
     turns = [(flown(first, frames, FRAMES), flown(second, frames, FRAMES)) for _ in range(ROUNDS + 1)][1:]
     return statistics.median(one for one, _ in turns), statistics.median(two for _, two in turns)
 
 
 def johnson_loop() -> Callable[[RGB], RGB]:
-    """Johnson's network as most programs run it: torch eager in fp16, copy in, paint, copy out."""
+    """Return Johnson's network as most programs run it: torch eager in fp16, upload, stylize, download."""
     from benchmarks.johnson import Johnson
 
     torch.manual_seed(0)
@@ -92,25 +92,25 @@ def johnson_loop() -> Callable[[RGB], RGB]:
         with torch.inference_mode(), flags:
             x = torch.from_numpy(rgb).to("cuda").permute(2, 0, 1)[None].half()
             y = torch.clamp(net(x), 0.0, 255.0)
-            painting: RGB = y[0].permute(1, 2, 0).to(torch.uint8).cpu().numpy()
-        return painting
+            stylized: RGB = y[0].permute(1, 2, 0).to(torch.uint8).cpu().numpy()
+        return stylized
 
     return run
 
 
-def alone_ms(paint: Callable[[RGB], RGB], size: tuple[int, int], calls: int = CALLS) -> list[float]:
-    """Time of each frame, nothing else under way."""
+def alone_ms(stylize: Callable[[RGB], RGB], size: tuple[int, int], calls: int = CALLS) -> list[float]:
+    """Return the time of each frame with nothing else under way."""
     frames, times = pictures(size), []
     for n in range(calls + 20):
         began_s = time.perf_counter()
-        paint(frames[n % PICTURES])
+        stylize(frames[n % PICTURES])
         if n >= 20:
             times.append((time.perf_counter() - began_s) * 1e3)
     return times
 
 
-def change_ms(first: OverlappedEngine, second: OverlappedEngine, size: tuple[int, int]) -> tuple[float, float]:
-    """A frame alone in one style, and one in turns between two; medians, in turns."""
+def change_ms(first: PipelinedEngine, second: PipelinedEngine, size: tuple[int, int]) -> tuple[float, float]:
+    """Return the median latency of a frame in one style, and when alternating between two."""
     styles = (first, second)
     steady: list[float] = []
     changed: list[float] = []
@@ -122,16 +122,16 @@ def change_ms(first: OverlappedEngine, second: OverlappedEngine, size: tuple[int
 
 
 def compute_ms(engine: CudaEngine, size: tuple[int, int]) -> float:
-    """One run of the body, without the way up and down: median of means over 50."""
-    overlap = engine.overlap
+    """Return the time of one run of the body, without transfers: median of means over 50."""
+    pipeline = engine.pipeline
     engine(pictures(size)[0])
-    body = overlap.body(*size)
-    with overlap.on_compute():
+    body = pipeline.body(*size)
+    with pipeline.on_compute():
         return device_ms(body.run, 50)
 
 
 def device_ms(work: Callable[[], object], runs: int, repeats: int = 9) -> float:
-    """Time of ``work`` on the current stream by the card's own clock: median of means over ``runs``."""
+    """Return the time of ``work`` on the current stream by the GPU's clock: median of means over ``runs``."""
     means: list[float] = []
     for _ in range(repeats + 1):
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
@@ -145,7 +145,7 @@ def device_ms(work: Callable[[], object], runs: int, repeats: int = 9) -> float:
 
 
 def steps_ms(engine: CudaEngine, size: tuple[int, int]) -> Mapping[str, float]:
-    """What the parts of one frame's way take alone."""
+    """Return the time of each step of a frame alone."""
     frame = torch.from_numpy(pictures(size)[0])
     held = frame.pin_memory()
     there = held.to("cuda")
@@ -163,7 +163,7 @@ def steps_ms(engine: CudaEngine, size: tuple[int, int]) -> Mapping[str, float]:
 
 
 def copy_bytes_per_s(size: int = 1 << 30) -> float:
-    """Bytes read plus bytes written by a copy on the card, each second."""
+    """Return the bytes that a copy on the GPU reads plus writes per second."""
     source = torch.randint(0, 256, (size,), dtype=torch.uint8, device="cuda")
     target = torch.empty_like(source)
     ms = device_ms(lambda: target.copy_(source), 10)
@@ -171,7 +171,7 @@ def copy_bytes_per_s(size: int = 1 << 30) -> float:
 
 
 class _Layers(TorchFunctionMode):
-    """Adds up what convolutions, poolings and enlargements must read and write."""
+    """Adds up what convolutions, poolings and interpolations must read and write."""
 
     COUNTED = (torch.conv2d, F.conv2d, F.avg_pool2d, F.interpolate)
 
@@ -187,35 +187,38 @@ class _Layers(TorchFunctionMode):
 
 
 def layer_bytes(style: StyleModel, size: tuple[int, int]) -> int:
-    """Fewest bytes that the layers of one frame can move, each alone; the frame and its painting are in it."""
-    from engines.cuda.fp16 import HalfGraph, mirrored
+    """Return the fewest bytes that the layers of one frame can move, including the frames in and out."""
+    from engines.cuda.fp16 import Fp16Graph, reflect_index
     from engines.model.generator import load_generator
 
     meta = torch.device("meta")
-    graph = HalfGraph(load_generator(style), meta)
+    graph = Fp16Graph(load_generator(style), meta)
     frame = torch.empty((1, *size, 3), dtype=torch.uint8, device=meta)
-    places = [mirrored(side).to(meta) for side in size]
+    places = [reflect_index(side).to(meta) for side in size]
     layers = _Layers()
     with torch.no_grad(), layers:
-        painting: Tensor = graph(frame, torch.empty(1, device=meta), *places)
-    return layers.bytes + frame.nbytes + painting.nbytes
+        stylized: Tensor = graph(frame, torch.empty(1, device=meta), *places)
+    return layers.bytes + frame.nbytes + stylized.nbytes
 
 
-def tensorrt(style: StyleModel, size: tuple[int, int], told: Callable[[str], None]) -> OverlappedEngine:
-    """The TensorRT engine, warm; its plan is built now, which takes minutes, unless it was before.
+def tensorrt(style: StyleModel, size: tuple[int, int]) -> PipelinedEngine:
+    """Return the TensorRT engine, warm; its plan is built first if it is not in the cache, which takes minutes.
 
     Args:
-        style: what it paints.
+        style: the style.
         size: height and width of a frame, pixels.
-        told: takes a line about how far the build is.
-    Raises: EngineError: it cannot run here. NotMeasuredError: its plan cannot be built.
+
+    Raises:
+        EngineError: it cannot run here.
+        NotMeasuredError: its plan cannot be built.
     """
     from engines.cuda import driver
 
     driver.check("tensorrt", ("torch", "torch_tensorrt"))
-    from engines.trt.engine import TensorRtEngine, build_plan
+    from engines.trt.background_build import build_plan
+    from engines.trt.engine import TensorRtEngine
 
-    if fault := build_plan(style, *size, told):
+    if fault := build_plan(style, *size):
         raise NotMeasuredError(fault)
     engine = TensorRtEngine(style)
     try:
@@ -227,7 +230,7 @@ def tensorrt(style: StyleModel, size: tuple[int, int], told: Callable[[str], Non
 
 
 def timed(work: Callable[[], T]) -> tuple[float, T]:
-    """Seconds, and what came of it."""
+    """Return the seconds that ``work`` took, and its result."""
     began_s = time.perf_counter()
     result = work()
     return time.perf_counter() - began_s, result

@@ -52,9 +52,7 @@ class Johnson(nn.Module):
 
 
 class JohnsonGraph(nn.Module):
-    """The same between uint8 RGB in and out as ``engines.model.generator.FrameGraph``, so that like is compared with
-    like.
-    """
+    """The network with the same work around it as ``engines.model.generator.FrameGraph``: uint8 RGB in and out."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -21,8 +21,9 @@ from benchmarks.report import Row, Section, at_most
 from benchmarks.subject import NotMeasuredError, Subject
 from rtstyle.sources.base import Source
 from rtstyle.stats import percentile
-from rtstyle.styles import find
-from rtstyle.web.server import Server, Studio, WebSettings
+from rtstyle.style_library import find
+from rtstyle.web.rooms import Rooms, WebSettings
+from rtstyle.web.server import Server
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -64,7 +65,7 @@ CLOCK = """
   setInterval(draw, 1000 / 30);
   navigator.mediaDevices.getUserMedia = async () => canvas.captureStream(30);
   window.delays = [];
-  const video = document.getElementById("painting");
+  const video = document.getElementById("stylized");
   const eye = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
   const look = () => {
     eye.drawImage(video, 0, 0, 640, 360);
@@ -93,7 +94,7 @@ SWITCH = """
   };
   setInterval(draw, 1000 / 30);
   navigator.mediaDevices.getUserMedia = async () => canvas.captureStream(30);
-  const video = document.getElementById("painting");
+  const video = document.getElementById("stylized");
   const eye = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
   [eye.canvas.width, eye.canvas.height] = [32, 18];
   let before = null, changed = 0, pressed = 0;
@@ -119,16 +120,16 @@ SWITCH = """
 @contextmanager
 def serving(
     settings: WebSettings | None = None,
-    load: Callable[[str], Engine] = lambda name: engines.load(find(name), "cpu", sharing=True),
+    load: Callable[[str], Engine] = lambda name: engines.load(find(name), "cpu", shared=True),
     source: Callable[[], Source] | None = None,
-) -> Iterator[tuple[str, Studio]]:
+) -> Iterator[tuple[str, Rooms]]:
     """The page on a free port, in a thread of its own: its address, and what is behind it."""
     ready, stop = threading.Event(), asyncio.Event()
     told: dict[str, Any] = {}
 
     async def serve() -> None:
         told["loop"] = asyncio.get_running_loop()
-        told["studio"] = Studio(settings or WebSettings(port=0), load, source)
+        told["studio"] = Rooms(settings or WebSettings(port=0), load, source)
         server = Server(told["studio"])
         await server.start()
         told["port"] = server.port
@@ -165,13 +166,13 @@ def browser() -> Iterator[Browser]:
             shown.close()
 
 
-def wait_for_painting(page: Page) -> None:
+def wait_for_stylized(page: Page) -> None:
     """Wait until the page shows one. Raises: TimeoutError."""
     end_s = time.monotonic() + 30
     # Not wait_for_function: it needs eval, which the page's policy forbids.
-    while not page.evaluate("document.getElementById('painting').videoWidth"):
+    while not page.evaluate("document.getElementById('stylized').videoWidth"):
         if time.monotonic() > end_s:
-            raise TimeoutError("the page shows no painting")
+            raise TimeoutError("the page shows no stylized video")
         page.wait_for_timeout(50)
 
 
@@ -184,11 +185,11 @@ def delays(page: Page, address: str, seconds: float) -> list[float]:
         seconds: how long to look, after two seconds of settling.
     """
     page.goto(address)
-    page.get_by_role("radio", name="Painting").wait_for()
+    page.get_by_role("radio", name="Stylized").wait_for()
     page.evaluate(CLOCK)
     page.get_by_role("slider", name="Strength").fill("0")
     page.get_by_role("button", name="Start").click()
-    wait_for_painting(page)
+    wait_for_stylized(page)
     page.wait_for_timeout(3000)
     page.evaluate("window.delays.length = 0")
     page.wait_for_timeout(seconds * 1000)
@@ -204,10 +205,10 @@ def switches(page: Page, address: str, count: int) -> list[float]:
         count: how often.
     """
     page.goto(address)
-    page.get_by_role("radio", name="Painting").wait_for()
+    page.get_by_role("radio", name="Stylized").wait_for()
     page.evaluate(SWITCH)
     page.get_by_role("button", name="Start").click()
-    wait_for_painting(page)
+    wait_for_stylized(page)
     page.wait_for_timeout(8000)  # the other styles are made ready meanwhile
     found: list[float] = []
     for _ in range(count):

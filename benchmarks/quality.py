@@ -15,9 +15,9 @@ from benchmarks.subject import NotMeasuredError, Subject
 from engines.base import RGB
 from engines.openvino.engine import CpuEngine
 from train import evaluate
-from train.config.recipe import painting_of
+from train.config.recipe import recorded_painting
 from train.data.pictures import picture_files, read_picture, split
-from train.evaluate import StyleFigure, StyleJudge
+from train.evaluate import StyleDistance, StyleScores
 from train.losses.vgg_features import load_features
 
 HELD_OUT = 20
@@ -43,7 +43,7 @@ class Figures:
         ewarp: of each clip.
     """
 
-    style: StyleFigure
+    style: StyleScores
     ssim: float
     ewarp: tuple[float, ...]
 
@@ -54,10 +54,11 @@ def measure(subject: Subject) -> Section:
         raise NotMeasuredError("there is no trained style to judge")
     if not (subject.data / "content").is_dir():
         raise NotMeasuredError(f"no pictures, clips and feature networks in {subject.data}; set RTSTYLE_DATA")
-    pictures = evaluate.judge_pictures(split(picture_files(subject.data / "content"), HELD_OUT)[1])
+    pictures = evaluate.read_pictures(split(picture_files(subject.data / "content"), HELD_OUT)[1])
     clips = {name: read_frames(subject.data / "video" / name, FRAMES, START) for name in CLIPS}
     network = load_features(subject.data / "features").style_network
-    judge = StyleJudge(network, read_picture(subject.data / "styles" / (painting_of(subject.style) or PAINTING)))
+    painting = subject.data / "styles" / (recorded_painting(subject.style) or PAINTING)
+    judge = StyleDistance(network, read_picture(painting))
     unstyled = _judge(judge, pictures, clips, lambda rgb: rgb)
     engine = CpuEngine(subject.style)
     ours = _judge(judge, pictures, clips, engine)
@@ -78,7 +79,7 @@ def measure(subject: Subject) -> Section:
 
 
 def _judge(
-    judge: StyleJudge, pictures: Sequence[RGB], clips: Mapping[str, list[RGB]], paint: Callable[[RGB], RGB]
+    judge: StyleDistance, pictures: Sequence[RGB], clips: Mapping[str, list[RGB]], paint: Callable[[RGB], RGB]
 ) -> Figures:
     painted = [paint(rgb) for rgb in pictures]
     ssim = mean(evaluate.ssim(a, b) for a, b in zip(painted, pictures, strict=True))
@@ -108,7 +109,7 @@ def _clip_rows(
     ours: Figures,
     unstyled: Figures,
     subject: Subject,
-    judge: StyleJudge,
+    judge: StyleDistance,
     pictures: Sequence[RGB],
     clips: Mapping[str, list[RGB]],
 ) -> list[Row]:

@@ -26,14 +26,15 @@ from benchmarks.subject import NotMeasuredError
 from engines.atomic_write import atomic_write
 from engines.errors import StyleError, TrainError
 from engines.style_file import StyleModel
-from rtstyle import styles
+from rtstyle import style_library
 from train import checkpoint
-from train.config.diff import changes
-from train.config.recipe import painting_of, resolve
+from train.checkpoint import CHECKPOINT
+from train.config.diff import diff
+from train.config.recipe import recorded_painting, resolve
 from train.config.schema import TrainConfig
-from train.distributed import ALONE, World
-from train.loop import CHECKPOINT, Progress, train
-from train.trainer import Painter
+from train.distributed import SINGLE_PROCESS, ProcessGroup
+from train.loop import Progress, train
+from train.trainer import Trainer
 
 STRIDE = 4
 """Both sides of what the network sees are multiples of this many pixels."""
@@ -60,7 +61,7 @@ def stylize(network: nn.Module, x: Tensor, shift: tuple[int, int] = (0, 0)) -> T
     return painted[..., :height, :width]
 
 
-class JohnsonPainter(Painter):
+class JohnsonTrainer(Trainer):
     """Johnson's network in training, by the losses, motion and schedule of a style."""
 
     @property
@@ -68,7 +69,7 @@ class JohnsonPainter(Painter):
         """There is one only."""
         return {"arch": {"network": "johnson"}, "norm": True}
 
-    def first(self) -> nn.Module:
+    def make_network(self) -> nn.Module:
         """A fresh one."""
         return Johnson()
 
@@ -95,7 +96,7 @@ def pictures_of(style: StyleModel, *later: str) -> int:
     if before in (style.name, *later):
         raise NotMeasuredError(f"{style.name} was started from an older {before}, whose record is gone")
     try:
-        return own + pictures_of(StyleModel.open(styles.find(before)), style.name, *later)
+        return own + pictures_of(StyleModel.open(style_library.find(before)), style.name, *later)
     except StyleError as error:
         raise NotMeasuredError(f"{style.name} was started from {before}, which is not there") from error
 
@@ -135,7 +136,7 @@ class Rival:
 
         Raises: NotMeasuredError: the style's record does not tell enough. SettingsError: it tells rubbish.
         """
-        painting, pictures = painting_of(self.style), pictures_of(self.style)
+        painting, pictures = recorded_painting(self.style), pictures_of(self.style)
         if painting is None:
             raise NotMeasuredError(f"{self.style.name} does not say which painting it was trained on")
         flags: dict[str, Any] = {
@@ -156,14 +157,14 @@ class Rival:
 
     def finish(
         self,
-        world: World = ALONE,
+        group: ProcessGroup = SINGLE_PROCESS,
         stop: Callable[[], bool] = lambda: False,
         show: Callable[[Progress], None] | None = None,
     ) -> bool:
         """Train, or go on, unless it is done.
 
         Args:
-            world: where to compute.
+            group: where to compute.
             stop: asked before every step.
             show: called after every step.
         Returns: whether it is finished; what was stopped goes on when called again.
@@ -175,12 +176,12 @@ class Rival:
         saved = self.config.run.out / CHECKPOINT
         if saved.exists():
             self._check_same(checkpoint.load(saved).get("settings", {}), saved)
-        painter = train(
-            self.config, resume=saved.exists(), on_progress=show, stop=stop, world=world, kind=JohnsonPainter
+        trainer = train(
+            self.config, resume=saved.exists(), on_progress=show, stop=stop, group=group, kind=JohnsonTrainer
         )
-        if painter.share < 1.0:
+        if trainer.share < 1.0:
             return False
-        tensors = {name: value.cpu().contiguous() for name, value in painter.result.state_dict().items()}
+        tensors = {name: value.cpu().contiguous() for name, value in trainer.result.state_dict().items()}
         with atomic_write(self.file, durable=True) as file:
             file.write(save(tensors, {"settings": dumps(self.config.to_dict())}))
         return True
@@ -212,24 +213,24 @@ class Rival:
             raise TrainError(f"{self.file} is damaged", hint="delete it, to train it again") from error
 
     def _check_same(self, settings: dict[str, Any], path: Path) -> None:
-        found = [f"{one['setting']} was {one['was']} and is {one['now']}" for one in changes(self.config, settings, 0)]
+        found = [f"{one['setting']} was {one['was']} and is {one['now']}" for one in diff(self.config, settings, 0)]
         if found:
             raise TrainError(
                 f"{path} was trained with other settings: {'; '.join(found)}", hint="delete it, or give another --out"
             )
 
 
-def device_of(name: str | None) -> World:
+def device_of(name: str | None) -> ProcessGroup:
     """The world that computes on a device: ``cuda``, ``cpu``, or by default a GPU where there is one.
 
     Raises: NotMeasuredError: there is no GPU, and one was asked for.
     """
     if name == "cuda" and not torch.cuda.is_available():
         raise NotMeasuredError("no GPU here: leave --device cuda away, and it takes more than a day")
-    return _OnCpu() if name == "cpu" else ALONE
+    return _CpuOnly() if name == "cpu" else SINGLE_PROCESS
 
 
-class _OnCpu(World):
+class _CpuOnly(ProcessGroup):
     """Leaves the GPU alone."""
 
     @property

@@ -29,6 +29,7 @@ from benchmarks.machine import machine
 from engines.base import RGB
 from engines.errors import EngineError
 from engines.export import save_style
+from engines.frame_size import parse_size
 from engines.model.generator import Arch, Generator
 from engines.openvino.engine import CpuEngine, shared_core
 from engines.style_file import StyleMeta, StyleModel
@@ -85,7 +86,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of the table")
     args = parser.parse_args()
-    width, height = (int(side) for side in args.size.split("x"))
+    width, height = parse_size(args.size)
     with tempfile.TemporaryDirectory() as scratch:
         style = StyleModel.open(args.style) if args.style else _untrained(Path(scratch) / "untrained")
         rows = _rows(style, Path(scratch), height, width)

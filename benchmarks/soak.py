@@ -18,18 +18,19 @@ from benchmarks.report import Row, Section, at_least, at_most
 from benchmarks.subject import NotMeasuredError, Subject
 from engines.errors import SourceError
 from rtstyle.backoff import Backoff
-from rtstyle.frame import Frame
-from rtstyle.live.style_switcher import Palette
-from rtstyle.pipeline import Controls, run
+from rtstyle.controls import Controls
+from rtstyle.frame import Frame, SourceInfo
+from rtstyle.live.style_switcher import StyleSwitcher
+from rtstyle.pipeline import run
 from rtstyle.sinks.base import Sink
 from rtstyle.sinks.null import NullSink
 from rtstyle.sinks.stream import StreamSink
-from rtstyle.sinks.tee import SeveralSinks
-from rtstyle.sources.base import Source, SourceInfo
+from rtstyle.sinks.tee import TeeSink
+from rtstyle.sources.base import Source
 from rtstyle.sources.pattern import PatternSource
-from rtstyle.sources.reconnecting import Reconnecting
+from rtstyle.sources.reconnecting import ReconnectingSource
 from rtstyle.stats import Stats, percentile
-from rtstyle.styles import find, installed
+from rtstyle.style_library import find, installed
 
 SECONDS = 30 * 60
 READ_S = 5.0
@@ -141,8 +142,8 @@ def soak(seconds: float, style: str, first_s: float = FIRST_S, present_s: tuple[
         absent[0] = ABSENT
         return Vanishing(chance.uniform(*present_s))
 
-    source = Reconnecting(connect, backoff=Backoff(0.2, 1.0))
-    palette = Palette(lambda name: engines.load(find(name), "cpu", sharing=True), controls)
+    source = ReconnectingSource(connect, backoff=Backoff(0.2, 1.0))
+    palette = StyleSwitcher(lambda name: engines.load(find(name), "cpu", shared=True), controls)
     sinks: list[Sink] = [StreamSink(NOWHERE, source.info.fps), Stalling(), NullSink()]
     began_s = time.monotonic()
     next_change, next_reading = [began_s + first_s / 10], [began_s + first_s]
@@ -165,7 +166,7 @@ def soak(seconds: float, style: str, first_s: float = FIRST_S, present_s: tuple[
             controls.request_stop()
 
     try:
-        run(source, palette, SeveralSinks(sinks), controls, Stats(), on_frame=note)
+        run(source, palette, TeeSink(sinks), controls, Stats(), on_frame=note)
     finally:
         palette.close()
     return diary

@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.report import ROOT
 from engines.style_file import StyleModel
-from rtstyle import styles
+from rtstyle import style_library
 
 DEFAULT = "vangogh"
 
@@ -60,9 +60,9 @@ def opened(style: str | None, control: str | None) -> Iterator[Subject]:
     data = Path(os.environ.get("RTSTYLE_DATA", ROOT / ".." / "shared" / "data")).resolve()
     with tempfile.TemporaryDirectory(prefix="rtstyle-bench-") as folder:
         scratch = Path(folder)
-        trained = style is not None or any(entry.name == DEFAULT for entry in styles.installed())
-        model = StyleModel.open(styles.find(style or DEFAULT)) if trained else untrained(scratch / "untrained")
-        of_control = StyleModel.open(styles.find(control)) if control else None
+        trained = style is not None or any(entry.name == DEFAULT for entry in style_library.installed())
+        model = StyleModel.open(style_library.find(style or DEFAULT)) if trained else untrained(scratch / "untrained")
+        of_control = StyleModel.open(style_library.find(control)) if control else None
         yield Subject(model, trained, of_control, data, scratch)
 
 

@@ -1,18 +1,22 @@
-"""Frame in, frame out: the engines, the generator that they run, and the styles that they load.
+"""Engines that stylize frames, the generator network that they run, and the style files that they load.
 
-Importing this loads no runtime; ``load`` imports what it starts.
+Importing this package loads no runtime; ``load`` imports the one that it starts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeAlias, cast
 
+from engines import plugins
 from engines.base import Engine
 from engines.errors import EngineError
 from engines.style_file import StyleModel
 
-__all__ = ["AUTO_ORDER", "NAMES", "ON_CARDS", "load"]
+__all__ = ["AUTO_ORDER", "GPU_ENGINES", "NAMES", "load"]
+
+_Maker: TypeAlias = Callable[[StyleModel, int | None], Engine]
 
 
 def _cpu(style: StyleModel, threads: int | None) -> Engine:
@@ -48,27 +52,22 @@ def _tensorrt(style: StyleModel, threads: int | None) -> Engine:
     return TensorRtEngine(style, threads)
 
 
-_ENGINES: dict[str, Callable[[StyleModel, int | None], Engine]] = {
-    "tensorrt": _tensorrt,
-    "cuda": _cuda,
-    "cpu": _cpu,
-    "torch": _torch,
-}
+_ENGINES: dict[str, _Maker] = {"tensorrt": _tensorrt, "cuda": _cuda, "cpu": _cpu, "torch": _torch}
 
-_SHARING: dict[str, Callable[[StyleModel, int | None], Engine]] = {"cpu": _cpu_shared}
-"""Those that are others where many styles are painted in turn; ``cuda`` always shares, ``torch`` compiles nothing."""
+_SHARED: dict[str, _Maker] = {"cpu": _cpu_shared}
+"""Replacements for ``shared=True``; ``cuda`` always shares its graphs, and ``torch`` compiles nothing."""
 
 AUTO_ORDER = ("tensorrt", "cuda", "cpu", "torch")
-"""What ``auto`` tries, best first; an engine that raises EngineError is passed over.
+"""The preference of ``auto``; an engine that raises EngineError is skipped.
 
-``tensorrt`` has to be built first: ``auto`` begins with the next and lets it take over if it is faster; see ``load``.
+``tensorrt`` has to be built first: ``auto`` starts with ``cuda`` and, with ``build_ahead``, switches later.
 """
 
-ON_CARDS = ("tensorrt", "cuda")
-"""Those that only an NVIDIA card runs."""
+GPU_ENGINES = ("tensorrt", "cuda")
+"""Engines that need an NVIDIA GPU."""
 
 NAMES = ("auto", *_ENGINES)
-"""What ``load`` takes."""
+"""Names that ``load`` accepts, apart from those that plugins add."""
 
 
 def load(
@@ -76,46 +75,48 @@ def load(
     name: str = "auto",
     *,
     threads: int | None = None,
-    told: Callable[[str], None] | None = None,
-    sharing: bool = False,
+    build_ahead: bool = False,
+    shared: bool = False,
 ) -> Engine:
     """Start an engine.
 
     Args:
         style: a style, or the folder of one.
-        name: one of ``NAMES``. ``tensorrt`` paints only those frame sizes that `rtstyle engine build` has built.
-        threads: for arithmetic on the CPU; ``None`` leaves it to the runtime, which takes every core.
-        told: where this is given, ``auto`` has a TensorRT engine built in another process when it can, paints on
-            meanwhile, and changes to it between two frames if it is 1.2 × as fast; this takes a line about how far that
-            is, in another thread. For a picture or two that is not worth it.
-        sharing: many styles are painted in turn, each by an engine of its own; they share what is compiled, so that a
-            change of style takes no time. On the CPU this costs each frame a few hundredths.
+        name: one of ``NAMES``, or an engine that a plugin adds. ``tensorrt`` stylizes only frame sizes that
+            ``rtstyle engine build`` has built.
+        threads: CPU threads for the arithmetic; ``None`` leaves the choice to the runtime, which uses every core.
+        build_ahead: where ``auto`` runs ``cuda`` and TensorRT is installed, build a TensorRT engine in another process
+            meanwhile, and switch to it between two frames if it is at least 1.2 times as fast. The progress is logged.
+            Not worth it for a few images.
+        shared: prepare for many styles in turn, each with an engine of its own, which share compiled graphs so that
+            changing the style takes no time. On the CPU, frames take a few percent longer.
 
     Returns:
-        an engine that is ready; the first frame of each size costs it a compilation.
+        an engine that is ready; the first frame of each size costs a compilation.
 
     Raises:
-        EngineError: unknown name, or the engine cannot run here; for ``auto``, none can.
-        StyleError: the style is missing, damaged or newer than this version.
+        EngineError: there is no such engine, or it cannot run here; for ``auto``, none can.
+        StyleError: the style is missing, damaged, or newer than this version.
     """
+    plugin = None
     if name not in NAMES:
-        raise EngineError(f"there is no engine {name!r}", hint=f"choose one of {', '.join(NAMES)}")
+        plugin = plugins.find("rtstyle.engines", name, EngineError)
+        if plugin is None:
+            names = [*NAMES, *plugins.names("rtstyle.engines")]
+            raise EngineError(f"there is no engine {name!r}", hint=f"choose one of {', '.join(names)}")
     if not isinstance(style, StyleModel):
         style = StyleModel.open(style)
-    makers = _ENGINES | _SHARING if sharing else _ENGINES
-    return makers[name](style, threads) if name != "auto" else _auto(makers, style, threads, told)
+    if plugin is not None:
+        return cast("Engine", plugin(style, threads))
+    makers = _ENGINES | _SHARED if shared else _ENGINES
+    return makers[name](style, threads) if name != "auto" else _auto(makers, style, threads, build_ahead=build_ahead)
 
 
-def _auto(
-    makers: dict[str, Callable[[StyleModel, int | None], Engine]],
-    style: StyleModel,
-    threads: int | None,
-    told: Callable[[str], None] | None,
-) -> Engine:
-    """The first that works; none of those for a card where there is no card: to find that out takes torch seconds."""
+def _auto(makers: Mapping[str, _Maker], style: StyleModel, threads: int | None, *, build_ahead: bool) -> Engine:
+    """Return the first engine that works. Skip ``cuda`` without a GPU: torch would take seconds to find out."""
     from engines.cuda import driver
 
-    order = [name for name in AUTO_ORDER if name != "tensorrt" and (name != "cuda" or driver.cards())]
+    order = [name for name in AUTO_ORDER if name != "tensorrt" and (name != "cuda" or driver.device_count())]
     failures: dict[str, EngineError] = {}
     for name in order:
         try:
@@ -123,22 +124,23 @@ def _auto(
         except EngineError as error:
             failures[name] = error
             continue
-        return _improving(engine, style, told) if name == "cuda" and told is not None else engine
-    raise failures["cpu"]  # what every machine can have
+        return _with_hot_swap(engine, style) if name == "cuda" and build_ahead else engine
+    raise failures["cpu"]  # the one that every machine can have
 
 
-def _improving(engine: Engine, style: StyleModel, told: Callable[[str], None]) -> Engine:
-    """An engine that becomes a TensorRT engine, where that can be had here."""
+def _with_hot_swap(engine: Engine, style: StyleModel) -> Engine:
+    """Return an engine that turns into a TensorRT engine, or the same one where TensorRT cannot run."""
     from engines.cuda import driver
 
     try:
         driver.check("tensorrt", ("torch", "torch_tensorrt"))
     except EngineError:
         return engine
-    from engines.hot_swap import TakeOver
-    from engines.trt.engine import PlanAhead
+    from engines.hot_swap import HotSwapEngine
+    from engines.trt.background_build import BackgroundBuild
+    from engines.trt.plan_record import MIN_SPEEDUP
 
-    def ahead(height: int, width: int) -> PlanAhead:
-        return PlanAhead(style, height, width, choosy=True)
+    def start_build(height: int, width: int) -> BackgroundBuild:
+        return BackgroundBuild(style, height, width, min_speedup=MIN_SPEEDUP)
 
-    return TakeOver(engine, ahead, on_fault=told, on_progress=told)
+    return HotSwapEngine(engine, start_build)

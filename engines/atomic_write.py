@@ -1,9 +1,11 @@
-"""Files that are whole or not there, and the parts that killed writers left."""
+"""Files and folders that are either complete or absent."""
 
 from __future__ import annotations
 
 import os
 import secrets
+import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,40 +13,97 @@ from glob import escape
 from io import BufferedRandom
 from pathlib import Path
 
+PART = ".part"
+"""Suffix of unfinished files; their names are ``.NAME.8 hex digits.part``."""
+
 ABANDONED_S = 600
-"""Age at which nobody is writing to a part any more: whoever writes changes it every few seconds."""
+"""Age in seconds at which an unfinished file has no writer any more: a writer changes it every few seconds."""
 
 
 @contextmanager
-def atomic_write(path: Path, *, durable: bool = False) -> Iterator[BufferedRandom]:
-    """Write beside the target and rename: whoever reads meanwhile sees the old file or the new one, never half of one.
+def atomic_write(path: Path, *, durable: bool = False, private: bool = False) -> Iterator[BufferedRandom]:
+    """Write a file beside the target, then rename it: readers see the old file or the new one, never half of one.
 
     Args:
-        path: the target; stays as it is when anything is raised inside the context.
-        durable: flush to the disk before the rename, so that this holds for a power failure, too.
+        path: the target; it stays as it is if the body of the context raises.
+        durable: flush the file and its name to the disk, so that this also holds for a power failure.
+        private: let only this user read and write the file.
 
     Yields:
-        the new file, open for writing and reading.
+        the new file, open for writing and reading in binary mode.
 
     Raises:
         OSError: it cannot be written.
     """
     _remove_abandoned(path)
-    part = path.with_name(f".{path.name}.part-{secrets.token_hex(4)}")
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PART}")
+    mode = 0o600 if private else 0o666
     try:
-        with part.open("x+b") as file:
+        with open(part, "x+b", opener=lambda name, flags: os.open(name, flags, mode)) as file:
             yield file
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
         part.replace(path)
+        if durable:
+            _flush_folder(path.parent)
     finally:
-        with suppress(OSError):  # it must not hide what went wrong
+        with suppress(OSError):  # must not hide the cause
             part.unlink(missing_ok=True)
 
 
+@contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Fill a folder beside the target, then let it replace the target.
+
+    Args:
+        folder: the target; it stays as it is if the body of the context raises.
+
+    Yields:
+        an empty folder, private until the body changes its mode.
+
+    Raises:
+        OSError: it cannot be made, or cannot replace the target, which is then put back.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        yield draft
+        _replace_folder(folder, draft)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _replace_folder(folder: Path, draft: Path) -> None:
+    if not folder.exists():
+        draft.rename(folder)
+        return
+    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
+    old = aside / folder.name
+    try:
+        folder.rename(old)
+        draft.rename(folder)
+    except OSError:
+        if old.exists():
+            old.rename(folder)  # if even this fails, the old folder stays aside and is not deleted
+        aside.rmdir()
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
 def _remove_abandoned(path: Path) -> None:
-    for part in path.parent.glob(f".{escape(path.name)}.part-*"):
+    for part in path.parent.glob(f".{escape(path.name)}.????????{PART}"):
         with suppress(OSError):  # another process may have removed it just now
             if time.time() - part.stat().st_mtime > ABANDONED_S:
                 part.unlink()
+
+
+def _flush_folder(folder: Path) -> None:
+    """Flush the names in a folder to the disk, where the system can do that."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

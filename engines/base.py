@@ -1,4 +1,4 @@
-"""The contract between everything that makes frames and everything that stylizes them."""
+"""The interface that every engine implements, and the checks on what goes in."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Protocol, TypeAlias, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from engines.errors import ShapeError
+from engines.errors import EngineError, ShapeError
 
 RGB: TypeAlias = npt.NDArray[np.uint8]
-"""One picture: uint8, (height, width, 3), sRGB, row 0 at the top, C-contiguous."""
+"""One image: uint8, (height, width, 3), sRGB, row 0 at the top, C-contiguous."""
 
 MIN_SIDE = 16
-"""Smallest height and width of a frame, in pixels; the padding of the network reflects up to 15 of them."""
+"""Smallest height and width of a frame, in pixels: the network pads by reflecting up to 15 of them."""
 
 MAX_SIZE = (2304, 4096)
 """Largest frame as (short side, long side), in pixels."""
@@ -22,14 +22,14 @@ MAX_SIZE = (2304, 4096)
 
 @dataclass(frozen=True)
 class EngineInfo:
-    """What stylizes the frames, for figures and reports.
+    """Description of an engine, for statistics and reports.
 
     Attributes:
-        name: how it is chosen, e.g. ``cpu``.
+        name: as in ``engines.load``, e.g. ``cpu``.
         runtime: library and version, e.g. ``OpenVINO 2026.4.1``.
-        device: the chip that runs it.
+        device: the chip that it runs on.
         precision: arithmetic of the convolutions, e.g. ``fp32``.
-        style: name of the style that is loaded.
+        style: name of the loaded style.
     """
 
     name: str
@@ -40,16 +40,16 @@ class EngineInfo:
 
 
 class Engine(Protocol):
-    """Frame in, frame out.
+    """Frame in, stylized frame out.
 
-    Promises: the output has the shape of the input and is never shifted or resized; the same input gives
-    the same output; any size between ``MIN_SIDE`` and ``MAX_SIZE`` works and may change from call to call
-    (a new size may cost a compilation). One thread at a time calls an engine.
+    The output has the size of the input and is never shifted; the same input gives the same output. Any size between
+    ``MIN_SIDE`` and ``MAX_SIZE`` works and may change from call to call, although a new size may cost a compilation.
+    Only one thread at a time may call an engine.
     """
 
     @property
     def info(self) -> EngineInfo:
-        """What this engine is."""
+        """Description of this engine."""
         ...
 
     def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
@@ -57,29 +57,30 @@ class Engine(Protocol):
 
         Args:
             rgb: (height, width, 3), uint8.
-            strength: 0 gives the input back, 1 the full style; between, a linear blend.
+            strength: 0 returns the input, 1 the full style; values between blend the two linearly.
 
         Returns:
-            same shape and dtype, a new array.
+            a new array of the same shape and dtype.
 
         Raises:
-            ShapeError: not an RGB picture, or outside the size limits.
+            ShapeError: not an RGB image or outside the size limits, or ``strength`` is outside 0…1.
+            EngineError: the engine is closed, or its runtime failed.
         """
         ...
 
     def close(self) -> None:
-        """Free what the engine holds. Calling it twice is fine."""
+        """Free the resources of the engine. May be called twice."""
         ...
 
 
-class Pending(Protocol):
-    """A frame that is being painted."""
+class PendingFrame(Protocol):
+    """A frame that an engine is working on."""
 
     def result(self) -> RGB:
-        """Wait, without the GIL, until it is painted.
+        """Wait for the stylized frame, without holding the GIL.
 
         Returns:
-            an array of its own, the same one each time.
+            an array that belongs to the caller; the same one on every call.
 
         Raises:
             EngineError: the device failed.
@@ -88,42 +89,73 @@ class Pending(Protocol):
 
 
 @runtime_checkable
-class OverlappedEngine(Engine, Protocol):
-    """An engine that takes the next frame while it is at others: their ways to the device and back overlap.
+class PipelinedEngine(Engine, Protocol):
+    """An engine that accepts frames while it works on earlier ones, so that transfers and arithmetic overlap.
 
-    Frames come out in the order in which they were given, whatever their sizes. ``engine(rgb, strength)`` is
+    Results come in the order of submission, whatever the frame sizes. ``engine(rgb, strength)`` equals
     ``engine.submit(rgb, strength).result()``.
     """
 
-    def submit(self, rgb: RGB, strength: float = 1.0) -> Pending:
-        """Begin with one frame; ``rgb`` may be changed as soon as this returns.
+    def submit(self, rgb: RGB, strength: float = 1.0) -> PendingFrame:
+        """Start on one frame; the caller may change ``rgb`` as soon as this returns.
+
+        Args:
+            rgb: (height, width, 3), uint8.
+            strength: as in the call of the engine.
+
+        Returns:
+            the frame under way.
 
         Raises:
-            what the call of the engine raises; faults of the device may come with ``Pending.result`` only.
+            ShapeError: as the call of the engine.
+            EngineError: as the call of the engine; a failure of the device may appear in ``PendingFrame.result`` only.
         """
         ...
 
 
 @runtime_checkable
-class SharingEngine(Engine, Protocol):
-    """An engine that shares what is compiled with those of other styles of its process: one more costs little."""
+class SharedGraphEngine(Engine, Protocol):
+    """An engine that shares compiled graphs with other styles in the process, so that another style costs little."""
 
     def prepare(self, height: int, width: int) -> None:
-        """Have all that the first frame of this size, in pixels, needs, so that it takes no longer than others.
+        """Compile and load everything that the first frame of a size, in pixels, needs.
 
-        For a size that is compiled already, no frame of another engine that paints meanwhile has to wait.
+        If the size is compiled already, engines in other threads do not have to wait.
 
         Raises:
-            what the call of the engine raises.
+            ShapeError: outside the size limits.
+            EngineError: as the call of the engine.
         """
         ...
 
 
-def check_rgb(rgb: RGB) -> None:
-    """Refuse what is not an RGB frame within the size limits.
+class BaseEngine:
+    """The part that all engines have in common. Subclasses set ``_info``.
+
+    Args:
+        threads: CPU threads; ``None`` leaves the choice to the runtime.
 
     Raises:
-        ShapeError: the message holds the actual shape and the expected one.
+        EngineError: ``threads`` is less than 1.
+    """
+
+    _info: EngineInfo
+
+    def __init__(self, threads: int | None) -> None:
+        if threads is not None and threads < 1:
+            raise EngineError(f"cannot run on {threads} threads", hint="give 1 or more")
+
+    @property
+    def info(self) -> EngineInfo:
+        """Description of this engine."""
+        return self._info
+
+
+def check_rgb(rgb: RGB) -> None:
+    """Check that an array is an RGB frame within the size limits.
+
+    Raises:
+        ShapeError: it is not; the message contains the actual and the expected shape.
     """
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
         raise ShapeError(f"expected uint8 (height, width, 3), got {rgb.dtype} {rgb.shape}")
@@ -131,10 +163,10 @@ def check_rgb(rgb: RGB) -> None:
 
 
 def check_size(height: int, width: int) -> None:
-    """Refuse a frame size, in pixels, that no engine takes.
+    """Check that a frame size, in pixels, is within the limits.
 
     Raises:
-        ShapeError: a side is under ``MIN_SIDE`` or the picture is over ``MAX_SIZE``.
+        ShapeError: a side is below ``MIN_SIDE``, or the frame is larger than ``MAX_SIZE``.
     """
     short, long = sorted((height, width))
     if short < MIN_SIDE:
@@ -150,10 +182,10 @@ def check_size(height: int, width: int) -> None:
 
 
 def check_strength(strength: float) -> None:
-    """Refuse a strength outside 0…1.
+    """Check that a strength is from 0 to 1.
 
     Raises:
-        ShapeError: out of range, or not a number.
+        ShapeError: it is out of range or not a number.
     """
     if not 0.0 <= strength <= 1.0:
         raise ShapeError(f"strength {strength} is out of range", hint="give a value from 0 to 1")

@@ -6,13 +6,17 @@ from collections.abc import Sequence
 
 
 class StylerError(Exception):
-    """What went wrong, and what to do about it.
+    """Base class of all errors that rtstyle raises on purpose.
 
-    Only the command line prints it, as one line with its hint; a library user catches it.
+    The command line prints it as one line with its hint and exits with status 1; library users catch it.
 
     Args:
         problem: one sentence about what is wrong, without a full stop.
-        hint: what the reader can do now; empty when there is nothing to do.
+        hint: what the user can do about it; empty if there is nothing to do.
+
+    Attributes:
+        problem: as given.
+        hint: as given.
     """
 
     def __init__(self, problem: str, hint: str = "") -> None:
@@ -25,15 +29,15 @@ class StylerError(Exception):
 
 
 class ShapeError(StylerError):
-    """An array has a shape or a dtype that its receiver does not take."""
+    """A frame has the wrong shape, dtype or size, or a strength is outside 0…1."""
 
 
 class StyleError(StylerError):
-    """A style is unknown, damaged, altered, or newer than this version."""
+    """A style is unknown, damaged, altered, or newer than this version of rtstyle."""
 
 
 class EngineError(StylerError):
-    """An engine is unknown, cannot run here, or failed while running."""
+    """An engine is unknown, cannot run on this machine, or failed while running."""
 
 
 class SourceError(StylerError):
@@ -45,22 +49,25 @@ class SinkError(StylerError):
 
 
 class ConfigError(StylerError):
-    """Settings are wrong; every fault is named, not only the first."""
+    """A setting is wrong."""
 
 
 class SettingsError(ConfigError):
-    """Settings that were given on a command line or in a recipe are wrong.
+    """One or more settings of a command line, configuration file or recipe are wrong; all are reported together.
 
     Args:
-        faults: each one alone, in the order in which they are told.
-        hint: for all of them; by default theirs.
+        errors: one for each wrong setting, in the order in which they are reported.
+        hint: replaces the hints of the errors.
+
+    Attributes:
+        errors: as given, as a tuple.
     """
 
-    def __init__(self, faults: Sequence[ConfigError], hint: str = "") -> None:
-        hints = dict.fromkeys(fault.hint for fault in faults if fault.hint)
-        super().__init__("; ".join(fault.problem for fault in faults), hint or "; ".join(hints))
-        self.faults = tuple(faults)
+    def __init__(self, errors: Sequence[ConfigError], hint: str = "") -> None:
+        hints = dict.fromkeys(error.hint for error in errors if error.hint)
+        super().__init__("; ".join(error.problem for error in errors), hint or "; ".join(hints))
+        self.errors = tuple(errors)
 
 
 class TrainError(StylerError):
-    """Training cannot start or cannot go on."""
+    """Training cannot start or cannot continue."""

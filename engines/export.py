@@ -1,4 +1,4 @@
-"""Write a style: torch generator in, style folder out. Needs the ``train`` extra (torch, onnx, onnxscript).
+"""Export a trained generator as a style folder. Needs the ``train`` extra (torch, onnx, onnxscript).
 
 The weights are stored once, in fp16. ``graph.onnx`` points into ``weights.safetensors`` (ONNX external data:
 file, offset, length) and casts to fp32, which every runtime folds into constants when it compiles.
@@ -10,9 +10,7 @@ import contextlib
 import io
 import json
 import logging
-import shutil
 import struct
-import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,58 +19,61 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from engines.atomic_write import atomic_folder
 from engines.base import MAX_SIZE, MIN_SIDE
 from engines.errors import EngineError, StyleError
-from engines.model.generator import STRIDE, FrameGraph, Generator, fold
+from engines.install_hint import pip_install
+from engines.model.cells import STRIDE
+from engines.model.generator import FrameGraph, Generator, fold
 from engines.style_file import FORMAT, GRAPH, MANIFEST, PREVIEW, WEIGHTS, StyleMeta, StyleModel, sha256
 
 if TYPE_CHECKING:
     import onnx
 
 OPSET = 18
-"""ONNX operator set: the first with ``Pad`` over named axes; OpenVINO, ONNX Runtime and TensorRT all read it."""
+"""ONNX operator set: the first with ``Pad`` over named axes; OpenVINO, ONNX Runtime and TensorRT read it."""
 
-CONSTANT = 1024
-"""Largest constant of the generator that is no weight, bytes: a weight of that size would be no matter either."""
+MAX_CONSTANT = 1024
+"""Largest constant, in bytes, that may be stored inline; the graph's own constants, such as shapes, are smaller."""
 
 _PREFIX = "generator."
 
 
 def save_style(folder: str | Path, generator: Generator, meta: StyleMeta, preview: bytes | None = None) -> StyleModel:
-    """Fold, round to fp16, export and write a style, all or nothing.
+    """Fold the normalisation, round to fp16, export and write a style; the folder is complete or absent.
 
     Args:
-        folder: where it goes; a style that is there already is replaced, anything else is left alone.
-        generator: trained, with or without normalisation layers; not changed.
-        meta: what the style is.
-        preview: a JPEG file's bytes.
+        folder: the target; an existing style is replaced, anything else is an error.
+        generator: a trained generator, with or without normalisation layers; not changed.
+        meta: description of the style.
+        preview: the bytes of a JPEG file.
 
     Returns:
         the style, read back and verified.
 
     Raises:
-        StyleError: the folder holds something else, cannot be written, or the weights are not finite in fp16.
+        StyleError: the folder contains something else or cannot be written, or a weight is not finite in fp16.
         EngineError: the ``train`` extra is missing.
     """
     folder = Path(folder)
     if folder.exists() and not (folder / MANIFEST).is_file():
-        raise StyleError(f"{folder} exists and is no style", hint="choose another folder")
+        raise StyleError(f"{folder} exists and is not a style", hint="choose another folder")
     plain = rounded(fold(generator))
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        try:
+        with atomic_folder(folder) as draft:
             _write(draft, plain, meta, preview)
-            _replace(folder, draft)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
     except OSError as error:
         raise StyleError(f"cannot write {folder}: {error.strerror or error}") from error
     return StyleModel.open(folder)
 
 
 def rounded(generator: Generator) -> Generator:
-    """The generator that the stored style will be: its weights rounded to fp16 values, in place, kept as fp32.
+    """Round the weights of a generator to fp16 values, in place, kept as fp32; return the generator.
+
+    This is what the stored style computes.
+
+    Args:
+        generator: a folded generator.
 
     Raises:
         StyleError: a weight is not finite in fp16.
@@ -87,13 +88,13 @@ def rounded(generator: Generator) -> Generator:
 
 
 def _write(draft: Path, generator: Generator, meta: StyleMeta, preview: bytes | None) -> None:
-    """All files of a style into an empty folder; ``style.json``, which vouches for the others, last."""
+    """Write all files of a style; ``style.json`` comes last because it holds the hashes of the others."""
     from safetensors.torch import save_file
 
     draft.chmod(0o755)
     tensors = {name: value.half().contiguous() for name, value in generator.state_dict().items()}
     save_file(tensors, draft / WEIGHTS)
-    (draft / WEIGHTS).chmod(0o644)  # safetensors makes it private; a style is for everybody
+    (draft / WEIGHTS).chmod(0o644)  # safetensors creates private files
     model = _onnx(generator)
     _point_into(model, draft / WEIGHTS, tensors)
     (draft / GRAPH).write_bytes(model.SerializeToString(deterministic=True))
@@ -114,31 +115,13 @@ def _write(draft: Path, generator: Generator, meta: StyleMeta, preview: bytes | 
     (draft / MANIFEST).write_text(text + "\n", encoding="utf-8")
 
 
-def _replace(folder: Path, draft: Path) -> None:
-    """Put ``draft`` where ``folder`` is; on failure the old style is put back."""
-    if not folder.exists():
-        draft.rename(folder)
-        return
-    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
-    old = aside / folder.name
-    try:
-        folder.rename(old)
-        draft.rename(folder)
-    except OSError:
-        if old.exists():
-            old.rename(folder)  # where even this fails, the old style stays aside and is not deleted
-        aside.rmdir()
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
-
-
 def _onnx(generator: Generator) -> onnx.ModelProto:
-    """The frame graph in ONNX with its weights inside, free height and width, and no trace of where it was made."""
+    """Export the frame graph with free height and width, its weights inline, and no build paths."""
     try:
-        import onnxscript  # noqa: F401  # torch's exporter needs it and says so less clearly
+        import onnxscript  # noqa: F401  # torch's exporter needs it; its own error is less clear
     except ImportError as error:
-        raise EngineError("saving a style needs onnx and onnxscript", hint='pip install "rtstyle[train]"') from error
-    # Two different multiples of STRIDE: from other sizes the exporter cannot derive the padded ones.
+        raise EngineError("saving a style needs onnx and onnxscript", hint=pip_install("train")) from error
+    # Two different multiples of STRIDE: from other sizes the exporter cannot derive the padded sizes.
     example = (torch.zeros(1, 8 * STRIDE, 9 * STRIDE, 3, dtype=torch.uint8), torch.ones(1))
     height = torch.export.Dim("height", min=MIN_SIDE, max=MAX_SIZE[1])
     width = torch.export.Dim("width", min=MIN_SIDE, max=MAX_SIZE[1])
@@ -161,7 +144,7 @@ def _onnx(generator: Generator) -> onnx.ModelProto:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter's progress lines, and its own deprecation warnings, off the terminal."""
+    """Silence the exporter's progress lines and deprecation warnings."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -174,7 +157,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _forget_origin(model: onnx.ModelProto) -> None:
-    """Drop what nobody runs: stack traces with the author's paths, and inferred shapes. 80 KB become 10."""
+    """Drop stack traces with the author's paths, and inferred shapes: 80 KB become 10."""
     graph = model.graph
     model.producer_name, model.producer_version = "rtstyle", str(FORMAT)
     for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
@@ -184,7 +167,7 @@ def _forget_origin(model: onnx.ModelProto) -> None:
 
 
 def _point_into(model: onnx.ModelProto, weights: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Replace each weight by a reference into the safetensors file and a cast to fp32."""
+    """Replace each weight with a reference into the safetensors file and a cast to fp32."""
     import onnx
 
     table = _byte_ranges(weights)
@@ -210,26 +193,19 @@ def _point_into(model: onnx.ModelProto, weights: Path, tensors: Mapping[str, Ten
 
 
 def _byte_ranges(weights: Path) -> dict[str, tuple[int, int]]:
-    """Offset in the file and length of each tensor, bytes.
-
-    Source:
-        the safetensors format: u64 little-endian length of a JSON header, the header, the data.
-    """
+    """Return the offset in the file and the length of each tensor, in bytes."""
+    # The safetensors format: u64 little-endian length of a JSON header, the header, the data.
     with weights.open("rb") as file:
         (header_length,) = struct.unpack("<Q", file.read(8))
         header: dict[str, Any] = json.loads(file.read(header_length))
     header.pop("__metadata__", None)
     start = 8 + header_length
-    return {name: (start + entry["data_offsets"][0], _length(entry)) for name, entry in header.items()}
-
-
-def _length(entry: Mapping[str, Any]) -> int:
-    begin, end = entry["data_offsets"]
-    return int(end - begin)
+    offsets = {name: entry["data_offsets"] for name, entry in header.items()}
+    return {name: (start + begin, end - begin) for name, (begin, end) in offsets.items()}
 
 
 def _check_no_second_copy(model: onnx.ModelProto) -> None:
-    """A weight that the exporter renamed would be stored twice, and in another precision: say so at once."""
-    inline = [i.name for i in model.graph.initializer if len(i.raw_data) > CONSTANT]
+    """Raise if the exporter renamed a weight, which would then be stored twice, and in fp32."""
+    inline = [i.name for i in model.graph.initializer if len(i.raw_data) > MAX_CONSTANT]
     if inline:
         raise EngineError(f"the exporter renamed the weights {inline}", hint="use the tested version of torch")

@@ -1,12 +1,13 @@
-"""Frames at once from one engine while a better one is made, then a change between two frames.
+"""Stylize with one engine while a faster one is built, then switch between two frames.
 
-Building a TensorRT engine takes minutes; nobody waits for it. The first engine paints until the better one for this
-frame size is built, loaded and warm, and has painted a real frame as the first one did. Whatever goes wrong on the way
-there is told once, and changes nothing in the picture.
+Building a TensorRT engine takes minutes, and nobody should wait for it. The first engine works until the faster one for
+the frame size is built, loaded and warm, and has stylized a real frame as the first one did. Whatever fails on the way
+is logged once and changes nothing in the picture.
 """
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections import OrderedDict
@@ -17,43 +18,46 @@ from typing import Protocol
 
 import numpy as np
 
-from engines.base import RGB, Engine, EngineInfo, OverlappedEngine, Pending, check_rgb
+from engines.base import RGB, Engine, EngineInfo, PendingFrame, PipelinedEngine, check_rgb
 from engines.errors import EngineError
-from engines.parity import difference
+from engines.parity import mismatch
+from engines.wrapper import EngineWrapper
 
-TELLING_STRENGTH = 0.5
-"""Smallest strength of a frame that is compared: less is mostly the frame itself, which every engine paints alike."""
+MIN_STRENGTH = 0.5
+"""Frames of a lower strength are not compared: they are mostly the input, on which all engines agree."""
 
-FLAT = 8
-"""A frame whose values differ by less, of 255, is not compared: engines could hardly differ on it."""
+MIN_CONTRAST = 8
+"""Frames whose values span less than this, of 255, are not compared: engines hardly differ on them."""
 
 PATIENCE_S = 10.0
-"""How long frames that tell nothing are passed over, seconds: a camera may be covered, or the strength low for long."""
+"""Seconds after which such a frame is compared anyway: a camera may be covered, or the strength low, for long."""
 
 SETTLED_S = 0.5
-"""How long a frame size must last before anything is built for it, seconds."""
+"""Seconds for which a frame size must last before anything is built for it."""
 
 POLL_S = 0.2
-"""Time between two looks at a build, seconds."""
+"""Seconds between two polls of a build."""
 
 KEPT_SIZES = 3
-"""Frame sizes whose better engines are kept."""
+"""Frame sizes whose faster engines are kept."""
+
+logger = logging.getLogger(__name__)
 
 
-class Better(Protocol):
-    """An engine for one frame size that is not there yet. One thread at a time calls it, never that of the frames."""
+class EngineBuild(Protocol):
+    """The build of an engine for one frame size. One thread at a time calls it, never the thread of the frames."""
 
     @property
     def progress(self) -> str:
-        """What is being done, as one line."""
+        """The current step, as one line."""
         ...
 
     def poll(self) -> str | None:
-        """Look without waiting. Returns: ``None`` while it is built, "" when it can be loaded, else why it cannot."""
+        """Return ``None`` while the build runs, "" once it can be loaded, or why it failed. Does not wait."""
         ...
 
     def load(self) -> Engine:
-        """The engine, which is the caller's to close; this may take a while.
+        """Return the engine, which the caller must close. This may take a while.
 
         Raises:
             EngineError: it cannot be loaded.
@@ -61,101 +65,85 @@ class Better(Protocol):
         ...
 
     def close(self) -> None:
-        """Give up what is being built. Twice is fine."""
+        """Stop the build. May be called twice."""
         ...
 
 
-class TakeOver:
-    """An engine that becomes a faster one while it runs; see ``engines.base.OverlappedEngine`` for the promises.
+class HotSwapEngine(EngineWrapper):
+    """An engine that turns into a faster one while it runs.
 
-    Frames of a new size are painted by the first engine, at once. A build that is still under way for the size before
-    is given up. Where an engine has no ``submit``, ``submit`` waits for it.
+    The first engine stylizes frames of a new size at once. A build that still runs for the previous size is stopped.
+    ``submit`` and ``prepare`` exist if the first engine has them; ``prepare`` starts no build.
 
     Args:
-        first: paints until the better engine can, and whenever that cannot; closed with this.
-        better: begins to make the engine for a height and a width, in pixels; called by another thread.
-        on_fault: takes one line when a better engine cannot be had; for a frame size it is told once, by any thread.
-        on_progress: takes one line about how far a better engine is, each once, in another thread.
-        settled_s: how long a frame size must last before ``better`` is called, seconds.
+        first: works until the faster engine can, and whenever that fails. It is closed together with this engine.
+        start_build: starts the build for a height and a width, in pixels; called in another thread.
+        settled_s: how long a frame size must last before ``start_build`` is called, seconds.
     """
 
     def __init__(
-        self,
-        first: Engine,
-        better: Callable[[int, int], Better],
-        *,
-        on_fault: Callable[[str], None] = lambda _: None,
-        on_progress: Callable[[str], None] = lambda _: None,
-        settled_s: float = SETTLED_S,
+        self, first: Engine, start_build: Callable[[int, int], EngineBuild], *, settled_s: float = SETTLED_S
     ) -> None:
-        self._first, self._better, self._settled_s = first, better, settled_s
-        self._on_fault, self._on_progress = on_fault, on_progress
-        self._changes: OrderedDict[tuple[int, int], _Change] = OrderedDict()
-        self._leaving: list[_Change] = []
+        super().__init__(first)
+        self._start_build, self._settled_s = start_build, settled_s
+        self._swaps: OrderedDict[tuple[int, int], _Swap] = OrderedDict()
+        self._leaving: list[_Swap] = []
         self._closed = False
 
     @property
     def info(self) -> EngineInfo:
-        """Of the engine that paints frames of the size that came last."""
-        change = self._last()
-        better = change.engine if change else None
-        return (better or self._first).info
+        """Description of the engine that works on the current frame size."""
+        swap = self._last()
+        return (swap.engine if swap is not None and swap.engine is not None else self._inner).info
 
     @property
     def progress(self) -> str:
-        """What is being made for the size that came last, as one line; empty when nothing is."""
-        change = self._last()
-        return change.progress if change else ""
+        """The current step of the build for the current frame size, as one line; empty if there is none."""
+        swap = self._last()
+        return swap.progress if swap else ""
 
     def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
         """Stylize one frame; see ``engines.base.Engine``."""
-        change = self._change(rgb)
-        if (engine := change.engine) is not None:
+        swap = self._swap(rgb)
+        if (engine := swap.engine) is not None:
             try:
                 return engine(rgb, strength)
             except EngineError as error:
-                change.give_up(f"it failed: {error}")
-        painting = self._first(rgb, strength)
-        if change.asks_for(rgb, strength):
-            change.show(rgb.copy(), strength, painting.copy())
-        return painting
+                swap.give_up(f"it failed: {error}")
+        stylized = self._inner(rgb, strength)
+        if swap.wants(rgb, strength):
+            swap.offer(rgb.copy(), strength, stylized.copy())
+        return stylized
 
-    def submit(self, rgb: RGB, strength: float = 1.0) -> Pending:
-        """Begin with one frame; see ``engines.base.OverlappedEngine``.
-
-        A better engine that fails only at ``Pending.result`` loses the frames that it had; the first one paints on.
-        """
-        change = self._change(rgb)
-        if (engine := change.engine) is not None:
+    def _submit(self, rgb: RGB, strength: float = 1.0) -> PendingFrame:
+        """Start on one frame. A faster engine that fails only in ``result`` loses its frames; the first one goes on."""
+        swap = self._swap(rgb)
+        if (engine := swap.engine) is not None:
             try:
-                return _Watched(_submitted(engine, rgb, strength), change)
+                return _Watched(_submitted(engine, rgb, strength), swap)
             except EngineError as error:
-                change.give_up(f"it failed: {error}")
-        asked = change.asks_for(rgb, strength)
-        pending = _submitted(self._first, rgb, strength)
-        return _Shown(pending, change, rgb.copy(), strength) if asked else pending
+                swap.give_up(f"it failed: {error}")
+        wanted = swap.wants(rgb, strength)
+        pending = super()._submit(rgb, strength)
+        return _Offered(pending, swap, rgb.copy(), strength) if wanted else pending
 
     def close(self) -> None:
-        """Free both engines and give up what is being built. Twice is fine."""
+        """Free both engines and stop the builds. May be called twice."""
         self._closed = True
-        changes = [*self._leaving, *self._changes.values()]
-        for change in changes:
-            change.stop()
-        for change in changes:
-            change.join()
+        swaps = [*self._leaving, *self._swaps.values()]
+        for swap in swaps:
+            swap.stop()
+        for swap in swaps:
+            swap.join()
         self._leaving.clear()
-        self._changes.clear()
-        self._first.close()
+        self._swaps.clear()
+        super().close()
 
-    def _last(self) -> _Change | None:
-        return next(reversed(self._changes.values()), None)
+    def _last(self) -> _Swap | None:
+        return next(reversed(self._swaps.values()), None)
 
-    def _change(self, rgb: RGB) -> _Change:
-        """What there is for frames of this size; never waits.
-
-        Raises:
-            EngineError, ShapeError: closed; no frame.
-        """
+    def _swap(self, rgb: RGB) -> _Swap:
+        """Return the swap for the size of a frame, started now if there is none. Never waits."""
         if self._closed:
             raise EngineError("the engine is closed")
         check_rgb(rgb)
@@ -165,194 +153,186 @@ class TakeOver:
             return last
         if last is not None and not last.settled:
             self._leave(last)
-        if size not in self._changes:
-            self._changes[size] = _Change(size, self._better, self._on_fault, self._on_progress, self._settled_s)
-        self._changes.move_to_end(size)
-        while len(self._changes) > KEPT_SIZES:
-            self._leave(next(iter(self._changes.values())))
-        return self._changes[size]
+        if size not in self._swaps:
+            self._swaps[size] = _Swap(size, self._start_build, self._settled_s)
+        self._swaps.move_to_end(size)
+        while len(self._swaps) > KEPT_SIZES:
+            self._leave(next(iter(self._swaps.values())))
+        return self._swaps[size]
 
-    def _leave(self, change: _Change) -> None:
-        """Let a size go without waiting for it."""
-        del self._changes[change.size]
-        change.stop()
-        self._leaving = [*(one for one in self._leaving if one.alive), change]
+    def _leave(self, swap: _Swap) -> None:
+        """Drop a size without waiting for its thread."""
+        del self._swaps[swap.size]
+        swap.stop()
+        self._leaving = [*(one for one in self._leaving if one.alive), swap]
 
 
-class _Change:
-    """From the first engine to the better one, for one frame size; a thread of its own does all that takes time.
+class _Swap:
+    """The way from the first engine to the faster one, for one frame size; its own thread does all that takes time.
 
     Attributes:
         size: (height, width), in pixels.
-        engine: the better one, once it may be used.
-        progress: what is being done, as one line; empty when nothing is.
-        settled: the better engine is in use, or will not be.
+        engine: the faster engine, once it may be used.
+        progress: the current step, as one line; empty if there is none.
+        settled: the faster engine is in use, or never will be.
     """
 
-    def __init__(
-        self,
-        size: tuple[int, int],
-        better: Callable[[int, int], Better],
-        on_fault: Callable[[str], None],
-        on_progress: Callable[[str], None],
-        settled_s: float,
-    ) -> None:
+    def __init__(self, size: tuple[int, int], start_build: Callable[[int, int], EngineBuild], settled_s: float) -> None:
         self.size = size
         self.engine: Engine | None = None
         self.progress = ""
         self.settled = False
-        self._better, self._settled_s = better, settled_s
-        self._on_fault, self._on_progress = on_fault, on_progress
-        self._news = Condition()
-        self._stopped = self._asks = False
-        self._refused_s = math.inf  # when the first frame that tells nothing came
+        self._start_build, self._settled_s = start_build, settled_s
+        self._changed = Condition()
+        self._stopped = self._waits_for_sample = False
+        self._refused_s = math.inf  # when the first unsuitable frame came
         self._sample: tuple[RGB, float, RGB] | None = None
-        self._thread = Thread(target=self._run, name="take-over", daemon=True)
+        self._thread = Thread(target=self._run, name="hot-swap", daemon=True)
         self._thread.start()
 
     @property
     def alive(self) -> bool:
-        """The thread has not ended."""
+        """True until the thread has ended."""
         return self._thread.is_alive()
 
-    def asks_for(self, rgb: RGB, strength: float) -> bool:
-        """Is a painting of this frame wanted, to compare with? Without copying it."""
-        if not self._asks:
+    def wants(self, rgb: RGB, strength: float) -> bool:
+        """Return True if this frame should be offered for the comparison."""
+        if not self._waits_for_sample:
             return False
-        if strength >= TELLING_STRENGTH and int(np.ptp(rgb[::8, ::8])) >= FLAT:
+        if strength >= MIN_STRENGTH and int(np.ptp(rgb[::8, ::8])) >= MIN_CONTRAST:
             return True
         now = time.monotonic()
         self._refused_s = min(self._refused_s, now)
         return now >= self._refused_s + PATIENCE_S
 
-    def show(self, rgb: RGB, strength: float, painting: RGB) -> None:
-        """A frame, and what the first engine made of it; nobody else may change the arrays."""
-        with self._news:
-            if self._asks:
-                self._asks, self._sample = False, (rgb, strength, painting)
-                self._news.notify_all()
+    def offer(self, rgb: RGB, strength: float, stylized: RGB) -> None:
+        """Hand over a frame and the first engine's result; nobody may change the arrays afterwards."""
+        with self._changed:
+            if self._waits_for_sample:
+                self._waits_for_sample, self._sample = False, (rgb, strength, stylized)
+                self._changed.notify_all()
 
     def give_up(self, fault: str) -> None:
-        """The better engine is not to be used any more."""
+        """Stop using the faster engine."""
         self.engine = None
-        self._tell(fault)
+        self._fail(fault)
         self.stop()
 
     def stop(self) -> None:
-        """End soon, without waiting."""
-        with self._news:
+        """Tell the thread to end, without waiting for it."""
+        with self._changed:
             self._stopped = True
-            self._news.notify_all()
+            self._changed.notify_all()
 
     def join(self) -> None:
-        """Wait until all is freed."""
+        """Wait until everything is freed."""
         self._thread.join()
 
     def _run(self) -> None:
-        """The whole change. What is raised here is told: the frames' thread must not hear of it."""
         candidate: Engine | None = None
         try:
-            candidate = self._loaded()
-            if candidate is not None and self._paints_alike(candidate):
+            candidate = self._load()
+            if candidate is not None and self._matches(candidate):
                 self.progress, self.settled, self.engine = "", True, candidate
-                self._on_progress(f"{self._what} paints from now on")
+                logger.info("%s is in use from now on", self._name)
                 self._wait(None)
-        except Exception as error:  # noqa: BLE001  # whatever a builder or a driver raises
-            self._tell(str(error) or type(error).__name__)
+        except Exception as error:  # noqa: BLE001  # anything a builder or a driver raises; frames must go on
+            self._fail(str(error) or type(error).__name__)
         finally:
             self.engine = None
             if candidate is not None:
                 candidate.close()
 
-    def _loaded(self) -> Engine | None:
-        """The better engine, loaded and warm, or ``None``."""
+    def _load(self) -> Engine | None:
+        """Return the faster engine once it is built, or ``None`` if it is time to stop."""
         if self._wait(self._settled_s):
             return None
-        with closing(self._better(*self.size)) as better:
-            while (fault := better.poll()) is None:
-                self._go(better.progress)
+        with closing(self._start_build(*self.size)) as build:
+            while (fault := build.poll()) is None:
+                self._set_progress(build.progress)
                 if self._wait(POLL_S):
                     return None
             if fault:
-                raise EngineError(fault)
-            self._go("loading")
-            return better.load()
+                self._fail(fault, logging.INFO)
+                return None
+            self._set_progress("loading")
+            return build.load()
 
-    def _paints_alike(self, candidate: Engine) -> bool:
-        """Compare with the first engine on a frame that it paints anyway."""
+    def _matches(self, candidate: Engine) -> bool:
+        """Return True if the candidate stylizes the next suitable frame as the first engine did."""
         candidate(np.zeros((*self.size, 3), np.uint8))  # loads, compiles and captures what the first frame needs
-        with self._news:
-            self._asks = True
-            self._news.wait_for(lambda: self._stopped or self._sample is not None)
+        with self._changed:
+            self._waits_for_sample = True
+            self._changed.wait_for(lambda: self._stopped or self._sample is not None)
             sample, self._sample = self._sample, None
         if sample is None:
             return False
-        rgb, strength, painting = sample
-        if fault := difference(painting, candidate(rgb, strength)):
-            self._tell(f"it paints another picture: {fault}")
+        rgb, strength, stylized = sample
+        if fault := mismatch(stylized, candidate(rgb, strength)):
+            self._fail(f"its image differs: {fault}")
         return not fault
 
     @property
-    def _what(self) -> str:
+    def _name(self) -> str:
         return f"the faster engine for {self.size[1]}×{self.size[0]}"
 
-    def _go(self, progress: str) -> None:
+    def _set_progress(self, progress: str) -> None:
         if progress != self.progress:
             self.progress = progress
             if progress:
-                self._on_progress(f"{self._what}: {progress}")
+                logger.info("%s: %s", self._name, progress)
 
     def _wait(self, seconds: float | None) -> bool:
-        """Wait so long, or until ``stop``. Returns: it is time to stop."""
-        with self._news:
-            return self._news.wait_for(lambda: self._stopped, seconds)
+        """Wait this long, or until ``stop``; return True if it is time to stop."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._stopped, seconds)
 
-    def _tell(self, fault: str) -> None:
+    def _fail(self, fault: str, level: int = logging.WARNING) -> None:
         if not self._stopped:
-            self._on_fault(f"{self._what} is not used: {fault}")
+            logger.log(level, "%s is not used: %s", self._name, fault)
         self.progress, self.settled = "", True
 
 
-class _Shown:
-    """A painting of the first engine that is handed to a change, too."""
+class _Offered:
+    """A frame of the first engine whose result is also offered for the comparison."""
 
-    def __init__(self, pending: Pending, change: _Change, rgb: RGB, strength: float) -> None:
-        self._pending, self._change, self._rgb, self._strength = pending, change, rgb, strength
+    def __init__(self, pending: PendingFrame, swap: _Swap, rgb: RGB, strength: float) -> None:
+        self._pending, self._swap, self._rgb, self._strength = pending, swap, rgb, strength
 
     def result(self) -> RGB:
-        """See ``Pending``."""
-        painting = self._pending.result()
-        self._change.show(self._rgb, self._strength, painting.copy())
-        return painting
+        """See ``PendingFrame``."""
+        stylized = self._pending.result()
+        self._swap.offer(self._rgb, self._strength, stylized.copy())
+        return stylized
 
 
 class _Watched:
-    """A painting of the better engine, which is given up when it fails."""
+    """A frame of the faster engine, which is given up if it fails."""
 
-    def __init__(self, pending: Pending, change: _Change) -> None:
-        self._pending, self._change = pending, change
+    def __init__(self, pending: PendingFrame, swap: _Swap) -> None:
+        self._pending, self._swap = pending, swap
 
     def result(self) -> RGB:
-        """See ``Pending``."""
+        """See ``PendingFrame``."""
         try:
             return self._pending.result()
         except EngineError as error:
-            self._change.give_up(f"it failed: {error}")
+            self._swap.give_up(f"it failed: {error}")
             raise
 
 
-class _Painted:
-    """A painting that was waited for."""
+class _Finished:
+    """A frame that is stylized already."""
 
-    def __init__(self, painting: RGB) -> None:
-        self._painting = painting
+    def __init__(self, stylized: RGB) -> None:
+        self._stylized = stylized
 
     def result(self) -> RGB:
-        """See ``Pending``."""
-        return self._painting
+        """See ``PendingFrame``."""
+        return self._stylized
 
 
-def _submitted(engine: Engine, rgb: RGB, strength: float) -> Pending:
-    if isinstance(engine, OverlappedEngine):
+def _submitted(engine: Engine, rgb: RGB, strength: float) -> PendingFrame:
+    if isinstance(engine, PipelinedEngine):
         return engine.submit(rgb, strength)
-    return _Painted(engine(rgb, strength))
+    return _Finished(engine(rgb, strength))

@@ -1,13 +1,13 @@
-"""A style on disk: a folder of plain data that is checked before any of it is used.
+"""Styles on disk: folders of plain data, verified before use.
 
     vangogh/
-      style.json             what it is, how it was trained, and the sha256 of each file below
-      weights.safetensors    fp16 weights of the folded generator: the only copy of them
-      graph.onnx             the frame graph; its weights are ONNX external data inside weights.safetensors
+      style.json             description, training record, and the sha256 of each file below
+      weights.safetensors    fp16 weights of the folded generator, stored only here
+      graph.onnx             the frame graph; its weights are external data in weights.safetensors
       preview.jpg            optional
 
-Nothing here can run code: JSON, safetensors and ONNX are data, and pickles are refused unread.
-Reading a style needs neither torch nor onnx. Writing one is in ``engines.export``.
+Nothing here can run code: JSON, safetensors and ONNX are data, and pickles are refused without being read.
+Reading a style needs neither torch nor onnx; ``engines.export`` writes one.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import numpy.typing as npt
 from engines.errors import StyleError
 
 FORMAT = 1
-"""Version of the layout above. A reader takes its own and older ones."""
+"""Version of this layout. Older ones can be read, newer ones cannot."""
 
 MANIFEST = "style.json"
 WEIGHTS = "weights.safetensors"
@@ -34,26 +34,29 @@ GRAPH = "graph.onnx"
 PREVIEW = "preview.jpg"
 
 MANIFEST_LIMIT = 4 << 20
-"""Largest ``style.json`` that is read, in bytes."""
+"""Largest ``style.json`` that is accepted, in bytes."""
 
 _STYLE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}")
 _PICKLES = frozenset({".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt", ".t7", ".joblib", ".npz", ".npy"})
 _PICKLE_STARTS = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
-_ONLY_SAFETENSORS = "refused: only safetensors is read, because a pickle can run any code"
+_ONLY_SAFETENSORS = "only safetensors is accepted, because a pickle can run any code"
 
 
 @dataclass(frozen=True)
 class StyleMeta:
-    """What a person wants to know about a style.
+    """Description of a style.
 
     Attributes:
-        name: how it is chosen: a–z, 0–9, ``_`` and ``-``, at most 64 of them.
-        title: for people, e.g. ``Van Gogh · The Starry Night``.
-        painter: who painted what it was trained on.
-        work: the painting or paintings it was trained on.
+        name: identifier on the command line: up to 64 of a–z, 0–9, ``_`` and ``-``.
+        title: name for display, e.g. ``Van Gogh · The Starry Night``.
+        painter: the painter of the work.
+        work: the painting or paintings that it was trained on.
         licence: of the weights, e.g. ``Apache-2.0``.
-        training: the training record: settings, figures, date; plain JSON values.
+        training: the training record (settings, figures, date) as plain JSON values.
+
+    Raises:
+        StyleError: a field has the wrong type, or the name contains other characters.
     """
 
     name: str
@@ -66,18 +69,20 @@ class StyleMeta:
     def __post_init__(self) -> None:
         texts = (self.name, self.title, self.painter, self.work, self.licence)
         if not all(isinstance(text, str) for text in texts) or not isinstance(self.training, Mapping):
-            raise StyleError("a style's name, title, painter, work and licence are texts, its training record a table")
+            raise StyleError(
+                "a style's name, title, painter, work and licence must be strings, its training record a table"
+            )
         if not _STYLE_NAME.fullmatch(self.name):
-            raise StyleError(f"{self.name!r} is no name for a style", hint="use a-z, 0-9, _ and -, at most 64 of them")
+            raise StyleError(f"{self.name!r} is not a valid style name", hint="use up to 64 of a-z, 0-9, _ and -")
 
 
 @dataclass(frozen=True)
 class StyleModel(StyleMeta):
-    """A style whose files are all there and unaltered.
+    """A style whose files are complete and unaltered.
 
     Attributes:
-        folder: where it is.
-        arch: widths and depth of the generator, as ``engines.model.generator.Arch.to_dict`` gives them.
+        folder: the folder that it was read from.
+        arch: widths and depth of the generator, as from ``engines.model.generator.Arch.to_dict``.
     """
 
     folder: Path
@@ -85,17 +90,17 @@ class StyleModel(StyleMeta):
 
     @property
     def weights(self) -> Path:
-        """The safetensors file."""
+        """Path of the safetensors file."""
         return self.folder / WEIGHTS
 
     @property
     def graph(self) -> Path:
-        """The ONNX file."""
+        """Path of the ONNX file."""
         return self.folder / GRAPH
 
     @property
     def preview(self) -> Path | None:
-        """A picture of what it does, if it has one."""
+        """Path of the preview image, or ``None`` if there is none."""
         path = self.folder / PREVIEW
         return path if path.is_file() else None
 
@@ -104,14 +109,14 @@ class StyleModel(StyleMeta):
         """Read and verify a style.
 
         Args:
-            folder: the one that holds ``style.json``.
+            folder: the folder that contains ``style.json``.
 
         Returns:
-            a style whose every listed file has the size and sha256 that it was saved with.
+            a style whose files all have the recorded sha256.
 
         Raises:
-            StyleError: no style there; from a newer version; a file is missing, truncated or altered; a
-            pickle is offered as weights. The message names the file.
+            StyleError: there is no style, it is from a newer version, a file is missing, truncated or altered, or the
+                weights are a pickle. The message names the file.
         """
         folder = Path(folder)
         manifest = _read_manifest(folder)
@@ -126,10 +131,13 @@ class StyleModel(StyleMeta):
         return cls(folder=folder, arch=arch, **texts)
 
     def tensors(self) -> dict[str, npt.NDArray[np.float16]]:
-        """The weights by name, as they are stored.
+        """Read the weights.
+
+        Returns:
+            fp16 arrays by name.
 
         Raises:
-            StyleError: the file is no safetensors file, or not of fp16.
+            StyleError: the file is not a safetensors file, or contains other types than fp16.
         """
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
@@ -139,12 +147,12 @@ class StyleModel(StyleMeta):
         except (SafetensorError, OSError, ValueError, KeyError) as error:
             raise StyleError(f"{self.weights} cannot be read: {error}", hint="get the style again") from error
         if any(tensor.dtype != np.float16 for tensor in tensors.values()):
-            raise StyleError(f"{self.weights} must hold fp16 tensors only")
+            raise StyleError(f"{self.weights} must contain fp16 tensors only")
         return tensors
 
 
 def sha256(path: Path) -> str:
-    """Hash of a file, 64 hex digits.
+    """Return the SHA-256 of a file, 64 hex digits.
 
     Raises:
         OSError: it cannot be read.
@@ -154,12 +162,12 @@ def sha256(path: Path) -> str:
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
-    """``style.json`` as a table of a version that we can read."""
+    """Return ``style.json`` as a table of a version that can be read."""
     if folder.suffix.lower() in _PICKLES:
-        raise StyleError(f"{folder} is no style folder", hint=_ONLY_SAFETENSORS)
+        raise StyleError(f"{folder} is not a style folder", hint=_ONLY_SAFETENSORS)
     path = folder / MANIFEST
     if not path.is_file():
-        raise StyleError(f"no style in {folder}", hint=f"a style is a folder that holds {MANIFEST}, {WEIGHTS}, {GRAPH}")
+        raise StyleError(f"no style in {folder}", hint=f"a style is a folder with {MANIFEST}, {WEIGHTS} and {GRAPH}")
     try:
         if path.stat().st_size > MANIFEST_LIMIT:
             raise _damaged(folder, f"is over {MANIFEST_LIMIT >> 20} MB")
@@ -178,10 +186,10 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def _check_files(folder: Path, files: Mapping[str, Any]) -> None:
-    """Every listed file lies in the folder and is what it was."""
+    """Check that every listed file is in the folder and unaltered."""
     for name in files:
         if not _FILE_NAME.fullmatch(name):
-            raise _damaged(folder, f"lists {name!r}, which is no plain file name")
+            raise _damaged(folder, f"lists {name!r}, which is not a plain file name")
         if Path(name).suffix.lower() in _PICKLES:
             raise StyleError(f"{folder / name} is a pickle", hint=_ONLY_SAFETENSORS)
     for name in (WEIGHTS, GRAPH):
@@ -194,7 +202,7 @@ def _check_files(folder: Path, files: Mapping[str, Any]) -> None:
 def _check_file(path: Path, expected: object) -> None:
     try:
         with path.open("rb") as file:
-            # The length that a safetensors file begins with may look like a pickle; the brace after it does not.
+            # A safetensors file starts with the length of its header, which may look like a pickle, and then a brace.
             start = file.read(9)
             if path.name == WEIGHTS and start.startswith(_PICKLE_STARTS) and start[8:] != b"{":
                 raise StyleError(f"{path} is a pickle", hint=_ONLY_SAFETENSORS)
@@ -205,7 +213,7 @@ def _check_file(path: Path, expected: object) -> None:
         raise StyleError(f"{path} cannot be read: {error.strerror}") from error
     if actual != expected:
         raise StyleError(
-            f"{path} is truncated or altered: its sha256 is not the recorded one", hint="get the style again"
+            f"{path} is truncated or altered: its sha256 differs from the recorded one", hint="get the style again"
         )
 
 

@@ -1,10 +1,11 @@
-"""Files that nobody else may touch: written whole or not at all, refused where somebody else could have written them.
+"""Files that only this user can have written, and the checks that refuse all others.
 
-What is checked: a file is a plain one, no link, has one name, is ours, and others may not write to it. A folder is ours
-and others may not write to it; every folder above it is ours or root's, and others may not rename what is in it. Access
-lists are covered, for their widest write permission shows in the bits of the group.
-Windows has neither owners nor bits like these: there a file has to be a plain one and no link, and that others cannot
-write to it rests on the folder, which lies in the user's own profile unless somebody names another one.
+A file must be a regular file with a single name that belongs to this user and that others cannot write to. A folder
+must belong to this user, others must not be able to write to it, and every folder above it must belong to this user or
+to root and keep others from renaming its entries. Access control lists are covered, since their widest write permission
+shows in the group's bits.
+Windows has no such owners and bits: there a file must be a regular file, and protection from others rests on the
+folder, which lies in the user's profile unless another one is configured.
 """
 
 from __future__ import annotations
@@ -12,37 +13,34 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
+from engines.atomic_write import atomic_write
 from engines.errors import EngineError
 
-PART = ".part"
-"""How the names of files end that are being written."""
-
 _UNIX = os.name == "posix"
-_ANOTHER = "set RTSTYLE_CACHE to a folder of your own"
+_HINT = "set RTSTYLE_CACHE to a folder of your own"
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 _READ = os.O_RDONLY | sum(getattr(os, name, 0) for name in ("O_BINARY", "O_CLOEXEC", "O_NOFOLLOW", "O_NONBLOCK"))
 
-# What opening something else than a plain file of ours gives: a link, a file of somebody else, a folder, a socket.
+# Errors when opening anything but a regular file of ours: a link, another user's file, a folder, a socket.
 _NOT_A_FILE = frozenset({errno.ELOOP, errno.EMLINK, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENXIO})
 
 
 class RefusedError(Exception):
-    """A file is not what we left there, and must not be used."""
+    """A file is not as it was written, and must not be used."""
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder into which, or above which, somebody else may write.
+    """Check that nobody else can write to a folder or replace it.
 
     Args:
-        folder: an absolute path without links, as ``Path.resolve`` gives it.
+        folder: an absolute path without links, as from ``Path.resolve``.
 
     Raises:
-        EngineError: there is no such folder, or it cannot be trusted; the hint says what mends it.
+        EngineError: there is no such folder, or it cannot be trusted; the hint says how to fix it.
     """
     try:
         state = folder.lstat()
@@ -50,54 +48,54 @@ def check_folder(folder: Path) -> None:
     except OSError as error:
         raise EngineError(f"there is no folder {folder}: {error.strerror}") from error
     if not stat.S_ISDIR(state.st_mode):
-        raise EngineError(f"{folder} is no folder", hint=_ANOTHER)
+        raise EngineError(f"{folder} is not a folder", hint=_HINT)
     if not _UNIX:
         return
     if state.st_uid != os.geteuid():
-        raise EngineError(f"{folder} belongs to another user", hint=_ANOTHER)
+        raise EngineError(f"{folder} belongs to another user", hint=_HINT)
     if state.st_mode & _OTHERS_WRITE:
-        raise EngineError(f"others may write into {folder}", hint=f"chmod go-w {folder}, or {_ANOTHER}")
+        raise EngineError(f"other users may write to {folder}", hint=f"chmod go-w {folder}, or {_HINT}")
     for parent, its in above:
         _check_above(folder, parent, its)
 
 
 def _check_above(folder: Path, parent: Path, state: os.stat_result) -> None:
-    """Who may rename entries of ``parent`` could put another folder in the place of ours."""
+    """Check that nobody else can rename entries of ``parent``, and so replace the folder."""
     if state.st_uid not in (0, os.geteuid()):
-        raise EngineError(f"another user could exchange {folder}, for {parent} is theirs", hint=_ANOTHER)
-    # In a folder with the sticky bit, like /tmp, only its owner renames an entry.
+        raise EngineError(f"another user could replace {folder}, because {parent} belongs to them", hint=_HINT)
+    # In a folder with the sticky bit, like /tmp, only the owner of an entry can rename it.
     if state.st_mode & _OTHERS_WRITE and not state.st_mode & stat.S_ISVTX:
-        problem = f"others could exchange {folder}, for they may write into {parent}"
-        raise EngineError(problem, hint=f"chmod go-w {parent}, or {_ANOTHER}")
+        problem = f"other users could replace {folder}, because they may write to {parent}"
+        raise EngineError(problem, hint=f"chmod go-w {parent}, or {_HINT}")
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, and those above it that are missing, for the user alone.
+    """Create a folder and its missing parents, accessible to this user only.
 
     Raises:
-        OSError: it cannot be made.
+        OSError: it cannot be created.
     """
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     for path in reversed(missing):
-        with suppress(FileExistsError):  # another process was faster
+        with suppress(FileExistsError):  # another process created it
             path.mkdir(mode=0o700)
 
 
 def read_own(path: Path, limit_bytes: int) -> tuple[bytes, os.stat_result]:
-    """What is in a file that only we can have written, and its state.
+    """Return the contents and the state of a file that only this user can have written.
 
     Raises:
         FileNotFoundError: there is none.
-        RefusedError: it is a link, not plain, not ours, writable by others, or larger than ``limit_bytes``.
-        OSError: it cannot be read now.
+        RefusedError: it is a link, not a regular file, not ours, writable by others, or over ``limit_bytes``.
+        OSError: it cannot be read.
     """
-    if not _UNIX and path.is_symlink():  # there is no O_NOFOLLOW
+    if not _UNIX and path.is_symlink():  # Windows has no O_NOFOLLOW
         raise RefusedError(f"{path} is a link")
     try:
         descriptor = os.open(path, _READ)
     except OSError as error:
         if error.errno in _NOT_A_FILE:
-            raise RefusedError(f"{path} is no file of ours") from error
+            raise RefusedError(f"{path} is not a file of this user") from error
         raise
     with os.fdopen(descriptor, "rb") as file:
         state = os.fstat(descriptor)
@@ -109,15 +107,15 @@ def read_own(path: Path, limit_bytes: int) -> tuple[bytes, os.stat_result]:
 
 
 def _check_file(path: Path, state: os.stat_result) -> None:
-    """Raises: RefusedError: somebody else may have written it."""
+    """Raise RefusedError if somebody else may have written the file."""
     if not stat.S_ISREG(state.st_mode):
-        raise RefusedError(f"{path} is no plain file")
+        raise RefusedError(f"{path} is not a regular file")
     if _UNIX and (state.st_uid != os.geteuid() or state.st_mode & _OTHERS_WRITE or state.st_nlink != 1):
-        raise RefusedError(f"{path} could be written by others")
+        raise RefusedError(f"others may write to {path}")
 
 
-def remove_strange(path: Path) -> None:
-    """Remove what is not a plain file of ours, like a link in the place of a lock.
+def remove_untrusted(path: Path) -> None:
+    """Remove a path unless it is a regular file of ours; a lock might have been replaced with a link, for example.
 
     Raises:
         OSError: it cannot be removed.
@@ -130,46 +128,27 @@ def remove_strange(path: Path) -> None:
 
 
 def write_own(folder: Path, files: Sequence[tuple[str, bytes]]) -> None:
-    """Write files that appear under their names whole, and in this order.
+    """Write files for this user alone; each appears complete, in this order.
 
-    All of them are on the disk before the first one appears, so that a disk that is full changes nothing.
+    All of them are on the disk before the first one appears, so a full disk changes nothing.
 
     Raises:
         OSError: one cannot be written; none has appeared, unless the disk failed between two renames.
     """
-    parts: list[tuple[str, Path]] = []
-    try:
-        for name, data in files:
-            descriptor, part = tempfile.mkstemp(prefix=f"{name}.", suffix=PART, dir=folder)  # 0600, and never a link
-            parts.append((part, folder / name))
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        for part, path in parts:
+    with ExitStack() as stack:
+        for name, data in reversed(files):  # the stack publishes the last one first
+            file = stack.enter_context(atomic_write(folder / name, durable=True, private=True))
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        for name, _ in files:
+            path = folder / name
             if path.is_dir() and not path.is_symlink():
-                path.rmdir()  # nothing of ours is a folder; one that holds something stays, and is told
-            os.replace(part, path)
-        _flush_folder(folder)
-    finally:
-        for part, _ in parts:
-            with suppress(OSError):
-                Path(part).unlink()
-
-
-def _flush_folder(folder: Path) -> None:
-    """The names, too, shall outlast a loss of power."""
-    if not _UNIX:
-        return
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+                path.rmdir()  # no file of ours is a folder; one that is not empty stays and raises
 
 
 def remove(path: Path) -> int:
-    """Remove a file, a link or an empty folder. Returns: the bytes that it had; 0 where there was nothing.
+    """Remove a file, a link or an empty folder; return its size in bytes, or 0 if there was none.
 
     Raises:
         OSError: it cannot be removed.

@@ -1,4 +1,4 @@
-"""When to try again what has failed."""
+"""Exponential backoff between attempts."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from collections.abc import Callable
 
 
 class Backoff:
-    """Waits between attempts, each twice as long as the one before, and none quite as told.
+    """Waits between attempts that double each time, with jitter.
 
-    Without chance in it, all who lost one server would come back at the same moment, again and again.
+    Without jitter, all clients that lost a server would return at the same moment, again and again.
 
     Args:
-        first_s, most_s: the first wait and the longest, seconds. Each is cut by up to a half by chance.
-        chance: gives numbers from 0 to 1.
+        first_s: first wait, seconds. Jitter shortens each wait by up to a half.
+        most_s: longest wait, seconds.
+        chance: returns random numbers from 0 to 1.
     """
 
     def __init__(self, first_s: float = 0.5, most_s: float = 10.0, chance: Callable[[], float] = random.random) -> None:
@@ -21,11 +22,11 @@ class Backoff:
         self._next_s = first_s
 
     def wait_s(self) -> float:
-        """The next wait, seconds."""
+        """Return the next wait, seconds."""
         wait_s = self._next_s
         self._next_s = min(self._most_s, 2 * wait_s)
         return wait_s * (1 - self._chance() / 2)
 
     def reset(self) -> None:
-        """Begin small again."""
+        """Start again with the first wait."""
         self._next_s = self._first_s

@@ -1,4 +1,4 @@
-"""How fast an engine is on this machine."""
+"""Measure how fast an engine is on this machine."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import numpy as np
 from engines.base import RGB, Engine, check_size
 
 SIZES = ((640, 360), (1280, 720), (1920, 1080))
-"""What is measured unless told, (width, height) in pixels."""
+"""Default frame sizes, (width, height) in pixels."""
 
 WARM_UP = 3
-"""Calls that are not counted: the first of each size compiles."""
+"""Calls before the measurement; the first of each size compiles."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class Timing:
 
     Attributes:
         width, height: pixels.
-        median_ms, p95_ms: of one call, uint8 in to uint8 out, milliseconds.
+        median_ms, p95_ms: time of one call, uint8 in to uint8 out, milliseconds.
         fps: frames per second at the median.
         first_ms: the first call, which compiles for the size, milliseconds.
-        calls: how many were counted.
+        calls: number of calls that were timed.
     """
 
     width: int
@@ -41,7 +41,7 @@ class Timing:
     calls: int
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain form for JSON, rounded."""
+        """Return plain, rounded values for JSON."""
         return {key: round(value, 3) if isinstance(value, float) else value for key, value in asdict(self).items()}
 
 
@@ -53,16 +53,17 @@ def measure(
     seconds: float = 3.0,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Timing:
-    """Time an engine at one size.
+    """Time an engine at one frame size.
 
     Args:
-        engine: what to measure.
-        width, height: pixels.
-        seconds: for how long; at least five calls are made.
-        clock: in seconds.
+        engine: the engine to time.
+        width: of the frames, pixels.
+        height: of the frames, pixels.
+        seconds: how long to measure; at least five calls are made.
+        clock: returns seconds.
 
     Raises:
-        ShapeError: a size that no engine takes.
+        ShapeError: no engine takes this size.
     """
     check_size(height, width)
     frames = [_picture(width, height, seed) for seed in range(4)]
@@ -85,6 +86,6 @@ def _time(engine: Engine, rgb: RGB, clock: Callable[[], float]) -> float:
 
 
 def _picture(width: int, height: int, seed: int) -> RGB:
-    """Something with edges and flat parts; a frame of zeros can be faster than real ones."""
+    """Return a frame with edges and flat parts; zeros can be faster than real pictures."""
     coarse = np.random.default_rng(seed).integers(0, 256, (9, 16, 3), dtype=np.uint8)
     return np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)

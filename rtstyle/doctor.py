@@ -1,4 +1,4 @@
-"""What is here: machine, runtimes, engines, cameras, display, and what is missing with the line that adds it."""
+"""Examine the machine: packages, engines, cameras, display and extras, and how to add what is missing."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "virtual-camera": ("pyvirtualcam",),
     "web": ("aiohttp", "aiortc"),
 }
-"""Extra → modules that it brings."""
+"""Extra → modules that it installs."""
 
 FEATURES = (
     "avx",
@@ -42,7 +42,7 @@ FEATURES = (
     "asimddp",
     "bf16",
 )
-"""Instruction sets that change the speed of a network."""
+"""Instruction sets that matter for the speed of a network."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,10 @@ class Finding:
     """One line of the report.
 
     Attributes:
-        topic: what it is about.
-        good: whether it can be used.
-        found: what is there.
-        hint: what would make it better; empty when nothing would.
+        topic: what was examined.
+        good: True if it works.
+        found: what was found.
+        hint: how to improve it; empty if there is nothing to improve.
     """
 
     topic: str
@@ -62,15 +62,15 @@ class Finding:
     hint: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain form for JSON."""
+        """Return plain values for JSON."""
         return asdict(self)
 
 
 def examine(style: str) -> list[Finding]:
-    """Look at everything; a part that breaks is reported, never raised.
+    """Examine everything. Errors are reported, never raised.
 
     Args:
-        style: the style that the engines are tried with.
+        style: name or folder of the style to try the engines with.
     """
     parts: list[tuple[str, Callable[[], list[Finding]]]] = [
         ("machine", _machine),
@@ -85,13 +85,13 @@ def examine(style: str) -> list[Finding]:
     for topic, part in parts:
         try:
             findings += part()
-        except Exception as error:  # noqa: BLE001, a broken install is what a doctor is called for
-            findings.append(Finding(topic, False, f"cannot be examined: {type(error).__name__}: {error}"))
+        except Exception as error:  # noqa: BLE001, broken installations are what this is for
+            findings.append(Finding(topic, False, f"failed: {type(error).__name__}: {error}"))
     return findings
 
 
 def cpu_name() -> str:
-    """The processor, as it calls itself."""
+    """Return the name of the processor."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -102,7 +102,7 @@ def cpu_name() -> str:
 
 
 def cpu_count() -> int:
-    """Processors that this process may use, which is fewer than there are in a container or under taskset."""
+    """Return how many processors this process may use; a container or taskset may allow fewer than there are."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -142,9 +142,9 @@ def _packages() -> list[Finding]:
 
 
 def _engines(style: str) -> list[Finding]:
-    """Start every engine, and say which one ``auto`` takes, and what would make it faster."""
+    """Try every engine, and report which one ``auto`` takes and what would be faster."""
     import engines
-    from rtstyle.styles import find
+    from rtstyle.style_library import find
 
     try:
         folder = find(style)
@@ -163,42 +163,45 @@ def _engines(style: str) -> list[Finding]:
         findings.append(Finding(f"engine {name}", True, f"{info.runtime}, {info.precision}, {info.device}"))
     chosen = next((name for name in engines.AUTO_ORDER if name in working), None)
     if chosen is None:
-        return [*findings, Finding("engine auto", False, "no engine works here", hint="pip install --upgrade rtstyle")]
+        return [
+            *findings,
+            Finding("engine auto", False, "no engine works here", hint="pip install --force-reinstall openvino"),
+        ]
     reason = f"the first of {', '.join(engines.AUTO_ORDER)} that works here"
     if chosen == "tensorrt":
-        reason += f"; until it is built for a size of frames, cuda paints{_gains(folder)}"
+        reason += f"; until it is built for a frame size, cuda is used{_speedups(folder)}"
     return [*findings, Finding("engine auto", True, f"takes {chosen}: {reason}", _faster(findings, chosen))]
 
 
-def _gains(folder: Path) -> str:
-    """At which sizes cuda stays, and what the others gain, from what was measured when they were built."""
+def _speedups(folder: Path) -> str:
+    """Return the speed of TensorRT relative to cuda at the sizes that were built."""
     from engines.style_file import StyleModel
-    from engines.trt import engine as trt_engine
-    from engines.trt.plan_record import WORTH
+    from engines.trt import background_build
+    from engines.trt.plan_record import MIN_SPEEDUP
 
     try:
-        gains = trt_engine.gains(StyleModel.open(folder))
+        speedups = background_build.speedups(StyleModel.open(folder))
     except StylerError:
         return ""
-    told = [
-        f"{width}×{height} {gain:.2f} ×{' (cuda stays)' if gain < WORTH else ''}"
-        for (height, width), gain in gains.items()
+    lines = [
+        f"{width}×{height} {speedup:.2f} ×{' (cuda stays)' if speedup < MIN_SPEEDUP else ''}"
+        for (height, width), speedup in speedups.items()
     ]
-    return f"; tensorrt against cuda: {', '.join(told)}" if told else ""
+    return f"; tensorrt against cuda: {', '.join(lines)}" if lines else ""
 
 
 def _faster(findings: list[Finding], chosen: str) -> str:
-    """What would make ``auto`` faster; nothing where there is no card."""
+    """Return what would make ``auto`` faster; empty without an NVIDIA card."""
     import engines
-    from engines.cuda import driver as nvidia
+    from engines.cuda import driver
 
     better = {f"engine {name}" for name in engines.AUTO_ORDER[: engines.AUTO_ORDER.index(chosen)]}
     hints = [finding.hint for finding in reversed(findings) if finding.topic in better and finding.hint]
-    return f"faster: {hints[0]}" if hints and nvidia.cards() else ""
+    return f"faster: {hints[0]}" if hints and driver.device_count() else ""
 
 
 def _built() -> list[Finding]:
-    """What TensorRT has built; nothing where there never was any."""
+    """Report the engines that TensorRT has built, if any."""
     from engines.trt.plan_cache import PlanCache
 
     cache = PlanCache()
@@ -211,17 +214,18 @@ def _built() -> list[Finding]:
 
 
 def _cameras() -> list[Finding]:
-    from rtstyle.sources.camera_discovery import NAMES_EXTRA, list_cameras, names_are_known
+    from engines.install_hint import pip_install
+    from rtstyle.sources.camera_discovery import list_cameras, names_are_known
 
     if not names_are_known():
-        return [Finding("cameras", True, "this system does not list them", hint=f"names: {NAMES_EXTRA}")]
+        return [Finding("cameras", True, "this system does not list them", hint=f"names: {pip_install('cameras')}")]
     cameras = list_cameras()
     real = [camera for camera in cameras if not camera.virtual]
     virtual = [camera for camera in cameras if camera.virtual]
     if real:
         findings = [Finding("cameras", True, f"{', '.join(map(str, real))}; `rtstyle devices` says more")]
     else:
-        findings = [Finding("cameras", False, "none", hint="rtstyle webcam --source pattern needs none")]
+        findings = [Finding("cameras", False, "none", hint="rtstyle webcam --source pattern works without one")]
     if virtual:
         findings.append(Finding("virtual camera", True, ", ".join(f"{c.path or c.index} ({c.name})" for c in virtual)))
     return findings
@@ -241,18 +245,20 @@ def _display() -> list[Finding]:
 
 
 def _extras() -> list[Finding]:
+    from engines.install_hint import pip_install
+
     findings = []
     for extra, modules in EXTRAS.items():
         if extra == "cameras" and sys.platform.startswith("linux"):
-            continue  # Linux tells the names itself
+            continue  # Linux names cameras itself
         present = all(util.find_spec(module) is not None for module in modules)
         if extra == "cuda" and present:
             present = _torch_has_cuda()
-        hint = "" if present else f'pip install "rtstyle[{extra}]"'
+        hint = "" if present else pip_install(extra)
         findings.append(Finding(f"extra {extra}", present, "installed" if present else "not installed", hint))
     return findings
 
 
 def _torch_has_cuda() -> bool:
-    """Told from the version, because importing torch takes seconds."""
+    """Read it from the version, because importing torch takes seconds."""
     return "+cpu" not in metadata.version("torch") and sys.platform != "darwin"

@@ -1,4 +1,4 @@
-"""Frame: the one thing that travels from a source through an engine to a sink."""
+"""Frames, which travel from a source through an engine to a sink, and what a source says about them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ class Frame:
 
     Attributes:
         rgb: (height, width, 3), uint8, upright (rotation already applied).
-        index: 0, 1, 2 … in the order of presentation, counted by the source.
+        index: 0, 1, 2 … in presentation order, counted by the source.
         pts: presentation time in units of ``time_base``.
         time_base: seconds per unit of ``pts``.
-        captured_s: ``time.monotonic()`` when the picture left the camera or the decoder, in seconds.
-        unpainted: what a painting was made from, same shape; ``None`` for a frame that is no painting.
-        notice: what is wrong with the source, for people; then the picture is its last one, repeated. Empty as long
-            as pictures come. A sink that people look at shows it.
+        captured_s: ``time.monotonic()`` when the picture left the camera or the decoder, seconds.
+        input: the picture before it was stylized, same shape; ``None`` if it is not kept.
+        notice: what is wrong with the source, for display; the picture is then the last one, repeated. Empty while
+            pictures arrive.
     """
 
     rgb: RGB
@@ -28,5 +28,27 @@ class Frame:
     pts: int
     time_base: Fraction
     captured_s: float
-    unpainted: RGB | None = None
+    input: RGB | None = None
     notice: str = ""
+
+
+@dataclass(frozen=True)
+class SourceInfo:
+    """What a source delivers, as far as it is known before the first frame.
+
+    Attributes:
+        name: display name, e.g. ``clip.mp4`` or ``camera 0``.
+        width, height: size of the upright frames, pixels.
+        fps: nominal frames per second; 0 when unknown.
+        frame_count: expected number of frames; ``None`` when unknown or endless.
+        live: True when frames that are not fetched in time are worthless (camera, stream).
+        pixel_format: format in which a camera sends its pictures, e.g. ``MJPG``; empty when unknown.
+    """
+
+    name: str
+    width: int
+    height: int
+    fps: Fraction
+    frame_count: int | None
+    live: bool
+    pixel_format: str = ""

@@ -1,4 +1,4 @@
-"""Hand-over between two threads: lossless, or the newest wins."""
+"""Bounded queue between two threads: lossless, or with the newest item replacing the oldest."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 _WAKE_S = 0.5
-"""A wait is renewed this often: on Windows a lock that is waited for without a limit shuts out Ctrl-C."""
+"""Longest single wait: on Windows, waiting for a lock without a timeout blocks Ctrl-C."""
 
 
-class LinkClosedError(Exception):
-    """The other end of a link has gone; the sender has nobody left to send to."""
+class QueueClosedError(Exception):
+    """The queue is closed, so the item was not taken."""
 
 
-class Link(Generic[T]):
+class FrameQueue(Generic[T]):
     """A bounded queue between one sender and one receiver.
 
-    A file loses nothing, so its sender waits while the link is full. From a camera only the newest
-    frame is worth anything, so a frame that nobody has fetched is replaced and counted as dropped.
+    A lossless queue makes the sender wait while it is full, which suits a file. For a camera only the newest frame
+    matters, so ``newest_wins`` replaces the oldest waiting item and counts it as dropped.
 
     Args:
         capacity: items that may wait, at least 1.
@@ -30,7 +30,7 @@ class Link(Generic[T]):
 
     def __init__(self, capacity: int, *, newest_wins: bool = False) -> None:
         if capacity < 1:
-            raise ValueError(f"a link holds at least one item, not {capacity}")
+            raise ValueError(f"a queue must hold at least one item, not {capacity}")
         self._capacity = capacity
         self._newest_wins = newest_wins
         self._items: deque[T] = deque()
@@ -40,31 +40,34 @@ class Link(Generic[T]):
         self._dropped = 0
 
     @property
+    def closed(self) -> bool:
+        """True once ``close`` was called."""
+        return self._closed
+
+    @property
     def dropped(self) -> int:
-        """Items that were replaced before anybody fetched them."""
-        with self._changed:
-            return self._dropped
+        """Items that were replaced before they were received."""
+        return self._dropped
 
     @property
     def waiting(self) -> int:
-        """Items that nobody has fetched yet."""
-        with self._changed:
-            return len(self._items)
+        """Items that were not received yet."""
+        return len(self._items)
 
     def put(self, item: T) -> bool:
-        """Hand over one item; waits for room when lossless.
+        """Add an item; wait for room if the queue is lossless.
 
         Returns:
-            False when an older item was dropped to make room.
+            False if an older item was dropped to make room.
 
         Raises:
-            LinkClosedError: the link is closed; the item is not taken.
+            QueueClosedError: the queue is closed.
         """
         with self._changed:
             while len(self._items) >= self._capacity and not self._newest_wins and not self._closed:
                 self._changed.wait(_WAKE_S)
             if self._closed:
-                raise LinkClosedError
+                raise QueueClosedError
             lossless = len(self._items) < self._capacity
             if not lossless:
                 self._items.popleft()
@@ -73,14 +76,21 @@ class Link(Generic[T]):
             self._changed.notify_all()
             return lossless
 
-    def receive(self, give_up: Callable[[], bool] = lambda: False) -> Iterator[T]:
-        """Fetch items until the link is closed and empty.
+    def get(self, timeout_s: float | None = None) -> T | None:
+        """Return the oldest item, or ``None`` if none came in time or the queue is closed and empty.
 
         Args:
-            give_up: asked twice a second while nothing comes; True ends the iteration.
+            timeout_s: longest wait, seconds; ``None`` waits until the queue is closed.
+        """
+        with self._changed:
+            self._changed.wait_for(lambda: self._items or self._closed, timeout_s)
+            return self._pop() if self._items else None
 
-        Raises:
-            the cause with which the link was closed, after the last item.
+    def receive(self, give_up: Callable[[], bool] = lambda: False) -> Iterator[T]:
+        """Yield items until the queue is closed and empty, then raise the cause given to ``close``, if any.
+
+        Args:
+            give_up: called twice a second while no item comes; True ends the iteration.
         """
         while True:
             with self._changed:
@@ -92,16 +102,15 @@ class Link(Generic[T]):
                     if self._cause is not None:
                         raise self._cause
                     return
-                item = self._items.popleft()
-                self._changed.notify_all()
+                item = self._pop()
             yield item
 
     def close(self, cause: BaseException | None = None, *, drain: bool = True) -> None:
-        """Wake both ends. Twice is fine; the first cause stays.
+        """Close the queue and wake both ends. Calling it again keeps the first cause.
 
         Args:
-            cause: what went wrong at this end; the receiver raises it.
-            drain: let the receiver fetch what is waiting; False throws that away.
+            cause: the sender's error, which ``receive`` raises.
+            drain: let the receiver take the waiting items; False discards them.
         """
         with self._changed:
             if not self._closed:
@@ -110,3 +119,8 @@ class Link(Generic[T]):
             if not drain:
                 self._items.clear()
             self._changed.notify_all()
+
+    def _pop(self) -> T:
+        item = self._items.popleft()
+        self._changed.notify_all()
+        return item

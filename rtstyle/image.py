@@ -1,4 +1,4 @@
-"""Stylize pictures: the same engines, one file at a time."""
+"""Stylize picture files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy.typing as npt
 from engines.base import MAX_SIZE, Engine, check_size, check_strength
 from engines.errors import ShapeError, SinkError, SourceError
 from rtstyle.media.image_files import FORMATS, read_picture, write_picture
-from rtstyle.stroke_scale import check_scale, paint
+from rtstyle.stroke_scale import check_scale, stylize
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class ImageJob:
         inputs: picture files.
         output: a file for one input; a folder for one or many.
         strength: 0 … 1.
-        height: height of the results in pixels; ``None`` keeps the size of the input, up to the engines' limit.
-        overwrite: replace results that exist.
-        scale: size of the strokes, 1 is the style's own.
+        height: of the results, pixels; ``None`` keeps the size of the input, up to the engines' limit.
+        overwrite: replace existing results.
+        scale: size of the strokes; 1 is the style's own.
     """
 
     inputs: tuple[Path, ...]
@@ -45,7 +45,7 @@ class ImageReport:
     Attributes:
         input, output: files.
         width, height: of the result, pixels.
-        reduced: True when the picture was larger than an engine takes.
+        reduced: True if the picture was too large for the engine.
     """
 
     input: str
@@ -56,14 +56,19 @@ class ImageReport:
 
 
 def stylize_images(job: ImageJob, load_engine: Callable[[], Engine]) -> Iterator[ImageReport]:
-    """Stylize one picture after the other; what is done is on disk when it is yielded.
+    """Stylize pictures one by one; each is on disk when its report is yielded.
 
     Args:
-        job: everything is checked before the engine is loaded.
-        load_engine: called once, when the job is found possible.
+        job: checked completely before the engine is loaded.
+        load_engine: called once.
+
+    Yields:
+        A report for each picture.
 
     Raises:
-        SourceError, SinkError, ShapeError: a picture cannot be read, written, or painted at its size.
+        SourceError: a picture cannot be read.
+        SinkError: a result cannot be written.
+        ShapeError: a picture cannot be stylized at its size.
     """
     targets = _targets(job)
     check_strength(job.strength)
@@ -79,11 +84,7 @@ def stylize_images(job: ImageJob, load_engine: Callable[[], Engine]) -> Iterator
 
 
 def fitted_size(width: int, height: int, wanted_height: int | None) -> tuple[int, int]:
-    """The size to stylize at: as wanted, or as it is, and never over the limit of the engines.
-
-    Returns:
-        (width, height), pixels.
-    """
+    """Return the (width, height) to stylize at: the wanted or own size, reduced to the engines' limit if needed."""
     scale = 1.0 if wanted_height is None else wanted_height / height
     short, long = sorted((width * scale, height * scale))
     scale *= min(1.0, MAX_SIZE[0] / short, MAX_SIZE[1] / long)
@@ -102,7 +103,7 @@ def _stylize(source: Path, target: Path, job: ImageJob, engine: Engine) -> Image
     if size != (width, height):
         rgb = _resized(rgb, size)
         alpha = None if alpha is None else _resized(alpha, size)
-    write_picture(target, paint(engine, rgb, job.strength, job.scale), alpha)
+    write_picture(target, stylize(engine, rgb, job.strength, job.scale), alpha)
     reduced = job.height is None and size != (width, height)
     return ImageReport(str(source), str(target), size[0], size[1], reduced)
 
@@ -114,17 +115,13 @@ def _resized(picture: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArr
 
 def _check_input(source: Path) -> None:
     if source.is_dir():
-        raise SourceError(f"{source} is a folder", hint=f"for the pictures in it: {source}/*.jpg")
+        raise SourceError(f"{source} is a folder", hint=f"to stylize the pictures in it, give {source}/*.jpg")
     if not source.is_file():
         raise SourceError(f"no such file: {source}", hint="check the name and the folder")
 
 
 def _targets(job: ImageJob) -> list[Path]:
-    """The file for every input, all checked.
-
-    Raises:
-        SourceError, SinkError
-    """
+    """Check every input and output, and return the output files."""
     for source in job.inputs:
         _check_input(source)
     output = job.output
@@ -137,7 +134,7 @@ def _targets(job: ImageJob) -> list[Path]:
     for source, target in zip(job.inputs, targets, strict=True):
         _check_target(source, target, job.overwrite)
     if len(set(targets)) < len(targets):
-        raise SinkError("two inputs would give the same file", hint="stylize them into different folders")
+        raise SinkError("two inputs have the same output file", hint="stylize them into different folders")
     if into_folder:
         output.mkdir(exist_ok=True)
     return targets
@@ -149,9 +146,9 @@ def _target_name(source: Path) -> str:
 
 def _check_folder(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
-        raise SinkError(f"{folder} is a file, and several pictures need a folder")
+        raise SinkError(f"{folder} is a file", hint="give a folder for several pictures")
     if not folder.exists() and folder.suffix.lower() in FORMATS:
-        raise SinkError(f"several pictures do not go into one file {folder}", hint="give a folder")
+        raise SinkError(f"cannot write several pictures into one file {folder}", hint="give a folder")
     if not folder.exists() and not folder.parent.is_dir():
         raise SinkError(f"no such folder: {folder.parent}", hint="create it first")
 
@@ -166,4 +163,4 @@ def _check_target(source: Path, target: Path, overwrite: bool) -> None:
     if target.samefile(source):
         raise SinkError(f"{target} is the input itself", hint="give another name or folder")
     if not overwrite:
-        raise SinkError(f"{target} exists", hint="--overwrite replaces it")
+        raise SinkError(f"{target} exists", hint="add --overwrite to replace it")

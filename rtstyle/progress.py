@@ -1,4 +1,4 @@
-"""Progress on standard error: a bar on a terminal, plain lines elsewhere, nothing when quiet."""
+"""Progress on standard error: a bar on a terminal, plain lines elsewhere, nothing if quiet."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from threading import Event, Thread
 from types import TracebackType
 from typing import Any, Self, TextIO
 
-from rtstyle.stats import Figures
+from rtstyle.stats import StatsSnapshot
 
 LINE_EVERY_S = 5.0
-"""Seconds between two lines of progress where there is no terminal."""
+"""Seconds between two progress lines without a terminal."""
 
 STATUS_EVERY_S = 1.0
-"""Seconds between two readings of a live run."""
+"""Seconds between two status lines of a live run."""
 
 JOIN_S = 1.0
-"""How long the end waits for somebody who does not read, seconds."""
+"""How long to wait at the end for a reader that has stalled, seconds."""
 
 
-class Progress:
-    """Shows how far a job is, its fps and the time left.
+class ProgressDisplay:
+    """Shows the progress of a job, its frame rate and the time left.
 
     Args:
-        label: what is worked on.
-        total: frames to expect; ``None`` when unknown.
+        label: name of the job.
+        total: expected frames; ``None`` if unknown.
         quiet: show nothing.
-        stream: where to, standard error unless told.
+        stream: output; standard error by default.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Progress:
             self._bar.stop()
 
     def update(self, done: int, fps: float, total: int | None = None) -> None:
-        """Show that ``done`` frames are done, at ``fps`` frames per second now."""
+        """Show that ``done`` frames are done, at ``fps`` frames per second."""
         self._total = total or self._total
         if self._quiet:
             return
@@ -65,10 +65,10 @@ class Progress:
             print(self.line(done, fps), file=self._stream, flush=True)
 
     def line(self, done: int, fps: float) -> str:
-        """Progress as one plain line."""
+        """Return the progress as one plain line."""
         if not self._total:
             return f"{self._label}: {done} frames, {fps:.1f} fps"
-        # Before there is a rate, nobody knows how long it takes; a guessed total may be too small.
+        # A guessed total may be too small.
         left = f", {clock((self._total - done) / fps)} left" if fps > 0 else ""
         return f"{self._label}: {done}/{max(self._total, done)} frames, {fps:.1f} fps{left}"
 
@@ -77,18 +77,18 @@ class Progress:
             self._bar = _rich_bar(self._stream)
             self._task = self._bar.add_task(self._label, total=self._total, fps=0.0)
             self._bar.start()
-        # A guessed total may be too small; a bar over its end would say nonsense.
+        # A guessed total may be too small; the bar must not run past its end.
         total = None if self._total is None else max(self._total, done)
         self._bar.update(self._task, completed=done, total=total, fps=fps)
 
 
 class StatusLine:
-    """Figures of a live run once a second: one line that is rewritten on a terminal, otherwise line after line.
+    """Shows statistics of a live run once a second: one line rewritten on a terminal, a new line each time elsewhere.
 
     Args:
-        label: what runs.
+        label: name of the run.
         quiet: show nothing.
-        stream: where to, standard error unless told.
+        stream: output; standard error by default.
     """
 
     def __init__(self, label: str, *, quiet: bool = False, stream: TextIO | None = None) -> None:
@@ -99,16 +99,16 @@ class StatusLine:
         self._open = False
 
     def due(self) -> bool:
-        """True once a second: time to call ``show``."""
+        """Return True once a second, when it is time to call ``show``."""
         now_s = time.monotonic()
         if self._quiet or now_s < self._next_s:
             return False
-        # No catching up after a stall.
+        # Do not catch up after a stall.
         self._next_s = max(self._next_s + STATUS_EVERY_S, now_s)
         return True
 
-    def show(self, figures: Figures) -> None:
-        """Write the figures."""
+    def show(self, figures: StatsSnapshot) -> None:
+        """Write the status line."""
         text = f"{self._label} · {status(figures)}"
         if self._stream.isatty():
             self._stream.write(f"\r\x1b[2K{text}")
@@ -118,7 +118,7 @@ class StatusLine:
         self._stream.flush()
 
     def finish(self) -> None:
-        """End the line that was rewritten."""
+        """End the rewritten line."""
         if self._open:
             self._stream.write("\n")
             self._stream.flush()
@@ -126,11 +126,11 @@ class StatusLine:
 
 
 class Heartbeat:
-    """Calls a function once a second in a thread of its own, whether or not frames come.
+    """Calls a function once a second in its own thread, whether or not frames arrive.
 
     Args:
-        beat: called.
-        broken: called once when ``beat`` raises OSError: nobody listens any more. That ends it.
+        beat: called every second.
+        broken: called once if ``beat`` raises OSError because nobody reads its output; there are no calls after that.
     """
 
     def __init__(self, beat: Callable[[], None], broken: Callable[[], None]) -> None:
@@ -139,15 +139,15 @@ class Heartbeat:
         self._thread = Thread(target=self._work, name="heartbeat", daemon=True)
 
     def start(self) -> None:
-        """The first call comes after a second; none when it was closed before."""
+        """Begin; the first call comes after a second. Does nothing after ``close``."""
         if not self._over.is_set():
             self._thread.start()
 
     def close(self) -> None:
-        """No call begins after this. Twice is fine, also when it was never started."""
+        """Stop calling. May be called twice, and without ``start``."""
         self._over.set()
         if self._thread.ident is not None:
-            self._thread.join(JOIN_S)  # whoever does not read what is told must not hold up the end
+            self._thread.join(JOIN_S)  # a stalled reader must not delay the end
 
     def _work(self) -> None:
         due_s = time.monotonic() + STATUS_EVERY_S
@@ -160,8 +160,8 @@ class Heartbeat:
             due_s = max(due_s + STATUS_EVERY_S, time.monotonic())
 
 
-def status(figures: Figures) -> str:
-    """Live figures in one short line."""
+def status(figures: StatsSnapshot) -> str:
+    """Return live statistics as one short line."""
     return (
         f"{figures.width}×{figures.height} · {figures.fps_out:.1f} fps · "
         f"age p50 {figures.age_p50_ms:.0f} ms p95 {figures.age_p95_ms:.0f} ms · {figures.dropped} dropped"
@@ -169,7 +169,7 @@ def status(figures: Figures) -> str:
 
 
 def clock(seconds: float) -> str:
-    """Seconds as m:ss or h:mm:ss."""
+    """Format seconds as m:ss or h:mm:ss."""
     minutes, rest = divmod(max(0, round(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

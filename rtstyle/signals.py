@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a terminal that closes: one way to stop, with everything cleaned up."""
+"""Handle Ctrl-C, SIGTERM and a closed terminal in the same way, so that everything is cleaned up."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 
 
 class Stopper:
-    """Turns the signals that ask to stop into KeyboardInterrupt, or into a gentle end where one is set.
+    """Turns signals that ask to stop into KeyboardInterrupt, or into a call of the function given to ``gently``.
 
     Attributes:
-        received: number of the last signal that asked to stop; ``None`` when none came.
+        received: number of the last signal that asked to stop; ``None`` if there was none.
     """
 
     def __init__(self) -> None:
@@ -25,12 +25,12 @@ class Stopper:
 
     @contextmanager
     def installed(self) -> Iterator[Stopper]:
-        """Handle the signals for a while; in a thread other than the main one nothing is changed."""
+        """Handle the signals inside the context; does nothing outside the main thread."""
         if threading.current_thread() is not threading.main_thread():
             yield self
             return
         numbers = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
-        # A signal that is ignored stays ignored: that is how nohup keeps a program alive.
+        # An ignored signal stays ignored: nohup relies on it.
         before = {n: signal.getsignal(n) for n in numbers if signal.getsignal(n) is not signal.SIG_IGN}
         for number in before:
             signal.signal(number, self._handle)
@@ -42,7 +42,7 @@ class Stopper:
 
     @contextmanager
     def gently(self, stop: Callable[[], None]) -> Iterator[None]:
-        """Call ``stop`` at the first signal instead of raising; a second one raises."""
+        """Call ``stop`` at the first signal inside the context; a second one raises KeyboardInterrupt."""
         self._gentle = stop
         try:
             yield
@@ -54,9 +54,9 @@ class Stopper:
         stop, self._gentle = self._gentle, None
         if stop is None:
             raise KeyboardInterrupt
-        # In a thread of its own: a handler that takes a lock which the interrupted code holds would wait for ever.
+        # In its own thread: a handler that needs a lock held by the interrupted code would wait forever.
         threading.Thread(target=stop, name="stop", daemon=True).start()
 
 
 STOPPER = Stopper()
-"""The one of the command line; a process has only one set of signal handlers."""
+"""The instance of the command line: a process has only one set of signal handlers."""

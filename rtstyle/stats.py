@@ -1,4 +1,4 @@
-"""Figures of a running pipeline: counts, ages, rates, and where the time goes."""
+"""Statistics of a running pipeline: counts, ages, rates, and time spent in each stage."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from dataclasses import asdict, dataclass
 from threading import Lock
 
 AGE_WINDOW = 4096
-"""Frames over which the percentiles are taken; bounds the memory of an endless run."""
+"""Frames that percentiles are taken over; bounds the memory of an endless run."""
 
 RATE_WINDOW_S = 2.0
-"""Seconds over which frames per second are averaged; a slower stream is judged by its last two frames."""
+"""Seconds over which frame rates are averaged; a slower stream goes by its last two frames."""
 
 SILENCE_S = 10.0
 """Seconds without a frame after which the rate is 0."""
 
 
 @dataclass(frozen=True)
-class Figures:
-    """One reading.
+class StatsSnapshot:
+    """Statistics at one instant.
 
     Attributes:
         frames_in: frames that the source delivered.
         frames_out: frames that the sink took.
-        dropped: frames of a live source that were replaced by newer ones.
-        dropped_engine: those of them that the engine was too slow for; for the others it was the sink.
-        fps_in, fps_out: frames per second lately, over ``RATE_WINDOW_S``.
-        age_p50_ms, age_p95_ms, age_max_ms: from capture until the sink was done; percentiles over the
-            last ``AGE_WINDOW`` frames, the maximum over all.
-        engine_p50_ms: median time to paint one frame.
+        dropped: frames of a live source that newer ones replaced.
+        dropped_engine: those dropped because the engine was too slow; the others were dropped before the sink.
+        fps_in, fps_out: recent frames per second, averaged over ``RATE_WINDOW_S``.
+        age_p50_ms, age_p95_ms, age_max_ms: from capture until the sink was done; percentiles over the last
+            ``AGE_WINDOW`` frames, the maximum over all.
+        engine_p50_ms: median time to stylize a frame.
         width, height: of the last frame, pixels.
         seconds: since the start.
-        source_s, engine_s, sink_s: time for which each stage was at work. Divided by the number of
-            frames, the largest is what the whole could not be faster than.
+        source_s, engine_s, sink_s: time that each stage was busy. The largest, divided by the number of frames, is
+            the shortest possible time per frame.
     """
 
     frames_in: int
@@ -56,15 +56,15 @@ class Figures:
     sink_s: float
 
     def to_dict(self) -> dict[str, int | float]:
-        """Plain form for JSON, floats rounded to three digits."""
+        """Return plain values for JSON, floats rounded to three digits."""
         return {k: round(v, 3) if isinstance(v, float) else v for k, v in asdict(self).items()}
 
 
 class Stats:
-    """Collects figures from several threads.
+    """Collects statistics from several threads.
 
     Args:
-        clock: seconds that only grow; tests give their own.
+        clock: returns monotonic seconds.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -81,31 +81,31 @@ class Stats:
         self._size = (0, 0)
 
     def frame_read(self, busy_s: float) -> None:
-        """A frame came out of the source, which took ``busy_s`` seconds."""
+        """Count a frame that the source took ``busy_s`` seconds to deliver."""
         with self._lock:
             self._source_s += busy_s
             self._in.add(self._clock())
 
-    def frame_dropped(self, *, painted: bool = False) -> None:
-        """A frame was replaced by a newer one before anybody fetched it: the sink, when it was painted already."""
+    def frame_dropped(self, *, stylized: bool = False) -> None:
+        """Count a frame that a newer one replaced before the engine, or the sink if ``stylized``, took it."""
         with self._lock:
             self._dropped += 1
-            self._dropped_engine += not painted
+            self._dropped_engine += not stylized
 
-    def frame_painted(self, busy_s: float) -> None:
-        """The engine returned a frame after ``busy_s`` seconds."""
+    def frame_stylized(self, busy_s: float) -> None:
+        """Count a frame that the engine took ``busy_s`` seconds to stylize."""
         with self._lock:
             self._engine_s += busy_s
             self._engine_ms.append(busy_s * 1e3)
 
     def frame_written(self, busy_s: float, captured_s: float, height: int, width: int) -> None:
-        """The sink is done with a frame.
+        """Count a frame that the sink took ``busy_s`` seconds to write.
 
         Args:
-            busy_s: seconds that the sink took.
-            captured_s: when the frame was captured, on the clock of these statistics.
-            height: of the frame, pixels.
-            width: of the frame, pixels.
+            busy_s: seconds.
+            captured_s: capture time on ``clock``, seconds.
+            height: pixels.
+            width: pixels.
         """
         with self._lock:
             now = self._clock()
@@ -117,17 +117,17 @@ class Stats:
             self._out.add(now)
 
     def progress(self) -> tuple[int, float, float]:
-        """Frames out, frames out per second lately, seconds since the start; cheap enough for every frame."""
+        """Return frames out, their recent rate, and seconds since the start. Cheap enough for every frame."""
         with self._lock:
             now = self._clock()
             return self._out.count, self._out.per_second(now), now - self._start_s
 
-    def snapshot(self) -> Figures:
-        """Read all figures at one instant."""
+    def snapshot(self) -> StatsSnapshot:
+        """Return all statistics at one instant."""
         with self._lock:
             now = self._clock()
             ages, engine = sorted(self._ages_ms), sorted(self._engine_ms)
-            return Figures(
+            return StatsSnapshot(
                 frames_in=self._in.count,
                 frames_out=self._out.count,
                 dropped=self._dropped,
@@ -155,13 +155,13 @@ class _Rate:
         self._times_s: deque[float] = deque()
 
     def add(self, now_s: float) -> None:
-        """One event at ``now_s``."""
+        """Count an event at ``now_s``."""
         self.count += 1
         self._times_s.append(now_s)
         self._forget(now_s)
 
     def per_second(self, now_s: float) -> float:
-        """Events per second; 0 before the second one, and after ``SILENCE_S`` without any."""
+        """Return events per second; 0 before the second event, and after ``SILENCE_S`` without any."""
         self._forget(now_s)
         waiting_s = now_s - self._times_s[-1] if self._times_s else 0.0
         if len(self._times_s) < 2 or waiting_s > SILENCE_S:
@@ -176,7 +176,7 @@ class _Rate:
 
 
 def percentile(ordered: Sequence[float], percent: float) -> float:
-    """The value that ``percent`` of the sorted values do not exceed (nearest rank); 0 when there are none."""
+    """Return the nearest-rank percentile of sorted values; 0 if there are none."""
     if not ordered:
         return 0.0
     return ordered[max(0, math.ceil(percent / 100 * len(ordered)) - 1)]

@@ -16,7 +16,11 @@ import pytest
 from tests.conftest import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-DOCUMENTS = ["README.md", "CONTRIBUTING.md", "docs/TRAINING.md", "docs/STYLES.md", "docs/PAGE.md", "docs/ENGINES.md"]
+DOCUMENTS = [
+    "README.md",
+    "CONTRIBUTING.md",
+    *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md")),
+]
 
 
 def commands(program: str) -> list[str]:
@@ -62,6 +66,10 @@ def test_commands_and_options_exist(line: str) -> None:
 def test_every_command_is_told() -> None:
     told = {shlex.split(line)[1] for line in commands("rtstyle")}
     assert told >= {"video", "image", "webcam", "devices", "styles", "doctor", "engine", "bench", "train"}
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.split()) <= 900
 
 
 def test_make_targets_exist() -> None:

@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there."""
+"""Atomic checkpoints."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ import torch
 from engines.atomic_write import atomic_write
 from engines.errors import TrainError
 
+CHECKPOINT = "checkpoint.pt"
+"""Name of the checkpoint file in the run folder."""
+
 FORMAT = 1
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
-    """A crash, also of the machine, leaves the old checkpoint or the new one.
+    """Save a checkpoint; after a crash or power cut the file is the old one or the new one.
 
     Raises:
-        TrainError: the disk is full or the folder is gone; the old checkpoint stays.
+        TrainError: the disk is full or the folder is gone; the old checkpoint is kept.
     """
     try:
         with atomic_write(path, durable=True) as file:
@@ -30,17 +33,16 @@ def load(path: Path) -> dict[str, Any]:
     """Read a checkpoint; only tensors and plain values are unpickled.
 
     Raises:
-        TrainError: no such file, cut short, or of another format.
+        TrainError: the file is missing, damaged, or has another format.
     """
     if not path.exists():
-        raise TrainError(f"nothing to resume: no {path}", hint="leave --resume away to start anew")
+        raise TrainError(f"nothing to resume: {path} does not exist", hint="start over without --resume")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # flipped bits come out as almost any type: IndexError, UnicodeDecodeError, …
+    except Exception as error:  # flipped bits raise almost any type: IndexError, UnicodeDecodeError, …
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise TrainError(
-            f"the checkpoint {path} is damaged: {lines[0]}", hint="delete it and leave --resume away to start anew"
-        ) from error
+        problem = f"the checkpoint {path} is damaged: {lines[0]}"
+        raise TrainError(problem, hint="delete it and start over without --resume") from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise TrainError(f"{path} is a checkpoint of another version")
     return state

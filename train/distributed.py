@@ -1,9 +1,8 @@
-"""One run on several devices or machines, as ``torchrun`` starts it: every process paints its part of each batch.
+"""Data-parallel training on several devices or machines, started by ``torchrun``.
 
-The generator has a third of a million parameters, so it is not wrapped: after the backward pass one flattened
-all-reduce averages all gradients. Shares are equal and losses are means over pictures, so the mean over the processes
-is that over the batch; and what a picture meets depends on its place in the whole batch alone. So one process and
-several compute the same, within rounding.
+Every process stylizes an equal part of each batch, and one flattened all-reduce averages all gradients after the
+backward pass: the generator is too small to be worth wrapping. Losses are means over pictures and random numbers depend
+on a picture's place in the whole batch, so several processes compute the same as one, within rounding.
 """
 
 from __future__ import annotations
@@ -24,21 +23,21 @@ from torch import Tensor, nn
 from engines.errors import ConfigError, TrainError
 from rtstyle.signals import NAMES
 
-SILENCE = timedelta(minutes=5)
-"""Longest wait for the others in a step; the first process also writes checkpoints and contact sheets meanwhile."""
+STEP_TIMEOUT = timedelta(minutes=5)
+"""Longest wait for the other processes in a step, in which the main one may write checkpoints and contact sheets."""
 
-PATIENCE = timedelta(hours=1)
+SETUP_TIMEOUT = timedelta(hours=1)
 """Longest wait while the first process of a machine downloads features and decodes clips."""
 
 
 @dataclass(frozen=True)
-class World:
-    """Which process this is, and of how many. One alone never touches ``torch.distributed``.
+class ProcessGroup:
+    """The processes of a run, and which of them this is. A single process never uses ``torch.distributed``.
 
     Attributes:
-        rank: of this process, 0 … size − 1; 0 writes the files and talks.
-        size: processes on all machines.
-        local_rank: of this process on its machine; also the number of its GPU.
+        rank: rank of this process, 0 … size − 1; process 0 writes files and logs.
+        size: number of processes on all machines.
+        local_rank: rank of this process on its machine; also the number of its GPU.
     """
 
     rank: int = 0
@@ -46,36 +45,38 @@ class World:
     local_rank: int = 0
 
     @classmethod
-    def told(cls, environment: Mapping[str, str] = os.environ) -> World:
-        """The world that ``torchrun`` tells of in RANK, WORLD_SIZE and LOCAL_RANK.
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> ProcessGroup:
+        """Read RANK, WORLD_SIZE and LOCAL_RANK, as ``torchrun`` sets them.
 
         Raises:
-            ConfigError: they are no numbers, or do not fit each other.
+            ConfigError: they are not numbers, or contradict each other.
         """
         if "WORLD_SIZE" not in environment:
-            return ALONE
+            return SINGLE_PROCESS
         names = ("RANK", "WORLD_SIZE", "LOCAL_RANK")
         try:
             rank, size, local_rank = (int(environment[name]) for name in names)
         except (KeyError, ValueError) as error:
             raise ConfigError(f"{', '.join(names)} must all be numbers", hint="torchrun sets them") from error
         if not (0 <= rank < size and 0 <= local_rank <= rank):
-            raise ConfigError(f"process {rank} ({local_rank} on its machine) of {size} cannot be", hint="use torchrun")
-        return cls(rank, size, local_rank) if size > 1 else ALONE
+            raise ConfigError(
+                f"there is no process {rank} ({local_rank} on its machine) of {size}", hint="use torchrun"
+            )
+        return cls(rank, size, local_rank) if size > 1 else SINGLE_PROCESS
 
     @property
-    def alone(self) -> bool:
-        """Whether there is no other process."""
+    def is_single(self) -> bool:
+        """True if there is no other process."""
         return self.size == 1
 
     @property
-    def writes(self) -> bool:
-        """Whether this is the process that writes and talks."""
+    def is_main(self) -> bool:
+        """True in the process that writes files and logs."""
         return self.rank == 0
 
     @property
     def device(self) -> torch.device:
-        """Where this process computes.
+        """The device of this process.
 
         Raises:
             TrainError: the machine has fewer GPUs than processes.
@@ -84,16 +85,16 @@ class World:
             return torch.device("cpu")
         count = torch.cuda.device_count()
         if self.local_rank >= count:
-            raise TrainError(f"no GPU is left for process {self.local_rank} of this machine", f"it has {count}")
-        return torch.device("cuda") if self.alone else torch.device("cuda", self.local_rank)
+            raise TrainError(f"no GPU for process {self.local_rank} of this machine", hint=f"it has {count}")
+        return torch.device("cuda") if self.is_single else torch.device("cuda", self.local_rank)
 
     def places(self, batch: int) -> range:
-        """This process's part of a batch.
+        """Return the places of this process's pictures in a batch.
 
         Raises:
-            ConfigError: the parts would not be equal and even, as every other picture moves.
+            ConfigError: the parts would not be equal and even; they must be, because every other picture moves.
         """
-        if not self.alone and batch % (2 * self.size):
+        if not self.is_single and batch % (2 * self.size):
             problem = f"data.batch must be a multiple of {2 * self.size} with {self.size} processes, got {batch}"
             raise ConfigError(problem, hint=f"--batch {(batch // (2 * self.size) + 1) * 2 * self.size}")
         share = batch // self.size
@@ -101,50 +102,50 @@ class World:
 
     @contextmanager
     def joined(self) -> Iterator[None]:
-        """Meet the others at MASTER_ADDR:MASTER_PORT, and part at the end: gloo on CPU, NCCL between GPUs.
+        """Join the other processes at MASTER_ADDR:MASTER_PORT, with gloo on the CPU and NCCL between GPUs.
 
         Raises:
-            TrainError: they do not come, or are lost.
+            TrainError: another process does not join, or is lost.
         """
-        if self.alone:
+        if self.is_single:
             yield
             return
         device = self.device
         if device.type == "cuda":
             torch.cuda.set_device(device)
-        with self.connected():
-            # What the processes tell each other about the run stays on the CPU: the GPU need not be waited for.
-            dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=SILENCE)
+        with self.lost_process_as_error():
+            # What they exchange about the run stays on the CPU, so that nothing waits for the GPU.
+            dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo", timeout=STEP_TIMEOUT)
             yield
-            dist.destroy_process_group()  # after an error the others may be in the middle of something: just leave
+            dist.destroy_process_group()  # not after an error: the others may be in the middle of a step
 
     @contextmanager
-    def connected(self) -> Iterator[None]:
-        """Raises: TrainError: another process was lost."""
+    def lost_process_as_error(self) -> Iterator[None]:
+        """Turn the errors that torch raises when a process is lost into a ``TrainError``."""
         try:
             yield
         except RuntimeError as error:
-            if self.alone or not _from_the_network(error):
+            if self.is_single or not _is_network_error(error):
                 raise
-            problem = f"process {self.rank + 1} of {self.size} has lost another one"
-            raise TrainError(problem, hint="it may have told why; --resume goes on from the last checkpoint") from error
+            problem = f"process {self.rank + 1} of {self.size} lost the connection to another one"
+            raise TrainError(problem, hint="see its output; continue with --resume") from error
 
     @contextmanager
-    def in_turn(self) -> Iterator[None]:
-        """The first process of each machine goes ahead; the others follow, and find what it downloaded and cached."""
-        if self.alone:
+    def main_first(self) -> Iterator[None]:
+        """Let the first process of each machine run the body first, so that the others find what it has cached."""
+        if self.is_single:
             yield
             return
-        group = dist.new_group(backend="gloo", timeout=PATIENCE)
+        group = dist.new_group(backend="gloo", timeout=SETUP_TIMEOUT)
         if self.local_rank:
-            dist.monitored_barrier(group, PATIENCE)
+            dist.monitored_barrier(group, SETUP_TIMEOUT)
         yield
         if not self.local_rank:
-            dist.monitored_barrier(group, PATIENCE)
+            dist.monitored_barrier(group, SETUP_TIMEOUT)
 
     @contextmanager
-    def stopping(self, stop: Callable[[], object]) -> Iterator[None]:
-        """Call ``stop`` at every signal: torchrun passes on what the terminal has sent to each process already."""
+    def stop_on_signals(self, stop: Callable[[], object]) -> Iterator[None]:
+        """Call ``stop`` at every signal: torchrun repeats signals that the terminal has sent already."""
 
         def handle(*_: object) -> None:
             threading.Thread(target=stop, name="stop", daemon=True).start()  # a handler must not take a lock
@@ -157,34 +158,34 @@ class World:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def agreed(self, step: int, seconds: float, stop: bool) -> tuple[float, bool]:
-        """What all go by in a step: the first one's clock, and whether any was told to stop.
+    def synchronise(self, step: int, seconds: float, stop: bool) -> tuple[float, bool]:
+        """Return the clock of the main process, and True if any process shall stop.
 
         Raises:
-            TrainError: the others are at another step.
+            TrainError: another process is at another step.
         """
-        if self.alone:
+        if self.is_single:
             return seconds, stop
-        told = torch.tensor([seconds if self.writes else 0.0, float(stop), step, -step], dtype=torch.float64)
-        dist.all_reduce(told, dist.ReduceOp.MAX)
-        clock, stops, last, first = told.tolist()
+        values = torch.tensor([seconds if self.is_main else 0.0, float(stop), step, -step], dtype=torch.float64)
+        dist.all_reduce(values, dist.ReduceOp.MAX)
+        clock, stops, last, first = values.tolist()
         if last != -first:
-            problem = f"the processes stand at steps {-first:.0f} and {last:.0f}"
-            raise TrainError(problem, hint="--out must be a folder that all machines share")
+            problem = f"the processes are at steps {-first:.0f} and {last:.0f}"
+            raise TrainError(problem, hint="--out must be a folder shared by all machines")
         return clock, stops > 0
 
-    def average(self, network: nn.Module, values: Sequence[Tensor]) -> list[Tensor]:
-        """Average the gradients of a network, in place, and some numbers, in one flattened all-reduce.
+    def average_gradients(self, network: nn.Module, values: Sequence[Tensor]) -> list[Tensor]:
+        """Average the gradients of a network in place, and some scalars, in one flattened all-reduce.
 
         Args:
-            network: after its backward pass; which parameters have a gradient is the same everywhere.
-            values: scalars.
+            network: the network, after its backward pass; the same parameters have a gradient in every process.
+            values: scalars to average.
 
         Returns:
             the averaged scalars, detached.
         """
         values = [value.detach() for value in values]
-        if self.alone:
+        if self.is_single:
             return values
         gradients = [p.grad for p in network.parameters() if p.grad is not None]
         flat = torch.cat([*(g.float().flatten() for g in gradients), torch.stack([v.float() for v in values])])
@@ -196,98 +197,98 @@ class World:
         return list(tail.unbind())
 
     def mean(self, x: Tensor) -> Tensor:
-        """Mean over the processes, with a gradient. Any shape → the same."""
-        return x if self.alone else _summed(x) / self.size
+        """Return the mean over the processes, with a gradient. Any shape → same shape."""
+        return x if self.is_single else _sum(x) / self.size
 
-    def sums(self, values: Sequence[float]) -> list[float]:
-        """Each number summed over the processes."""
-        if self.alone or not values:
+    def sum(self, values: Sequence[float]) -> list[float]:
+        """Sum each number over the processes."""
+        if self.is_single or not values:
             return list(values)
-        told = torch.tensor(values, dtype=torch.float64)
-        dist.all_reduce(told)
-        return [float(value) for value in told]
+        total = torch.tensor(values, dtype=torch.float64)
+        dist.all_reduce(total)
+        return [float(value) for value in total]
 
-    def gathered(self, x: Tensor) -> Tensor:
-        """The whole batch, in order: (N, …) → (size N, …), detached."""
+    def gather(self, x: Tensor) -> Tensor:
+        """Return the whole batch, in order and detached. (N, …) → (size N, …)."""
         x = x.detach()
-        if self.alone:
+        if self.is_single:
             return x
         parts = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(self.size)]
         dist.all_gather(parts, x.contiguous())
         return torch.cat(parts)
 
-    def drawn(self, change: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        """A random change, as this part of the batch meets it in the whole one.
+    def apply_random(self, change: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        """Apply a random change to this part of a batch as if to the whole batch.
 
-        The change draws for each picture of what it is given, so it is given as many as the whole batch has, and what
-        became of the others is forgotten: a few pixelwise operations beside the networks.
+        The change draws numbers for every picture it gets, so it gets as many as the whole batch has, and the others
+        are dropped: cheap, compared with the networks.
 
         Args:
-            change: (N, …) → (N, …), each picture by itself.
-            x: this process's pictures.
+            change: (N, …) → (N, …), each picture independently.
+            x: pictures of this process.
         """
-        if self.alone:
+        if self.is_single:
             return change(x)
         whole = change(x.repeat(self.size, *([1] * (x.ndim - 1))))
         return whole[self.rank * len(x) : (self.rank + 1) * len(x)]
 
     @contextmanager
     def own_draws(self, rng: torch.Generator, count: int) -> Iterator[None]:
-        """Within, this process makes its ``count`` uniform draws of the ``count * size`` that all make together."""
+        """Skip the uniform draws of the other processes before and after the ``count`` draws in the body."""
         torch.rand(self.rank * count, generator=rng)
         yield
         torch.rand((self.size - 1 - self.rank) * count, generator=rng)
 
 
-ALONE = World()
+SINGLE_PROCESS = ProcessGroup()
 
 
-def _from_the_network(error: RuntimeError) -> bool:
+def _is_network_error(error: RuntimeError) -> bool:
     kinds = (dist.DistBackendError, dist.DistNetworkError, dist.DistStoreError)
     return isinstance(error, kinds) or any(name in str(error).lower() for name in ("gloo", "nccl", "monitoredbarrier"))
 
 
 class _Sum(torch.autograd.Function):
-    """Sum over the processes. Each loss depends on each summand, so the gradients are summed, too."""
+    """Sum over the processes. Each loss depends on each summand, so the gradients are summed too."""
 
     @staticmethod
     def forward(_ctx: Any, x: Tensor) -> Tensor:
-        """Any shape → the same."""
+        """Any shape → same shape."""
         x = x.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(x)
         return x
 
     @staticmethod
     def backward(_ctx: Any, *grads: Tensor) -> Tensor:
-        """Any shape → the same."""
+        """Any shape → same shape."""
         grad = grads[0].clone(memory_format=torch.contiguous_format)
         dist.all_reduce(grad)
         return grad
 
 
-def _summed(x: Tensor) -> Tensor:
+def _sum(x: Tensor) -> Tensor:
     total: Tensor = _Sum.apply(x)  # type: ignore[no-untyped-call]
     return total
 
 
 def _statistics(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Mean and variance of each channel, (C,), over all processes, with gradient; and of how many values."""
+    """Return mean and variance per channel, (C,), over all processes, with gradient, and the number of values."""
     count = x.new_tensor([x.numel() // x.shape[1]], dtype=torch.float64)
     variance, mean = torch.var_mean(x, (0, 2, 3), correction=0)
     mean, variance = mean.double(), variance.double()  # E[x²] − E[x]² loses digits where the mean is large
-    sums = _summed(torch.cat([count * mean, count * (variance + mean.square()), count]))
+    sums = _sum(torch.cat([count * mean, count * (variance + mean.square()), count]))
     mean, square = (sums[:-1] / sums[-1]).chunk(2)
     return mean.float(), (square - mean.square()).clamp_min(0).float(), sums[-1].detach().float()
 
 
 class SharedBatchNorm2d(nn.BatchNorm2d):
-    """Batch normalisation over the pictures of all processes; torch's own does that on GPUs only.
+    """Batch normalisation over the pictures of all processes; torch's own supports GPUs only.
 
-    Parameters, running statistics and formula are ``nn.BatchNorm2d``'s. Ioffe and Szegedy 2015, arXiv:1502.03167.
+    Parameters, running statistics and formula are those of ``nn.BatchNorm2d``; Ioffe and Szegedy 2015, 1502.03167.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) → the same shape and type; computed in float32."""
+        """(N, C, H, W) → same shape and type; computed in float32."""
         if not self.training:
             return super().forward(x)
         running_mean, running_var = self.running_mean, self.running_var
@@ -306,7 +307,7 @@ class SharedBatchNorm2d(nn.BatchNorm2d):
 
 
 def share_statistics(network: nn.Module) -> None:
-    """Put a ``SharedBatchNorm2d`` of the same state in the place of every ``BatchNorm2d``."""
+    """Replace every ``BatchNorm2d`` by a ``SharedBatchNorm2d`` with the same state."""
     for parent in list(network.modules()):
         for name, norm in list(parent.named_children()):
             if isinstance(norm, nn.BatchNorm2d):

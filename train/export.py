@@ -1,4 +1,4 @@
-"""From a trained painter to a style on disk whose engines agree."""
+"""Export a trained generator as a style."""
 
 from __future__ import annotations
 
@@ -15,56 +15,58 @@ from engines.export import rounded, save_style
 from engines.model.generator import Generator, fold
 from engines.style_file import StyleMeta, StyleModel
 from train.data.pictures import picture_files, read_picture, split
-from train.report.contact_sheet import cell, paint
+from train.inference import stylize_picture
+from train.report.contact_sheet import cell
 from train.report.preview import small_preview
-from train.trainer import Painter, versions
+from train.trainer import Trainer, versions
 
 TOLERANCE = 2
-"""Largest difference between two engines on one pixel, 8-bit steps; both compute in fp32."""
+"""Largest difference between two engines at one pixel, 8-bit steps; both compute in fp32."""
 
 
-def finish(painter: Painter, *, title: str = "", artist: str = "", licence: str = "unspecified") -> StyleModel:
-    """Freeze, fold, export to ``OUT/style``, and verify that every engine paints the same picture.
+def finish(trainer: Trainer, *, title: str = "", artist: str = "", licence: str = "unspecified") -> StyleModel:
+    """Fold the trained generator, save it as ``OUT/style``, and verify that the engines agree on it.
 
     Args:
-        painter: trained.
-        title: of the work.
-        artist: who painted it.
-        licence: of the style.
+        trainer: trainer of the finished run.
+        title: title of the artwork.
+        artist: its artist.
+        licence: licence of the style.
 
     Returns:
         the style on disk.
 
     Raises:
-        TrainError: two engines disagree. StyleError: the folder cannot be written.
+        TrainError: two engines disagree.
+        StyleError: the folder cannot be written.
     """
-    config = painter.config
+    config = trainer.config
     name = re.sub(r"[^a-z0-9]+", "-", config.name.lower()).strip("-")[:64] or "style"
     meta = StyleMeta(
-        name=name, title=title or name, painter=artist, work=title, licence=licence, training=record(painter)
+        name=name, title=title or name, painter=artist, work=title, licence=licence, training=record(trainer)
     )
-    trained = painter.result
-    assert isinstance(trained, Generator)  # the engines know no other network
+    trained = trainer.result
+    assert isinstance(trained, Generator)  # the engines support no other network
     plain = rounded(fold(trained))
-    preview = small_preview(lambda rgb: paint(plain, rgb))
+    preview = small_preview(lambda rgb: stylize_picture(plain, rgb))
     model = save_style(config.run.out / "style", plain, meta, preview)
-    verify(model, painter)
+    verify(model, trainer)
     return model
 
 
-def record(painter: Painter) -> dict[str, Any]:
-    """What it takes to train the same style again: settings, the data by hash, versions."""
-    config = painter.config
+def record(trainer: Trainer) -> dict[str, Any]:
+    """Return the training record of a style: settings, hashes of the data, versions."""
+    config = trainer.config
     settings = config.to_dict()
-    # With `init` the shape is that of the style it started from, whatever the settings say.
-    settings["generator"] |= painter.shape["arch"]
+    # With `init` the shape is that of the initial style, whatever the settings say.
+    settings["generator"] |= trainer.shape["arch"]
     return {
         "settings": settings,
-        "changes": painter.changes,
-        "steps_done": painter.step,
-        "processes": painter.world.size,
-        "minutes": round(painter.seconds / 60, 1),
-        "data": painter.data_hashes,
+        "changes": trainer.changes,
+        "steps_done": trainer.step,
+        "processes": trainer.group.size,
+        "minutes": round(trainer.seconds / 60, 1),
+        "data": trainer.data_hashes,
         "content_pictures": len(split(picture_files(config.data.content), config.data.hold_out)[0]),
         "versions": versions(),
         "machine": platform.machine(),
@@ -72,15 +74,13 @@ def record(painter: Painter) -> dict[str, Any]:
     }
 
 
-def verify(model: StyleModel, painter: Painter) -> None:
-    """Paint a part of the style picture with the engines that run without a GPU and compare.
-
-    Of all pictures it is one that is known to be readable, or there would be no painter.
+def verify(model: StyleModel, trainer: Trainer) -> None:
+    """Compare the engines that need no GPU on a crop of the painting.
 
     Raises:
         TrainError: they differ by more than ``TOLERANCE`` somewhere.
     """
-    picture = cell(read_picture(painter.paintings[0]))
+    picture = cell(read_picture(trainer.paintings[0]))
     results = {}
     for name in ("torch", "cpu"):
         engine = engines.load(model, name)

@@ -1,4 +1,4 @@
-"""How much the painting flickers while the scene moves: measured at every contact sheet, on the same few frames."""
+"""A quick measure of flicker during training, taken on the same few frames at every contact sheet."""
 
 from __future__ import annotations
 
@@ -17,99 +17,98 @@ from rtstyle.sources.file import FileSource
 from train.config.schema import MotionConfig, TrainConfig
 from train.data.clips import clip_files
 from train.data.pictures import Pictures, read_picture, to_picture, to_tensor, with_short_side
-from train.data.synthetic_motion import inside, random_flow, sensor_noise, warp
-from train.evaluate.temporal import ClipJudge, masked_error
+from train.data.synthetic_motion import add_noise, inside, random_flow, sensor_noise, warp
+from train.evaluate.temporal import TemporalConsistency, masked_error
 
 FRAMES, SIDE = 6, 192
-"""How many frames are painted, and the side of their squares, pixels: a fraction of a second on a CPU."""
+"""Number of frames and side of their squares, pixels: a fraction of a second on a CPU."""
 
 START = 10
-"""Frames of a clip that are passed over: the first ones are often a fade."""
+"""Frames of a clip to skip: it often starts with a fade."""
 
 Errors = Callable[[Sequence[RGB]], tuple[float, float]]
-"""Ewarp and e_stab of painted frames, as ``ClipJudge`` defines them; values in [0, 1]."""
+"""Ewarp and e_stab of stylized frames, as ``TemporalConsistency`` defines them; values in [0, 1]."""
 
 
-class Scene:
-    """A few frames whose motion is known.
+class FlickerProbe:
+    """A few frames with known motion.
 
     Args:
-        frames: unpainted, (SIDE, SIDE, 3) each.
-        errors: what the motion says about as many frames.
+        frames: input frames, (SIDE, SIDE, 3) each.
+        errors: measures as many stylized frames against that motion.
     """
 
     def __init__(self, frames: Sequence[RGB], errors: Errors):
         self.frames, self.errors = frames, errors
-        self._unpainted = errors(frames)
+        self._of_input = errors(frames)
 
-    def steadiness(self, paint: Callable[[RGB], RGB]) -> dict[str, float]:
-        """``ewarp`` and ``e_stab`` of the paintings, and ``ewarp_unpainted`` and ``e_stab_unpainted`` of the frames."""
-        ewarp, e_stab = self.errors([paint(rgb) for rgb in self.frames])
+    def measure(self, stylize: Callable[[RGB], RGB]) -> dict[str, float]:
+        """Return ``ewarp`` and ``e_stab`` of the stylized frames, and the same of the input as ``…_unpainted``."""
+        ewarp, e_stab = self.errors([stylize(rgb) for rgb in self.frames])
         return {
             "ewarp": ewarp,
             "e_stab": e_stab,
-            "ewarp_unpainted": self._unpainted[0],
-            "e_stab_unpainted": self._unpainted[1],
+            "ewarp_unpainted": self._of_input[0],
+            "e_stab_unpainted": self._of_input[1],
         }
 
 
-def scene_of(config: TrainConfig, pictures: Pictures) -> Scene | None:
-    """The first clip that can be used, where the run has clips, or the first photograph, moved.
-
-    Args:
-        config: of the run.
-        pictures: photographs of the run.
+def make_probe(config: TrainConfig, pictures: Pictures) -> FlickerProbe | None:
+    """Make a probe from the first usable clip of a run, or else from its first photograph.
 
     Returns:
-        ``None`` where nothing can be read.
+        ``None`` if nothing can be read.
     """
     for clip in clip_files(config.data.clips) if config.data.clips is not None else ():
-        with contextlib.suppress(StylerError):  # it has been told when training met it
-            return filmed(clip)
+        with contextlib.suppress(StylerError):  # training has warned about it
+            return probe_from_clip(clip)
     for photograph in pictures.files:
         with contextlib.suppress(StylerError):
-            return moved(read_picture(photograph), config.motion)
+            return probe_from_photograph(read_picture(photograph), config.motion)
     return None
 
 
-def filmed(clip: Path) -> Scene:
-    """Consecutive frames near the beginning of a clip; their motion is estimated.
+def probe_from_clip(clip: Path) -> FlickerProbe:
+    """Make a probe from consecutive frames near the start of a clip; their motion is estimated.
 
     Raises:
-        StylerError: it cannot be decoded, or none of the frames continues the one before.
+        StylerError: the clip cannot be decoded, or has a cut before every frame.
     """
     with closing(FileSource(str(clip))) as source:
         frames = [_middle(frame.rgb) for frame in islice(source.frames(), START + FRAMES)][-FRAMES:]
-    judge = ClipJudge(frames)
-    return Scene(frames, lambda painted: (judge.warping_error(painted), judge.stability_error(painted)))
+    consistency = TemporalConsistency(frames)
+    return FlickerProbe(
+        frames, lambda stylized: (consistency.warping_error(stylized), consistency.stability_error(stylized))
+    )
 
 
-def moved(photograph: RGB, motion: MotionConfig) -> Scene:
-    """A photograph as a camera in a restless hand would see it: the flow is exact, and every frame has its noise.
+def probe_from_photograph(photograph: RGB, motion: MotionConfig) -> FlickerProbe:
+    """Make a probe that moves a photograph like an unsteady camera, with exact flow and new noise in every frame.
 
     Each moved frame is compared with the first one. The random numbers are the same in every run, so that runs on the
     same photographs can be compared.
 
     Args:
-        photograph: (H, W, 3), of any size.
-        motion: how far it moves, and how strong the noise is.
+        photograph: (H, W, 3), any size.
+        motion: strength of motion and noise.
     """
     rng = torch.Generator().manual_seed(0)
     still = to_tensor(_middle(photograph))
     flow = random_flow(FRAMES - 1, (SIDE, SIDE), motion.shift, rng)
     clean = torch.cat([still, warp(still.expand(FRAMES - 1, -1, -1, -1), flow)])
-    frames = [to_picture(x) for x in sensor_noise(clean, motion.noise_sigma, rng)]
+    noise = sensor_noise(FRAMES, (SIDE, SIDE), motion.noise_sigma, rng)
+    frames = [to_picture(x) for x in add_noise(clean, noise)]
     flows, seen = flow.numpy(), inside(flow)[:, 0].numpy() > 0
 
-    def errors(painted: Sequence[RGB]) -> tuple[float, float]:
-        squares = [masked_error(rgb, painted[0], flows[i], seen[i]) for i, rgb in enumerate(painted[1:])]
+    def errors(stylized: Sequence[RGB]) -> tuple[float, float]:
+        squares = [masked_error(rgb, stylized[0], flows[i], seen[i]) for i, rgb in enumerate(stylized[1:])]
         return float(np.mean(squares)), float(np.sqrt(np.mean(squares * seen.mean((1, 2)))))
 
-    return Scene(frames, errors)
+    return FlickerProbe(frames, errors)
 
 
 def _middle(rgb: RGB) -> RGB:
-    """The middle square of a picture, ``SIDE`` pixels a side."""
+    """Return the centre square of a picture, scaled to ``SIDE`` pixels."""
     side = min(rgb.shape[:2])
     top, left = (rgb.shape[0] - side) // 2, (rgb.shape[1] - side) // 2
     return with_short_side(rgb[top : top + side, left : left + side], SIDE)

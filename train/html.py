@@ -1,7 +1,7 @@
-"""Pages that need nothing but themselves: markup that is escaped by its type, inline style, pictures as data.
+"""Self-contained HTML pages: inline style, embedded pictures, and markup escaped by type.
 
-A plain ``str`` is text and is escaped wherever it meets markup; ``Html`` is markup and is not. Nobody has to
-remember to escape, and a name out of a file cannot become a tag.
+A plain ``str`` is text and is escaped wherever it meets markup; ``Html`` is markup and is not. A name from a file
+therefore cannot become a tag.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from engines.errors import SinkError, TrainError
 Attribute = str | float | bool | None
 
 VOID = frozenset({"br", "hr", "img", "input", "meta"})
-"""Elements that have no end."""
+"""Elements without an end tag."""
 
 STYLE = Path(__file__).with_name("page.css")
 
 PAGE_STARTS = (b"<!doctype html", b"<html")
-"""What a page begins with, in small letters."""
+"""Beginnings of an HTML file, in lower case."""
 
 ASSETS = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-"""What a browser may load for a page: nothing that does not lie in it."""
+"""Content security policy: a browser may load nothing from outside the page."""
 
 
 class Html(str):
@@ -41,23 +41,23 @@ class Html(str):
 
 
 def markup(value: object) -> Html:
-    """Text → markup that shows it; markup stays as it is."""
+    """Escape text; return markup unchanged."""
     return value if isinstance(value, Html) else Html(escape(str(value)))
 
 
 def join(parts: Iterable[object], between: str = "") -> Html:
-    """Texts and markup, one after the other."""
+    """Concatenate texts and markup."""
     return Html(markup(between).join(markup(part) for part in parts))
 
 
 def element(tag: str, *children: object, **attributes: Attribute) -> Html:
-    """One element.
+    """Build one element.
 
     Args:
-        tag: its name.
+        tag: name of the element.
         children: text or markup.
-        attributes: ``class_`` is class, ``font_size`` is font-size; ``None`` and False leave one out, True gives it
-            no value.
+        attributes: ``class_`` becomes class, ``font_size`` becomes font-size. ``None`` and False omit an attribute,
+            True gives it no value.
     """
     given = "".join(_attribute(name, value) for name, value in attributes.items())
     return Html(f"<{tag}{given}>" if tag in VOID else f"<{tag}{given}>{join(children)}</{tag}>")
@@ -71,12 +71,12 @@ def _attribute(name: str, value: Attribute) -> str:
 
 
 def section(heading: str, sentence: str, *children: object, tag: str = "h2") -> Html:
-    """A heading, one plain sentence that tells what to look for, and what there is to see."""
+    """Build a section: a heading, one sentence on what to look for, and its contents."""
     return element("section", element(tag, heading), element("p", sentence, class_="lead"), *children)
 
 
 def table(rows: Iterable[Sequence[object]], head: Sequence[object] = ()) -> Html:
-    """A table whose first column names what the others hold."""
+    """Build a table with row headings in the first column."""
     body = [
         element("tr", element("th", row[0], scope="row"), *(element("td", cell) for cell in row[1:])) for row in rows
     ]
@@ -85,30 +85,30 @@ def table(rows: Iterable[Sequence[object]], head: Sequence[object] = ()) -> Html
 
 
 def picture(data: bytes, alt: str, kind: str = "jpeg") -> Html:
-    """An encoded picture, inside the page.
+    """Embed an encoded picture.
 
     Args:
-        data: the file.
-        alt: what it shows, for those who do not see it.
+        data: contents of the file.
+        alt: description for readers who cannot see it.
         kind: jpeg, png or webp.
     """
     return element("img", src=f"data:image/{kind};base64,{base64.b64encode(data).decode()}", alt=alt)
 
 
 def photograph(rgb: RGB, alt: str, quality: int = 85) -> Html:
-    """A picture, (height, width, 3), inside the page as a JPEG of this quality, 0 … 100."""
+    """Embed a picture, (height, width, 3), as a JPEG of this quality, 0 … 100."""
     _, data = cv2.imencode(".jpg", np.ascontiguousarray(rgb[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, quality])
     return picture(data.tobytes(), alt)
 
 
 def document(title: str, *body: object, refresh: int | None = None, script: str = "") -> str:
-    """A whole page.
+    """Build a whole page.
 
     Args:
-        title: of the window.
+        title: window title.
         body: text or markup.
-        refresh: seconds after which the browser loads it again; ``None`` is never.
-        script: a few lines, ours; it must not hold ``</script``.
+        refresh: interval at which the browser reloads the page, seconds; ``None`` never reloads it.
+        script: trusted JavaScript without ``</script``.
     """
     head = element(
         "head",
@@ -126,28 +126,30 @@ def document(title: str, *body: object, refresh: int | None = None, script: str 
 
 
 def check_page(path: Path, option: str) -> None:
-    """What would fail only after minutes fails now, and so does what would cost a file that is no page.
+    """Check before long work that a page can be written, and that it would replace nothing but a page.
 
     Args:
-        path: where the page shall go.
-        option: that told so, for the hint.
+        path: where the page will go.
+        option: the command line option that named it, for the hint.
 
     Raises:
-        SinkError: it could not be written there, or something else than a page is there: a picture, say.
+        SinkError: it cannot be written there, or the file there is not a page.
     """
     folder = path.absolute().parent
     if path.is_dir():
-        raise SinkError(f"{path} is a folder", hint=f"{option} takes the name of a file, like report.html")
+        raise SinkError(f"{path} is a folder", hint=f"{option} takes a file name such as report.html")
     if not folder.is_dir():
-        raise SinkError(f"no such folder: {folder}", hint="make it first")
+        raise SinkError(f"no such folder: {folder}", hint="create it first")
     if not os.access(folder, os.W_OK):
-        raise SinkError(f"the folder {folder} cannot be written", hint=f"give {option} another place")
+        raise SinkError(f"the folder {folder} is not writable", hint=f"give {option} another folder")
     if path.exists() and not _is_page(path):
-        raise SinkError(f"{path} is there already and is no page", hint=f"give {option} another name, like report.html")
+        raise SinkError(
+            f"{path} already exists and is not a page", hint=f"give {option} another name such as report.html"
+        )
 
 
 def _is_page(path: Path) -> bool:
-    """Whether a file may be replaced by a page: it begins like one, whatever its name, or is empty."""
+    """Return True if a file starts like a page or is empty, whatever its name."""
     if not path.is_file():
         return False  # a device
     try:
@@ -159,7 +161,7 @@ def _is_page(path: Path) -> bool:
 
 
 def write_page(path: Path, text: str) -> None:
-    """A browser that loads it meanwhile sees the old page or the new one.
+    """Write a page atomically: a browser loads either the old page or the new one.
 
     Raises:
         TrainError: it cannot be written; the old page stays.
@@ -168,5 +170,5 @@ def write_page(path: Path, text: str) -> None:
         with atomic_write(path) as file:
             file.write(text.encode("utf-8", errors="replace"))
     except OSError as error:
-        hint = "is the disk full, or the folder protected?"
+        hint = "check that the disk has space and the folder is writable"
         raise TrainError(f"cannot write {path}: {error.strerror}", hint=hint) from error

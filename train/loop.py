@@ -1,12 +1,12 @@
-"""One visible training loop."""
+"""The training loop."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
-import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,30 +15,29 @@ from torch import Tensor
 
 from engines.errors import TrainError
 from train import checkpoint
-from train.adversary import Critic
+from train.adversary import Adversary
+from train.checkpoint import CHECKPOINT
 from train.config.schema import TrainConfig
-from train.data.batches import Material
-from train.data.inventory import held_out_doubts, learned_from
-from train.distributed import ALONE, World
+from train.data.batches import Batch, BatchLoader
+from train.distributed import SINGLE_PROCESS, ProcessGroup
 from train.losses.vgg_features import load_features
-from train.report import REPORT
-from train.run_log import Journal, NoJournal, gradient_shares
-from train.trainer import Painter
+from train.run_log import NullRunLog, RunLog, gradient_shares
+from train.trainer import Trainer
 
-CHECKPOINT = "checkpoint.pt"
+logger = logging.getLogger(__name__)
 
 EXPLODED = 30.0
-"""A smoothed total this many times above its lowest value will not come back by itself."""
+"""A smoothed total this many times above its lowest value does not recover by itself."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands.
+    """Progress of a run.
 
     Attributes:
-        step: steps done.
-        share: of the run, 0 … 1.
-        seconds: spent training, over all resumed parts.
+        step: number of steps done.
+        share: share of the run that is done, 0 … 1.
+        seconds: training time, over all resumed parts.
         losses: value of each term at this step, unweighted, and ``total``, weighted.
     """
 
@@ -46,10 +45,6 @@ class Progress:
     share: float
     seconds: float
     losses: Mapping[str, float]
-
-
-def _silent(_text: str) -> None:
-    """What the first process says need not be said twice."""
 
 
 def learning_rate(config: TrainConfig, step: int, share: float) -> float:
@@ -63,163 +58,151 @@ def train(
     *,
     resume: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
-    on_warning: Callable[[str], None] = lambda text: print(f"warning: {text}", file=sys.stderr),
-    on_news: Callable[[str], None] = _silent,
     stop: Callable[[], bool] = lambda: False,
-    world: World = ALONE,
-    kind: type[Painter] = Painter,
-) -> Painter:
-    """Train a generator, and with it a discriminator where the adversarial loss has a weight.
+    group: ProcessGroup = SINGLE_PROCESS,
+    kind: type[Trainer] = Trainer,
+) -> Trainer:
+    """Train a generator, and a discriminator if the adversarial loss has a weight.
 
     Args:
-        config: of the run.
-        resume: go on from the run folder's checkpoint; bit for bit on one CPU when the run counts steps.
-        on_progress: called after every step, in the process that writes.
-        on_warning: called with one line about what does not stop the run, in the process that writes.
-        on_news: called with one line about what is going on before the first step, in the process that writes.
-        stop: asked before every step; True ends the run with a checkpoint, of all processes when one says so.
-        world: which of several processes this is; they have joined.
-        kind: of painter; one of another kind trains another network.
+        config: settings of the run.
+        resume: continue from the checkpoint in the run folder; bit-identical on one CPU if the run counts steps.
+        on_progress: called after every step, in the main process.
+        stop: polled before every step; True in any process ends the run with a checkpoint.
+        group: process group that this process has joined.
+        kind: trainer class; a subclass may train another network.
 
     Returns:
-        the painter, its generator trained and not yet folded.
+        the trainer; its generator still has its normalisation.
 
     Raises:
-        TrainError: unusable pictures, features or checkpoint; a loss that is not finite, or explodes; a process
-            that was lost.
+        TrainError: unusable pictures, features or checkpoint; a loss that is not finite or explodes; a lost process.
     """
-    told, news = (on_warning, on_news) if world.writes else (_silent, _silent)
-    painter, critic, material, guard = _prepare(config, resume, told, news, world, kind)
-    weights, saves = vars(config.losses), _Saves(painter, critic, guard)
-    journals = Journal(painter, critic, material.pictures, on_warning) if world.writes else NoJournal(painter)
-    with journals as journal, world.connected():
-        news(f"to look at while it goes on: {config.run.out / REPORT}")
-        asked_s = time.monotonic()
-        for loaded in material.from_step(painter.step):
-            began_s = time.monotonic()
-            journal.waited(began_s - asked_s)
-            painter.seconds, stopped = world.agreed(painter.step, painter.seconds, stop())
-            share = painter.share
-            if share >= 1.0 or stopped:
-                break
-            batch = loaded.to(painter.device)
-            rate = learning_rate(config, painter.step, share)
-            painter.generator.train(share < config.generator.freeze_at)
-            painter.optimizer.set_learning_rate(rate)
+    run = _Run(config, resume, group, kind)
+    trainer, adversary, weights = run.trainer, run.adversary, vars(config.losses)
+    with run.log, group.lost_process_as_error():
+        for batch in run.batches(stop):
+            rate = learning_rate(config, trainer.step, trainer.share)
+            trainer.optimizer.set_learning_rate(rate)
+            trainer.generator.train(trainer.share < config.generator.freeze_at)
 
-            with _precision(config, painter.device):
-                painted = painter.losses(batch.x, painter.step, batch.pairs)
-                terms, played = dict(painted.terms), {}
-                if critic is not None and critic.playing(painter.step):
-                    played = critic.learn(painted.pictures, batch.x, painter.step, rate / config.schedule.learning_rate)
-                    journal.waited(critic.waited_s)
-                    terms |= critic.terms(painted.pictures, painter.step)
+            with _precision(config, trainer.device):
+                output = trainer.losses(batch)
+                terms, game = dict(output.terms), {}
+                if adversary is not None and adversary.is_active(trainer.step):
+                    share = rate / config.schedule.learning_rate
+                    game = adversary.train_step(output.pictures, batch.x, trainer.step, share)
+                    terms |= adversary.generator_terms(output.pictures, trainer.step)
             total = torch.stack([weights[name] * value for name, value in terms.items()]).sum()
-            shares = gradient_shares(painted, terms, weights, world) if journal.due() else {}
-            painter.optimizer.zero_grad()
+            shares = gradient_shares(output, terms, weights, group) if run.log.is_due() else {}
+
+            trainer.optimizer.zero_grad()
             total.backward()  # type: ignore[no-untyped-call]
-            means = world.average(painter.generator, [*terms.values(), total])
-            gradient = torch.nn.utils.clip_grad_norm_(painter.generator.parameters(), config.schedule.clip_gradient)
-            named = dict(zip([*terms, "total"], means, strict=True))
-            game, losses, rest = _fetched(played, named, {"gradient": gradient})
-            guard.check({**game, **losses, **rest}, painter.step)
-            if critic is not None and played:
-                game |= critic.standing()
-            painter.update()
+            means = group.average_gradients(trainer.generator, [*terms.values(), total])
+            norm = torch.nn.utils.clip_grad_norm_(trainer.generator.parameters(), config.schedule.clip_gradient)
+            losses = dict(zip([*terms, "total"], means, strict=True))
+            fetched = _fetch(game, losses, {"gradient": norm})  # the one place that waits for the device
+            run.guard.check(fetched, trainer.step)
+            trainer.update()
 
-            painter.seconds += time.monotonic() - began_s
-            journal.add(losses, game, shares, rate)
-            if saves.after_step():
-                journal.flush()
-            if on_progress is not None and world.writes:
-                on_progress(Progress(painter.step, painter.share, painter.seconds, losses))
+            values = {name: fetched[name] for name in losses}
+            run.end_step(values, {name: fetched[name] for name in game}, shares, rate)
+            if on_progress is not None and group.is_main:
+                on_progress(Progress(trainer.step, trainer.share, trainer.seconds, values))
+        run.save()
+    return trainer
+
+
+class _Run:
+    """Everything around the steps of a run: batches, log, checkpoints, guard."""
+
+    def __init__(self, config: TrainConfig, resume: bool, group: ProcessGroup, kind: type[Trainer]) -> None:
+        if config.run.threads:
+            torch.set_num_threads(config.run.threads)
+        device = group.device
+        with group.main_first():
+            self.loader = BatchLoader(config, group)
+            self.loader.log_summary()
+            logger.info("loading the feature networks")
+            features = load_features(config.data.features, _feature_dtype(config, device)).to(device)
+        self.trainer = kind(config, features, device, group)
+        self.adversary = Adversary(config, device, group) if config.losses.adversarial else None
+        self.guard = _Guard(config)
+        if group.is_main:
+            config.run.out.mkdir(parents=True, exist_ok=True)
+        if resume:
+            self._restore(checkpoint.load(config.run.out / CHECKPOINT))
+        self.log = (
+            RunLog(self.trainer, self.adversary, self.loader.pictures) if group.is_main else NullRunLog(self.trainer)
+        )
+        self.config, self.group = config, group
+        self.began_s = self.saved_s = time.monotonic()
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        """Continue from a checkpoint, and warn about everything that has changed since."""
+        trainer = self.trainer
+        trainer.restore(dict(state))
+        files = [name for name, value in state.get("data", {}).items() if trainer.data_hashes.get(name) != value]
+        if files:
+            logger.warning("the files differ from those at the start of the run: %s", ", ".join(files))
+        for change in trainer.changes:
+            if change["from_step"] == trainer.step:
+                text = "%s was %s and is %s from step %d on"
+                logger.warning(text, change["setting"], change["was"], change["now"], trainer.step)
+        self.guard.restore(state.get("guard"))
+        if self.adversary is not None and state.get("critic") is not None:
+            self.adversary.restore(state["critic"])
+        elif state.get("critic") is not None:
+            logger.warning("the discriminator in the checkpoint is dropped: losses.adversarial is now 0")
+
+    def batches(self, stop: Callable[[], bool]) -> Iterator[Batch]:
+        """Yield the batch of each step, on the device, until the run is done or stopped."""
+        trainer, asked_s = self.trainer, time.monotonic()
+        for batch in self.loader.from_step(trainer.step):
+            self.began_s = time.monotonic()
+            self.log.add_wait(self.began_s - asked_s)
+            trainer.seconds, stopped = self.group.synchronise(trainer.step, trainer.seconds, stop())
+            if trainer.share >= 1.0 or stopped:
+                return
+            yield batch.to(trainer.device)
             asked_s = time.monotonic()
-        saves.now()
-    return painter
 
+    def end_step(
+        self, losses: Mapping[str, float], game: dict[str, float], shares: Mapping[str, float], rate: float
+    ) -> None:
+        """Count the time of a step, log it, and save a checkpoint if one is due."""
+        if self.adversary is not None and game:
+            game |= self.adversary.metrics()
+            self.log.add_wait(self.adversary.waited_s)
+        now_s, settings = time.monotonic(), self.config.run
+        self.trainer.seconds += now_s - self.began_s
+        self.log.add(losses, game, shares, rate)
+        minutes = (time.monotonic() - self.saved_s) / 60
+        if self.trainer.step % settings.checkpoint_steps == 0 or minutes >= settings.checkpoint_minutes:
+            self.save()
+            self.log.flush()
 
-def _prepare(
-    config: TrainConfig,
-    resume: bool,
-    told: Callable[[str], None],
-    news: Callable[[str], None],
-    world: World,
-    kind: type[Painter],
-) -> tuple[Painter, Critic | None, Material, _Guard]:
-    if config.run.threads:
-        torch.set_num_threads(config.run.threads)
-    device = world.device
-    with world.in_turn():
-        material = Material(config, told, world)
-        news(learned_from(config, material))
-        for text in held_out_doubts(config.data, material):
-            told(text)
-        news("loading the feature networks")
-        features = load_features(config.data.features, _feature_dtype(config, device)).to(device)
-    painter = kind(config, features, device, world)
-    for text in painter.warnings:
-        told(text)
-    critic = Critic(config, device, world, told) if config.losses.adversarial else None
-    guard = _Guard(config)
-    if world.writes:
-        config.run.out.mkdir(parents=True, exist_ok=True)
-    if resume:
-        _restore(painter, critic, guard, told)
-    return painter, critic, material, guard
-
-
-def _restore(painter: Painter, critic: Critic | None, guard: _Guard, told: Callable[[str], None]) -> None:
-    """Go on from the checkpoint, and tell what is not as it was."""
-    state = checkpoint.load(painter.config.run.out / CHECKPOINT)
-    painter.restore(state)
-    files = [name for name, value in state.get("data", {}).items() if painter.data_hashes.get(name) != value]
-    if files:
-        told(f"other files than when the run began: {', '.join(files)}")
-    for change in painter.changes:
-        if change["from_step"] == painter.step:
-            told(f"{change['setting']} was {change['was']} and is {change['now']} from step {painter.step} on")
-    guard.restore(state.get("guard"))
-    if critic is not None and state.get("critic") is not None:
-        critic.restore(state["critic"])
-    elif state.get("critic") is not None:
-        told("the checkpoint's discriminator is dropped: losses.adversarial is 0 now")
-
-
-def _fetched(*groups: Mapping[str, Tensor]) -> list[dict[str, float]]:
-    """Named scalars, brought to the host: the one place of a step where it waits for the device."""
-    numbers = iter(torch.stack([value for group in groups for value in group.values()]).tolist())
-    return [{name: next(numbers) for name in group} for group in groups]
-
-
-class _Saves:
-    """Writes the checkpoint when it is due, by steps or by minutes; of several processes, the first does."""
-
-    def __init__(self, painter: Painter, critic: Critic | None, guard: _Guard) -> None:
-        self.painter, self.critic, self.guard = painter, critic, guard
-        self.last_s = time.monotonic()
-
-    def after_step(self) -> bool:
-        """Whether one was due."""
-        run = self.painter.config.run
-        minutes = (time.monotonic() - self.last_s) / 60
-        is_due = self.painter.step % run.checkpoint_steps == 0 or minutes >= run.checkpoint_minutes
-        if is_due:
-            self.now()
-        return is_due
-
-    def now(self) -> None:
-        if not self.painter.world.writes:
+    def save(self) -> None:
+        """Save a checkpoint, in the main process."""
+        if not self.group.is_main:
             return
-        beside = {"critic": None if self.critic is None else self.critic.state(), "guard": self.guard.state()}
-        checkpoint.save(self.painter.config.run.out / CHECKPOINT, self.painter.state() | beside)
-        self.last_s = time.monotonic()
+        adversary = None if self.adversary is None else self.adversary.state()
+        state = self.trainer.state() | {"critic": adversary, "guard": self.guard.state()}
+        checkpoint.save(self.config.run.out / CHECKPOINT, state)
+        self.saved_s = time.monotonic()
+
+
+def _fetch(*groups: Mapping[str, Tensor]) -> dict[str, float]:
+    """Copy named scalars to the host in one transfer."""
+    names = [name for group in groups for name in group]
+    values = torch.stack([value for group in groups for value in group.values()]).tolist()
+    return dict(zip(names, values, strict=True))
 
 
 class _Guard:
-    """Stops before a step that would ruin the weights, and with them the next checkpoint.
+    """Stops the run before a step that would ruin the weights and the next checkpoint.
 
-    The adversarial term is not watched for explosions: the generator's part of some games has no zero and no bounds,
-    so that any value may be a healthy one.
+    It does not watch the adversarial term for explosions: in some games it has no zero and no bound.
     """
 
     def __init__(self, config: TrainConfig) -> None:
@@ -229,15 +212,15 @@ class _Guard:
         self.lowest = math.inf
 
     def check(self, numbers: Mapping[str, float], step: int) -> None:
-        """Look at a step before it is taken.
+        """Check a step before the optimizer takes it.
 
         Args:
-            numbers: what the discriminator learned from, every loss term, and the gradient; the first one that is not
-                finite is named, because it has spoiled those after it.
-            step: of the run.
+            numbers: losses of the discriminator, loss terms and gradient norm, in this order: the first one that is
+                not finite is reported, because it spoils the others.
+            step: number of the step.
 
         Raises:
-            TrainError: a number is not finite, or the watched losses have exploded; it names the term.
+            TrainError: a number is not finite, or the losses have exploded; the message names the term.
         """
         for name, value in numbers.items():
             if not math.isfinite(value):
@@ -249,48 +232,47 @@ class _Guard:
             self.smooth = self.first = now
         self.smooth = 0.9 * self.smooth + 0.1 * now
         self.lowest = min(self.lowest, self.smooth)
-        # Losses that have become tiny may grow many times and still be small.
+        # Tiny losses may grow many times and still be small.
         if self.smooth > EXPLODED * max(self.lowest, 0.02 * self.first):
             worst = max(parts, key=lambda name: parts[name])
             raise self._error(f"the loss has exploded at step {step}: {now:.3g}, mostly {worst}", "--learning-rate")
 
     def state(self) -> dict[str, Any]:
-        """What a resumed run needs, in plain values."""
+        """Return what a resumed run needs, as plain values."""
         return {"scale": self._scale(), "smooth": self.smooth, "first": self.first, "lowest": self.lowest}
 
     def restore(self, state: Mapping[str, Any] | None) -> None:
-        """Go on from ``state``; under other weights, or without one, the losses are met anew."""
+        """Continue from a state; one with other weights is ignored."""
         if state is not None and state["scale"] == self._scale():
             self.smooth, self.first, self.lowest = state["smooth"], state["first"], state["lowest"]
 
     def _scale(self) -> dict[str, float]:
-        """Everything that says how large the losses are."""
+        """Return every setting that scales the losses."""
         layers = vars(self.config.content_layers).items()
         return {**self.weights, **vars(self.config.style_layers), **{f"content_{name}": w for name, w in layers}}
 
     def _error(self, problem: str, rate: str) -> TrainError:
         path = self.config.run.out / CHECKPOINT
-        last = f" and go on from {path} with --resume" if path.exists() else ""
+        last = f" and continue from {path} with --resume" if path.exists() else ""
         return TrainError(problem, hint=f"lower {rate}{last}")
 
 
 def _precision(config: TrainConfig, device: torch.device) -> contextlib.AbstractContextManager[object]:
-    """bfloat16 for the networks in training, on a GPU; the weights stay float32."""
+    """Run the trained networks in bfloat16 on a GPU; the weights stay float32."""
     if device.type == "cuda" and _in_bfloat16(config, device):
         return torch.autocast("cuda", torch.bfloat16)
     return contextlib.nullcontext()
 
 
 def _feature_dtype(config: TrainConfig, device: torch.device) -> torch.dtype:
-    """Of the feature networks, on any device: they are most of a step, and bfloat16 halves its time."""
+    """Return the type of the feature networks: they take most of a step, and bfloat16 halves it."""
     return torch.bfloat16 if _in_bfloat16(config, device) else torch.float32
 
 
 def _in_bfloat16(config: TrainConfig, device: torch.device) -> bool:
-    """Whether it is wanted, or left open and the device computes with it: emulated it is slower than float32."""
     if config.schedule.precision != "auto":
         return config.schedule.precision == "bf16"
-    if device.type == "cuda":
+    if device.type == "cuda":  # where it is emulated, it is slower than float32
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    supported: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()  # noqa: SLF001  # there is no public question
+    supported: bool = torch.ops.mkldnn._is_mkldnn_bf16_supported()  # noqa: SLF001  # there is no public function
     return supported

@@ -1,4 +1,4 @@
-"""How far a training is, on standard error."""
+"""Progress of a training on standard error."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from rich.console import Console
 if TYPE_CHECKING:
     from train.loop import Progress
 
-EVERY = 25
-"""Steps between two lines, where there is no bar."""
+LINE_STEPS = 25
+"""Steps between two lines if there is no bar."""
 
 
 @contextmanager
-def progress_shown(shown: bool) -> Iterator[Callable[[Progress], None]]:
-    """A bar on a terminal; elsewhere a line for the first step, every ``EVERY`` steps and the last one."""
+def show_progress(shown: bool) -> Iterator[Callable[[Progress], None]]:
+    """Show a bar on a terminal; elsewhere a line for the first step, every ``LINE_STEPS`` steps and the last one."""
     smooth: dict[str, float] = {}
     bar = rich.progress.Progress(
         rich.progress.TextColumn("{task.description}"),
@@ -32,7 +32,7 @@ def progress_shown(shown: bool) -> Iterator[Callable[[Progress], None]]:
     task = bar.add_task("training", total=1.0)
 
     def show(progress: Progress) -> None:
-        is_due = not smooth or progress.step % EVERY == 0 or progress.share >= 1.0
+        is_due = not smooth or progress.step % LINE_STEPS == 0 or progress.share >= 1.0
         for name, value in progress.losses.items():
             smooth[name] = value if name not in smooth else 0.95 * smooth[name] + 0.05 * value
         text = f"step {progress.step}  {_figures(smooth)}"
@@ -45,8 +45,8 @@ def progress_shown(shown: bool) -> Iterator[Callable[[Progress], None]]:
 
 
 def _figures(losses: Mapping[str, float]) -> str:
-    """Three digits of each; the total last, though some terms join late."""
-    from train.report.axis import number  # OpenCV, which --help need not wait for
+    """Format the losses with three digits; the total comes last, even if some terms start late."""
+    from train.report.axis import number  # imports OpenCV, which --help does not need
 
     names = sorted(losses, key=lambda name: name == "total")
     return "  ".join(f"{name} {number(losses[name])}" for name in names)

@@ -1,4 +1,4 @@
-"""Whether a run may have its folder: looked at before anything is read, because it would fail after hours."""
+"""Checks of the run folder, made before anything else: later they would fail after hours."""
 
 from __future__ import annotations
 
@@ -7,23 +7,22 @@ import tempfile
 from pathlib import Path
 
 from engines.errors import ConfigError, TrainError
+from engines.install_hint import pip_install
 from engines.style_file import MANIFEST
-from train.config.diff import differences
+from train.config.diff import blocking_changes
 from train.config.schema import TrainConfig
 
 
 def check_start(config: TrainConfig) -> None:
-    """What would fail only at the end fails now.
+    """Check what would otherwise fail only at the end of a run.
 
     Raises:
-        ConfigError: the folder of the run lies in one that is learned from.
-        TrainError: a package that the export needs is missing, or the folder cannot be made or written.
+        ConfigError: the run folder lies in a folder of training data.
+        TrainError: a package needed for the export is missing, or the run folder cannot be written.
     """
     missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
     if missing:
-        raise TrainError(
-            f"{' and '.join(missing)} must be installed to save a style", hint='pip install "rtstyle[train]"'
-        )
+        raise TrainError(f"saving a style needs {' and '.join(missing)}", hint=pip_install("train"))
     _check_apart(config)
     _check_writable(config.run.out)
 
@@ -34,44 +33,46 @@ def _check_apart(config: TrainConfig) -> None:
     for option, folder in sources.items():
         if folder is not None and out.is_relative_to(folder.absolute().resolve()):
             problem = f"--out {config.run.out} lies in {option} {folder}: the run would learn from its own pictures"
-            raise ConfigError(problem, hint="give an --out elsewhere")
+            raise ConfigError(problem, hint="choose another --out")
 
 
 def _check_writable(out: Path) -> None:
-    hint = "give another --out"
+    hint = "choose another --out"
     try:
-        there = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
-        if not there.is_dir():
-            raise TrainError(f"--out {out} takes a folder, and {there} is a file", hint=hint)
-        with tempfile.TemporaryDirectory(dir=there, prefix=".rtstyle-"):
-            pass  # permissions do not tell: in /proc even root can make nothing
+        parent = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
+        if not parent.is_dir():
+            raise TrainError(f"--out {out} must be a folder, but {parent} is a file", hint=hint)
+        with tempfile.TemporaryDirectory(dir=parent, prefix=".rtstyle-"):
+            pass  # permissions are not enough: in /proc even root cannot create files
     except OSError as error:
-        raise TrainError(f"the folder {out} cannot be written: {error.strerror}", hint=hint) from error
+        raise TrainError(f"cannot write the folder {out}: {error.strerror}", hint=hint) from error
 
 
 def check_run(config: TrainConfig, resume: bool) -> bool:
-    """Nothing of another run is written over, and no run goes on as another.
+    """Check that a run neither overwrites another one nor continues it with other settings.
 
     Returns:
-        whether there is something to do: not where a finished run is resumed.
+        False if the run is already finished.
 
     Raises:
-        TrainError: the folder holds a run, or a style, and is not to be resumed; or a run with other settings.
+        TrainError: the folder holds a run with other settings; or, without ``resume``, any run or style.
     """
     from train import checkpoint
-    from train.loop import CHECKPOINT
+    from train.checkpoint import CHECKPOINT
 
     out = config.run.out
     saved, has_style = out / CHECKPOINT, (out / "style" / MANIFEST).exists()
     if resume:
         state = checkpoint.load(saved) if saved.exists() else {}
-        other = differences(config, state.get("settings", {}))
+        other = blocking_changes(config, state.get("settings", {}))
         if other:
-            raise TrainError(f"{out} holds another run: {'; '.join(other)}", hint="give the same, or another --out")
+            raise TrainError(
+                f"{out} holds another run: {'; '.join(other)}", hint="use the same settings, or another --out"
+            )
         return not has_style or config.schedule.share(state.get("step", 0), state.get("seconds", 0.0)) < 1.0
     if saved.exists():
-        on = "it is finished: --resume with more --steps or --minutes trains on" if has_style else "--resume goes on"
-        raise TrainError(f"{out} holds another run", hint=f"{on}; or give another --out")
+        on = "add --resume and more --steps or --minutes to train on" if has_style else "add --resume to continue it"
+        raise TrainError(f"{out} already holds a run", hint=f"{on}; or choose another --out")
     if has_style or (out / MANIFEST).exists():
-        raise TrainError(f"{out} holds a finished style", hint="give another --out")
+        raise TrainError(f"{out} already holds a finished style", hint="choose another --out")
     return True

@@ -1,12 +1,10 @@
-"""The generator with what its training needs beside it: feature networks, the painting, optimiser, average.
-
-To train another network by the same losses, override ``first``, ``stylize`` and ``shape``.
-"""
+"""A network in training with everything it needs: feature networks, painting, optimizer, moving average."""
 
 from __future__ import annotations
 
 import contextlib
 import copy
+import logging
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,14 +17,16 @@ from torch import Tensor, nn
 
 from engines.base import RGB
 from engines.errors import TrainError
-from engines.model.generator import CANVAS, Generator, load_generator, stylize
+from engines.model.generator import Generator, load_generator, stylize
 from engines.style_file import StyleModel
-from train.config.diff import changes
+from train.config.diff import diff
 from train.config.schema import STYLE_LAYERS, DataConfig, TrainConfig
-from train.data.clips import PairBatch, clip_files
+from train.data.batches import Batch
+from train.data.clips import clip_files
 from train.data.pictures import Pictures, fingerprint, picture_files, read_picture, split, to_tensor, with_short_side
-from train.data.synthetic_motion import inside, random_flow, sensor_noise, warp
-from train.distributed import ALONE, World, share_statistics
+from train.data.synthetic_motion import add_noise, inside, warp
+from train.distributed import SINGLE_PROCESS, ProcessGroup, share_statistics
+from train.inference import run_picture
 from train.losses.perceptual import (
     content_loss,
     gram,
@@ -43,34 +43,35 @@ from train.losses.perceptual import (
 )
 from train.losses.vgg_features import Features
 from train.optimizer import Optimizer
-from train.report.contact_sheet import painted
 from train.warm_start import with_norms
+
+logger = logging.getLogger(__name__)
 
 ORDER = {"seed": "run", "batch": "data", "crop": "data", "hold_out": "data"}
 """Settings that decide which pictures a step sees, and their sections; a resumed run keeps them."""
 
 PACKAGES = ("rtstyle", "torch", "numpy", "opencv-python-headless")
-"""What the numbers of a run depend on, besides its settings and its data."""
+"""Packages that the numbers of a run depend on."""
 
-CALIBRATED = 16
-"""Crops of photographs over which the statistics of a style to start from are taken."""
+CALIBRATION_CROPS = 16
+"""Photographs over which the statistics of an initial style are taken."""
 
-LEAST_SIDE = 32
-"""Short side of the smallest painting that is learned from, pixels."""
+MIN_SIDE = 32
+"""Smallest short side of a painting, pixels."""
 
-MOST_WORKS = 32
-"""Works of an artist whose Gram matrices are averaged when there is no single painting."""
+MAX_WORKS = 32
+"""Most works of an artist whose Gram matrices are averaged when there is no single painting."""
 
 
 @dataclass(frozen=True)
-class Painted:
-    """What a step painted, and what it costs.
+class StepOutput:
+    """Result of the forward pass of a step.
 
     Attributes:
-        terms: every loss term, unweighted, a scalar each.
-        raw: all that the generator gave in this step, (…, 3, H, W); the terms' gradients with respect to it tell which
-            term pulls how hard.
-        pictures: the paintings of the batch, (N, 3, H, W) in [0, 1], with gradient; what the discriminator sees.
+        terms: every loss term, unweighted scalars.
+        raw: everything the generator computed in this step, (…, 3, H, W); the gradients of the terms with respect to
+            it show which term pulls how hard.
+        pictures: stylized batch, (N, 3, H, W) in [0, 1], with gradient; the input of the discriminator.
     """
 
     terms: Mapping[str, Tensor]
@@ -78,89 +79,85 @@ class Painted:
     pictures: Tensor
 
 
-class Painter:
-    """A generator in training.
+class Trainer:
+    """Trains a generator.
+
+    To train another network with the same losses, override ``make_network``, ``stylize`` and ``shape``.
 
     Args:
-        config: of the run.
-        features: fixed networks, on the device where the training shall run.
-        device: of everything.
-        world: which of several processes this is; it paints its part of each batch.
+        config: settings of the run.
+        features: feature networks, on ``device``.
+        device: where to compute; by default the CPU.
+        group: process group; this process stylizes its part of each batch.
 
     Attributes:
-        warnings: what a person should know about the painting.
         paintings: files of the pictures whose strokes are learned.
-        data_hashes: fingerprints of the files that are learned from, in the process that writes.
-        changes: settings that were changed when the run was resumed; see ``changes.changes``.
+        data_hashes: fingerprints of the training data; empty except in the main process.
+        changes: settings that were changed when the run was resumed; see ``config.diff.diff``.
     """
 
     def __init__(
-        self, config: TrainConfig, features: Features, device: torch.device | None = None, world: World = ALONE
+        self,
+        config: TrainConfig,
+        features: Features,
+        device: torch.device | None = None,
+        group: ProcessGroup = SINGLE_PROCESS,
     ):
         torch.manual_seed(config.run.seed)
-        self.config, self.features = config, features
+        self.config, self.features, self.group = config, features, group
         self.device = device or torch.device("cpu")
-        self.world, self.first_place = world, world.places(config.data.batch).start
-        self.generator = self.first().to(self.device)
-        if not world.alone:
+        self.generator = self.make_network().to(self.device)
+        if not group.is_single:
             share_statistics(self.generator)
         self.average = copy.deepcopy(self.generator).requires_grad_(False) if config.generator.ema else None
         self.optimizer = Optimizer(self.generator, config.schedule.learning_rate, config.schedule.optimizer)
         self.step, self.seconds = 0, 0.0
-        self.warnings: list[str] = []
         self.paintings: list[Path] = []
-        self.painting_grams, self.painting_tones = self._look()
-        self.data_hashes = data_hashes(config.data) if world.writes else {}
+        self.painting_grams, self.painting_tones = self._measure_paintings()
+        self.data_hashes = data_hashes(config.data) if group.is_main else {}
         self.changes: list[dict[str, Any]] = []
 
     @property
     def share(self) -> float:
-        """How much of the run is done, 0 … 1."""
+        """Share of the run that is done, 0 … 1."""
         return self.config.schedule.share(self.step, self.seconds)
 
     @property
     def result(self) -> nn.Module:
-        """The generator that becomes the style: the moving average where there is one."""
+        """The network that becomes the style: the moving average if there is one, else the generator."""
         return self.average or self.generator
 
     @property
     def shape(self) -> dict[str, Any]:
-        """By what a checkpoint knows its generator: ``arch`` and ``norm``."""
+        """Shape of the network as a checkpoint stores it: ``arch`` and ``norm``."""
         assert isinstance(self.generator, Generator)
         return {"arch": self.generator.arch.to_dict(), "norm": self.generator.stem.norm is not None}
 
-    def first(self) -> nn.Module:
-        """What is trained, as it is before the first step: fresh, or that of the style to start from."""
-        return _first_generator(self.config)
+    def make_network(self) -> nn.Module:
+        """Return the network to train: a new one, or that of ``generator.init``."""
+        return _make_generator(self.config)
 
     def stylize(self, network: nn.Module, x: Tensor, shift: tuple[int, int] = (0, 0)) -> Tensor:
-        """Paint.
+        """Run the network.
 
         Args:
-            network: from ``first``, or its average.
+            network: from ``make_network``, or its average.
             x: (N, 3, H, W) in [0, 1].
-            shift: of the canvas, (y, x), in cells; a network without one needs none.
+            shift: shift of the canvas, (y, x), in cells; networks without a canvas ignore it.
 
         Returns:
-            the same shape, about in [0, 1].
+            same shape, roughly in [0, 1].
         """
         assert isinstance(network, Generator)
         return stylize(network, x, shift)
 
-    def paint(self, rgb: RGB) -> RGB:
-        """One picture as the style would paint it now. (H, W, 3) → same shape."""
-        return painted(self.result, self.stylize, rgb)
+    def stylize_picture(self, rgb: RGB) -> RGB:
+        """Stylize one picture with the current result. (H, W, 3) → same shape."""
+        return run_picture(self.result, self.stylize, rgb)
 
     @torch.no_grad()
-    def _look(self) -> tuple[list[Tensor], tuple[float, float]]:
-        """Look at the painting, or at the artist's works.
-
-        Returns:
-            Gram matrices, (1, C, C) for each layer, mean over the works; mean and standard deviation of ``tones``.
-
-        Raises:
-            TrainError: none of the works can be read.
-        """
+    def _measure_paintings(self) -> tuple[list[Tensor], tuple[float, float]]:
+        """Return mean Gram matrices, (1, C, C) per layer, and mean and standard deviation of ``tones``."""
         files, crop = painting_files(self.config.data), self.config.data.crop
         sums: list[Tensor] = []
         light: list[Tensor] = []
@@ -170,72 +167,50 @@ class Painter:
             except TrainError as error:
                 if len(files) == 1:
                     raise
-                self.warnings.append(f"{error.problem}; left out")
+                logger.warning("%s; skipped", error.problem)
                 continue
             self.paintings.append(file)
-            # Works in small files are not blown up: their strokes would become as large as the blur between them.
+            # Small works are not enlarged: their strokes would grow as large as the blur between them.
             short = min(rgb.shape[:2])
             if short < crop:
-                self.warnings.append(f"{file} is {rgb.shape[1]}×{rgb.shape[0]}: smaller than a crop of {crop} pixels")
+                logger.warning("%s is %d×%d: smaller than a crop of %d pixels", file, rgb.shape[1], rgb.shape[0], crop)
             side = self.config.data.style_size if len(files) == 1 else min(short, self.config.data.style_size)
             x = to_tensor(with_short_side(rgb, side)).to(self.device)
             grams = [gram(f) for f in [*self.features.style(x), self.features.content(x)]]
             sums = [a + b for a, b in zip(sums, grams, strict=True)] if sums else grams
             light.append(tones(x).flatten())
         if not sums:
-            raise TrainError(
-                f"none of the works can be read: {files[0]} …", hint="give --style-pictures another folder"
-            )
-        together = torch.cat(light)
-        return [value / len(self.paintings) for value in sums], (float(together.mean()), float(together.std(False)))
+            raise TrainError(f"no work can be read: {files[0]} …", hint="give --style-pictures another folder")
+        return [value / len(self.paintings) for value in sums], _mean_and_deviation(torch.cat(light))
 
-    def losses(self, x: Tensor, step: int, pairs: PairBatch | None = None) -> Painted:
-        """Every loss term of the generator but the adversarial ones.
-
-        Args:
-            x: photographs, (N, 3, H, W) in [0, 1]; of several processes, this one's part.
-            step: random numbers depend on it, on the seed, and on a picture's place in the whole batch alone.
-            pairs: frames of real clips, for the temporal term; without them motion is synthetic.
-        """
-        groups, flow = self._groups(x, step, pairs)
-        shift = torch.randint(CANVAS, (2,), generator=self._rng(step, -1)).tolist()
-        # One pass for all groups: the normalisation sees them together.
-        together = self.stylize(self.generator, torch.cat(list(groups.values())), (shift[0], shift[1])).float()
-        raw = dict(zip(groups, torch.split(together, [len(group) for group in groups.values()]), strict=True))
-        pictures = straight_clamp(raw["x"])
-        terms = self._picture_terms(x, raw["x"], pictures)
-        if flow is not None:
-            terms["temporal"] = temporal_loss(warp(raw["x"][::2], flow), raw["moved"], inside(flow))
-        if pairs is not None:
-            terms["temporal"] = luminance_temporal_loss(
-                raw["first"], raw["second"], pairs.first, pairs.second, pairs.flow, pairs.valid
-            )
-        if "noisy" in groups:
-            terms["noise"] = noise_loss(_still(raw["x"]), raw["noisy"])
-        return Painted(terms, together, pictures)
-
-    def _groups(self, x: Tensor, step: int, pairs: PairBatch | None) -> tuple[dict[str, Tensor], Tensor | None]:
-        """All pictures that a step paints, by what they are for; and the flow of those that moved.
-
-        Every other picture moves and the others get noise: both terms at little more than the cost of one.
-        """
-        config = self.config
-        groups, flow = {"x": x}, None
-        size, sigma = (x.shape[-2], x.shape[-1]), config.motion.noise_sigma
+    def losses(self, batch: Batch) -> StepOutput:
+        """Stylize a batch and compute every loss term of the generator except the adversarial ones."""
+        x, pairs, draws = batch.x, batch.pairs, batch.draws
+        groups = {"x": x}
         if pairs is not None:
             groups |= {"first": pairs.first, "second": pairs.second}
-        elif config.motion.source != "none" and config.losses.temporal:
-            rngs = [self._rng(step, self.first_place + place) for place in range(0, len(x), 2)]
-            flow = torch.cat([random_flow(1, size, config.motion.shift, rng) for rng in rngs]).to(x.device)
-            moved = torch.split(warp(x[::2], flow), 1)
-            groups["moved"] = torch.cat([sensor_noise(m, sigma, rng) for m, rng in zip(moved, rngs, strict=True)])
-        if config.losses.noise:
-            still = torch.split(_still(x), 1)
-            rngs = [self._rng(step, self.first_place + 2 * number + 1) for number in range(len(still))]
-            groups["noisy"] = torch.cat([sensor_noise(s, sigma, rng) for s, rng in zip(still, rngs, strict=True)])
-        return groups, flow
+        # Every other picture moves, the others get noise: both terms for little more than the cost of one.
+        if draws.flow is not None and draws.moved_noise is not None:
+            groups["moved"] = add_noise(warp(x[::2], draws.flow), draws.moved_noise)
+        if draws.still_noise is not None:
+            groups["noisy"] = add_noise(_still(x), draws.still_noise)
+        # One pass for all groups, so that the normalisation sees them together.
+        raw = self.stylize(self.generator, torch.cat(list(groups.values())), draws.shift).float()
+        parts = dict(zip(groups, torch.split(raw, [len(group) for group in groups.values()]), strict=True))
+        pictures = straight_clamp(parts["x"])
+        terms = self._picture_terms(x, parts["x"], pictures)
+        if draws.flow is not None:
+            terms["temporal"] = temporal_loss(warp(parts["x"][::2], draws.flow), parts["moved"], inside(draws.flow))
+        if pairs is not None:
+            terms["temporal"] = luminance_temporal_loss(
+                parts["first"], parts["second"], pairs.first, pairs.second, pairs.flow, pairs.valid
+            )
+        if "noisy" in groups:
+            terms["noise"] = noise_loss(_still(parts["x"]), parts["noisy"])
+        return StepOutput(terms, raw, pictures)
 
     def _picture_terms(self, x: Tensor, raw: Tensor, y: Tensor) -> dict[str, Tensor]:
+        """Compute the terms that look at single pictures: input x, output raw, and y, the output clamped."""
         weights = {name: weight for name, weight in vars(self.config.content_layers).items() if weight}
         with torch.no_grad():
             original = self.features.layers(x, weights)
@@ -244,7 +219,7 @@ class Painter:
         content = [weight * content_loss(found[name], original[name]) for name, weight in weights.items()]
         terms = {"content": torch.stack(content).sum() if content else y.new_zeros(()), "style": self._style(grams)}
         if self.config.losses.batch_style:
-            terms["batch_style"] = self._style([self.world.mean(g.mean(0, keepdim=True)) for g in grams])
+            terms["batch_style"] = self._style([self.group.mean(g.mean(0, keepdim=True)) for g in grams])
         if self.config.losses.tone:
             terms["tone"] = tone_loss(y, x, *self.painting_tones)
         if self.config.losses.lattice:
@@ -256,16 +231,13 @@ class Painter:
         distances = gram_distances(grams, self.painting_grams)
         return torch.stack([weight * distance for weight, distance in zip(weights, distances, strict=True)]).sum()
 
-    def _rng(self, step: int, place: int) -> torch.Generator:
-        return torch.Generator().manual_seed((self.config.run.seed * 1_000_003 + step) * 1009 + place + 1)
-
     def update(self) -> None:
-        """One step of the optimiser, and of the average."""
+        """Take one optimizer step and update the moving average."""
         self.optimizer.step()
         self.step += 1
         if self.average is None:
             return
-        # The first weights are far from any style and must not linger.
+        # The average forgets the first weights faster: they are far from any style.
         decay = min(self.config.generator.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             live = self.generator.state_dict()
@@ -276,7 +248,7 @@ class Painter:
                     value.copy_(live[name])
 
     def state(self) -> dict[str, Any]:
-        """Everything that a resumed run needs."""
+        """Return everything a resumed run needs."""
         return {
             "generator": self.generator.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
@@ -292,42 +264,45 @@ class Painter:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on where a checkpoint was written.
+        """Continue from a checkpoint.
 
         Raises:
-            TrainError: it holds a generator of another shape, not all that is needed, or was started otherwise.
+            TrainError: it is incomplete, holds a network of another shape, or saw its pictures in another order.
         """
         mine = self.state()
         missing = sorted(mine.keys() - state.keys() - {"data", "versions", "changes"})
         if missing:
-            raise TrainError(f"the checkpoint holds no {', '.join(missing)}", hint="leave --resume away to start anew")
+            raise TrainError(f"the checkpoint lacks {', '.join(missing)}", hint="start over without --resume")
         if state["arch"] != mine["arch"] or state["norm"] != mine["norm"]:
             raise TrainError(f"the checkpoint holds a generator of another shape: {state['arch']}")
         if state["order"] != mine["order"]:
-            raise TrainError(f"the run was started with {state['order']}", hint="give the same, or another --out")
+            raise TrainError(f"the run was started with {state['order']}", hint="use the same, or another --out")
         try:
             self.generator.load_state_dict(state["generator"])
             self.optimizer.load_state_dict(state["optimizer"])
             if self.average is not None:
-                # A run that takes up averaging half-way starts it from where it stands.
+                # A run that turns averaging on halfway starts from the current weights.
                 self.average.load_state_dict(state["average"] or state["generator"])
         except (RuntimeError, ValueError) as error:
-            raise TrainError("the checkpoint does not fit this version's generator", hint="start anew") from error
+            raise TrainError("the checkpoint does not fit this version's generator", hint="start over") from error
         self.step, self.seconds = state["step"], state["seconds"]
-        self.changes = [*state.get("changes", []), *changes(self.config, state["settings"], self.step)]
+        self.changes = [*state.get("changes", []), *diff(self.config, state["settings"], self.step)]
 
 
 def _read_painting(file: Path) -> RGB:
-    """Raises: TrainError: it cannot be read, or is too small to hold a stroke."""
     rgb = read_picture(file)
-    if min(rgb.shape[:2]) < LEAST_SIDE:
-        problem = f"{file} is {rgb.shape[1]}×{rgb.shape[0]}: too small to hold a stroke"
-        raise TrainError(problem, hint=f"a painting needs {LEAST_SIDE} pixels at least, and better a thousand")
+    if min(rgb.shape[:2]) < MIN_SIDE:
+        problem = f"{file} is {rgb.shape[1]}×{rgb.shape[0]}: too small to show brush strokes"
+        raise TrainError(problem, hint=f"a painting needs at least {MIN_SIDE} pixels a side, better a thousand")
     return rgb
 
 
+def _mean_and_deviation(x: Tensor) -> tuple[float, float]:
+    return float(x.mean()), float(x.std(False))
+
+
 def data_hashes(data: DataConfig) -> dict[str, str]:
-    """Fingerprints of everything that a run learns from, by setting."""
+    """Return fingerprints of everything a run learns from, by setting."""
     found = {"content": picture_files(data.content)}
     if data.style_picture is not None:
         found["style_picture"] = [data.style_picture]
@@ -339,7 +314,7 @@ def data_hashes(data: DataConfig) -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """Of ``PACKAGES`` and Python."""
+    """Return the versions of ``PACKAGES`` and Python."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):  # run from a checkout
@@ -348,12 +323,12 @@ def versions() -> dict[str, str]:
 
 
 def _still(x: Tensor) -> Tensor:
-    """The pictures of a batch that do not move: every other one, from the second; a single one stands for both."""
+    """Return the pictures of a batch that do not move; a single picture is both moved and still."""
     return x[1::2] if len(x) > 1 else x
 
 
-def _first_generator(config: TrainConfig) -> Generator:
-    """Fresh, or that of the style to start from; it has been folded and gets its normalisation back."""
+def _make_generator(config: TrainConfig) -> Generator:
+    """Return a new generator, or that of the initial style with its folded normalisation restored."""
     if config.generator.init is None:
         return Generator(config.generator.arch, norm=config.generator.norm)
     plain = load_generator(StyleModel.open(config.generator.init))
@@ -361,13 +336,13 @@ def _first_generator(config: TrainConfig) -> Generator:
         return plain
     data = config.data
     files, _ = split(picture_files(data.content), data.hold_out)
-    return with_norms(plain, Pictures(files, CALIBRATED, data.crop, config.run.seed)(0))
+    return with_norms(plain, Pictures(files, CALIBRATION_CROPS, data.crop, config.run.seed)(0))
 
 
 def painting_files(data: DataConfig) -> list[Path]:
-    """The pictures whose strokes are learned: the one that was given, or works from all over the artist's folder."""
+    """Return the pictures whose strokes are learned: the given one, or works from all over the artist's folder."""
     if data.style_picture is not None:
         return [data.style_picture]
-    assert data.style_pictures is not None  # one of the two is given, or there would be no settings
+    assert data.style_pictures is not None  # TrainConfig checks that one of the two is given
     works = picture_files(data.style_pictures, "--style-pictures")
-    return works[:: max(1, len(works) // MOST_WORKS)][:MOST_WORKS]
+    return works[:: max(1, len(works) // MAX_WORKS)][:MAX_WORKS]

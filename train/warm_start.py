@@ -1,4 +1,4 @@
-"""A trained style as the beginning of another training."""
+"""Start a training from a trained style."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from torch import Tensor, nn
 
 from engines.model.generator import Conv, Generator, stylize
 
-QUIET = 1e-3
-"""Smallest standard deviation by which a channel is divided: one that is always the same stays as it is."""
+MIN_DEVIATION = 1e-3
+"""Smallest standard deviation to divide a channel by, so that a constant channel stays as it is."""
 
 
 @torch.no_grad()
 def with_norms(plain: Generator, pictures: Tensor) -> Generator:
-    """The same function with normalisation layers again, which folding took out and without which learning is slow.
+    """Restore the normalisation layers that folding removed, without changing the function.
 
-    Each convolution gives mean 0 and deviation 1 on the pictures, and its normalisation undoes that: so weights have
-    the size that they have in a fresh start, and one learning rate serves both.
+    Each convolution gets mean 0 and deviation 1 on the pictures, and its normalisation undoes that. So the weights are
+    as large as in a new network, and the same learning rate suits both.
 
     Args:
-        plain: folded.
-        pictures: like those of the training, (N, 3, H, W) in [0, 1].
+        plain: folded generator.
+        pictures: training pictures, (N, 3, H, W) in [0, 1].
     """
     found = Generator(plain.arch, norm=True)
-    found.load_state_dict(plain.state_dict(), strict=False)  # what has no normalisation is complete with that
+    found.load_state_dict(plain.state_dict(), strict=False)  # layers without normalisation are complete now
     sources = dict(plain.named_modules())
     pairs = [
         (module, sources[name]) for name, module in found.named_modules() if isinstance(module, Conv) and module.norm
@@ -48,7 +48,7 @@ def with_norms(plain: Generator, pictures: Tensor) -> Generator:
 def _normalise(module: Conv, source: Any, output: Tensor) -> None:
     assert module.norm is not None and module.conv.bias is not None
     variance, mean = torch.var_mean(output, (0, 2, 3), correction=0)
-    spread = variance.sqrt().clamp_min(QUIET)
+    spread = variance.sqrt().clamp_min(MIN_DEVIATION)
     module.conv.weight.copy_(source.conv.weight / spread[:, None, None, None])
     module.conv.bias.copy_((source.conv.bias - mean) / spread)
     assert module.norm.running_mean is not None and module.norm.running_var is not None

@@ -1,1 +1,1 @@
-"""NVIDIA cards through PyTorch: fp16, captured CUDA graphs, a stream pipeline, Triton kernels."""
+"""NVIDIA GPUs through PyTorch: fp16, captured CUDA graphs, a stream pipeline, Triton kernels."""

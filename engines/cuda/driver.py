@@ -1,4 +1,4 @@
-"""What NVIDIA's driver says, asked without torch: importing that takes seconds, which is much to find no card."""
+"""Ask NVIDIA's driver without torch: importing torch takes seconds, too long only to find that there is no GPU."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ import sys
 from importlib import metadata, util
 
 from engines.errors import EngineError
+from engines.install_hint import pip_install
 
 _DRIVERS = {"win32": "nvcuda.dll", "linux": "libcuda.so.1"}
-"""The driver's library; there is none for macOS."""
+"""The driver's library by platform; macOS has none."""
 
 _SUCCESS = 0
 
 
 @functools.cache
-def cards() -> int:
-    """How many NVIDIA cards this process may use; 0 where there is no driver.
+def device_count() -> int:
+    """Return how many NVIDIA GPUs this process may use; 0 without a driver.
 
     Source:
-        CUDA Driver API, ``cuInit`` and ``cuDeviceGetCount``; ``CUDA_VISIBLE_DEVICES`` counts.
+        CUDA Driver API, ``cuInit`` and ``cuDeviceGetCount``; they honour ``CUDA_VISIBLE_DEVICES``.
     """
     name = _DRIVERS.get(sys.platform)
     if name is None:
@@ -36,30 +37,30 @@ def cards() -> int:
 
 
 def check(engine: str, modules: tuple[str, ...] = ("torch",)) -> None:
-    """See quickly whether an engine has what it needs.
+    """Check quickly that an engine has what it needs.
 
     Args:
-        engine: its name, which is that of its extra as well.
-        modules: what it imports.
+        engine: its name, which is also the name of its extra.
+        modules: packages that it imports.
 
     Raises:
-        EngineError: no card, or a package is missing, or torch was built without CUDA.
+        EngineError: there is no GPU, a package is missing, or torch was built without CUDA.
     """
-    if not cards():
+    if not device_count():
         raise EngineError(
-            f"the {engine} engine needs an NVIDIA card and its driver, and none is here",
-            hint="`nvidia-smi` must list the card; the cpu engine needs none",
+            f"the {engine} engine needs an NVIDIA GPU and its driver, and none was found",
+            hint="`nvidia-smi` must list the GPU; the cpu engine needs none",
         )
     missing = [module for module in modules if util.find_spec(module) is None]
     if missing:
-        raise EngineError(f"the {engine} engine needs {', '.join(missing)}", hint=f'pip install "rtstyle[{engine}]"')
+        raise EngineError(f"the {engine} engine needs {', '.join(missing)}", hint=pip_install(engine))
     if "+cpu" in (version := metadata.version("torch")):
-        raise built_without_cuda(engine, version)
+        raise torch_without_cuda(engine, version)
 
 
-def built_without_cuda(engine: str, version: str) -> EngineError:
-    """What to say of this version of torch."""
+def torch_without_cuda(engine: str, version: str) -> EngineError:
+    """Return the error for a torch build without CUDA."""
     return EngineError(
-        f"the {engine} engine needs torch with CUDA; here is {version}",
-        hint="pytorch.org/get-started tells the line that installs it",
+        f"the {engine} engine needs torch with CUDA; torch {version} is installed",
+        hint="get the install command from pytorch.org/get-started",
     )

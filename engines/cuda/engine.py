@@ -1,4 +1,4 @@
-"""The CUDA engine: fp16 on an NVIDIA card, one captured graph for each frame size, transfers that overlap."""
+"""The CUDA engine: fp16 on an NVIDIA GPU, one captured graph for each frame size, transfers that overlap."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ from importlib import util
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from engines.base import RGB, EngineInfo, Pending, check_rgb, check_size, check_strength
+from engines.base import RGB, BaseEngine, EngineInfo, PendingFrame, check_rgb, check_size, check_strength
 from engines.cuda import driver
 from engines.errors import EngineError
 from engines.style_file import StyleModel
 
 if TYPE_CHECKING:
-    from engines.cuda.fp16 import BodyName, Core
-    from engines.cuda.stream_pipeline import Overlap
+    from engines.cuda.shared_graphs import BodyName, SharedGraphs
+    from engines.cuda.stream_pipeline import StreamPipeline
 
 
-class CudaEngine:
-    """Stylizes on an NVIDIA card; see ``engines.base.OverlappedEngine`` for the promises.
+class CudaEngine(BaseEngine):
+    """Stylizes on an NVIDIA GPU; implements ``engines.base.PipelinedEngine``.
 
-    Engines of one process whose styles have the same shape share their graphs, so that a further style costs its
-    weights only, and a change of style between two frames costs a copy of them. Several threads may call.
+    Engines of one process whose styles have the same architecture share their graphs: a further style costs only its
+    weights, and changing the style between two frames costs a copy of them. Thread-safe.
 
     Args:
         style: a verified style.
-        threads: for what little the CPU does; torch has one such setting for the whole process, ``None`` leaves it.
-        device: ``cuda``, or ``cuda:1`` and so on; ``cpu`` runs the same code without a card, slowly, for tests.
-        body: ``eager``, ``compile`` or ``triton``, see ``engines.cuda.fp16.BodyName``.
+        threads: CPU threads of torch, a setting of the whole process; ``None`` leaves it alone.
+        device: ``cuda``, ``cuda:1`` …; ``cpu`` runs the same code slowly without a GPU, for tests.
+        body: ``eager``, ``compile`` or ``triton``, see ``engines.cuda.shared_graphs.BodyName``.
 
     Raises:
-        EngineError: torch is missing or has no CUDA, there is no card, or Triton is missing for a body that needs it;
-            the hint tells what to install.
+        EngineError: torch is missing or has no CUDA, there is no GPU, or Triton is missing for a body that needs it;
+            the hint says what to install.
         StyleError: the weights do not fit the generator.
     """
 
@@ -43,30 +43,29 @@ class CudaEngine:
         device: str = "cuda",
         body: BodyName = "eager",
     ) -> None:
-        if threads is not None and threads < 1:
-            raise EngineError(f"cannot run on {threads} threads", hint="give 1 or more")
+        super().__init__(threads)
         require(device)
         if body == "triton" and util.find_spec("triton") is None:
             raise EngineError(
-                "the ends of the graph in Triton need triton",
-                hint='torch for CUDA brings it on Linux; the body "eager" paints the same without it',
+                "the Triton kernels need the package triton",
+                hint='torch for CUDA installs it on Linux; the body "eager" gives the same result without it',
             )
         import torch
 
-        from engines.cuda.fp16 import Shape, borrow, give_back
+        from engines.cuda.shared_graphs import GraphKey, SharedGraphs, pool
         from engines.model.generator import Arch
 
         if threads is not None:
             torch.set_num_threads(threads)
-        self._shape = Shape(Arch.from_dict(dict(style.arch)), device, body)
+        self._key = GraphKey(Arch.from_dict(dict(style.arch)), device, body)
         self._lock = Lock()
-        self._core: Core | None = None
+        self._graphs: SharedGraphs | None = None
         try:
-            self._core = borrow(self._shape)
-            self._weights = self._core.weights(style)
+            self._graphs = pool.borrow(self._key, lambda: SharedGraphs(self._key))
+            self._weights = self._graphs.upload(style)
         except BaseException as error:
-            if self._core is not None:
-                give_back(self._shape)
+            if self._graphs is not None:
+                pool.give_back(self._key)
             if isinstance(error, RuntimeError):
                 raise EngineError(f"torch cannot use {device}: {str(error).splitlines()[0]}") from error
             raise
@@ -79,26 +78,21 @@ class CudaEngine:
         )
 
     @property
-    def info(self) -> EngineInfo:
-        """What this engine is."""
-        return self._info
-
-    @property
-    def overlap(self) -> Overlap:
-        """The way of the frames, for measurements.
+    def pipeline(self) -> StreamPipeline:
+        """The pipeline that the frames go through, for measurements.
 
         Raises:
             EngineError: the engine is closed.
         """
-        return self._open().overlap
+        return self._open().pipeline
 
-    def submit(self, rgb: RGB, strength: float = 1.0) -> Pending:
-        """Begin with one frame; see ``engines.base.OverlappedEngine``.
+    def submit(self, rgb: RGB, strength: float = 1.0) -> PendingFrame:
+        """Start on one frame; see ``engines.base.PipelinedEngine``.
 
         Raises:
-            ShapeError: not an RGB picture, or outside the size limits; strength outside 0…1.
-            EngineError: the engine is closed, the card failed, or its memory is too small for this size; then the
-                engine still paints smaller frames.
+            ShapeError: not an RGB frame, or outside the size limits; strength outside 0…1.
+            EngineError: the engine is closed, the GPU failed, or its memory is too small for this size. In the last
+                case the engine still stylizes smaller frames.
         """
         check_rgb(rgb)
         check_strength(strength)
@@ -109,31 +103,31 @@ class CudaEngine:
         return self.submit(rgb, strength).result()
 
     def prepare(self, height: int, width: int) -> None:
-        """See ``engines.base.SharingEngine``."""
+        """See ``engines.base.SharedGraphEngine``."""
         check_size(height, width)
-        self._open().overlap.prepare(height, width)
+        self._open().pipeline.prepare(height, width)
 
     def close(self) -> None:
-        """Free the style; the last engine of a shape frees its graphs, too."""
-        from engines.cuda.fp16 import give_back
+        """Free the style; the last engine of an architecture also frees its graphs."""
+        from engines.cuda.shared_graphs import pool
 
         with self._lock:
-            core, self._core = self._core, None
-        if core is not None:
-            give_back(self._shape)
+            graphs, self._graphs = self._graphs, None
+        if graphs is not None:
+            pool.give_back(self._key)
 
-    def _open(self) -> Core:
+    def _open(self) -> SharedGraphs:
         with self._lock:
-            if self._core is None:
+            if self._graphs is None:
                 raise EngineError("the engine is closed")
-            return self._core
+            return self._graphs
 
 
 def require(device: str = "cuda") -> None:
-    """Refuse a device that torch cannot use here; without a card this is quick.
+    """Check that torch can use a device; quick on a machine without a GPU.
 
     Raises:
-        EngineError: the hint tells what to install, where anything helps.
+        EngineError: it cannot; the hint says what to install where that helps.
     """
     if device == "cpu":
         return
@@ -141,10 +135,10 @@ def require(device: str = "cuda") -> None:
     import torch
 
     if torch.version.cuda is None:  # such a build does not always say so in its version
-        raise driver.built_without_cuda("cuda", torch.__version__)
-    with warnings.catch_warnings(record=True) as told:
+        raise driver.torch_without_cuda("cuda", torch.__version__)
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         usable = torch.cuda.is_available()
     if not usable:
-        cause = str(told[-1].message).splitlines()[0] if told else "the driver does not start"
-        raise EngineError(f"torch cannot use the NVIDIA card: {cause}", hint="nvidia-smi tells whether the driver runs")
+        cause = str(caught[-1].message).splitlines()[0] if caught else "the driver does not start"
+        raise EngineError(f"torch cannot use the NVIDIA GPU: {cause}", hint="check the driver with nvidia-smi")

@@ -1,4 +1,4 @@
-"""CUDA graphs: what a card does for a frame, recorded once and replayed with one call."""
+"""CUDA graphs: the GPU's work for one frame, recorded once and replayed with one call."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ from typing import NamedTuple
 import torch
 
 WARM_UPS = 3
-"""Runs before a capture: libraries load, kernels are chosen, and memory that is too small is noticed."""
+"""Runs before a capture: libraries load, kernels are chosen, and a lack of memory shows."""
 
-alone = RLock()
-"""Held while something is captured, and around all that may wait for the whole card, which would spoil the capture of
-another thread: freeing memory, locking pages. torch allows one capture at a time in a process anyhow."""
+capture_lock = RLock()
+"""Held during a capture, and around calls that may wait for the whole device (freeing memory, locking pages), which
+would break the capture of another thread. torch allows one capture at a time in a process anyway."""
 
 
 def capture(work: Callable[[], None], device: str | torch.device) -> Callable[[], None]:
-    """Warm up, capture as a CUDA graph, and return what replays it on the current stream.
+    """Warm up, capture as a CUDA graph, and return the function that replays it on the current stream.
 
-    Captured is what ``work`` enqueues on the current stream, which is one for captures alone: whatever another thread
-    enqueued on it meanwhile would become a part of the graph. The memory that the graph works in is freed when what is
-    returned is dropped. On ``cpu`` the work itself is returned.
+    ``work`` is captured on a stream that serves nothing else: anything that another thread enqueued there would become
+    part of the graph. The graph's memory is freed when the returned function is dropped. On ``cpu``, ``work`` itself is
+    returned.
 
     Args:
         work: reads and writes tensors that outlive the graph; it must not wait for the device.
         device: where its tensors are.
 
     Raises:
-        RuntimeError: of torch; out of memory is told by the warm-up, before a capture is begun.
+        RuntimeError: torch failed; a lack of memory shows in the warm-up, before the capture starts.
     """
     device = with_index(device)
     if device.type != "cuda":
         work()
         return work
-    with alone, torch.cuda.device(device), torch.no_grad():
+    with capture_lock, torch.cuda.device(device), torch.no_grad():
         current, stream = torch.cuda.current_stream(device), streams(device).capture
-        # Entered here, too: torch's own context leaves the stream entered when a capture fails.
+        # Entered here as well: torch's own context does not leave the stream when a capture fails.
         with torch.cuda.stream(stream):
             stream.wait_stream(current)
             try:
                 for _ in range(WARM_UPS):
                     work()
-            finally:  # also where it failed: its tensors are not of this stream, and are freed without waiting for it
+            finally:  # also on failure: its tensors belong to another stream and are freed without waiting for this one
                 stream.synchronize()
             graph = torch.cuda.CUDAGraph()
             _record(graph, work, stream)
@@ -53,20 +53,20 @@ def capture(work: Callable[[], None], device: str | torch.device) -> Callable[[]
 
 
 def _record(graph: torch.cuda.CUDAGraph, work: Callable[[], None], stream: torch.cuda.Stream) -> None:
-    """Capture ``work``. Raises what failed first: the end of a capture that has failed fails, too, and says less."""
-    faults: list[RuntimeError] = []
+    """Capture ``work`` and raise the first error: ending a failed capture fails as well, and says less."""
+    errors: list[RuntimeError] = []
     try:
-        # Only this thread is watched: others go on painting meanwhile.
+        # Only this thread is checked: others keep launching work.
         with _no_collection(), torch.cuda.graph(graph, stream=stream, capture_error_mode="thread_local"):
             try:
                 work()
             except RuntimeError as error:
-                faults.append(error)
+                errors.append(error)
     except RuntimeError as error:
-        faults.append(error)
-    if faults:
+        errors.append(error)
+    if errors:
         graph.reset()
-        first = faults.pop(0).with_traceback(None)  # which holds the tensors of what has failed
+        first = errors.pop(0).with_traceback(None)  # the traceback holds the tensors of the failed work
         try:
             raise first
         finally:
@@ -75,7 +75,7 @@ def _record(graph: torch.cuda.CUDAGraph, work: Callable[[], None], stream: torch
 
 @contextmanager
 def _no_collection() -> Iterator[None]:
-    """Python frees no cycles meanwhile: a graph or a pinned buffer in one of them would spoil the capture."""
+    """Pause the garbage collector: freeing a graph or a pinned buffer in a cycle would break the capture."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -86,7 +86,7 @@ def _no_collection() -> Iterator[None]:
 
 
 class Streams(NamedTuple):
-    """Of a process on one card: frames go up, are painted and come down; and graphs are captured, beside them."""
+    """The streams of a process on one GPU: upload, compute and download of frames, and one for captures."""
 
     up: torch.cuda.Stream
     compute: torch.cuda.Stream
@@ -96,15 +96,15 @@ class Streams(NamedTuple):
 
 @functools.cache
 def streams(device: torch.device) -> Streams:
-    """The streams of this process on a CUDA device, which has an index.
+    """Return the streams of this process on a CUDA device with an index.
 
-    torch has 32 streams and hands them out in turn. Whoever takes new ones again and again gets some that are in use
-    elsewhere, and in the end the one on which another thread captures.
+    torch has 32 streams and hands them out in turn, so taking new ones again and again yields streams that are in use
+    elsewhere, in the end the one on which another thread captures.
     """
     return Streams(*(torch.cuda.Stream(device) for _ in Streams._fields))  # type: ignore[no-untyped-call]
 
 
 def with_index(device: str | torch.device) -> torch.device:
-    """Another thread may have another current device, so ``cuda`` is pinned down."""
+    """Give ``cuda`` its index: another thread may have another current device."""
     known = torch.device(device)
     return torch.device("cuda", torch.cuda.current_device()) if known == torch.device("cuda") else known

@@ -1,8 +1,8 @@
-"""Page-locked memory for frames on their way to a card and back: buffers that are used again, never freed in between.
+"""Page-locked memory for frames on their way to a GPU and back, reused instead of freed.
 
-torch has an allocator for such memory, too, and it is not used here for one reason: when a card is lost, freeing what
-it gave ends the process (https://github.com/pytorch/pytorch/pull/178154), and paintings are freed wherever the last one
-who looks at them lets go. Here memory is NumPy's own, registered with CUDA, and a buffer that comes back is only noted.
+torch's own allocator for such memory is not used for one reason: once a device is lost, freeing its memory ends the
+process (https://github.com/pytorch/pytorch/pull/178154), and frames are freed wherever their last reference goes. Here
+the memory is NumPy's, registered with CUDA, and giving a buffer back only puts it on a list.
 """
 
 from __future__ import annotations
@@ -19,38 +19,38 @@ import torch
 from torch import Tensor
 
 from engines.base import RGB
-from engines.cuda.graph_capture import alone
+from engines.cuda.graph_capture import capture_lock
 
 PAGE = 4096
-"""Bytes that are locked together; buffers share none."""
+"""Bytes that are locked together; no two buffers share a page."""
 
 IDLE_BYTES = 128 << 20
-"""Memory that waits to be used again, bytes: a dozen 1920×1080 frames. More is given back."""
+"""Idle memory that is kept, bytes: a dozen 1920×1080 frames."""
 
 LOCKED_BYTES = 1 << 30
-"""Most memory that is locked at a time, bytes. Who keeps more paintings gets them in ordinary memory."""
+"""Most memory that is locked at a time, bytes. Frames beyond it are in ordinary memory."""
 
 CAPTURE_S = 0.05
-"""How long to wait for the end of another thread's capture, seconds; frames of others shall not stand still for it."""
+"""How long to wait for another thread's capture, seconds; frames of others must not stall."""
 
 _PORTABLE = 1
-"""cudaHostRegisterPortable: locked for every card."""
+"""cudaHostRegisterPortable: locked for every device."""
 
 
-class Moment(Protocol):
-    """An event on a card's stream."""
+class Event(Protocol):
+    """An event on a stream of the device."""
 
     def query(self) -> bool:
-        """Whether it has come."""
+        """Return True once the stream has reached it."""
         ...
 
 
 class Buffer:
-    """Some memory that is a multiple of ``PAGE`` long and lies on its bounds.
+    """Page-aligned memory.
 
     Args:
-        size: bytes.
-        locked: whether CUDA shall know it; where that fails it is ordinary memory, and copies are slower.
+        size: bytes, a multiple of ``PAGE``.
+        locked: register it with CUDA; if that fails, it is ordinary memory and copies are slower.
     """
 
     def __init__(self, size: int, *, locked: bool) -> None:
@@ -58,16 +58,16 @@ class Buffer:
         self._bytes = np.empty(size + PAGE, np.uint8)
         start = -self._bytes.ctypes.data % PAGE
         self._tensor = torch.from_numpy(self._bytes)[start : start + size]
-        self.locked = locked and _registered(self._tensor, size)
+        self.locked = locked and _register(self._tensor, size)
 
     def tensor(self, shape: tuple[int, ...]) -> Tensor:
-        """As much of it as a uint8 array of this shape needs."""
-        return self._tensor[: _length(shape)].view(shape)
+        """Return the beginning of the buffer as a uint8 tensor of this shape."""
+        return self._tensor[: _size(shape)].view(shape)
 
     def unlock(self) -> bool:
-        """Once nothing is under way: CUDA forgets it. False where that has to wait; then it must not be freed yet."""
+        """Unregister an idle buffer. Returns: False if that has to wait; then it must not be freed yet."""
         if self.locked:
-            with _not_captured() as free:
+            with _no_capture() as free:
                 if not free:
                     return False
                 torch.cuda.cudart().cudaHostUnregister(self._tensor.data_ptr())  # type: ignore[no-untyped-call]
@@ -75,127 +75,128 @@ class Buffer:
         return True
 
 
-class Pinned:
-    """The buffers of a process, or of a test.
+class PinnedPool:
+    """Buffers to reuse; one pool for each process, or for a test.
 
     Args:
-        locked: False where there is no card.
+        locked: False on a machine without a GPU.
     """
 
     def __init__(self, *, locked: bool) -> None:
         self._locked = locked
         self._lock = Lock()
-        self._returned: deque[tuple[Buffer, Moment | None]] = deque()  # by whoever, at whatever moment
-        self._idle: list[tuple[Buffer, Moment | None]] = []
+        self._returned: deque[tuple[Buffer, Event | None]] = deque()  # by any thread, at any time
+        self._idle: list[tuple[Buffer, Event | None]] = []
         self._held: dict[int, Buffer] = {}
 
     def take(self, shape: tuple[int, ...]) -> Buffer:
-        """A buffer for a uint8 array of this shape, which nobody else uses. It is to be given back, or lent.
+        """Return a free buffer for a uint8 array of this shape; give it back or lend it.
 
         Raises:
-            MemoryError; RuntimeError: the card is lost.
+            MemoryError: there is no memory.
+            RuntimeError: the device is lost.
         """
-        size = max(1, -(-_length(shape) // PAGE)) * PAGE
+        size = max(1, -(-_size(shape) // PAGE)) * PAGE
         with self._lock:
-            buffer = self._found(size)
+            buffer = self._reuse(size)
             if buffer is None:
                 self._trim(IDLE_BYTES)
                 locked = sum(held.size for held in self._held.values() if held.locked)
                 buffer = Buffer(size, locked=self._locked and locked + size <= LOCKED_BYTES)
-                # Held until it is unlocked: CUDA must not know memory that is freed.
+                # Held until it is unlocked: freed memory must not stay registered.
                 self._held[id(buffer)] = buffer
             return buffer
 
-    def give_back(self, buffer: Buffer, after: Moment | None = None) -> None:
-        """It may be used again once ``after`` has come. Called wherever Python frees things: it asks CUDA nothing."""
+    def give_back(self, buffer: Buffer, after: Event | None = None) -> None:
+        """Allow a buffer to be reused after an event. Finalizers call this, so it makes no CUDA calls."""
         self._returned.append((buffer, after))
 
-    def lend(self, buffer: Buffer, shape: tuple[int, ...], after: Moment | None) -> RGB:
-        """An array in a buffer, which is given back when the array and all its views are gone."""
+    def lend(self, buffer: Buffer, shape: tuple[int, ...], after: Event | None) -> RGB:
+        """Return an array in a buffer that is given back when the array and all its views are gone."""
         array: RGB = buffer.tensor(shape).numpy()
-        # Views of it keep it alive: NumPy looks for an older owner among arrays only, and its own is a tensor.
+        # Views keep this array alive: NumPy looks for an older owner among arrays only, and its owner is a tensor.
         weakref.finalize(array, self.give_back, buffer, after).atexit = False
         return array
 
     def trim(self, limit: int = 0) -> None:
-        """Give back idle memory beyond so many bytes, as far as nothing is under way in it."""
+        """Free idle memory beyond ``limit`` bytes, except buffers whose copies are still running."""
         with self._lock, suppress(RuntimeError):
             self._trim(limit)
 
     @property
     def held(self) -> int:
-        """Bytes of all buffers."""
+        """Return the bytes of all buffers."""
         with self._lock:
             return sum(buffer.size for buffer in self._held.values())
 
-    def _found(self, size: int) -> Buffer | None:
-        """An idle buffer that is large enough and not twice as large."""
-        self._sort()
+    def _reuse(self, size: int) -> Buffer | None:
+        """Return an idle buffer that is large enough and at most twice as large."""
+        self._collect()
         for place, (buffer, after) in enumerate(self._idle):
-            if size <= buffer.size <= 2 * size and _has_come(after):
+            if size <= buffer.size <= 2 * size and _reached(after):
                 del self._idle[place]
                 return buffer
         return None
 
     def _trim(self, limit: int) -> None:
         """The oldest go first."""
-        self._sort()
+        self._collect()
         excess = sum(buffer.size for buffer, _ in self._idle) - limit
         for buffer, after in tuple(self._idle):
             if excess <= 0:
                 return
-            if _has_come(after) and buffer.unlock():
+            if _reached(after) and buffer.unlock():
                 self._idle.remove((buffer, after))
                 del self._held[id(buffer)]
                 excess -= buffer.size
 
-    def _sort(self) -> None:
+    def _collect(self) -> None:
         for _ in range(len(self._returned)):
             buffer, after = self._returned.popleft()
             if buffer.locked or not self._locked:
                 self._idle.append((buffer, after))
-            elif _has_come(after):  # a makeshift is not used again
+            elif _reached(after):  # a buffer that could not be locked is not reused
                 del self._held[id(buffer)]
-            else:  # where a card reads ordinary memory itself, its copies go on after their call has returned
+            else:  # a device that reads ordinary memory itself goes on copying after the call has returned
                 self._returned.append((buffer, after))
 
 
-def _has_come(after: Moment | None) -> bool:
+def _reached(after: Event | None) -> bool:
     return after is None or after.query()
 
 
-_of_process = Pinned(locked=True)
+_process_pool = PinnedPool(locked=True)
 
 
-def pinned(device: torch.device) -> Pinned:
-    """The buffers for frames of a device; all cards of a process share theirs."""
-    return _of_process if device.type == "cuda" else Pinned(locked=False)
+def pinned_pool(device: torch.device) -> PinnedPool:
+    """Return the buffers for frames of a device; all GPUs of a process share one pool."""
+    return _process_pool if device.type == "cuda" else PinnedPool(locked=False)
 
 
-def _length(shape: tuple[int, ...]) -> int:
+def _size(shape: tuple[int, ...]) -> int:
     return int(np.prod(shape))
 
 
 @contextmanager
-def _not_captured() -> Iterator[bool]:
-    """Whether no other thread captures a graph, which calls that wait for the whole card would spoil."""
-    free = alone.acquire(timeout=CAPTURE_S)
+def _no_capture() -> Iterator[bool]:
+    """Yield True while no other thread captures a graph, which calls that wait for the device would break."""
+    free = capture_lock.acquire(timeout=CAPTURE_S)
     try:
         yield free
     finally:
         if free:
-            alone.release()
+            capture_lock.release()
 
 
-def _registered(tensor: Tensor, size: int) -> bool:
-    """Whether CUDA has locked it."""
-    with _not_captured() as free:
+def _register(tensor: Tensor, size: int) -> bool:
+    """Register memory with CUDA. Returns: True if that worked."""
+    with _no_capture() as free:
         if not free:
             return False
         cuda = torch.cuda.cudart()  # type: ignore[no-untyped-call]
         if int(cuda.cudaHostRegister(tensor.data_ptr(), size, _PORTABLE)) == 0:
             return True
-        # CUDA would tell of this at the next launch, whatever that is; so it is told here, to nobody.
+        # CUDA would report the failure at the next launch, whatever that is; consume it here.
         with suppress(RuntimeError):
             torch.zeros(1, device="cuda")
     return False

@@ -1,15 +1,15 @@
-"""Frames to the device, through a compiled body and back: neighbouring frames overlap, on three streams, in order.
+"""Frames to the device, through a compiled body and back, in order; neighbouring frames overlap on three streams.
 
-While one frame is painted, the next is on its way up and the one before on its way down. No step waits on the host:
-each stream waits, on the device, for an event of the one before. The host waits in ``Pending.result`` alone.
+While one frame is computed, the next is uploaded and the one before downloaded. No step waits on the host: each stream
+waits, on the device, for an event of the one before. Only ``PendingFrame.result`` makes the host wait.
 
     host      copy 2 ──────► copy 3 ──────► …
     upload          2 up          3 up
-    compute   1 painted     2 painted     3 painted
+    compute   1 run         2 run         3 run
     download        1 down        2 down
 
-Host memory is page-locked and used again (``engines.cuda.pinned_memory``): a painting is the very memory that the card
-wrote to. On the device ``cpu`` the same code runs step by step, which is for tests only.
+Host memory is page-locked and reused (``engines.cuda.pinned_memory``): a stylized frame is the very memory that the GPU
+wrote to. On the device ``cpu`` the same code runs step by step, for tests only.
 """
 
 from __future__ import annotations
@@ -18,150 +18,148 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from threading import RLock
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from engines.base import RGB, Pending
-from engines.cuda.graph_capture import alone, capture, streams, with_index
-from engines.cuda.pinned_memory import Buffer, pinned
+from engines.base import RGB, PendingFrame
+from engines.cuda.graph_capture import capture_lock, streams, with_index
+from engines.cuda.pinned_memory import Buffer, pinned_pool
 from engines.errors import EngineError
 
-__all__ = ["Body", "Overlap", "Pending", "as_engine_error", "capture"]
+T = TypeVar("T")
 
-SLOTS = 3
-"""Frames of one size that may be on the device at once: one on its way up, one being painted, one on its way down."""
+STAGING_BUFFERS = 3
+"""Frames of one size that may be on the device at once: one uploading, one in the graph, one downloading."""
 
 BYTES_KEPT = 1 << 30
-"""Device memory for all frame sizes of an ``Overlap``, bytes. A 1920×1080 frame takes some 200 MB."""
+"""Device memory for all frame sizes of a pipeline, bytes. A 1920×1080 frame takes some 200 MB."""
 
 SMALLER = (1080, 720, 480, 360)
-"""Heights, in pixels, that are proposed where the memory is too small."""
+"""Heights, in pixels, that are suggested when the memory is too small."""
 
-_LACKS_MEMORY = ("out of memory", "unable to find an engine", "ALLOC_FAILED", "OutOfMemory", "not enough memory")
-"""How torch, CUDA, cuDNN, cuBLAS and TensorRT say it; cuDNN finds no engine whose scratch memory can be had."""
+_OUT_OF_MEMORY = ("out of memory", "unable to find an engine", "ALLOC_FAILED", "OutOfMemory", "not enough memory")
+"""How torch, CUDA, cuDNN, cuBLAS and TensorRT say it; cuDNN finds no engine whose scratch memory it can get."""
 
 
 class Body(Protocol):
-    """One frame size, compiled: buffers that stay where they are, and what is done to them.
+    """The compiled graph for one frame size, with its fixed buffers.
 
     A body may have an attribute ``bytes_beside``: device memory, in bytes, that it holds beside torch's.
 
     Attributes:
         frame: (1, height, width, 3) uint8, on the device.
         strength: (1,) float32, on the device.
-        painting: (1, height, width, 3) uint8, on the device.
+        stylized: (1, height, width, 3) uint8, on the device.
     """
 
     frame: Tensor
     strength: Tensor
-    painting: Tensor
+    stylized: Tensor
 
     def run(self) -> None:
-        """Enqueue, on the current stream, what makes ``painting`` of ``frame`` and ``strength``."""
+        """Enqueue, on the current stream, the work from ``frame`` and ``strength`` to ``stylized``."""
         ...
 
 
-class Overlap:
-    """Frames through bodies, in order. Several engines may share one and call it from several threads.
+class StreamPipeline:
+    """Sends frames through bodies, in order. Several engines and threads may share one.
 
-    All of a process share three streams, see ``engines.cuda.graph_capture.streams``. Each wait is for
-    something that was enqueued before it, so they may take turns on them in any way.
+    All pipelines of a process share three streams, see ``engines.cuda.graph_capture.streams``. Each wait is for work
+    that was enqueued before it, so their frames may interleave in any way.
 
     Args:
         make: compiles the body for a height and a width, in pixels; called with the compute stream as the current one.
         device: ``cuda``, ``cuda:1`` … or ``cpu``.
-        bytes_kept: device memory for all sizes, bytes; the size that was used longest ago goes first. The one at hand
-            stays, however large it is.
+        bytes_kept: device memory for all sizes, bytes; the least recently used size goes first. The current one stays,
+            however large it is.
     """
 
     def __init__(self, make: Callable[[int, int], Body], device: str, bytes_kept: int = BYTES_KEPT) -> None:
         self._make, self._bytes_kept = make, bytes_kept
         self._device = with_index(device)
-        ours = streams(self._device)[:3] if self._device.type == "cuda" else (None,) * 3
-        self._streams = [_Stream(stream) for stream in ours]
-        self._lanes: OrderedDict[tuple[int, int], _Lane] = OrderedDict()
-        self._pinned = pinned(self._device)
+        cuda_streams = streams(self._device)[:3] if self._device.type == "cuda" else (None,) * 3
+        self._streams = [_Stream(stream) for stream in cuda_streams]
+        self._compiled: OrderedDict[tuple[int, int], _CompiledSize] = OrderedDict()
+        self._pinned = pinned_pool(self._device)
         self._lock = RLock()
         self._closed = False
 
     @property
     def sizes(self) -> tuple[tuple[int, int], ...]:
-        """Height and width, in pixels, of what is compiled, the one used last at the end."""
+        """Height and width, in pixels, of what is compiled, the most recently used last."""
         with self._lock:
-            return tuple(self._lanes)
+            return tuple(self._compiled)
 
-    def submit(self, rgb: RGB, strength: float, before: Callable[[], None] | None = None) -> Pending:
-        """Begin with one frame.
+    def submit(self, rgb: RGB, strength: float, before: Callable[[], None] | None = None) -> PendingFrame:
+        """Start on one frame.
 
         Args:
             rgb: (height, width, 3), uint8; it may be changed as soon as this returns.
             strength: 0 … 1.
-            before: enqueued on the compute stream before the body runs: puts other weights into its static tensors.
+            before: enqueues work on the compute stream before the body runs, e.g. a copy of other weights.
 
         Raises:
-            EngineError: closed, the device failed, or its memory is too small for this size. In the last case
-            frames of other sizes still can be painted.
+            EngineError: the pipeline is closed, the device failed, or its memory is too small for this size. In the
+                last case frames of other sizes still work.
         """
-        height, width = rgb.shape[:2]
         taken: list[Buffer] = []
-        fault: EngineError
-        try:
-            taken.append(self._lifted(rgb))
+
+        def enqueue() -> PendingFrame:
+            taken.append(self._to_pinned(rgb))
             taken.append(self._pinned.take(rgb.shape))
-            with self._lock, torch.no_grad():
-                if self._closed:
-                    raise EngineError("the engine is closed")
-                return self._enqueue(self._lane(height, width), rgb.shape, taken, strength, before)
-        except EngineError:  # closed, or of the body's maker
-            self._clear_away(taken)
-            raise
-        except (RuntimeError, MemoryError) as error:
-            fault = as_engine_error(error, height, width)
-        # Out here nothing holds the traceback any more, which holds the tensors of what has failed.
-        self._clear_away(taken)
-        raise fault
+            with self._lock:
+                return self._enqueue(self._for_size(*rgb.shape[:2]), rgb.shape, taken, strength, before)
+
+        return self._guarded(enqueue, rgb.shape[0], rgb.shape[1], taken)
 
     def prepare(self, height: int, width: int) -> None:
-        """Compile for frames of this size, in pixels, and paint nothing. Raises: EngineError: as ``submit``."""
-        fault: EngineError
-        try:
-            with self._lock, torch.no_grad():
-                if self._closed:
-                    raise EngineError("the engine is closed")
-                self._lane(height, width)
-                return
-        except EngineError:
-            raise
-        except (RuntimeError, MemoryError) as error:
-            fault = as_engine_error(error, height, width)
-        self._clear_away([])
-        raise fault
+        """Compile for frames of this size, in pixels, without running any.
+
+        Raises:
+            EngineError: as ``submit``.
+        """
+        self._guarded(lambda: self._for_size(height, width), height, width, [])
 
     def body(self, height: int, width: int) -> Body:
-        """What is compiled for frames of this size, in pixels; made now if need be. For measurements."""
-        with self._lock, torch.no_grad():
-            return self._lane(height, width).body
+        """Return the body for frames of this size, in pixels, compiled now if necessary. For measurements."""
+        with torch.no_grad():
+            return self._for_size(height, width).body
 
     @contextmanager
     def on_compute(self) -> Iterator[None]:
-        """What is enqueued or allocated inside belongs to the compute stream; nothing is submitted meanwhile."""
+        """Make the compute stream the current one, and hold back new frames meanwhile."""
         with self._lock, self._streams[1].entered(), torch.no_grad():
             yield
 
     def close(self) -> None:
-        """Wait for what is under way and free everything. Frames that are pending stay. Twice is fine."""
+        """Wait for the frames under way and free everything. Pending frames stay valid. May be called twice."""
         with self._lock:
             self._closed = True
             with suppress(RuntimeError):
                 self._forget(0)
-            self._lanes.clear()  # of a card that is lost, too
+            self._compiled.clear()  # also on a lost device
             self._pinned.trim()
 
-    def _lifted(self, rgb: RGB) -> Buffer:
-        """A copy of a frame in page-locked memory."""
+    def _guarded(self, work: Callable[[], T], height: int, width: int, taken: list[Buffer]) -> T:
+        """Run ``work``; after a failure recover the memory and raise an EngineError."""
+        fault: EngineError
+        try:
+            with torch.no_grad():
+                return work()
+        except EngineError:
+            self._recover(taken)
+            raise
+        except (RuntimeError, MemoryError) as error:
+            fault = as_engine_error(error, height, width)
+        # Outside of the handler nothing holds the traceback any more, nor the tensors of the failed work in it.
+        self._recover(taken)
+        raise fault
+
+    def _to_pinned(self, rgb: RGB) -> Buffer:
+        """Copy a frame to page-locked memory."""
         buffer = self._pinned.take(rgb.shape)
         copy = buffer.tensor(rgb.shape)
         if rgb.flags.c_contiguous and rgb.flags.writeable:
@@ -172,98 +170,102 @@ class Overlap:
 
     def _enqueue(
         self,
-        lane: _Lane,
+        compiled: _CompiledSize,
         shape: tuple[int, ...],
         buffers: list[Buffer],
         strength: float,
         before: Callable[[], None] | None,
-    ) -> Pending:
-        """Everything that happens to one frame; ``buffers`` are its own on the way up and on the way down."""
-        up, compute, down = self._streams
-        slot, body = lane.next_slot(), lane.body
-        with up.entered():
-            up.wait(slot.taken)
-            slot.frame[0].copy_(buffers[0].tensor(shape), non_blocking=True)
-            uploaded = up.mark()
+    ) -> PendingFrame:
+        """Enqueue all steps of one frame; ``buffers`` are its host memory for the upload and the download."""
+        upload, compute, download = self._streams
+        staging, body = compiled.next_staging(), compiled.body
+        with upload.entered():
+            upload.wait(staging.read)
+            staging.frame[0].copy_(buffers[0].tensor(shape), non_blocking=True)
+            uploaded = upload.mark()
         with compute.entered():
             compute.wait(uploaded)
-            body.frame.copy_(slot.frame)
-            slot.taken = compute.mark()
+            body.frame.copy_(staging.frame)
+            staging.read = compute.mark()
             body.strength.fill_(strength)
             if before is not None:
                 before()
             body.run()
-            compute.wait(slot.fetched)
-            slot.painting.copy_(body.painting)
-            painted = compute.mark()
-        with down.entered():
-            down.wait(painted)
-            buffers[1].tensor(shape).copy_(slot.painting[0], non_blocking=True)
-            slot.fetched = down.mark()
+            compute.wait(staging.fetched)
+            staging.stylized.copy_(body.stylized)
+            computed = compute.mark()
+        with download.entered():
+            download.wait(computed)
+            buffers[1].tensor(shape).copy_(staging.stylized[0], non_blocking=True)
+            staging.fetched = download.mark()
         self._pinned.give_back(buffers[0], uploaded)
-        return _Painting(self._pinned.lend(buffers[1], shape, slot.fetched), slot.fetched)
+        return _Download(self._pinned.lend(buffers[1], shape, staging.fetched), staging.fetched)
 
-    def _clear_away(self, taken: list[Buffer]) -> None:
-        """After a frame that failed: what is under way ends, and its memory may be used again."""
-        # From a card that is lost nothing comes back, and nobody may use its buffers again.
-        with self._lock, alone, suppress(RuntimeError):
+    def _recover(self, taken: list[Buffer]) -> None:
+        """After a failed frame, wait for the device and give its buffers back."""
+        # A lost device finishes nothing, so its buffers must never be reused.
+        with self._lock, capture_lock, suppress(RuntimeError):
             self._wait()
             for buffer in taken:
                 self._pinned.give_back(buffer)
-            self._empty()
+            self._empty_cache()
 
-    def _lane(self, height: int, width: int) -> _Lane:
-        """What one size needs, made now if need be."""
+    def _for_size(self, height: int, width: int) -> _CompiledSize:
+        """Return what one size needs, made now if necessary. Raises: EngineError: closed."""
         size = (height, width)
-        if size in self._lanes:
-            self._lanes.move_to_end(size)
-            return self._lanes[size]
-        lane = self._made(height, width)
-        self._lanes[size] = lane
-        self._forget(self._bytes_kept, spare=1)
-        return lane
+        with self._lock:
+            if self._closed:
+                raise EngineError("the engine is closed")
+            if size not in self._compiled:
+                self._compiled[size] = self._compile_or_make_room(height, width)
+                self._forget(self._bytes_kept, spare=1)
+            self._compiled.move_to_end(size)
+            return self._compiled[size]
 
-    def _made(self, height: int, width: int) -> _Lane:
-        with alone:
+    def _compile_or_make_room(self, height: int, width: int) -> _CompiledSize:
+        with capture_lock:
             try:
-                return self._new_lane(height, width)
+                return self._compile(height, width)
             except (RuntimeError, MemoryError) as error:
-                if not lacks_memory(error) or not self._lanes:
+                if not is_out_of_memory(error) or not self._compiled:
                     raise
-            # The exception is gone, and with it what it held: room for a second try without the other sizes.
+            # The exception is gone, and what it held with it: try once more without the other sizes.
             self._forget(0)
-            return self._new_lane(height, width)
+            return self._compile(height, width)
 
-    def _new_lane(self, height: int, width: int) -> _Lane:
-        self._empty()
-        held = self._reserved()
+    def _compile(self, height: int, width: int) -> _CompiledSize:
+        self._empty_cache()
+        reserved = self._reserved()
         with self._streams[1].entered():
             body = self._make(height, width)
-            slots = deque(_Slot(torch.empty_like(body.frame), torch.empty_like(body.frame)) for _ in range(SLOTS))
-        self._wait()  # the other streams may use the slots only when nothing older works in their memory
-        self._empty()
+            staging = deque(
+                _Staging(torch.empty_like(body.frame), torch.empty_like(body.frame)) for _ in range(STAGING_BUFFERS)
+            )
+        self._wait()  # other streams may use the staging buffers only once nothing older works in their memory
+        self._empty_cache()
         beside = int(getattr(body, "bytes_beside", 0))
-        return _Lane(body, slots, max(self._reserved() - held, 2 * SLOTS * body.frame.nbytes) + beside)
+        held = max(self._reserved() - reserved, 2 * STAGING_BUFFERS * body.frame.nbytes)
+        return _CompiledSize(body, staging, held + beside)
 
     def _forget(self, limit: int, spare: int = 0) -> None:
-        """Free what was used longest ago until the rest fits into ``limit`` bytes, or ``spare`` sizes are left."""
-        gone = False
-        while len(self._lanes) > spare and sum(lane.held for lane in self._lanes.values()) > limit:
-            if not gone:  # buffers are used on all three streams, so none may be freed before they are through
+        """Free the least recently used sizes until ``limit`` bytes or ``spare`` sizes are left."""
+        waited = False
+        while len(self._compiled) > spare and sum(size.held for size in self._compiled.values()) > limit:
+            if not waited:  # all three streams use the buffers, so none may be freed before they are done
                 self._wait()
-            with alone:  # TensorRT gives memory back to the device itself
-                self._lanes.popitem(last=False)
-            gone = True
-        if gone:
-            with alone:
-                self._empty()
+            with capture_lock:  # TensorRT frees device memory itself
+                self._compiled.popitem(last=False)
+            waited = True
+        if waited:
+            with capture_lock:
+                self._empty_cache()
 
     def _wait(self) -> None:
         for stream in self._streams:
             stream.synchronize()
 
-    def _empty(self) -> None:
-        """Give back to the device what torch keeps for later: also the pools of graphs that are no more."""
+    def _empty_cache(self) -> None:
+        """Return torch's cached memory to the device, including the pools of graphs that are gone."""
         if self._device.type == "cuda":
             with suppress(RuntimeError):
                 torch.cuda.empty_cache()
@@ -273,21 +275,27 @@ class Overlap:
 
 
 def as_engine_error(error: BaseException, height: int, width: int) -> EngineError:
-    """What a runtime says of a failed frame of this size, in pixels, as one line with what can be done."""
+    """Return a runtime's error on a frame of this size, in pixels, as one line with a hint."""
     frame = f"a frame of {width}×{height}"
-    if lacks_memory(error):
+    if is_out_of_memory(error):
         smaller = next((side for side in SMALLER if side < height), None)
-        hint = f"a smaller working size needs less: --height {smaller}" if smaller else "close what else uses the card"
-        return EngineError(f"the graphics memory is too small for {frame}", hint=hint)
+        hint = f"use a smaller working size: --height {smaller}" if smaller else "close other programs that use the GPU"
+        return EngineError(f"the GPU memory is too small for {frame}", hint=hint)
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return EngineError(
-        f"the graphics card failed on {frame}: {lines[0].strip().rstrip('.')}",
-        hint="start again; if it stays, nvidia-smi tells whether the card is still there",
+        f"the GPU failed on {frame}: {lines[0].strip().rstrip('.')}",
+        hint="restart; if it fails again, check with nvidia-smi that the GPU is still there",
     )
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return True if a runtime reports a lack of memory."""
+    text = str(error)
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(words in text for words in _OUT_OF_MEMORY)
+
+
 class _Stream:
-    """A CUDA stream, or the order of the program where there is none."""
+    """A CUDA stream; on the CPU, program order."""
 
     def __init__(self, stream: torch.cuda.Stream | None) -> None:
         self._stream = stream
@@ -296,7 +304,7 @@ class _Stream:
         return nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
 
     def mark(self) -> torch.cuda.Event | None:
-        """An event after all that was enqueued so far; new each time, so that nobody waits for a later one."""
+        """Return an event after everything enqueued so far; always a new one, so that nobody waits for a later one."""
         return None if self._stream is None else self._stream.record_event()
 
     def wait(self, mark: torch.cuda.Event | None) -> None:
@@ -308,52 +316,46 @@ class _Stream:
             self._stream.synchronize()
 
 
-class _Slot:
-    """Where a frame waits for its turn, and its painting for the way down.
+class _Staging:
+    """Device buffers in which a frame waits for its turn, and its result for the download.
 
     Attributes:
-        taken: the compute stream has read ``frame``.
-        fetched: the download stream has read ``painting``.
+        read: the compute stream has read ``frame``.
+        fetched: the download stream has read ``stylized``.
     """
 
-    def __init__(self, frame: Tensor, painting: Tensor) -> None:
-        self.frame, self.painting = frame, painting
-        self.taken: torch.cuda.Event | None = None
+    def __init__(self, frame: Tensor, stylized: Tensor) -> None:
+        self.frame, self.stylized = frame, stylized
+        self.read: torch.cuda.Event | None = None
         self.fetched: torch.cuda.Event | None = None
 
 
-class _Lane:
-    """One frame size: its body, its slots in turn, and the bytes that they hold on the device."""
+class _CompiledSize:
+    """The body and the staging buffers of one frame size, and the bytes that they hold on the device."""
 
-    def __init__(self, body: Body, slots: deque[_Slot], held: int) -> None:
+    def __init__(self, body: Body, staging: deque[_Staging], held: int) -> None:
         self.body, self.held = body, held
-        self._slots = slots
+        self._staging = staging
 
-    def next_slot(self) -> _Slot:
-        self._slots.rotate(-1)
-        return self._slots[0]
+    def next_staging(self) -> _Staging:
+        self._staging.rotate(-1)
+        return self._staging[0]
 
 
-class _Painting:
-    """A painting on its way down, and the event after which it is there."""
+class _Download:
+    """A stylized frame on its way to the host, and the event of its arrival."""
 
-    def __init__(self, painting: RGB, arrived: torch.cuda.Event | None) -> None:
-        self._painting, self._arrived = painting, arrived
+    def __init__(self, stylized: RGB, arrived: torch.cuda.Event | None) -> None:
+        self._stylized, self._arrived = stylized, arrived
 
     def result(self) -> RGB:
-        """See ``Pending``."""
+        """See ``PendingFrame``."""
         fault: EngineError | None = None
         if self._arrived is not None:
             try:
-                self._arrived.synchronize()  # torch lets go of the GIL here
+                self._arrived.synchronize()  # torch releases the GIL here
             except RuntimeError as error:
-                fault = as_engine_error(error, *self._painting.shape[:2])
+                fault = as_engine_error(error, *self._stylized.shape[:2])
         if fault is not None:
             raise fault
-        return self._painting
-
-
-def lacks_memory(error: BaseException) -> bool:
-    """Whether a runtime says that it got no memory."""
-    text = str(error)
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(told in text for told in _LACKS_MEMORY)
+        return self._stylized

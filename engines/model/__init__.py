@@ -1,1 +1,1 @@
-"""The network: the generator and the local contrast that it sees."""
+"""The generator network and its local contrast layers."""

@@ -1,10 +1,10 @@
 """The generator: the one definition of the network that is trained, exported and run.
 
-A U shape that works at 1/4 and 1/8 of the frame. At 1/8, sixty-four dense channels see far enough to bend
-strokes into swirls; at 1/4 and 1/2 a few channels draw them. Pixels are touched as bytes only: the frame becomes
-cells of 4×4 pixels before it becomes numbers, and the painting becomes bytes before it becomes pixels. That is where
-the speed comes from: what is left of a frame's time beside the convolutions is memory traffic. There are no
-statistics of the whole picture in the deployed graph, which is where part of the steadiness comes from.
+A U-Net that works at 1/4 and 1/8 of the frame's resolution. At 1/8, sixty-four channels see far enough to bend strokes
+into swirls; at 1/4 and 1/2, a few channels draw them. Full resolution is only touched as bytes: the frame becomes cells
+of 4×4 pixels before it becomes floats, and the result becomes bytes before it becomes pixels. This makes it fast, since
+everything but the convolutions is memory traffic. The deployed graph uses no statistics of the whole image, which is
+part of what keeps it steady from frame to frame.
 
 Sources: PixelUnshuffle/PixelShuffle: Shi et al. 2016, arXiv:1609.05158. Residual body: Johnson et al. 2016,
 arXiv:1603.08155. Batch normalisation folded at export: Jacob et al. 2018, arXiv:1712.05877, section 3.2.
@@ -22,26 +22,26 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engines.errors import StyleError
+from engines.model.cells import (
+    CELL_IN,
+    CELL_OUT,
+    crop_fill,
+    crop_margin,
+    depth_to_space,
+    pad_reflect,
+    space_to_depth,
+)
 from engines.model.local_contrast import CONTRASTS, Contrast, mean_around
 from engines.style_file import StyleModel
 
-CELL_IN, CELL_OUT = 4, 2
-"""Side of the square of pixels that the network takes, and gives, as the channels of one cell."""
-
-STRIDE = 8
-"""Both sides of what the network sees are multiples of this many pixels."""
-
 CANVAS = 64
-"""Side of the square that the canvas texture repeats, in pixels of 1/4 resolution."""
+"""Side of the repeated square of the canvas texture, in pixels of 1/4 resolution."""
 
 FLOOR_COARSE, FLOOR_FINE = 0.03, 0.04
-"""Contrast that is taken for noise, at 1/8 and at 1/4 resolution; see ``Contrast``. A mean of fewer pixels has more."""
+"""Noise floors of ``Contrast`` at 1/8 and at 1/4 resolution; a mean of fewer pixels has more noise."""
 
 SOFT = 0.7
-"""Share of the frame that is smoothed by a binomial 3×3 before paint is added, and so loses its finest detail."""
-
-MARGIN = 4 + 2
-"""Reflected pixels on every side, which the two unpadded convolutions take away: one at 1/4, one at 1/2."""
+"""Weight of the binomial 3×3 blur of the frame, which removes its finest detail before the paint is added."""
 
 
 @dataclass(frozen=True)
@@ -61,30 +61,38 @@ class Arch:
     head: int = 16
 
     def to_dict(self) -> dict[str, int]:
-        """Plain form for ``style.json``."""
+        """Return the fields as a dict for ``style.json``."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Arch:
-        """Read the plain form back.
+        """Return the architecture from a dict.
+
+        Args:
+            values: as from ``to_dict``.
 
         Raises:
-            StyleError: unknown or missing fields, or widths that are no positive integers.
+            StyleError: fields are unknown or missing, or not integers from 1 to 512.
         """
         names = {field.name for field in fields(cls)}
         if set(values) != names or not all(type(v) is int and 0 < v <= 512 for v in values.values()):
-            raise StyleError(f"unknown generator shape {values}", hint="the style needs another version of rtstyle")
+            raise StyleError(
+                f"unknown generator architecture {values}", hint="the style needs another version of rtstyle"
+            )
         return cls(**values)
 
 
 class Conv(nn.Module):
-    """Convolution, while training optionally followed by batch normalisation.
+    """A convolution, optionally followed by batch normalisation during training.
 
     Args:
-        in_channels, out_channels, kernel, stride: as in ``nn.Conv2d``.
-        norm: normalise the output over the batch; ``folded`` turns that into plain weights.
-        edge: repeat the border, so that the output is as large as the input; otherwise nothing is padded. Zeros
-            would tell the network where the border is, and it would paint a frame there.
+        in_channels: as in ``nn.Conv2d``.
+        out_channels: as in ``nn.Conv2d``.
+        kernel: as in ``nn.Conv2d``.
+        stride: as in ``nn.Conv2d``.
+        norm: normalise the output over the batch; ``folded`` merges this into the weights.
+        edge: repeat the border so that the output is as large as the input; otherwise nothing is padded. Padding with
+            zeros would show the network where the border is, and it would draw a frame there.
     """
 
     def __init__(
@@ -99,20 +107,20 @@ class Conv(nn.Module):
     ):
         super().__init__()
         padding = kernel // 2 if edge else 0
-        # Torch pads in a step of its own for every mode but zeros: a copy of the whole map, even if it adds nothing.
+        # For every mode but zeros, torch pads in a separate step that copies the whole map, even if it adds nothing.
         mode: Literal["replicate", "zeros"] = "replicate" if padding else "zeros"
         self.conv = nn.Conv2d(in_channels, out_channels, kernel, stride, padding, padding_mode=mode)
         self.norm = nn.BatchNorm2d(out_channels) if norm else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, in, H, W) → (N, out, H / stride, W / stride), where not padded ``kernel`` − 1 less."""
+        """Map (N, in, H, W) to (N, out, H / stride, W / stride); without ``edge``, ``kernel`` − 1 less before that."""
         y: Tensor = self.conv(x)
         return y if self.norm is None else self.norm(y)
 
     def folded(self) -> tuple[Tensor, Tensor]:
-        """Weight and bias of the plain convolution that equals this one with frozen statistics."""
+        """Return weight and bias of the plain convolution that equals this one with frozen statistics."""
         weight, bias = self.conv.weight.detach(), self.conv.bias
-        assert bias is not None  # nn.Conv2d was made with one
+        assert bias is not None  # nn.Conv2d has a bias by default
         if self.norm is None:
             return weight, bias.detach()
         running_mean, running_var = self.norm.running_mean, self.norm.running_var
@@ -130,20 +138,20 @@ class Residual(nn.Module):
         self.second = Conv(channels, channels, norm=norm, edge=True)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) → the same shape."""
+        """Map (N, C, H, W) to the same shape."""
         y: Tensor = x + self.second(F.relu(self.first(x)))
         return y
 
 
 class Canvas(nn.Module):
-    """A learned texture, fixed to the screen, repeated over it: what a wall without any shade is painted on.
+    """A learned texture, fixed to the screen and repeated over it, on which plain walls are painted.
 
-    All that a camera tells of such a wall is noise, and strokes that follow noise boil. It is fine and has no coarser
-    sister: what is larger than a stroke would stand still like a dirty window while the scene moves behind.
+    A camera sees only noise on such a wall, and strokes that follow noise boil. The texture is fine, with no coarser
+    level: anything larger than a stroke would stand still like a dirty window in front of a moving scene.
 
     Args:
-        channels: of the stored texture.
-        out_channels: of the layer that it is added to.
+        channels: channels of the stored texture.
+        out_channels: channels of the layer that it is added to.
 
     Source:
         learned constant inputs, Karras et al. 2019, arXiv:1812.04948, section 2.
@@ -157,18 +165,18 @@ class Canvas(nn.Module):
             self.mix.conv.weight.mul_(0.5)
 
     def forward(self, height: int, width: int, shift: tuple[int, int]) -> Tensor:
-        """(1, out_channels, height, width), the texture moved by ``shift`` pixels, (y, x)."""
+        """Return (1, out_channels, height, width): the texture moved by ``shift`` pixels, (y, x)."""
         field = torch.roll(self.field, shift, (2, 3)) if any(shift) else self.field
         square: Tensor = self.mix(field)
         return square.repeat(1, 1, -(-height // CANVAS), -(-width // CANVAS))[..., :height, :width]
 
 
 class Generator(nn.Module):
-    """Cells of a picture in [0, 1] → what to add to the ``softened`` picture; the sum is about in [0, 1].
+    """Computes from the cells of an image in [0, 1] what to add to the ``softened`` image; the sum is about in [0, 1].
 
     Args:
         arch: widths and depth.
-        norm: batch normalisation in every hidden layer, for training only.
+        norm: normalise every hidden layer over the batch, for training only.
     """
 
     mean_of_cell: Tensor
@@ -194,14 +202,14 @@ class Generator(nn.Module):
         self.register_buffer("softening", _softening())
 
     def forward(self, cells: Tensor, shift: tuple[int, int] = (0, 0)) -> Tensor:
-        """Paint.
+        """Compute the change of an image.
 
         Args:
-            cells: (N, h, w, 48), squares of 4×4 pixels, see ``gather``; h and w are even.
-            shift: of the canvas, (y, x), in cells; training moves it about.
+            cells: (N, h, w, 48), squares of 4×4 pixels from ``space_to_depth``; h and w are even.
+            shift: offset of the canvas, (y, x), in cells; random during training.
 
         Returns:
-            (N, 2h − 6, 2w − 6, 12), squares of 2×2 pixels, ``MARGIN`` pixels less on every side.
+            (N, 2h − 6, 2w − 6, 12), squares of 2×2 pixels, without ``MARGIN`` pixels on every side.
         """
         cells = cells.permute(0, 3, 1, 2)
         quarter = F.relu(self.stem(cells))
@@ -215,10 +223,10 @@ class Generator(nn.Module):
         return change.permute(0, 2, 3, 1)
 
     def _contrasts(self, cells: Tensor) -> tuple[Tensor, Tensor]:
-        """Contrasts at 1/8 and 1/4, computed in fp32 whatever the rest is in.
+        """Return the contrasts at 1/8 and 1/4 resolution, always computed in fp32.
 
-        Differences of nearly equal colours, divided by a small spread and made waves of, need more than the ten bits of
-        fp16: one of forty values of the painting would be off by more than one step of 255, and some by nine.
+        Waves of nearly equal colours' differences, divided by a small spread, need more than the ten bits of fp16: one
+        in forty output values would be off by more than one step of 255, and some by nine.
         """
         with _without_autocast(cells.device.type):
             colours = F.conv2d(cells.float(), self.mean_of_cell.float())
@@ -227,9 +235,9 @@ class Generator(nn.Module):
         return coarse.to(cells.dtype), fine.to(cells.dtype)
 
     def softened(self, cells: Tensor) -> Tensor:
-        """What the paint is added to: the frame, with part of its finest detail smoothed away.
+        """Blur part of the finest detail of an image, to which the paint is then added.
 
-        Sensor noise is finest detail, and a sum with the frame itself would hand it on whole, with pores and threads.
+        Sensor noise is such detail; adding the paint to the image itself would pass it on unchanged.
 
         Args:
             cells: (N, h, w, 12), squares of 2×2 pixels.
@@ -241,7 +249,7 @@ class Generator(nn.Module):
 
 
 def _softening() -> Tensor:
-    """The smoothing of pixels as a convolution of 2×2 cells, (12, 12, 3, 3)."""
+    """Return the blur of pixels as a convolution of 2×2 cells, (12, 12, 3, 3)."""
     binomial = torch.tensor([0.25, 0.5, 0.25])
     kernel = SOFT * binomial[:, None] * binomial
     kernel[1, 1] += 1 - SOFT
@@ -253,17 +261,17 @@ def _softening() -> Tensor:
 
 
 def _without_autocast(device: str) -> AbstractContextManager[object]:
-    """Every operation in the format of its input; devices that know no autocast need nothing."""
+    """Disable autocast on devices that have it."""
     return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
 
 
 def _twice(x: Tensor) -> Tensor:
-    """Double the size bilinearly: where the input is flat the output is flat, so that no grid can appear."""
+    """Double the size bilinearly: flat input stays flat, so no grid can appear."""
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
 
 def _near_identity(head: nn.Conv2d) -> None:
-    """Start near nothing at all, with equal sub-pixels (ICNR, Aitken et al. 2017, arXiv:1707.02937)."""
+    """Initialise the last layer near zero with equal sub-pixels (ICNR, Aitken et al. 2017, arXiv:1707.02937)."""
     with torch.no_grad():
         head.weight.copy_(0.1 * head.weight[:3].repeat(CELL_OUT**2, 1, 1, 1))
         if head.bias is not None:
@@ -271,7 +279,11 @@ def _near_identity(head: nn.Conv2d) -> None:
 
 
 def fold(generator: Generator) -> Generator:
-    """The same function without normalisation layers, statistics frozen into the convolutions."""
+    """Return an equal generator without normalisation layers, whose statistics are merged into the convolutions.
+
+    Args:
+        generator: a generator with or without normalisation layers; not changed.
+    """
     plain = Generator(generator.arch)
     sources = dict(generator.named_modules())
     for name, module in plain.named_modules():
@@ -287,7 +299,10 @@ def fold(generator: Generator) -> Generator:
 
 
 def load_generator(style: StyleModel) -> Generator:
-    """The folded generator of a style, its weights in fp32.
+    """Load the folded generator of a style, its weights in fp32.
+
+    Args:
+        style: a verified style.
 
     Raises:
         StyleError: the weights do not fit the generator.
@@ -298,71 +313,27 @@ def load_generator(style: StyleModel) -> Generator:
         generator.load_state_dict(tensors)
     except RuntimeError as error:
         raise StyleError(
-            f"the weights of {style.folder} do not fit its generator", hint="it is of an older version: train it again"
+            f"the weights of {style.folder} do not fit its generator",
+            hint="it is from an older version: train it again",
         ) from error
     return generator
 
 
-def margins(size: int) -> tuple[int, int]:
-    """Reflected pixels before and after ``size`` pixels: ``MARGIN`` and half of what fills up to ``STRIDE``.
-
-    Halved, because a frame of 16 pixels cannot reflect more than 15 on one side.
-    """
-    fill = -(size + 2 * MARGIN) % STRIDE
-    return MARGIN + fill // 2, MARGIN + fill - fill // 2
-
-
-def reflected(pictures: Tensor) -> Tensor:
-    """(N, H, W, 3), H and W from 16 up → (N, H′, W′, 3), multiples of ``STRIDE``. Bytes or floats."""
-    top, bottom = margins(pictures.shape[1])
-    left, right = margins(pictures.shape[2])
-    return F.pad(pictures, (0, 0, left, right, top, bottom), mode="reflect")
-
-
-def inner(whole: Tensor, around: int = 0) -> Tensor:
-    """What the generator's output covers of what was ``reflected``, with so many pixels around."""
-    edge = MARGIN - around
-    return whole[:, edge:-edge, edge:-edge]
-
-
-def gather(pictures: Tensor, side: int) -> Tensor:
-    """Squares of pixels become channels in the order row, column, colour: (N, H, W, 3) → (N, H/side, W/side, 3 side²).
-
-    In this order a row of a square is a run of values on both sides, which is the cheapest that a shuffle can be.
-    """
-    count, high, wide = pictures.shape[0], pictures.shape[1] // side, pictures.shape[2] // side
-    squares = pictures.reshape(count, high, side, wide, side * 3).transpose(2, 3)
-    return squares.reshape(count, high, wide, side * side * 3)
-
-
-def scatter(cells: Tensor, side: int) -> Tensor:
-    """The inverse of ``gather``."""
-    count, high, wide = cells.shape[:3]
-    squares = cells.reshape(count, high, wide, side, side * 3).transpose(2, 3)
-    return squares.reshape(count, high * side, wide * side, 3)
-
-
-def cropped(painted: Tensor, height: int, width: int) -> Tensor:
-    """What is left of ``inner`` pixels without those that filled up to ``STRIDE``."""
-    top, left = margins(height)[0] - MARGIN, margins(width)[0] - MARGIN
-    return painted[:, top : top + height, left : left + width]
-
-
 def stylize(generator: Generator, x: Tensor, shift: tuple[int, int] = (0, 0)) -> Tensor:
-    """(N, 3, H, W) in [0, 1] → (N, 3, H, W), about [0, 1], any H and W from 16 up."""
-    whole = reflected(x.permute(0, 2, 3, 1))
-    ground = generator.softened(gather(inner(whole, CELL_OUT), CELL_OUT))
-    painted = scatter(ground + generator(gather(whole, CELL_IN), shift), CELL_OUT)
-    return cropped(painted, x.shape[-2], x.shape[-1]).permute(0, 3, 1, 2)
+    """Stylize (N, 3, H, W) in [0, 1], sides at least 16; return the same shape, about in [0, 1]."""
+    padded = pad_reflect(x.permute(0, 2, 3, 1))
+    ground = generator.softened(space_to_depth(crop_margin(padded, CELL_OUT), CELL_OUT))
+    stylized = depth_to_space(ground + generator(space_to_depth(padded, CELL_IN), shift), CELL_OUT)
+    return crop_fill(stylized, x.shape[-2], x.shape[-1]).permute(0, 3, 1, 2)
 
 
 class FrameGraph(nn.Module):
-    """The deployed graph: everything between uint8 RGB in and uint8 RGB out, in the number format of the weights.
+    """The deployed graph: everything from uint8 RGB to uint8 RGB, in the precision of the weights.
 
     Args:
         generator: a folded generator.
-        shuffle_bytes: pad and shuffle pixels as bytes, which is a quarter of the traffic; False for runtimes that
-            do no more with bytes than to convert them.
+        shuffle_bytes: pad and shuffle pixels as bytes, a quarter of the memory traffic; False for runtimes that can
+            only convert bytes.
     """
 
     def __init__(self, generator: Generator, *, shuffle_bytes: bool = True):
@@ -380,22 +351,28 @@ class FrameGraph(nn.Module):
         Returns:
             (1, height, width, 3), uint8.
         """
-        number = self.generator.softening.dtype
-        whole = reflected(frame if self.shuffle_bytes else frame.to(number))
-        return self.painted(whole, strength, frame.shape[1], frame.shape[2]).to(torch.uint8)
+        dtype = self.generator.softening.dtype
+        padded = pad_reflect(frame if self.shuffle_bytes else frame.to(dtype))
+        return self.stylize_padded(padded, strength, frame.shape[1], frame.shape[2]).to(torch.uint8)
 
-    def painted(self, whole: Tensor, strength: Tensor, height: int, width: int) -> Tensor:
-        """The same for a frame that is ``reflected`` already; ``height`` and ``width``, pixels, are without that.
+    def stylize_padded(self, padded: Tensor, strength: Tensor, height: int, width: int) -> Tensor:
+        """Stylize a frame that ``pad_reflect`` has padded.
+
+        Args:
+            padded: (1, height′, width′, 3).
+            strength: (1,), float32, 0 … 1.
+            height: of the frame before padding, pixels.
+            width: of the frame before padding, pixels.
 
         Returns:
-            (1, height, width, 3); without ``shuffle_bytes`` numbers from 0.5 to 255.5 that are to be truncated.
+            (1, height, width, 3); without ``shuffle_bytes``, floats from 0.5 to 255.5 that the caller must truncate.
         """
-        number = self.generator.softening.dtype
-        change = self.generator(gather(whole, CELL_IN).to(number) / 255.0)
-        wide = gather(inner(whole, CELL_OUT), CELL_OUT)
-        x = wide[:, 1:-1, 1:-1].to(number) / 255.0  # cut as bytes, which is less to move
-        y = torch.clamp(self.generator.softened(wide.to(number) / 255.0) + change, 0.0, 1.0)
-        # + 0.5 and truncation round half up; every runtime truncates alike, while roundings differ.
-        painting = (x + strength.to(number) * (y - x)) * 255.0 + 0.5
-        painting = painting.to(torch.uint8) if self.shuffle_bytes else painting
-        return cropped(scatter(painting, CELL_OUT), height, width)
+        dtype = self.generator.softening.dtype
+        change = self.generator(space_to_depth(padded, CELL_IN).to(dtype) / 255.0)
+        wide = space_to_depth(crop_margin(padded, CELL_OUT), CELL_OUT)
+        x = wide[:, 1:-1, 1:-1].to(dtype) / 255.0  # crop as bytes, which moves less memory
+        y = torch.clamp(self.generator.softened(wide.to(dtype) / 255.0) + change, 0.0, 1.0)
+        # + 0.5 and truncation round half up; runtimes truncate alike but round differently.
+        stylized = (x + strength.to(dtype) * (y - x)) * 255.0 + 0.5
+        stylized = stylized.to(torch.uint8) if self.shuffle_bytes else stylized
+        return crop_fill(depth_to_space(stylized, CELL_OUT), height, width)

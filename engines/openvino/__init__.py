@@ -1,1 +1,1 @@
-"""CPUs through OpenVINO."""
+"""Engines for CPUs that use OpenVINO."""

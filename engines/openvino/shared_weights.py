@@ -1,8 +1,8 @@
-"""The CPU engine for many styles: one compiled graph for each frame size, whose weights are inputs like the frame.
+"""The CPU engine for many styles: one compiled graph for each frame size, with the weights as inputs.
 
-To compile a graph takes two cores 0.2 to 0.4 s and 60 MB for each style and frame size, and frames that are painted
-meanwhile wait for it. Here it is compiled once, and a further style costs its weights: 5 ms, 2 MB and, once it has
-painted, two frames. The price: a few hundredths more time for each frame, as nothing is folded into the convolutions.
+Compiling a graph takes two cores 0.2 to 0.4 s and 60 MB for each style and frame size, and delays the frames that are
+stylized meanwhile. Here it is compiled once, and another style costs only its weights: 5 ms, 2 MB and, after its first
+frame, the memory of two frames. Each frame takes a few percent longer, as nothing is folded into the convolutions.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ import numpy.typing as npt
 
 from engines.base import check_size
 from engines.errors import StyleError
-from engines.openvino.engine import CpuEngine, Fitted, compiled, failing, import_openvino, read_graph
+from engines.openvino.engine import CpuEngine, SizedGraph, as_engine_errors, compile_graph, import_openvino, read_graph
 from engines.style_file import StyleModel, sha256
 
 if TYPE_CHECKING:
     import openvino as ov
 
 STORED = ".fp16"
-"""How the names of the weights end in the graph, where they are cast to fp32 before they are used."""
+"""Suffix of the weights' names in the graph, where they are cast to fp32 before use."""
 
 
 class SharedCpuEngine(CpuEngine):
-    """Stylizes on the CPU with what engines of other styles have compiled; see ``engines.base.SharingEngine``.
+    """Stylizes on the CPU, sharing compiled graphs with other styles; an ``engines.base.SharedGraphEngine``.
 
-    Arguments and errors are those of ``CpuEngine``. Engines share a graph when theirs are the same file and their
-    options are the same. Two that are called by two threads take turns.
+    Arguments and errors are those of ``CpuEngine``. Engines share a graph if their graph files and options are equal.
+    Calls from several threads take turns.
     """
 
-    _shared: _Shared | None
+    _shared: _SharedGraph | None
     _weights: list[npt.NDArray[np.float32]]
 
     def prepare(self, height: int, width: int) -> None:
-        """See ``engines.base.SharingEngine``."""
+        """See ``engines.base.SharedGraphEngine``."""
         check_size(height, width)
-        with failing(height, width):
-            self._fit(height, width)
+        with as_engine_errors(height, width):
+            self._graph_for(height, width)
 
     def close(self) -> None:
-        """Free the style; with the last engine of a graph that goes, too."""
+        """Free the style; the last engine of a graph also frees the graph. May be called twice."""
         super().close()
         self._shared, self._weights = None, []
 
@@ -53,39 +53,35 @@ class SharedCpuEngine(CpuEngine):
         self._weights = shared.ordered(style)
         self._shared = shared
 
-    def _new_fit(self, height: int, width: int) -> Fitted:
+    def _compile(self, height: int, width: int) -> SizedGraph:
         assert self._shared is not None
         graph = self._shared.compiled(height, width)
         request = graph.model.create_infer_request()
         for index, weight in enumerate(self._weights, start=FIRST_WEIGHT):
             request.set_input_tensor(index, import_openvino().Tensor(weight, shared_memory=True))
-        return Fitted(graph, request)
+        return SizedGraph(graph, request)
 
 
 FIRST_WEIGHT = 2
-"""Inputs of the graph: the frame, the strength, the weights."""
+"""Index of the first weight among the inputs: the frame and the strength come before."""
 
 
 class _Key(NamedTuple):
-    """What engines that share have in common."""
+    """What engines must have in common to share a graph."""
 
     graph_sha256: str
     options: tuple[tuple[str, Any], ...]
 
 
 class _Compiled:
-    """A graph for one frame size; it lives as long as an engine paints with it."""
+    """A compiled graph for one frame size; it lives as long as an engine uses it."""
 
     def __init__(self, model: ov.CompiledModel) -> None:
         self.model = model
 
 
-class _Shared:
-    """A graph whose weights are inputs, and what is compiled of it. Any thread may call it.
-
-    Raises:
-        StyleError: as ``read_graph``.
-    """
+class _SharedGraph:
+    """A graph whose weights are inputs, and its compiled versions. Thread-safe. Raises as ``read_graph``."""
 
     def __init__(self, key: _Key, core: ov.Core, style: StyleModel) -> None:
         self._core, self._options = core, dict(key.options)
@@ -95,45 +91,41 @@ class _Shared:
         self._lock = Lock()
 
     def ordered(self, style: StyleModel) -> list[npt.NDArray[np.float32]]:
-        """A style's weights as the graph takes them; small ones may be a part of the graph.
-
-        Raises:
-            StyleError: some are missing, or of another shape.
-        """
+        """Return a style's weights in the order of the inputs. Raise StyleError if some are missing or misshapen."""
         tensors = style.tensors()
         if any(name not in tensors or tensors[name].shape != shape for name, shape in self._shapes.items()):
             raise StyleError(f"{style.weights} does not fit {style.graph}", hint="get the style again")
         return [tensors[name].astype(np.float32, order="C") for name in self._shapes]
 
     def compiled(self, height: int, width: int) -> _Compiled:
-        """For one frame size, made now if need be. Raises: RuntimeError: of OpenVINO."""
+        """Return the graph for one frame size; compile it if nobody has. May raise OpenVINO's RuntimeError."""
         size = (height, width)
         with self._lock:
             found = self._compiled.get(size)
             if found is None:
-                found = _Compiled(compiled(self._core, self._graph, height, width, self._options))
+                found = _Compiled(compile_graph(self._core, self._graph, height, width, self._options))
                 self._compiled[size] = found
             return found
 
 
-_graphs: WeakValueDictionary[_Key, _Shared] = WeakValueDictionary()
-"""What is in use."""
+_graphs: WeakValueDictionary[_Key, _SharedGraph] = WeakValueDictionary()
+"""The graphs in use."""
 
 _graphs_lock = Lock()
 
 
-def _shared(core: ov.Core, options: Mapping[str, Any], style: StyleModel) -> _Shared:
-    """The graph of a style, read now if nobody has it. Raises: StyleError."""
+def _shared(core: ov.Core, options: Mapping[str, Any], style: StyleModel) -> _SharedGraph:
+    """Return the graph of a style; read it if nobody has. Raises StyleError like ``read_graph``."""
     key = _Key(sha256(style.graph), tuple(sorted(options.items())))
     with _graphs_lock:
         found = _graphs.get(key)
         if found is None:
-            found = _graphs[key] = _Shared(key, core, style)
+            found = _graphs[key] = _SharedGraph(key, core, style)
         return found
 
 
 def _make_inputs(graph: ov.Model) -> dict[str, tuple[int, ...]]:
-    """Turn each weight of a graph, stored as fp16, into an fp32 input. Returns: their names and shapes, in order."""
+    """Turn each fp16 weight of a graph into an fp32 input; return names and shapes in order."""
     import_openvino()
     from openvino import Type, opset13
 

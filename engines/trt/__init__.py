@@ -1,1 +1,1 @@
-"""NVIDIA cards through Torch-TensorRT: plans, their cache, refit and runtime."""
+"""NVIDIA GPUs through Torch-TensorRT: plans, their cache, refit and runtime."""

@@ -1,4 +1,4 @@
-"""A build in a process of its own, as who started it sees it."""
+"""A build in a process of its own, as its parent sees it."""
 
 from __future__ import annotations
 
@@ -15,21 +15,20 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any
 
 from engines.errors import EngineError
 from engines.trt.plan_cache import PlanCache, PlanKey
 from engines.trusted_files import RefusedError
 
 FAILED = 3
-"""Exit code of a build that says itself why it failed; 1 and 2 are Python's own."""
+"""Exit code of a build that has reported why it failed; 1 and 2 are Python's own."""
 
 INTERRUPTED = 130
-"""Exit code of a build that a key has stopped."""
+"""Exit code of a build that Ctrl-C stopped."""
 
 KEY_LINE, FAULT_LINE, DONE_LINE = "key: ", "fault: ", "done: "
-"""How the lines of a child begin that are not progress; JSON follows the first two."""
+"""Prefixes of a child's lines that are not progress; JSON follows the first two."""
 
 LINE_LENGTH = 300
 """Characters of a line that are shown."""
@@ -42,41 +41,41 @@ _MEMORY = re.compile(
     re.IGNORECASE,
 )
 
-# Python's own, and those of a Ctrl-C here and on Windows.
+# Python's own exit codes, and those of Ctrl-C here and on Windows.
 _HARMLESS = frozenset({0, 1, 2, INTERRUPTED, 0xC000013A})
 
-# A library that crashes does so again. SIGBUS is not among them: a full memory disk gives it.
+# A library that crashes will crash again. SIGBUS is not among them: a full memory disk causes it.
 _CRASHES = frozenset({signal.SIGSEGV, signal.SIGABRT, signal.SIGILL, signal.SIGFPE})
 
 
 class BuildProcess:
-    """Builds one engine, into the cache, in another process with a lower priority; it dies with this one.
+    """Builds one engine into the cache, in another process with a lower priority, which dies with this one.
 
-    Nothing here waits for it but ``wait`` and ``close``.
+    Only ``wait`` and ``close`` block.
 
     Args:
         style: folder of the style.
         height, width: of a frame, pixels.
-        builder: ``module:attribute`` of what builds; that of ``engines.trt.build_worker`` unless told.
-        folder: of the cache; its own unless told.
+        builder: ``module:attribute`` of the builder; by default the first of ``engines.trt.build_worker``.
+        folder: of the cache; by default the user's.
 
     Attributes:
         progress: the newest line of the child, at most ``LINE_LENGTH`` characters.
-        error: why it failed, once it has.
+        error: why the build failed; ``None`` until then.
 
     Raises:
         EngineError: no process can be started.
     """
 
     def __init__(self, style: Path, height: int, width: int, *, builder: str = "", folder: Path | None = None) -> None:
-        self.progress = "starts"
+        self.progress = "starting"
         self.error: EngineError | None = None
         self._folder = folder
         self._key: PlanKey | None = None
-        self._told: EngineError | None = None
+        self._reported: EngineError | None = None
         self._errors: deque[str] = deque(maxlen=_ERRORS_KEPT)
-        self._news = threading.Condition()
-        self._heard = 0
+        self._changed = threading.Condition()
+        self._lines = 0
         self._done = self._over = self._closed = self._reaped = False
         call = ["--style", str(Path(style).absolute()), "--size", f"{width}x{height}"]
         call += ["--builder", builder] if builder else []
@@ -88,44 +87,36 @@ class BuildProcess:
             self._scratch.cleanup()
             raise
         self._threads = [
-            _reader(self._process.stdout, self._hear),
+            _reader(self._process.stdout, self._on_line),
             _reader(self._process.stderr, lambda line: self._errors.append(one_line(line))),
         ]
         self._watcher = threading.Thread(target=self._watch, name="build", daemon=True)
         for thread in (*self._threads, self._watcher):
             thread.start()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def poll(self) -> str | None:
-        """``None`` while it runs, an empty text when the engine is in the cache, else why it is not."""
-        with self._news:
+        """Return ``None`` while it runs, an empty string once the engine is in the cache, else why it is not."""
+        with self._changed:
             if not self._over:
                 return None
             return str(self.error) if self.error else ""
 
     def wait(self, timeout_s: float) -> str | None:
-        """As ``poll``, after there is a new line or an end, or after ``timeout_s`` seconds."""
-        with self._news:
-            heard = self._heard
-            self._news.wait_for(lambda: self._over or self._heard != heard, timeout_s)
+        """Wait for a new line, the end, or ``timeout_s`` seconds, then ``poll``."""
+        with self._changed:
+            lines = self._lines
+            self._changed.wait_for(lambda: self._over or self._lines != lines, timeout_s)
         return self.poll()
 
     def close(self) -> None:
-        """Kill the child and what it started, unless it is through. Twice is fine."""
-        with self._news:
+        """Kill the child and its own children, unless it has ended. May be called twice."""
+        with self._changed:
             self._closed = True
             self._kill()
         self._watcher.join()
 
     def _kill(self) -> None:
-        """Only before the child is reaped: after that, its number may be another process's."""
+        """Kill the group, but only before the child is reaped: its PID may be another process's after that."""
         if self._reaped:
             return
         with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -135,51 +126,51 @@ class BuildProcess:
                 os.killpg(self._process.pid, signal.SIGKILL)
 
     def _watch(self) -> None:
-        error: EngineError | None = EngineError("nobody knows how the build ended")
+        error: EngineError | None = EngineError("the build process exited without a result")
         try:
             error = self._end()
         finally:
             self._scratch.cleanup()
-            with self._news:
+            with self._changed:
                 self.error, self._over = error, True
-                self._news.notify_all()
+                self._changed.notify_all()
 
     def _end(self) -> EngineError | None:
-        """Wait for the child's end, end what it has left, and find out how it went."""
+        """Wait for the child, kill what it left behind, and return its error."""
         if hasattr(os, "waitid"):
-            with contextlib.suppress(ChildProcessError):  # a program that ignores SIGCHLD has none to wait for
+            with contextlib.suppress(ChildProcessError):  # a program that ignores SIGCHLD has no child to wait for
                 os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOWAIT)
         else:
             self._process.wait()
-        with self._news:
+        with self._changed:
             self._kill()
             code = self._process.wait()
             self._reaped = True
         for thread in self._threads:
-            thread.join(1.0)  # what has left the group may still hold a pipe
-        error = self._verdict(code)
+            thread.join(1.0)  # a process that has left the group may still hold a pipe
+        error = self._outcome(code)
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
             if pipe is not None and not any(thread.is_alive() for thread in self._threads):
                 pipe.close()
         return error
 
-    def _verdict(self, code: int) -> EngineError | None:
-        # A library may call exit(0), and where SIGCHLD is ignored every code is 0.
+    def _outcome(self, code: int) -> EngineError | None:
+        # The code alone is not enough: a library may call exit(0), and with SIGCHLD ignored every code is 0.
         if self._done:
             return None
         if self._closed:
             return EngineError("the build was stopped")
-        if self._told is not None:
-            return self._told
+        if self._reported is not None:
+            return self._reported
         last = next((line for line in reversed(self._errors) if line), "")
         because = f": {last}" if last else ""
-        error = EngineError(f"{_how(code)}{because}")
-        if _is_crash(code) and self._key is not None and not any(lacks_memory(line) for line in self._errors):
-            with contextlib.suppress(EngineError):  # the child could not do it any more
-                PlanCache(self._folder).refuse(self._key, error.problem)
+        error = EngineError(f"{_describe_exit(code)}{because}")
+        if _is_crash(code) and self._key is not None and not any(is_out_of_memory(line) for line in self._errors):
+            with contextlib.suppress(EngineError):  # the child cannot do it any more
+                PlanCache(self._folder).mark_failed(self._key, error.problem)
         return error
 
-    def _hear(self, line: str) -> None:
+    def _on_line(self, line: str) -> None:
         if line.startswith(KEY_LINE):
             with contextlib.suppress(ValueError, RefusedError):
                 self._key = PlanKey.from_dict(json.loads(line.removeprefix(KEY_LINE)))
@@ -187,38 +178,38 @@ class BuildProcess:
             self._done = True
         elif line.startswith(FAULT_LINE):
             with contextlib.suppress(ValueError, KeyError, TypeError):
-                told: Any = json.loads(line.removeprefix(FAULT_LINE))
-                self._told = EngineError(one_line(told["problem"]), hint=one_line(told["hint"]))
+                fault: Any = json.loads(line.removeprefix(FAULT_LINE))
+                self._reported = EngineError(one_line(fault["problem"]), hint=one_line(fault["hint"]))
         elif shown := one_line(line):
-            with self._news:
+            with self._changed:
                 self.progress = shown
-                self._heard += 1
-                self._news.notify_all()
+                self._lines += 1
+                self._changed.notify_all()
 
 
 def one_line(text: str) -> str:
-    """A text that may stand on somebody's terminal: one line, no control characters, at most ``LINE_LENGTH`` long."""
+    """Make a text safe for a terminal: one line, no control characters, at most ``LINE_LENGTH`` long."""
     plain = "".join(char if char.isprintable() else " " for char in _CONTROL.sub("", text))
     return " ".join(plain.split())[:LINE_LENGTH]
 
 
-def lacks_memory(text: str) -> bool:
-    """Whether a library says that it got no memory, of the machine or of the GPU."""
+def is_out_of_memory(text: str) -> bool:
+    """Return True if a library reports a lack of memory, of the machine or of the GPU."""
     return _MEMORY.search(text) is not None
 
 
 def _scratch() -> tempfile.TemporaryDirectory[str]:
-    """A folder for what a build writes by the way: one that is killed removes nothing itself."""
+    """Make the temporary folder of a build, which cannot remove its files itself if it is killed."""
     try:
         return tempfile.TemporaryDirectory(prefix="rtstyle-", ignore_cleanup_errors=True)
     except OSError as error:
-        raise EngineError(f"no room for the build: {error.strerror}", hint="TMPDIR names another folder") from error
+        raise EngineError(f"no room for the build: {error.strerror}", hint="set TMPDIR to another folder") from error
 
 
 def _start(call: list[str], scratch: str) -> subprocess.Popen[bytes]:
-    """Start the child in a process group of its own, so that a Ctrl-C is not for it, and it can be ended as a whole.
+    """Start the child in its own process group, so that Ctrl-C does not reach it and it can be killed as a whole.
 
-    ``-P`` keeps the current folder out of the child's imports: it may be one of downloads.
+    ``-P`` keeps the current folder, which may be one of downloads, out of the child's imports.
     """
     command = [sys.executable, "-P", "-m", "engines.trt.build_worker", "--child", *call]
     group, flags = 0, 0
@@ -237,11 +228,11 @@ def _start(call: list[str], scratch: str) -> subprocess.Popen[bytes]:
             creationflags=flags,
         )
     except OSError as error:
-        raise EngineError(f"no process can be started for the build: {error.strerror}") from error
+        raise EngineError(f"cannot start a process for the build: {error.strerror}") from error
 
 
 def _environment() -> dict[str, str]:
-    """This process's, in which the child finds the same ``engines``, also where they are not installed."""
+    """Return this process's environment, in which the child finds the same ``engines`` even if not installed."""
     root = str(Path(__file__).resolve().parents[2])
     environment = dict(os.environ)
     if root not in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib")):
@@ -249,26 +240,25 @@ def _environment() -> dict[str, str]:
     return environment
 
 
-def _reader(pipe: IO[bytes] | None, heard: Callable[[str], None]) -> threading.Thread:
+def _reader(pipe: IO[bytes] | None, on_line: Callable[[str], None]) -> threading.Thread:
     assert pipe is not None
-    return threading.Thread(target=_read, args=(pipe.fileno(), heard), name="build-lines", daemon=True)
+    return threading.Thread(target=_read, args=(pipe.fileno(), on_line), name="build-lines", daemon=True)
 
 
-def _read(descriptor: int, heard: Callable[[str], None]) -> None:
-    """Hand on lines until the pipe ends. Little is kept, whatever is printed."""
+def _read(descriptor: int, on_line: Callable[[str], None]) -> None:
+    """Pass on lines until the pipe ends, in bounded memory."""
     rest = b""
     while chunk := os.read(descriptor, 8192):
         *lines, rest = re.split(rb"[\r\n]+", rest + chunk)
         rest = rest[-_LINE_BYTES:]
         for line in lines:
-            heard(line.decode(errors="replace"))
-    heard(rest.decode(errors="replace"))
+            on_line(line.decode(errors="replace"))
+    on_line(rest.decode(errors="replace"))
 
 
-def _how(code: int) -> str:
-    """What the exit code of a child says."""
+def _describe_exit(code: int) -> str:
     if code >= 0:
-        return f"the builder ended itself with code {code}"
+        return f"the builder exited with code {code}"
     try:
         name = signal.Signals(-code).name
     except ValueError:
@@ -277,8 +267,8 @@ def _how(code: int) -> str:
 
 
 def _is_crash(code: int) -> bool:
-    """Whether a library ended the child: by a crash, or a call of ``exit`` with a code that is not Python's.
+    """Return True if a library ended the child: a crash, or ``exit`` with a code that is not Python's.
 
-    Windows tells a crash by a code, and 1 for what somebody has killed.
+    Windows reports a crash as a code, and a killed process as 1.
     """
     return -code in _CRASHES if code < 0 else code not in _HARMLESS

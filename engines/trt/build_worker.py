@@ -1,10 +1,10 @@
-"""Building one engine, into the cache: what a process of its own runs.
+"""Build one engine into the cache, as a process of its own.
 
     python -m engines.trt.build_worker --style FOLDER --size 1280x720
 
-It tells how far it is in lines on standard output; what native libraries print goes to standard error. With ``--child``
-it belongs to the ``BuildProcess`` that started it: it ends when its standard input does, also if it is inside of a
-library then, and says which key it builds, and how that ended, in lines that a program reads.
+Progress goes to standard output, a line each; what native libraries print goes to standard error. With ``--child`` the
+process belongs to the ``BuildProcess`` that started it: it ends when its standard input does, even inside a library,
+and reports its key and its result in machine-readable lines.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import argparse
 import contextlib
 import importlib
 import json
+import logging
 import os
-import re
 import signal
 import sys
 import threading
@@ -26,6 +26,8 @@ from typing import Any, Protocol
 
 from engines.base import check_size
 from engines.errors import EngineError, StylerError
+from engines.frame_size import parse_size
+from engines.install_hint import pip_install
 from engines.style_file import StyleModel
 from engines.trt.build_process import (
     DONE_LINE,
@@ -34,115 +36,98 @@ from engines.trt.build_process import (
     INTERRUPTED,
     KEY_LINE,
     BuildProcess,
-    lacks_memory,
+    is_out_of_memory,
     one_line,
 )
 from engines.trt.plan_cache import BusyError, PlanCache, PlanKey
 
-__all__ = ["BUILDERS", "BuildProcess", "Builder", "build_once", "is_passing", "load_builder", "main"]
+__all__ = ["BUILDERS", "BuildProcess", "Builder", "build_once", "is_transient", "load_builder", "main"]
 
-BUILDERS = ("engines.trt.engine:BUILDER", "engines.trt.engine:OWN")
-"""What builds unless told, modules and their attributes: each is for where the one before fails."""
+BUILDERS = ("engines.trt.builder:SHARED", "engines.trt.builder:SINGLE")
+"""Default builders, as module and attribute; each is tried if the one before fails."""
 
-NICER = 10
-"""How far a build steps back behind other processes, as ``nice`` counts: frames are painted while it runs."""
+NICENESS = 10
+"""Niceness of a build: frames go on while it runs."""
 
 BUILD_WAIT_S = 3600.0
 """How long to wait for another process that builds the same engine, seconds."""
 
+logger = logging.getLogger("engines.trt.build_worker")  # __name__ is "__main__" in the child
+
 
 class Builder(Protocol):
-    """What makes engines."""
+    """Makes engines; logs its progress to a logger under ``engines``."""
 
     def key(self, style: StyleModel, height: int, width: int) -> PlanKey:
-        """Everything that the engine depends on, on this machine.
+        """Return everything that the engine depends on, on this machine.
 
         Raises:
             EngineError: no engine can be built here.
         """
         ...
 
-    def build(
-        self, style: StyleModel, height: int, width: int, told: Callable[[str], None]
-    ) -> tuple[bytes, Mapping[str, Any]]:
-        """Make the engine.
-
-        Args:
-            style: a verified style.
-            height, width: of a frame, pixels.
-            told: takes one line about how far it is, from any thread.
+    def build(self, style: StyleModel, height: int, width: int) -> tuple[bytes, Mapping[str, Any]]:
+        """Build the engine for a frame size in pixels.
 
         Returns:
-            its bytes, and plain JSON that is kept beside them.
+            its bytes, and metadata as plain JSON.
 
         Raises:
-            EngineError: it cannot be built. Raise it ``from`` an OSError or a MemoryError where that was the
-            reason: only such a failure is tried again, see ``is_passing``.
+            EngineError: it cannot be built. Raise it ``from`` an OSError or a MemoryError if that was the cause: only
+                such failures are retried, see ``is_transient``.
         """
         ...
 
 
-class Report(Protocol):
-    """Who hears of a build."""
-
-    def told(self, line: str) -> None:
-        """One line about how far it is."""
-        ...
-
-    def key(self, key: PlanKey) -> None:
-        """Which engine it is."""
-        ...
-
-
 def build_once(
-    style: StyleModel, height: int, width: int, builder: Builder, cache: PlanCache, report: Report
+    style: StyleModel,
+    height: int,
+    width: int,
+    builder: Builder,
+    cache: PlanCache,
+    on_key: Callable[[PlanKey], None] = lambda _: None,
 ) -> PlanKey:
-    """Make sure that an engine is in the cache.
+    """Build an engine for a frame size in pixels into the cache, unless it is there; the progress is logged.
 
-    Args:
-        style: a verified style.
-        height, width: of a frame, pixels.
-        builder: makes it, where neither this process nor another one has.
-        cache: where it is kept.
-        report: hears of it.
+    ``on_key`` is called with the key as soon as it is known.
 
     Returns:
         its key.
 
     Raises:
-        ShapeError: no frame has that size.
-        EngineError: it cannot be built, here or at all; it could not be before, and nothing has changed.
+        ShapeError: no frame can have that size.
+        EngineError: it cannot be built, or a build of the same key has failed before.
     """
     check_size(height, width)
     key = builder.key(style, height, width)
-    report.key(key)
-    if _is_there(key, cache, report):
+    on_key(key)
+    if _is_built(key, cache):
         return key
-    with _turn(key, cache, report):
-        if not _is_there(key, cache, report):  # another process may have built it while we waited
-            _build(style, key, builder, cache, report)
+    with _build_lock(key, cache):
+        if not _is_built(key, cache):  # another process may have built it meanwhile
+            _build(style, key, builder, cache)
     return key
 
 
-def is_passing(error: BaseException) -> bool:
-    """Whether a failure says nothing about the engine, so that the same build may succeed another time.
+def is_transient(error: BaseException) -> bool:
+    """Return True if a failure says nothing about the engine, so that the same build may succeed another time.
 
-    That is so for what the machine lacked (memory of either kind, room on the disk, a file, a package) and for what
-    somebody did (a key was pressed, a process was killed). All else would fail again in the same way after minutes of
-    work, at each start: it is remembered, and ``rtstyle engine clear`` forgets it.
+    That holds for a lack of resources (memory, disk space, a file, a package) and for interruptions (Ctrl-C, a killed
+    process). Any other failure would repeat after minutes of work at each start, so it is remembered until
+    ``rtstyle engine clear``.
     """
     seen: BaseException | None = error
     while seen is not None:
         if not isinstance(seen, Exception) or isinstance(seen, (OSError, MemoryError, ImportError, BusyError)):
             return True
-        if any(kind.__name__ == "OutOfMemoryError" for kind in type(seen).__mro__) or lacks_memory(str(seen)):
-            return True  # torch's own class has this name; torch is not imported to compare it
+        if any(kind.__name__ == "OutOfMemoryError" for kind in type(seen).__mro__) or is_out_of_memory(str(seen)):
+            return True  # torch's class, compared by name so that torch need not be imported
         seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
     return False
 
 
 def load_builder(name: str) -> Builder:
-    """The builder that ``module:attribute`` names.
+    """Import the builder at ``module:attribute``.
 
     Raises:
         EngineError: there is none, or a package that it needs is not installed.
@@ -153,8 +138,8 @@ def load_builder(name: str) -> Builder:
     except ModuleNotFoundError as error:
         if error.name is None or f"{module}.".startswith(f"{error.name}."):
             raise EngineError(f"there is no builder {name}") from error
-        raise EngineError(f"building needs {error.name}", hint='pip install "rtstyle[tensorrt]"') from error
-    except (ValueError, TypeError) as error:  # an empty name, or one that begins with a point
+        raise EngineError(f"building needs {error.name}", hint=pip_install("tensorrt")) from error
+    except (ValueError, TypeError) as error:  # an empty name, or one that starts with a dot
         raise EngineError(f"there is no builder {name!r}") from error
     if found is None:
         raise EngineError(f"there is no builder {name}")
@@ -162,86 +147,83 @@ def load_builder(name: str) -> Builder:
     return builder
 
 
-def _is_there(key: PlanKey, cache: PlanCache, report: Report) -> bool:
-    """Raises: EngineError: it could not be built before."""
+def _is_built(key: PlanKey, cache: PlanCache) -> bool:
+    """Raises: EngineError: an earlier build has failed."""
     if cache.get(key) is not None:
-        report.told("already there")
+        logger.info("already built")
         return True
     if fault := cache.fault(key):
-        raise EngineError(
-            f"it could not be built before: {fault}", hint="`rtstyle engine clear` lets it be tried again"
-        )
+        raise EngineError(f"an earlier build failed: {fault}", hint="to retry, run `rtstyle engine clear`")
     return False
 
 
 @contextlib.contextmanager
-def _turn(key: PlanKey, cache: PlanCache, report: Report) -> Iterator[None]:
-    """Hold the lock of the engine; say so where that takes a while."""
+def _build_lock(key: PlanKey, cache: PlanCache) -> Iterator[None]:
     with contextlib.ExitStack() as held:
         try:
             held.enter_context(cache.lock(key, 0))
         except BusyError:
-            report.told("waits for another process that builds it")
+            logger.info("waiting for another process that builds it")
             held.enter_context(cache.lock(key, BUILD_WAIT_S))
         yield
 
 
-def _build(style: StyleModel, key: PlanKey, builder: Builder, cache: PlanCache, report: Report) -> None:
+def _build(style: StyleModel, key: PlanKey, builder: Builder, cache: PlanCache) -> None:
     start_s = time.monotonic()
     try:
-        plan, extra = builder.build(style, key.height, key.width, report.told)
+        plan, extra = builder.build(style, key.height, key.width)
         seconds = time.monotonic() - start_s
         cache.put(key, plan, seconds=seconds, extra={"style": style.name, **extra})
     except Exception as error:
-        if not is_passing(error):
-            with contextlib.suppress(EngineError):  # the failure itself is what must be told
-                cache.refuse(key, _problem(error), extra={"style": style.name})
+        if not is_transient(error):
+            with contextlib.suppress(EngineError):  # the failure itself matters more
+                cache.mark_failed(key, _message(error), extra={"style": style.name})
         raise
-    report.told(f"built in {seconds:.1f} s, {len(plan) / 1e6:.1f} MB")
+    logger.info("built in %.1f s, %.1f MB", seconds, len(plan) / 1e6)
 
 
-def _problem(error: Exception) -> str:
-    """What is wrong, as one line."""
+def _message(error: Exception) -> str:
     return error.problem if isinstance(error, StylerError) else one_line(f"{type(error).__name__}: {error}")
 
 
-class _Lines:
-    """A report in lines on standard output, which from now on is nobody else's: the rest goes to standard error."""
+class _Output(logging.Handler):
+    """Writes log lines and results to standard output; whatever else is printed goes to standard error from now on."""
 
     def __init__(self, is_child: bool) -> None:
+        super().__init__(logging.INFO)
         self._is_child = is_child
         sys.stdout.flush()
         self._to = os.dup(1)
-        os.dup2(2, 1)  # native libraries print wherever they like
+        os.dup2(2, 1)  # for native libraries
 
-    def told(self, line: str) -> None:
-        self._say(one_line(line))
+    def emit(self, record: logging.LogRecord) -> None:
+        self._write(one_line(record.getMessage()))
 
     def key(self, key: PlanKey) -> None:
         if self._is_child:
-            self._say(KEY_LINE + json.dumps(asdict(key)))
+            self._write(KEY_LINE + json.dumps(asdict(key)))
 
     def done(self) -> None:
         if self._is_child:
-            self._say(DONE_LINE)
+            self._write(DONE_LINE)
 
     def fault(self, error: Exception) -> None:
         hint = error.hint if isinstance(error, StylerError) else ""
         if self._is_child:
-            self._say(FAULT_LINE + json.dumps({"problem": _problem(error), "hint": hint}))
+            self._write(FAULT_LINE + json.dumps({"problem": _message(error), "hint": hint}))
         else:
-            print(f"{_problem(error)}{f' ({hint})' if hint else ''}", file=sys.stderr)  # its only output
+            print(f"{_message(error)}{f' ({hint})' if hint else ''}", file=sys.stderr)  # its only output
 
-    def _say(self, line: str) -> None:
-        with contextlib.suppress(OSError):  # who does not listen any more does not stop a build
+    def _write(self, line: str) -> None:
+        with contextlib.suppress(OSError):  # a closed pipe does not stop a build
             os.write(self._to, f"{line}\n".encode())
 
 
 def _end_with_stdin() -> None:
-    """End this process and those that it started as soon as its standard input ends: who started it has died then.
+    """Kill this process and its children as soon as its standard input ends, that is, when its parent has died.
 
-    The kernel does it where it can (Linux), for a library may hold the interpreter for minutes. Elsewhere, and for an
-    input that has ended already, a thread does.
+    On Linux the kernel does it, since a library may hold the interpreter for minutes. Elsewhere, and if the input has
+    already ended, a thread does.
     """
     if sys.platform == "linux":
         import fcntl
@@ -261,21 +243,20 @@ def _watch_stdin() -> None:
 
 
 def _leads() -> bool:
-    """Whether the process group is this process's own, as ``BuildProcess`` makes it."""
+    """Return True if the process group is this process's own, as ``BuildProcess`` makes it."""
     return sys.platform != "win32" and os.getpgrp() == os.getpid()
 
 
 def _size(text: str) -> tuple[int, int]:
-    """``1280x720`` as (height, width), pixels."""
-    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size; write it like 1280x720")
-    return int(match[2]), int(match[1])
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="python -m engines.trt.build_worker", description="Build one engine, into the cache."
+        prog="python -m engines.trt.build_worker", description="Build one engine into the cache."
     )
     parser.add_argument("--style", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--size", type=_size, required=True, metavar="WxH")
@@ -286,22 +267,25 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line. Returns: 0 when the engine is in the cache."""
+    """Run the command line. Returns: 0 once the engine is in the cache."""
     arguments = _arguments(argv)
     if arguments.child:
         _end_with_stdin()
     if sys.platform != "win32":
-        os.nice(NICER)
-    lines = _Lines(arguments.child)
-    height, width = arguments.size
+        os.nice(NICENESS)
+    output = _Output(arguments.child)
+    engines_logger = logging.getLogger("engines")
+    engines_logger.addHandler(output)
+    engines_logger.setLevel(logging.INFO)
+    width, height = arguments.size
     try:
         style = StyleModel.open(arguments.style)
-        build_once(style, height, width, load_builder(arguments.builder), PlanCache(arguments.cache), lines)
-        lines.done()
+        build_once(style, height, width, load_builder(arguments.builder), PlanCache(arguments.cache), output.key)
+        output.done()
     except KeyboardInterrupt:
         return INTERRUPTED
-    except Exception as error:  # noqa: BLE001  # whatever it is, who waits for the engine gets one line
-        lines.fault(error)
+    except Exception as error:  # noqa: BLE001  # whatever it is, report it in one line
+        output.fault(error)
         return FAILED
     return 0
 

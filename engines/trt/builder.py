@@ -1,11 +1,14 @@
-"""Building a TensorRT engine: its key, its bytes, and the proof that it paints what the network paints."""
+"""Build a TensorRT engine: its key, its bytes, the check that it gives the network's result, and its speedup."""
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -13,24 +16,31 @@ from torch import Tensor, nn
 
 from engines.cuda import fp16
 from engines.cuda.engine import require
-from engines.cuda.fp16 import halved
-from engines.model import generator, local_contrast
-from engines.model.generator import Arch, FrameGraph, load_generator, reflected
+from engines.cuda.fp16 import Fp16Body, Fp16Graph, to_fp16
+from engines.cuda.stream_pipeline import Body, is_out_of_memory
+from engines.model import cells, generator, local_contrast
+from engines.model.cells import pad_reflect
+from engines.model.generator import Arch, FrameGraph, load_generator
 from engines.style_file import StyleModel, sha256
-from engines.trt import trt_gain
-from engines.trt.compat import driver_version, import_torch_tensorrt, installed, recorded_weights, serialized
-from engines.trt.plan_record import ANY_STYLE, Plan, PlanKey, too_slow
-from engines.trt.refit import exchangeable, random_generator, table
+from engines.trt import build_worker
+from engines.trt.compat import driver_version, import_torch_tensorrt, installed, recorded_weights, serialize
+from engines.trt.plan_record import ANY_STYLE, MIN_SPEEDUP, SPEEDUP, Plan, PlanKey, too_slow
+from engines.trt.refit import random_generator, refit_table, refittable_weights
 from engines.trt.runtime import REFIT, load_body
 
 DEVICE = torch.device("cuda")
 
+ROUNDS, FRAMES = 15, 8
+"""Rounds of a speed comparison, and frames of each engine in a round: both suffer from other load on the GPU."""
 
-class Numbers(nn.Module):
-    """The frame graph without its last cast: TensorRT takes bytes and, by way of Torch-TensorRT, gives none.
+logger = logging.getLogger(__name__)
+
+
+class FloatOutputGraph(nn.Module):
+    """The frame graph without its last cast: Torch-TensorRT takes bytes as input but cannot return them.
 
     Args:
-        generator: of ``halved``.
+        generator: of ``to_fp16``.
     """
 
     def __init__(self, generator: generator.Generator) -> None:
@@ -40,16 +50,16 @@ class Numbers(nn.Module):
 
     def forward(self, frame: Tensor, strength: Tensor) -> Tensor:
         """(1, height, width, 3) uint8 and (1,) float32 → (1, height, width, 3) fp16, to be truncated."""
-        return self.whole.painted(reflected(frame.half()), strength, frame.shape[1], frame.shape[2])
+        return self.whole.stylize_padded(pad_reflect(frame.half()), strength, frame.shape[1], frame.shape[2])
 
 
 class PlanBuilder:
     """Builds with Torch-TensorRT: strongly typed fp16, one network, one frame size.
 
     Args:
-        shared: one engine for all styles of a shape, whose weights are exchanged when it is loaded. It is built from
-            random weights, so that it is no style's, and its key says ``ANY_STYLE``. Where that does not work, building
-            it fails, the cache remembers so, and each style has an engine of its own.
+        shared: build one engine for all styles of an architecture, whose weights are refitted on loading. It is built
+            from random weights and its key says ``ANY_STYLE``. If that does not work, building it fails, the cache
+            remembers the failure, and each style gets an engine of its own.
     """
 
     def __init__(self, *, shared: bool) -> None:
@@ -76,35 +86,33 @@ class PlanBuilder:
             flags=f"{_flags(self.settings(Path()))}; {_arch(style)}; code {code_sha256()[:16]}",
         )
 
-    def build(
-        self, style: StyleModel, height: int, width: int, told: Callable[[str], None]
-    ) -> tuple[bytes, Mapping[str, Any]]:
+    def build(self, style: StyleModel, height: int, width: int) -> tuple[bytes, Mapping[str, Any]]:
         """See ``engines.trt.build_worker.Builder``.
 
         Raises:
-            EngineError: TensorRT cannot build it, or what it built paints another picture.
+            EngineError: TensorRT cannot build it, or its engine gives another result than the network.
         """
         require()
         flavour = installed()
-        told("loads TensorRT")
+        logger.info("loading TensorRT")
         torch_tensorrt = import_torch_tensorrt()
-        told(f"builds for {width}×{height} with {flavour.runtime}; this takes minutes")
-        # A folder of its own: Torch-TensorRT's is shared by all users, and what lies there would be loaded.
+        logger.info("building for %d×%d with %s; this takes minutes", width, height, flavour.runtime)
+        # A folder of its own: Torch-TensorRT's default is shared by all users, and it would load what lies there.
         with tempfile.TemporaryDirectory(prefix="rtstyle-") as folder:
             plan, extra = self._plan(torch_tensorrt, style, height, width, self.settings(Path(folder)))
-        told("compares its picture with the network's")
+        logger.info("comparing its output with the network's")
         body = load_body(flavour, Plan(plan, 0.0, extra), style, height, width, DEVICE)
-        told("compares its speed with that of cuda")
-        gain = trt_gain.measured(body, style)
-        if slow := too_slow(gain):
-            told(f"{slow}: auto stays with cuda")
-        return plan, {**extra, **gain}
+        logger.info("comparing its speed with the cuda engine's")
+        speedup = measure_speedup(body, style)
+        if reason := too_slow(speedup, MIN_SPEEDUP):
+            logger.info("%s: auto stays with cuda", reason)
+        return plan, {**extra, **speedup}
 
     def settings(self, folder: Path) -> dict[str, Any]:
-        """Of Torch-TensorRT. Names that a version does not know are left out, see ``engines.trt.compat``.
+        """Return the settings for Torch-TensorRT; ``engines.trt.compat`` drops names that a version does not know.
 
         Args:
-            folder: for what it writes while it builds; private.
+            folder: private, for the files that it writes while building.
         """
         return {
             "min_block_size": 1,
@@ -121,9 +129,10 @@ class PlanBuilder:
     def _plan(
         self, torch_tensorrt: Any, style: StyleModel, height: int, width: int, settings: Mapping[str, Any]
     ) -> tuple[bytes, dict[str, Any]]:
-        network = halved(random_generator(_shape(style)) if self.shared else load_generator(style))
-        weights = exchangeable(network, height, width) if self.shared else {}
-        module = Numbers(network).eval().to(DEVICE)
+        arch = Arch.from_dict(dict(style.arch))
+        network = to_fp16(random_generator(arch) if self.shared else load_generator(style))
+        weights = refittable_weights(network, height, width) if self.shared else {}
+        module = FloatOutputGraph(network).eval().to(DEVICE)
         example = (
             torch.zeros((1, height, width, 3), dtype=torch.uint8, device=DEVICE),
             torch.ones(1, device=DEVICE),
@@ -131,32 +140,71 @@ class PlanBuilder:
         with torch.no_grad():
             program = torch.export.export(module, example)
             if not self.shared:
-                return serialized(torch_tensorrt.dynamo, program, example, settings), {}
+                return serialize(torch_tensorrt.dynamo, program, example, settings), {}
             with recorded_weights(torch_tensorrt) as recorded:
-                plan = serialized(torch_tensorrt.dynamo, program, example, settings)
-        return plan, {REFIT: table(recorded, weights)}
+                plan = serialize(torch_tensorrt.dynamo, program, example, settings)
+        return plan, {REFIT: refit_table(recorded, weights)}
 
 
-BUILDER = PlanBuilder(shared=True)
-"""One engine for all styles."""
+SHARED = PlanBuilder(shared=True)
+"""Builds one engine for all styles."""
 
-OWN = PlanBuilder(shared=False)
-"""An engine of one style, where the shared one cannot be had."""
+SINGLE = PlanBuilder(shared=False)
+"""Builds an engine for one style, for where the shared one does not work."""
+
+BUILDERS: dict[str, PlanBuilder] = dict(zip(build_worker.BUILDERS, (SHARED, SINGLE), strict=True))
+"""Builders by the names that a build process knows them by; each is tried if the one before fails."""
+
+
+def measure_speedup(body: Body, style: StyleModel) -> dict[str, float]:
+    """Return an engine's speedup over the cuda engine as metadata; empty if the GPU has no room for both."""
+    _, height, width, _ = body.frame.shape
+    device = body.frame.device
+    try:
+        cuda = Fp16Body(Fp16Graph(load_generator(style), device), height, width, device)
+        return {SPEEDUP: round(median_speedup(body.run, cuda.run, lambda: _synchronize(device)), 3)}
+    except RuntimeError as error:
+        if is_out_of_memory(error):  # for both at once; the engine itself works
+            return {}
+        raise
+
+
+def median_speedup(
+    one: Callable[[], None],
+    other: Callable[[], None],
+    wait: Callable[[], None],
+    clock: Callable[[], float] = time.perf_counter,
+) -> float:
+    """Return how many times as fast as ``other`` ``one`` is: the median over ``ROUNDS``, each of which times both.
+
+    Both enqueue the work for a frame; ``wait`` returns when all frames are done.
+    """
+
+    def seconds(run: Callable[[], None]) -> float:
+        start_s = clock()
+        for _ in range(FRAMES):
+            run()
+        wait()
+        return clock() - start_s
+
+    seconds(one), seconds(other)
+    return median(seconds(other) / seconds(one) for _ in range(ROUNDS))
 
 
 def code_sha256() -> str:
-    """Hash of the code that an engine is made from and timed against: another version may have another network."""
-    files = (Path(str(module.__file__)) for module in (generator, local_contrast, fp16))
+    """Return a hash of the code that an engine is made from and timed against; it is part of the key."""
+    files = (Path(str(module.__file__)) for module in (cells, generator, local_contrast, fp16))
     return hashlib.sha256(b"".join(file.read_bytes() for file in (*files, Path(__file__)))).hexdigest()
 
 
+def _synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
 def _flags(settings: Mapping[str, Any]) -> str:
-    """Settings as one line, without those that are places."""
+    """Return the settings as one line, without paths."""
     return ", ".join(f"{name}={value}" for name, value in sorted(settings.items()) if not isinstance(value, str))
-
-
-def _shape(style: StyleModel) -> Arch:
-    return Arch.from_dict(dict(style.arch))
 
 
 def _arch(style: StyleModel) -> str:

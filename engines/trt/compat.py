@@ -1,20 +1,20 @@
-"""What of TensorRT is installed, and where its versions differ.
+"""Find out which TensorRT is installed, and handle the differences between its versions.
 
-There are two flavours, which exclude each other: ``torch-tensorrt`` with ``tensorrt`` for every card, and
-``torch-tensorrt-rtx`` with ``tensorrt_rtx`` for GeForce and RTX cards. Both import as ``torch_tensorrt``.
+Two flavours exclude each other: ``torch-tensorrt`` with ``tensorrt`` for every GPU, and ``torch-tensorrt-rtx`` with
+``tensorrt_rtx`` for GeForce and RTX GPUs. Both import as ``torch_tensorrt``.
 
-What is called is ``torch_tensorrt.dynamo.convert_exported_program_to_serialized_trt_engine``: the whole graph becomes
-one network, or it raises; there are no pieces that torch would run. It takes ``arg_inputs`` in every version from 2.11
-to 2.14. Read from their sources, these differ:
+The entry point is ``torch_tensorrt.dynamo.convert_exported_program_to_serialized_trt_engine``: it makes the whole graph
+one network or raises, and leaves no pieces to torch. It takes ``arg_inputs`` in versions 2.11 to 2.14. According to
+their sources, these differ:
 
-    use_explicit_typing     2.11, 2.12   strong typing, on unless told; later always on, and the name is gone
-    enabled_precisions      2.11, 2.12   must stay away: half precision is the model's own
-    use_python_runtime      2.11, 2.12   of no use here; 2.14 warns of it
-    a fault in the network  2.11         is logged and ends in an UnboundLocalError; later a RuntimeError says it
-    unknown names                        all swallow them without a word, so names are looked up first
+    use_explicit_typing     2.11, 2.12   strong typing, the default; later always on, and the name is gone
+    enabled_precisions      2.11, 2.12   must not be set: half precision is the model's own
+    use_python_runtime      2.11, 2.12   not needed here; 2.14 warns about it
+    an error in the network 2.11         is logged and ends in an UnboundLocalError; later it is a RuntimeError
+    unknown names                        ignored silently by all, so names are looked up first
 
-In all of them, ``timing_cache_path`` is a file in the shared temporary folder unless told, and ``disable_tf32`` is off.
-None casts to uint8: ``aten._to_copy`` takes no such target. Frames go in as bytes, numbers come out.
+In all of them ``timing_cache_path`` defaults to a file in the shared temporary folder, and ``disable_tf32`` to off.
+None casts to uint8 (``aten._to_copy`` has no such target), so frames go in as bytes and come out as fp16.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from engines.errors import EngineError
+from engines.install_hint import pip_install
 
 RTX_CAPABILITIES = ("7.5", "8.6", "8.9", "12.0", "12.1")
-"""Compute capabilities that TensorRT for RTX runs on, by its support matrix; A100, H100 and H200 are not among them."""
+"""Compute capabilities in the support matrix of TensorRT for RTX; those of A100, H100 and H200 are not in it."""
 
-_INSTALL = 'pip install "rtstyle[tensorrt]"'
 _CUDA_SUFFIXES = ("", "-cu13", "-cu12")
 _NEEDED = ("arg_inputs", "disable_tf32", "immutable_weights", "timing_cache_path")
 _DRIVER_FILE = Path("/proc/driver/nvidia/version")
@@ -45,12 +45,12 @@ _DRIVER_FILE = Path("/proc/driver/nvidia/version")
 
 @dataclass(frozen=True)
 class Flavour:
-    """Which TensorRT there is.
+    """The TensorRT that is installed.
 
     Attributes:
-        module: what is imported, ``tensorrt`` or ``tensorrt_rtx``.
+        module: ``tensorrt`` or ``tensorrt_rtx``.
         runtime: packages and versions of TensorRT.
-        torch_tensorrt: package and version of what builds.
+        torch_tensorrt: package and version of Torch-TensorRT.
     """
 
     module: str
@@ -59,33 +59,33 @@ class Flavour:
 
     @property
     def is_rtx(self) -> bool:
-        """TensorRT for RTX."""
+        """True for TensorRT for RTX."""
         return self.module == "tensorrt_rtx"
 
     def check(self, capability: str) -> None:
-        """Refuse a card that this flavour does not run on.
+        """Check that this flavour runs on a GPU.
 
         Args:
-            capability: like ``8.9``.
+            capability: compute capability like ``8.9``.
 
         Raises:
-            EngineError.
+            EngineError: it does not.
         """
         if self.is_rtx and capability not in RTX_CAPABILITIES:
             raise EngineError(
-                f"TensorRT for RTX does not run on a card of compute capability {capability}",
-                hint='pip uninstall torch-tensorrt-rtx; pip install "rtstyle[tensorrt]", or use --engine cuda',
+                f"TensorRT for RTX does not run on a GPU of compute capability {capability}",
+                hint=f"pip uninstall torch-tensorrt-rtx; {pip_install('tensorrt')}, or use --engine cuda",
             )
 
 
 def installed(version_of: Callable[[str], str] = version) -> Flavour:
-    """The flavour that ``torch_tensorrt`` takes, too: that for RTX where it is installed.
+    """Return the flavour that ``torch_tensorrt`` uses: the one for RTX if it is installed.
 
     Args:
-        version_of: tells the version of a package, or raises PackageNotFoundError.
+        version_of: returns the version of a package, or raises PackageNotFoundError.
 
     Raises:
-        EngineError: Torch-TensorRT, or the TensorRT that belongs to it, is missing.
+        EngineError: Torch-TensorRT or its TensorRT is missing.
     """
     for package, module in (("torch-tensorrt-rtx", "tensorrt_rtx"), ("torch-tensorrt", "tensorrt")):
         builder = _versions([package], version_of)
@@ -95,11 +95,11 @@ def installed(version_of: Callable[[str], str] = version) -> Flavour:
         if not runtime:
             raise EngineError(f"{builder} needs {module}", hint=f"pip install --force-reinstall {package}")
         return Flavour(module, runtime, builder)
-    raise EngineError("the tensorrt engine needs Torch-TensorRT", hint=_INSTALL)
+    raise EngineError("the tensorrt engine needs Torch-TensorRT", hint=pip_install("tensorrt"))
 
 
 def _versions(packages: Sequence[str], version_of: Callable[[str], str]) -> str:
-    """All that are there, since each of them may hold what is imported."""
+    """Return all that are installed, since any of them may provide the module."""
     found = []
     for package in packages:
         try:
@@ -110,10 +110,10 @@ def _versions(packages: Sequence[str], version_of: Callable[[str], str]) -> str:
 
 
 def driver_version() -> str:
-    """Of the NVIDIA driver, like ``580.65.06``: from its management library, which comes with it, or from its file.
+    """Return the NVIDIA driver's version, like ``580.65.06``, from NVML or from /proc.
 
     Raises:
-        EngineError: neither is there.
+        EngineError: neither has it.
     """
     try:
         library = ctypes.CDLL("nvml.dll" if sys.platform == "win32" else "libnvidia-ml.so.1")
@@ -123,20 +123,20 @@ def driver_version() -> str:
             library.nvmlShutdown()
             if not failed:
                 return text.value.decode("ascii", "replace")
-    except (OSError, AttributeError):  # containers may come without it
+    except (OSError, AttributeError):  # containers may lack it
         pass
     try:
-        # The first line holds the version of the module, the second that of a compiler.
+        # The first line holds the module's version, the second a compiler's.
         found = re.search(r"\b\d+\.\d+(\.\d+)?\b", _DRIVER_FILE.read_text(encoding="ascii", errors="replace"))
     except OSError:
         found = None
     if found is None:
-        raise EngineError("the NVIDIA driver does not tell its version", hint="nvidia-smi tells whether it runs")
+        raise EngineError("cannot find the NVIDIA driver's version", hint="check the driver with nvidia-smi")
     return found[0]
 
 
 def import_tensorrt(flavour: Flavour) -> Any:
-    """The TensorRT module.
+    """Import TensorRT.
 
     Raises:
         EngineError: it does not load.
@@ -146,74 +146,68 @@ def import_tensorrt(flavour: Flavour) -> Any:
     except (ImportError, OSError) as error:
         raise EngineError(
             f"{flavour.runtime} does not load: {error}",
-            hint=f'pip install "rtstyle[{"rtx" if flavour.is_rtx else "tensorrt"}]"',
+            hint=pip_install("rtx" if flavour.is_rtx else "tensorrt"),
         ) from error
 
 
 def import_torch_tensorrt() -> Any:
-    """Torch-TensorRT.
+    """Import Torch-TensorRT.
 
     Raises:
-        EngineError: it does not load; without CUDA it raises an AssertionError.
+        EngineError: it does not load, for example without CUDA.
     """
     try:
         return importlib.import_module("torch_tensorrt")
     except (ImportError, OSError) as error:
-        raise EngineError(f"Torch-TensorRT does not load: {error}", hint=_INSTALL) from error
+        raise EngineError(f"Torch-TensorRT does not load: {error}", hint=pip_install("tensorrt")) from error
     except Exception as error:
         raise EngineError(f"Torch-TensorRT does not start: {str(error).splitlines()[0]}") from error
 
 
-class _Dynamo(Protocol):
-    """The part of ``torch_tensorrt.dynamo`` that is called."""
-
-    convert_exported_program_to_serialized_trt_engine: Callable[..., bytes]
-
-
-def serialized(dynamo: _Dynamo, program: Any, inputs: Sequence[Any], settings: Mapping[str, Any]) -> bytes:
-    """An exported program as the bytes of one TensorRT engine; here the versions differ.
+def serialize(dynamo: Any, program: Any, inputs: Sequence[Any], settings: Mapping[str, Any]) -> bytes:
+    """Build an exported program into one serialized TensorRT engine, with any supported ``torch_tensorrt.dynamo``.
 
     Args:
-        dynamo: ``torch_tensorrt.dynamo``.
+        dynamo: the module.
         program: of ``torch.export.export``.
-        inputs: examples of what it takes, of the very shapes.
-        settings: those whose names this version knows are given to it.
+        inputs: example inputs of the exact shapes.
+        settings: those that this version knows are passed on.
 
     Raises:
-        EngineError: TensorRT cannot build it; or this version lacks a setting that must not be left to chance.
+        EngineError: TensorRT cannot build it, or this version lacks a required setting.
     """
     convert = getattr(dynamo, "convert_exported_program_to_serialized_trt_engine", None)
     known = inspect.signature(convert).parameters if convert is not None else {}
     missing = [name for name in _NEEDED if name not in known]
     if convert is None or missing:
         raise EngineError(
-            "this version of Torch-TensorRT is not known: it lacks "
+            "this version of Torch-TensorRT is not supported: it lacks "
             + (", ".join(missing) if convert is not None else "convert_exported_program_to_serialized_trt_engine"),
-            hint="2.11 to 2.14 are",
+            hint="2.11 to 2.14 are supported",
         )
-    with _logged_faults() as faults:
+    with _logged_errors() as logged:
         try:
             plan = convert(
                 program, arg_inputs=list(inputs), **{name: value for name, value in settings.items() if name in known}
             )
         except Exception as error:
-            told = faults[-1] if faults else (str(error) or type(error).__name__)
-            raise EngineError(f"TensorRT cannot build the engine: {told.strip().splitlines()[0]}") from error
+            reason = logged[-1] if logged else (str(error) or type(error).__name__)
+            raise EngineError(f"TensorRT cannot build the engine: {reason.strip().splitlines()[0]}") from error
     if not isinstance(plan, bytes) or not plan:
-        raise EngineError(f"Torch-TensorRT gave no engine but {type(plan).__name__}")
+        raise EngineError(f"Torch-TensorRT returned no engine but {type(plan).__name__}")
     return plan
 
 
 @contextmanager
-def _logged_faults() -> Iterator[list[str]]:
-    """What Torch-TensorRT logs as an error meanwhile: often the only place where it says what is wrong."""
+def _logged_errors() -> Iterator[list[str]]:
+    """Collect the errors that Torch-TensorRT logs: often the only place where it says what is wrong."""
     found: list[str] = []
 
-    class _Faults(logging.Handler):
+    class _Errors(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             found.append(record.getMessage())
 
-    logger, handler = logging.getLogger("torch_tensorrt"), _Faults(logging.ERROR)
+    logger, handler = logging.getLogger("torch_tensorrt"), _Errors(logging.ERROR)
     logger.addHandler(handler)
     try:
         yield found
@@ -223,9 +217,9 @@ def _logged_faults() -> Iterator[list[str]]:
 
 @contextmanager
 def recorded_weights(torch_tensorrt: Any) -> Iterator[dict[str, Any]]:
-    """The weights of the network by the names that the engine will have for them, as they are while it is built.
+    """Record the weights that go into an engine while it is built, by the engine's names for them.
 
-    Every version keeps this table for its own refit (``ConversionContext.record_weight``) and shows it to nobody.
+    Every version keeps this table for its own refit (``ConversionContext.record_weight``) but does not expose it.
 
     Raises:
         EngineError: this version does not keep it.
@@ -236,7 +230,7 @@ def recorded_weights(torch_tensorrt: Any) -> Iterator[dict[str, Any]]:
         context = importlib.import_module(name).ConversionContext
         record = context.record_weight
     except (ImportError, AttributeError) as error:
-        raise EngineError("this version of Torch-TensorRT does not tell the names of weights") from error
+        raise EngineError("this version of Torch-TensorRT does not record the names of weights") from error
 
     def listen(self: Any, name: str, weight: Any) -> None:
         found[name] = weight.detach().cpu().clone()

@@ -1,8 +1,8 @@
-"""Weights of a style in an engine that was built without one, so that all styles share it.
+"""Put the weights of a style into an engine that was built without one, so that all styles share it.
 
-TensorRT can exchange the weights of an engine ("refit"), under names of its own. Which is which is found out when the
-engine is built, from random weights: no two of them are alike, so a value tells its name. The table is kept beside the
-engine. Whether an exchange gives the right picture is never taken for granted, see ``engines.trt.builder``.
+TensorRT can replace the weights of an engine ("refit"), by names of its own. They are matched when the engine is built
+from random weights: no two are equal, so a value identifies its name. The table is stored in the engine's metadata. The
+output is verified after each refit, see ``engines.trt.runtime.verify``.
 """
 
 from __future__ import annotations
@@ -15,23 +15,24 @@ import torch
 from torch import Tensor
 
 from engines.errors import EngineError
-from engines.model.generator import CELL_IN, Arch, Generator, margins
+from engines.model.cells import CELL_IN, margins
+from engines.model.generator import Arch, Generator
 
 CANVAS = "canvas"
-"""Name of the canvas, mixed and laid out over the frame: for one frame size it is a constant."""
+"""Name of the canvas, mixed and tiled over the frame: a constant for one frame size."""
 
 CONSTANT = 256
-"""Largest weight of an engine, in numbers, that is no style's but a constant of the arithmetic."""
+"""Most elements of an engine's weight that is not a style's but a constant of the arithmetic."""
 
 _NUMBERS = {name: getattr(torch, name) for name in ("float16", "float32", "int32", "int64", "bool")}
 
 
 class RefitError(EngineError):
-    """The weights of this engine cannot be exchanged. Each style needs one of its own."""
+    """The weights of this engine cannot be refitted, so each style needs its own engine."""
 
 
 def random_generator(arch: Arch) -> Generator:
-    """A generator of no style. No two of its weights are alike."""
+    """Return a generator of random weights, no two of them equal."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         generator = Generator(arch)
@@ -41,8 +42,8 @@ def random_generator(arch: Arch) -> Generator:
     return generator
 
 
-def exchangeable(generator: Generator, height: int, width: int) -> dict[str, Tensor]:
-    """All that differs between two styles, by name: the weights in fp16, and the canvas for a frame of this size."""
+def refittable_weights(generator: Generator, height: int, width: int) -> dict[str, Tensor]:
+    """Return what differs between styles, by name: weights in fp16, and the canvas for a frame of this size."""
     with torch.no_grad():
         whole = [(size + sum(margins(size))) // CELL_IN for size in (height, width)]
         canvas = copy.deepcopy(generator.canvas).cpu().float()(whole[0], whole[1], (0, 0))
@@ -50,18 +51,18 @@ def exchangeable(generator: Generator, height: int, width: int) -> dict[str, Ten
     return {**weights, CANVAS: canvas.half()}
 
 
-def table(recorded: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> dict[str, Any]:
-    """What each weight of an engine is, as plain JSON.
+def refit_table(recorded: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Match an engine's weights with a style's, as plain JSON.
 
     Args:
-        recorded: the engine's weights by its own names, as they were built.
-        weights: of ``exchangeable``, for the generator that it was built from.
+        recorded: the engine's weights by its own names, as built.
+        weights: of ``refittable_weights``, for the generator that it was built from.
 
     Returns:
-        ``weights``, the style's name of each; ``constants``, number format and values of the others.
+        ``weights``: the style's name of each; ``constants``: number format and values of the others.
 
     Raises:
-        RefitError: a large weight is none that we know, or one of ours is not there.
+        RefitError: a large weight is unknown, or a weight of the style is missing.
     """
     names: dict[str, str] = {}
     constants: dict[str, list[Any]] = {}
@@ -72,8 +73,8 @@ def table(recorded: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> dict
         elif value.numel() <= CONSTANT:
             constants[name] = [str(value.dtype).removeprefix("torch."), value.flatten().tolist()]
         else:
-            raise RefitError(f"nobody knows what the weight {name} is")
-    mixed = {"canvas.field", "canvas.mix.conv.weight", "canvas.mix.conv.bias"}  # they are in the canvas
+            raise RefitError(f"the engine has an unknown weight {name}")
+    mixed = {"canvas.field", "canvas.mix.conv.weight", "canvas.mix.conv.bias"}  # they are part of the canvas
     if missing := sorted(set(weights) - set(names.values()) - mixed):
         raise RefitError(f"the engine has no weight for {', '.join(missing)}")
     return {"weights": names, "constants": constants}
@@ -83,22 +84,22 @@ def _is(value: Tensor, weight: Tensor, name: str) -> bool:
     if value.numel() != weight.numel():
         return False
     one, other = value.float().flatten(), weight.float().flatten()
-    # What TensorRT's lowering computed itself, on another device, may be rounded otherwise.
+    # TensorRT's lowering computes the canvas itself, on another device, and may round differently.
     return torch.allclose(one, other, atol=1e-2) if name == CANVAS else torch.equal(one, other)
 
 
 def refit(trt: Any, engine: Any, logger: Any, known: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
-    """Exchange the weights of an engine that nobody is running.
+    """Replace the weights of an engine that is not running.
 
     Args:
         trt: the TensorRT module.
-        engine: built to be refitted.
+        engine: refittable.
         logger: TensorRT's.
-        known: of ``table``.
-        weights: of ``exchangeable``, for the style.
+        known: of ``refit_table``.
+        weights: of ``refittable_weights``, for the style.
 
     Raises:
-        RefitError: the engine does not let itself be refitted in full.
+        RefitError: TensorRT does not replace all of them.
     """
     refitter = trt.Refitter(engine, logger)
     kept: list[Tensor] = []  # TensorRT reads them only at the end
@@ -106,11 +107,11 @@ def refit(trt: Any, engine: Any, logger: Any, known: Mapping[str, Any], weights:
         value = _value(name, known, weights)
         kept.append(value)
         if not refitter.set_named_weights(name, trt.Weights(_format(trt, value), value.data_ptr(), value.numel())):
-            raise RefitError(f"TensorRT does not take the weight {name}")
+            raise RefitError(f"TensorRT rejects the weight {name}")
     if missing := refitter.get_missing_weights():
-        raise RefitError(f"TensorRT wants further weights: {', '.join(missing[:3])}")
+        raise RefitError(f"TensorRT needs further weights: {', '.join(missing[:3])}")
     if not refitter.refit_cuda_engine():
-        raise RefitError("TensorRT does not exchange the weights")
+        raise RefitError("TensorRT cannot replace the weights")
 
 
 def _value(name: str, known: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Tensor:
@@ -120,7 +121,7 @@ def _value(name: str, known: Mapping[str, Any], weights: Mapping[str, Tensor]) -
         number, values = known["constants"][name]
         return torch.tensor(values, dtype=_NUMBERS[number])
     except (KeyError, TypeError, ValueError) as error:
-        raise RefitError(f"nobody knows what the weight {name} is") from error
+        raise RefitError(f"the engine has an unknown weight {name}") from error
 
 
 def _format(trt: Any, value: Tensor) -> Any:

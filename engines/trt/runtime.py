@@ -1,4 +1,4 @@
-"""A built TensorRT engine that paints: loaded, given a style's weights, captured in a CUDA graph, and proved."""
+"""Run a built TensorRT engine: load it, refit a style's weights, capture it in a CUDA graph, and verify it."""
 
 from __future__ import annotations
 
@@ -13,44 +13,42 @@ from engines.cuda.fp16 import without_tf32
 from engines.cuda.graph_capture import capture
 from engines.errors import EngineError
 from engines.model.generator import FrameGraph, load_generator
-from engines.parity import difference
+from engines.parity import mismatch
 from engines.style_file import StyleModel
 from engines.trt.compat import Flavour, import_tensorrt
 from engines.trt.plan_record import Plan
-from engines.trt.refit import RefitError, exchangeable, refit
+from engines.trt.refit import RefitError, refit, refittable_weights
 
 REFIT = "refit"
-"""In what is kept beside an engine: the table of its weights; absent where the engine is one style's own."""
+"""Metadata: the table of an engine's weights; absent for an engine of one style."""
 
 
-class DifferentError(EngineError):
-    """An engine paints another picture than the network that it was built from."""
+class MismatchError(EngineError):
+    """An engine gives another result than the network that it was built from."""
 
 
 class PlanBody:
-    """One frame size of one style: an ``engines.cuda.stream_pipeline.Body``.
+    """One frame size of one style: an ``engines.cuda.stream_pipeline.Body``. Not thread-safe.
 
-    One execution context, which one thread uses at a time.
-
-    TensorRT's graph takes bytes and gives fp16, see ``engines.trt.compat``. What is left, a cut to bytes, is captured
-    in the same CUDA graph.
+    TensorRT's graph takes bytes and returns fp16, see ``engines.trt.compat``; the truncation to bytes is captured in
+    the same CUDA graph.
 
     Args:
         trt: the TensorRT module.
-        engine: that was loaded, its weights exchanged.
+        engine: loaded, its weights refitted.
         height, width: of the frame, pixels.
-        device: where it paints.
+        device: where it runs.
 
     Raises:
-        EngineError: the engine is none of ours.
-        RuntimeError: of torch, for example where memory is too small.
+        EngineError: the engine is not a frame graph of this size.
+        RuntimeError: torch failed, for example for lack of memory.
     """
 
     def __init__(self, trt: Any, engine: Any, height: int, width: int, device: torch.device) -> None:
         self.frame = torch.zeros((1, height, width, 3), dtype=torch.uint8, device=device)
-        self.painting = torch.empty_like(self.frame)
+        self.stylized = torch.empty_like(self.frame)
         self.strength = torch.ones(1, device=device)
-        self._numbers = torch.empty(self.frame.shape, dtype=torch.float16, device=device)
+        self._output = torch.empty(self.frame.shape, dtype=torch.float16, device=device)
         self._device = device
         self.bytes_beside = int(getattr(engine, "device_memory_size_v2", 0))
         self._engine = engine  # it must outlive its context
@@ -61,32 +59,32 @@ class PlanBody:
         self.run = capture(self._once, device)
 
     def _bind(self, trt: Any, engine: Any) -> None:
-        """Give TensorRT the place of each tensor; they stay there for good."""
+        """Bind the tensors to the engine's inputs and outputs; their addresses never change."""
         expected = {
             (trt.TensorIOMode.INPUT, trt.DataType.UINT8): self.frame,
             (trt.TensorIOMode.INPUT, trt.DataType.FLOAT): self.strength,
-            (trt.TensorIOMode.OUTPUT, trt.DataType.HALF): self._numbers,
+            (trt.TensorIOMode.OUTPUT, trt.DataType.HALF): self._output,
         }
         for name in map(engine.get_tensor_name, range(engine.num_io_tensors)):
             kind = (engine.get_tensor_mode(name), engine.get_tensor_dtype(name))
             tensor = expected.pop(kind, None)
             if tensor is None or tuple(engine.get_tensor_shape(name)) != tuple(tensor.shape):
-                raise EngineError(f"the engine is no frame graph: it has a tensor {name}")
+                raise EngineError(f"the engine is not a frame graph of this size: unexpected tensor {name}")
             if not self._context.set_tensor_address(name, tensor.data_ptr()):
-                raise EngineError(f"TensorRT does not take the place of {name}")
+                raise EngineError(f"TensorRT rejects the address of {name}")
         if expected:
-            raise EngineError("the engine is no frame graph: a tensor is missing")
+            raise EngineError("the engine is not a frame graph of this size: a tensor is missing")
 
     def _once(self) -> None:
         stream = torch.cuda.current_stream(self._device).cuda_stream if self._device.type == "cuda" else 0
         if not self._context.execute_async_v3(stream):
-            raise RuntimeError("TensorRT does not start the engine")
-        self.painting.copy_(self._numbers)  # truncates
+            raise RuntimeError("TensorRT cannot start the engine")
+        self.stylized.copy_(self._output)  # truncates
 
 
 @functools.cache
 def _runtime(trt: Any) -> tuple[Any, Any]:
-    """TensorRT's logger and runtime: one of each for the process, as TensorRT wants it."""
+    """Return TensorRT's logger and runtime, of which a process must have one each."""
     logger = trt.Logger(trt.Logger.ERROR)
     return logger, trt.Runtime(logger)
 
@@ -94,58 +92,51 @@ def _runtime(trt: Any) -> tuple[Any, Any]:
 def load_body(
     flavour: Flavour, plan: Plan, style: StyleModel, height: int, width: int, device: torch.device
 ) -> PlanBody:
-    """An engine from the cache, with the weights of a style, proved.
-
-    Args:
-        flavour: that built it.
-        plan: its bytes, and what is kept beside them.
-        style: whose picture it must paint.
-        height, width: of the frame, pixels.
-        device: where it paints.
+    """Load an engine for a frame size in pixels, refit the weights of a style, and verify its output.
 
     Raises:
-        RefitError, DifferentError: it cannot be trusted with this style.
-        EngineError: TensorRT does not load it.
-        RuntimeError: of torch, for example where memory is too small.
+        RefitError: its weights cannot be refitted.
+        MismatchError: its result is not the network's.
+        EngineError: TensorRT cannot load it.
+        RuntimeError: torch failed, for example for lack of memory.
     """
     trt = import_tensorrt(flavour)
     logger, runtime = _runtime(trt)
     engine = runtime.deserialize_cuda_engine(plan.data)
     if engine is None:
-        raise EngineError("TensorRT does not load the engine", hint="rtstyle engine clear")
-    if table := plan.extra.get(REFIT):
+        raise EngineError("TensorRT cannot load the engine", hint="rtstyle engine clear")
+    if weight_names := plan.extra.get(REFIT):
         if not engine.refittable:
-            raise RefitError("TensorRT built an engine whose weights cannot be exchanged")
-        refit(trt, engine, logger, table, exchangeable(load_generator(style), height, width))
+            raise RefitError("TensorRT built an engine whose weights cannot be refitted")
+        refit(trt, engine, logger, weight_names, refittable_weights(load_generator(style), height, width))
     body = PlanBody(trt, engine, height, width, device)
-    prove(body, style)
+    verify(body, style)
     return body
 
 
-def prove(body: PlanBody, style: StyleModel) -> None:
-    """Paint a test picture with an engine, and with torch in fp32; both must look alike.
+def verify(body: PlanBody, style: StyleModel) -> None:
+    """Compare an engine with torch in fp32 on a test frame.
 
-    TensorRT's own notes tell of refittable engines that lose a bias (11.3, known issues), and nothing but the picture
-    would show it.
+    TensorRT's release notes mention refittable engines that lose a bias (11.3, known issues); only the output shows it.
 
     Raises:
-        DifferentError.
+        MismatchError: the results differ visibly.
     """
-    picture = torch.from_numpy(trial_picture(body.frame.shape[1], body.frame.shape[2]))[None]
+    picture = torch.from_numpy(verification_frame(body.frame.shape[1], body.frame.shape[2]))[None]
     body.frame.copy_(picture)
     body.strength.fill_(1.0)
     body.run()
-    painting = body.painting[0].cpu().numpy()
-    # Not every version of torch reflects bytes on a card.
+    actual = body.stylized[0].cpu().numpy()
+    # Not every version of torch reflects bytes on a GPU.
     graph = FrameGraph(load_generator(style), shuffle_bytes=False).eval().to(body.frame.device)
-    with torch.inference_mode(), without_tf32(measured=False):
+    with torch.inference_mode(), without_tf32(benchmark=False):
         expected = graph(body.frame, body.strength)[0].contiguous().cpu().numpy()
-    if fault := difference(expected, painting):
-        raise DifferentError(f"TensorRT's engine paints another picture than the network: {fault}")
+    if fault := mismatch(expected, actual):
+        raise MismatchError(f"the engine's output differs from the network's: {fault}")
 
 
-def trial_picture(height: int, width: int) -> RGB:
-    """Something of everything: waves of many lengths and colours, flat parts, edges, and the noise of a sensor."""
+def verification_frame(height: int, width: int) -> RGB:
+    """Return a test frame with waves of many lengths and colours, flat parts, edges and sensor noise."""
     down = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
     right = np.linspace(0, 1, width, dtype=np.float32)[None, :, None]
     colours = np.array([0.0, 0.3, 0.6], np.float32)

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from rtstyle.commands.options import (
-    DEFAULT_STYLE,
-    EngineName,
-    Json,
-    Size,
-    Style,
-    Threads,
-    load_engine,
-    parse_size,
-    print_json,
-)
+from rtstyle.commands.options import EngineName, Json, Style, Threads, load_engine, print_json
 from rtstyle.commands.styles import table
+from rtstyle.commands.values import SIZE, Size, number
+from rtstyle.defaults import DEFAULT_STYLE
+
+logger = logging.getLogger(__name__)
 
 
 def bench(
@@ -26,31 +21,37 @@ def bench(
     engine: EngineName = "auto",
     size: Annotated[
         list[Size] | None,
-        typer.Option(metavar="WxH", parser=parse_size, help="Repeat for more. [default: 640x360 1280x720 1920x1080]"),
+        typer.Option(
+            metavar="WxH",
+            parser=SIZE,
+            help="Frame size to measure. Repeat for more. [default: 640x360 1280x720 1920x1080]",
+        ),
     ] = None,
-    seconds: Annotated[float, typer.Option(metavar="S", min=0.0, max=600.0, help="How long for each size.")] = 3.0,
+    seconds: Annotated[
+        float, typer.Option(metavar="S", parser=number(0, 600), help="How long to measure each size, in seconds.")
+    ] = 3.0,
     threads: Threads = None,
     as_json: Json = False,
 ) -> None:
-    """Measure how fast styles are painted on this machine.
+    """Measure how fast this machine stylizes frames.
 
-    \b
-    rtstyle bench
-    rtstyle bench --engine cpu --size 1280x720
+    Examples:
+        rtstyle bench
+        rtstyle bench --engine cpu --size 1280x720
     """
     from rtstyle.bench import SIZES, measure
     from rtstyle.doctor import cpu_name
 
-    painter = load_engine(style, engine, threads)
+    loaded = load_engine(style, engine, threads)
     try:
         timings = []
         for width, height in [(one.width, one.height) for one in size or []] or SIZES:
             if not as_json:
-                typer.echo(f"measuring {width}×{height} …", err=True)
-            timings.append(measure(painter, width, height, seconds=seconds))
-        info = painter.info
+                logger.info("measuring %d×%d …", width, height)
+            timings.append(measure(loaded, width, height, seconds=seconds))
+        info = loaded.info
     finally:
-        painter.close()
+        loaded.close()
     if as_json:
         print_json({"engine": asdict(info), "cpu": cpu_name(), "timings": [timing.to_dict() for timing in timings]})
         return

@@ -1,150 +1,151 @@
-"""A file with what somebody would not type twice: options of the command line, in TOML, checked all at once."""
+"""Settings in a TOML file: options of ``rtstyle webcam`` and ``rtstyle video``, checked all at once."""
 
 from __future__ import annotations
 
-import math
+import difflib
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, get_args, get_origin, get_type_hints
+
+from typer.models import OptionInfo
 
 from engines.errors import ConfigError, SettingsError
+from rtstyle.commands.values import NumberParser, Parser
 
-MOST_BYTES = 100_000
-"""Nobody writes more settings than that; a film that was given by mistake is not read."""
+MAX_BYTES = 100_000
+"""Larger files are refused: somebody gave a video by mistake."""
 
+PER_RUN = {"config", "frames", "start", "end", "overwrite", "no-audio", "quiet", "json"}
+"""Options that a file cannot set: they belong to one run."""
 
-class _WrongError(ValueError):
-    """What a value should have been."""
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value:
-        raise _WrongError('a text in quotes, like "wave"')
-    return value
+Reader = Callable[[object], Any]
+"""Returns the value of a setting as its option takes it; raises ValueError, saying what was expected."""
 
 
-def _texts(value: object) -> list[str]:
-    if isinstance(value, str) and value:
-        return [value]
-    if not isinstance(value, list) or not value or not all(isinstance(one, str) and one for one in value):
-        raise _WrongError('a text or a list of texts, like ["window", "virtual"]')
-    return value
+def settings_of(*commands: Callable[..., object]) -> dict[str, Reader]:
+    """Return the settings that a file may hold: the options of the commands, each with what reads its value."""
+    settings: dict[str, Reader] = {}
+    for command in commands:
+        for name, hint in get_type_hints(command, include_extras=True).items():
+            kind, *notes = get_args(hint) if hasattr(hint, "__metadata__") else [hint]
+            option = next((note for note in notes if isinstance(note, OptionInfo)), None)
+            key = _key(name, option)
+            if option is not None and key not in PER_RUN:
+                settings.setdefault(key, _reader(key, kind, option.parser))
+    return settings
 
 
-def _source(value: object) -> str:
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return str(value)
-    try:
-        return _text(value)
-    except _WrongError:
-        raise _WrongError('the number of a camera, or a text in quotes, like "pattern"') from None
-
-
-def _flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise _WrongError("true or false")
-    return value
-
-
-def _number(least: float, most: float) -> Callable[[object], float]:
-    def check(value: object) -> float:
-        number = value if isinstance(value, int | float) and not isinstance(value, bool) else math.nan
-        if not least <= number <= most:
-            raise _WrongError(f"a number from {least:g} to {most:g}")
-        return float(number)
-
-    return check
-
-
-def _whole(least: int) -> Callable[[object], int]:
-    def check(value: object) -> int:
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise _WrongError(f"a whole number of at least {least}")
-        return value
-
-    return check
-
-
-def _size(value: object) -> str:
-    import typer
-
-    from rtstyle.commands.options import parse_size
-
-    try:
-        parse_size(_text(value))
-    except (_WrongError, typer.BadParameter):
-        raise _WrongError('a size in quotes, like "1280x720"') from None
-    return str(value)
-
-
-KEYS: dict[str, Callable[[object], Any]] = {
-    "style": _text,
-    "source": _source,
-    "sink": _texts,
-    "size": _size,
-    "fps": _number(0.01, 1000),
-    "loop": _flag,
-    "reconnect": _flag,
-    "mirror": _flag,
-    "strength": _number(0, 1),
-    "scale": _number(0.5, 2),
-    "engine": _text,
-    "threads": _whole(1),
-    "bitrate": _whole(100),
-    "control": _text,
-    "control-token": _text,
-    "height": _whole(16),
-    "codec": _text,
-    "crf": _whole(0),
-    "preset": _text,
-}
-"""Option without its dashes → what checks its value, and gives it as the command line takes it. A command leaves out
-what only others have."""
-
-
-def read_config(path: Path) -> dict[str, Any]:
+def read_config(path: Path, settings: Mapping[str, Reader]) -> dict[str, Any]:
     """Read and check a file of settings.
 
+    Args:
+        path: a TOML file.
+        settings: what it may hold; see ``settings_of``.
+
     Returns:
-        option → value, as the command line takes it.
+        setting → value, as the command line takes it.
 
     Raises:
-        ConfigError: it cannot be read, or is no TOML. SettingsError: all that is wrong in it, each with its key.
+        ConfigError: the file cannot be read, or is not valid TOML.
+        SettingsError: a setting is unknown or wrong; all such errors, each with its key.
     """
-    faults, settings = list[ConfigError](), dict[str, Any]()
+    errors, values = list[ConfigError](), dict[str, Any]()
     for name, value in _table(path).items():
         key = name.replace("_", "-")
-        if key not in KEYS:
-            faults.append(ConfigError(f"{path}: there is no setting {name!r}", hint=_nearest(key)))
+        if key not in settings:
+            errors.append(ConfigError(f"{path}: unknown setting {name!r}", hint=_nearest(key, settings)))
             continue
         try:
-            settings[key] = KEYS[key](value)
-        except _WrongError as wrong:
-            faults.append(ConfigError(f"{path}: {name} must be {wrong}, not {_shown(value)}"))
-    if faults:
-        raise SettingsError(faults, hint=f"mend {path}")
-    return settings
+            values[key] = settings[key](value)
+        except ValueError as expected:
+            errors.append(ConfigError(f"{path}: {name} must be {expected}, not {_shortened(value)}"))
+    if errors:
+        raise SettingsError(errors, hint=f"fix {path}")
+    return values
+
+
+def _key(name: str, option: OptionInfo | None) -> str:
+    # typer keeps the first name of an option where a default would be.
+    names = [option.default, *(option.param_decls or ())] if option is not None else []
+    declared = next((text for text in names if isinstance(text, str) and text.startswith("--")), name)
+    return declared.partition("/")[0].lstrip("-").replace("_", "-")
 
 
 def _table(path: Path) -> dict[str, Any]:
     try:
-        if path.stat().st_size > MOST_BYTES:
+        if path.stat().st_size > MAX_BYTES:
             raise ConfigError(f"{path} is too large for a file of settings", hint="give a TOML file with --config")
         return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}", hint="--config takes a TOML file") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path} is no TOML: {error}", hint='write lines like: style = "wave"') from error
+        raise ConfigError(f"{path} is not valid TOML: {error}", hint='write lines like: style = "wave"') from error
 
 
-def _nearest(key: str) -> str:
-    import difflib
-
-    near = difflib.get_close_matches(key, KEYS, n=1)
-    return f"did you mean {near[0]}?" if near else f"there are: {', '.join(KEYS)}"
+def _nearest(key: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(key, known, n=1)
+    return f"did you mean {near[0]}?" if near else f"settings: {', '.join(known)}"
 
 
-def _shown(value: object) -> str:
+def _shortened(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 40 else f"{text[:39]}…"
+
+
+def _reader(key: str, kind: Any, parser: Callable[[str], Any] | None) -> Reader:
+    kinds = [one for one in get_args(kind) or [kind] if one is not NoneType]
+    if isinstance(parser, NumberParser):
+        return lambda value: _number(parser, value)
+    if isinstance(parser, Parser):
+        return lambda value: _parsed(parser, value)
+    if get_origin(kind) is list:
+        return _texts
+    if kinds == [bool]:
+        return _flag
+    return _source if key == "source" else _text
+
+
+def _flag(value: object) -> bool:
+    if value is True or value is False:
+        return value
+    raise ValueError("true or false")
+
+
+def _number(parser: Parser[Any], value: object) -> Any:
+    try:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(value)  # noqa: TRY004  # one kind of error for one kind of mistake
+        return parser.read(str(value))
+    except ValueError:
+        raise ValueError(parser.expected) from None
+
+
+def _parsed(parser: Parser[Any], value: object) -> str:
+    try:
+        parser.read(_text(value))
+    except ValueError:
+        raise ValueError(f"{parser.expected}, in quotes") from None
+    return str(value)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError('text in quotes, like "wave"')
+    return value
+
+
+def _texts(value: object) -> list[str]:
+    values: list[Any] = value if isinstance(value, list) else [value]
+    if not values or not all(isinstance(one, str) and one for one in values):
+        raise ValueError('text or a list of texts, like ["window", "virtual"]')
+    return values
+
+
+def _source(value: object) -> str:
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return str(value)
+    if not isinstance(value, str) or not value:
+        raise ValueError('the number of a camera, or text in quotes, like "pattern"')
+    return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from itertools import groupby
@@ -10,45 +11,48 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from rtstyle.commands.options import Json, print_json, warn
+from rtstyle.commands.options import Json, print_json
 
 if TYPE_CHECKING:
+    from rtstyle.media.v4l2 import Mode
     from rtstyle.sources.camera_discovery import Camera
-    from rtstyle.sources.v4l2 import Mode
+
+
+logger = logging.getLogger(__name__)
 
 
 def devices(as_json: Json = False) -> None:
-    """List the cameras of this machine, and what they give.
+    """List the cameras of this machine, with their formats.
 
-    The number, the path, the name or a part of it is what `rtstyle webcam --source` takes. A virtual camera is fed by a
-    program. A path in /dev/v4l/by-id stays the same whatever is plugged in.
+    `rtstyle webcam --source` takes the number, the path, the name or a part of the name. A path in /dev/v4l/by-id
+    always means the same camera, whatever else is plugged in. A virtual camera shows what another program sends.
 
-    \b
-    rtstyle devices
-    rtstyle webcam --source "HD Pro Webcam"
+    Examples:
+        rtstyle devices
+        rtstyle webcam --source "HD Pro Webcam"
     """
-    from rtstyle.sources.camera_discovery import NAMES_EXTRA, list_cameras, modes, names_are_known, probe_cameras
+    from engines.install_hint import pip_install
+    from rtstyle.sources.camera_discovery import list_cameras, modes, names_are_known, probe_cameras
 
     known = names_are_known()
     if not known:
-        warn(f"names are not known, so the first numbers are tried; {NAMES_EXTRA} adds them")
-    cameras = list_cameras() if known else list(probe_cameras())
-    told = [(camera, modes(camera)) for camera in cameras]
+        logger.warning("camera names need another package, so only numbers are tried: %s", pip_install("cameras"))
+    cameras = [(camera, modes(camera)) for camera in (list_cameras() if known else list(probe_cameras()))]
     if as_json:
-        print_json({"cameras": [{**c.to_dict(), "modes": [_plain(mode) for mode in found]} for c, found in told]})
+        print_json({"cameras": [{**c.to_dict(), "modes": [_plain(mode) for mode in found]} for c, found in cameras]})
         return
-    if not told:
-        typer.echo("No camera is connected; `rtstyle webcam --source pattern` needs none.")
-    for camera, found in told:
+    if not cameras:
+        typer.echo("No camera is connected. `rtstyle webcam --source pattern` works without one.")
+    for camera, found in cameras:
         typer.echo(describe(camera, found))
         if camera.path and Path(camera.path).exists() and not os.access(camera.path, os.R_OK | os.W_OK):
-            typer.echo("   no permission to use it; add yourself to its group: sudo usermod -aG video $USER")
+            typer.echo("   no permission to use it; add yourself to its group with: sudo usermod -aG video $USER")
 
 
 def describe(camera: Camera, found: Sequence[Mode]) -> str:
-    """A camera and its modes, for people: a line for it, one for its lasting path, one for each format."""
+    """Return the lines that describe a camera: its name, its lasting path, and its formats."""
     kind = "  virtual" if camera.virtual else ""
-    waits = ", no program sends pictures to it yet" if camera.idle else ""
+    waits = ", no program is sending to it" if camera.idle else ""
     lines = [f"{camera.index}  {camera.name}  {camera.path}".rstrip() + kind + waits]
     if camera.stable_path:
         lines.append(f"   {camera.stable_path}")
@@ -56,7 +60,7 @@ def describe(camera: Camera, found: Sequence[Mode]) -> str:
 
 
 def _by_sizes(found: Sequence[Mode]) -> dict[str, list[str]]:
-    """Formats with the same sizes share a line: some cameras have twenty."""
+    """Group formats with the same sizes; some cameras have twenty."""
     lines: dict[str, list[str]] = {}
     for name, same in groupby(found, key=lambda mode: mode.format):
         lines.setdefault(", ".join(_size(mode) for mode in same), []).append(name)
@@ -64,10 +68,10 @@ def _by_sizes(found: Sequence[Mode]) -> dict[str, list[str]]:
 
 
 def _size(mode: Mode) -> str:
-    """``640×480 at 30/15``; of many rates the highest and the lowest."""
+    """Return text like ``640×480 at 30/15``; of many rates only the highest and the lowest."""
     rates = [f"{rate:.4g}" for rate in mode.fps]
-    told = "/".join(rates) if len(rates) <= 3 else f"{rates[0]}…{rates[-1]}"
-    return f"{mode.width}×{mode.height}" + (f" at {told}" if told else "")
+    shown = "/".join(rates) if len(rates) <= 3 else f"{rates[0]}…{rates[-1]}"
+    return f"{mode.width}×{mode.height}" + (f" at {shown}" if shown else "")
 
 
 def _plain(mode: Mode) -> dict[str, object]:

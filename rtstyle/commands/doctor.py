@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import typer
 
-from rtstyle.commands.options import DEFAULT_STYLE, Json, Style, print_json
+from rtstyle.commands.options import Json, Style, print_json
+from rtstyle.defaults import DEFAULT_STYLE
 
 
 def doctor(style: Style = DEFAULT_STYLE, as_json: Json = False) -> None:
-    """Say what this machine can do, what is missing, and the line that adds it."""
+    """Check engines, cameras, display and extras.
+
+    Each line that names something missing ends with the command that adds it.
+    """
     from rtstyle.doctor import examine
 
     findings = examine(style)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rtstyle.commands.options import Json, Size, note, parse_size, print_json, warn
+from rtstyle.commands.help import Commands, PlainCommand
+from rtstyle.commands.options import Json, print_json
+from rtstyle.commands.values import SIZE, Size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -17,34 +21,36 @@ if TYPE_CHECKING:
     from engines.trt.build_worker import BuildProcess
     from engines.trt.plan_cache import Entry
 
-LISTEN_S = 1.0
-"""Longest time between two looks at a build, seconds; a new line is heard at once."""
+logger = logging.getLogger(__name__)
 
-engine = typer.Typer(rich_markup_mode=None)
+POLL_S = 1.0
+"""Longest time between two looks at a build, seconds; a new line of progress is noticed at once."""
 
-Styles = Annotated[list[str], typer.Argument(metavar="STYLE...", help="Names from `rtstyle styles`, or folders.")]
+engine = typer.Typer(cls=Commands, rich_markup_mode=None)
+
+Styles = Annotated[list[str], typer.Argument(metavar="STYLE", help="Names from `rtstyle styles`, or folders.")]
 Sizes = Annotated[
-    list[Size],
-    typer.Option("--size", metavar="WxH", parser=parse_size, help="Size of the frames, pixels; may be repeated."),
+    list[Size], typer.Option("--size", metavar="WxH", parser=SIZE, help="Frame size in pixels. Repeat for more.")
 ]
 
 
 @engine.callback()
 def about() -> None:
-    """List, build or remove the engines of an NVIDIA GPU.
+    """List, build or remove TensorRT engines for an NVIDIA GPU.
 
-    A TensorRT engine is for one size of frames, this GPU and these versions, and for all styles where weights can be
-    exchanged. What is missing is built while rtstyle paints; building it before saves the wait. All stay in the cache
-    folder, or where RTSTYLE_CACHE says.
+    An engine fits one frame size, this GPU and the installed versions, and usually all styles. rtstyle builds missing
+    ones while it runs; building them in advance saves the wait. They are kept in the user's cache folder, or in the
+    folder that the environment variable RTSTYLE_CACHE names.
 
-    \b
-    rtstyle engine build vangogh wave --size 1280x720
+    Examples:
+        rtstyle engine build vangogh wave --size 1280x720
+        rtstyle engine list
     """
 
 
-@engine.command("list")
+@engine.command("list", cls=PlainCommand)
 def list_engines(as_json: Json = False) -> None:
-    """List the engines, the last used first, and what could not be built."""
+    """List the engines, last used first, and the builds that failed."""
     from engines.trt.plan_cache import PlanCache
 
     cache = PlanCache()
@@ -52,17 +58,21 @@ def list_engines(as_json: Json = False) -> None:
     if as_json:
         print_json({"folder": cache.folder, "engines": [_plain(entry) for entry in entries]})
     elif not entries:
-        typer.echo("There is no engine yet; `rtstyle engine build STYLE --size WxH` makes one.")
+        typer.echo("No engines are built yet. `rtstyle engine build STYLE --size WxH` builds one.")
     else:
         typer.echo(_table(entries))
 
 
-@engine.command()
+@engine.command(cls=PlainCommand)
 def build(styles: Styles, size: Sizes) -> None:
-    """Build the engines of styles for sizes of frames. What is finished stays when it is interrupted."""
+    """Build engines for the given styles and frame sizes; those that are finished survive an interruption.
+
+    Examples:
+        rtstyle engine build vangogh wave --size 1280x720 --size 640x360
+    """
     from engines.base import check_size
     from engines.errors import EngineError
-    from rtstyle.styles import find
+    from rtstyle.style_library import find
 
     jobs = [(find(style), one) for style in dict.fromkeys(styles) for one in dict.fromkeys(size)]
     for one in size:
@@ -73,12 +83,12 @@ def build(styles: Styles, size: Sizes) -> None:
         raise faults[0]
     if faults:
         problem = f"{len(faults)} of {len(jobs)} engines could not be built"
-        raise EngineError(problem, hint="`rtstyle engine list` says why")
+        raise EngineError(problem, hint="`rtstyle engine list` shows the reasons")
 
 
-@engine.command()
+@engine.command(cls=PlainCommand)
 def clear() -> None:
-    """Remove all engines, and forget what could not be built. What is being built at this moment stays."""
+    """Remove all engines and forget failed builds. Builds that are running now are kept."""
     from engines.trt.plan_cache import PlanCache
 
     cache = PlanCache()
@@ -91,48 +101,44 @@ def clear() -> None:
 
 
 def _build(folder: Path, size: Size, *, alone: bool) -> EngineError | None:
-    """Build one engine and tell how far it is. Returns: why it failed; told already unless it is ``alone``."""
+    """Build one engine; log and return the error if it failed (an ``alone`` one is not logged)."""
     from engines.trt.build_worker import BUILDERS, BuildProcess
 
     label, error = f"{folder.name} {size.width}×{size.height}", None
     for builder in BUILDERS:
-        with BuildProcess(folder, size.height, size.width, builder=builder) as process:
-            _tell(label, process)
+        with closing(BuildProcess(folder, size.height, size.width, builder=builder)) as process:
+            _log_progress(label, process)
         error = process.error
         if error is None:
             return None
         if builder != BUILDERS[-1]:
-            note(f"{label}: {error}; tries another way")
+            logger.info("%s: %s; trying another way", label, error)
     if error is not None and not alone:
-        warn(f"{label}: {error}")
+        logger.warning("%s: %s", label, error)
     return error
 
 
-def _tell(label: str, process: BuildProcess) -> None:
-    """Each new line of a build, until it ends."""
+def _log_progress(label: str, process: BuildProcess) -> None:
+    """Log each new line of a build until it ends."""
     shown = ""
     while True:
-        over = process.wait(LISTEN_S) is not None
+        over = process.wait(POLL_S) is not None
         if process.progress != shown:
             shown = process.progress
-            note(f"{label}: {shown}")
+            logger.info("%s: %s", label, shown)
         if over:
             return
 
 
 def _check_gpu() -> None:
-    """Say at once, and once, that nothing can be built here.
-
-    Raises:
-        EngineError
-    """
+    """Raise EngineError if nothing can be built here."""
     from engines.cuda import driver
 
     driver.check("tensorrt", ("torch", "torch_tensorrt"))
 
 
 def _table(entries: Iterable[Entry]) -> str:
-    from engines.trt.plan_record import gain_of
+    from engines.trt.plan_record import speedup_of
     from rtstyle.commands.styles import table
 
     rows: list[tuple[str, ...]] = [
@@ -142,7 +148,7 @@ def _table(entries: Iterable[Entry]) -> str:
         key = entry.key
         built = "" if entry.fault else f"{entry.seconds:.0f} s"
         size = "" if entry.fault else _megabytes(entry.bytes)
-        gain = gain_of(entry.extra)
+        gain = speedup_of(entry.extra)
         times = "" if gain is None else f"{gain:.2f}"
         used = f"{datetime.fromtimestamp(entry.used_s, UTC).astimezone():%Y-%m-%d %H:%M}"
         what = (_style(entry), f"{key.width}×{key.height}", key.gpu, key.tensorrt, key.torch, key.driver)
@@ -153,16 +159,16 @@ def _table(entries: Iterable[Entry]) -> str:
 def _plain(entry: Entry) -> dict[str, Any]:
     from dataclasses import asdict
 
-    from engines.trt.plan_record import gain_of
+    from engines.trt.plan_record import speedup_of
 
-    gain = gain_of(entry.extra)
+    gain = speedup_of(entry.extra)
     figures = {"bytes": entry.bytes, "seconds": entry.seconds, "gain": gain, "fault": entry.fault}
     used = datetime.fromtimestamp(entry.used_s, UTC).isoformat(timespec="seconds")
     return {"style": _style(entry), "key": asdict(entry.key), **figures, "used": used}
 
 
 def _style(entry: Entry) -> str:
-    """Its name; where that is not known, the beginning of its hash."""
+    """Return the style's name, or the beginning of its hash."""
     from engines.trt.plan_record import ANY_STYLE
 
     if entry.key.style_sha256 == ANY_STYLE:

@@ -7,17 +7,19 @@ from typing import Annotated
 
 import typer
 
+from rtstyle.commands import logs
 from rtstyle.commands.options import Json, Quiet, print_json
 from rtstyle.commands.train_extra import training
+from rtstyle.commands.values import whole
 
 
 def evaluate(
     style: Annotated[str, typer.Argument(metavar="STYLE", help="A name from `rtstyle styles`, or a folder.")],
     content: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Photographs to paint, best such as training did not see.")
+        Path | None, typer.Option(metavar="DIR", help="Photographs to stylize, preferably unseen by training.")
     ] = None,
     painting: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The painting that the style should be like.")
+        Path | None, typer.Option(metavar="FILE", help="The painting that the style was trained on.")
     ] = None,
     style_pictures: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Pictures of the artist that training did not see.")
@@ -27,32 +29,34 @@ def evaluate(
     ] = None,
     features: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="The feature networks; VGG19 is downloaded into it (575 MB) if need be."),
+        typer.Option(metavar="DIR", help="Feature networks; VGG19 (575 MB) is downloaded into it if needed."),
     ] = None,
-    pictures: Annotated[int, typer.Option(metavar="N", min=2, max=10_000, help="At most so many photographs.")] = 20,
+    pictures: Annotated[
+        int, typer.Option(metavar="N", parser=whole(2, 10_000), help="Use at most N photographs.")
+    ] = 20,
     html: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write a page with the figures and pictures as well.")
+        Path | None, typer.Option(metavar="FILE", help="Also write an HTML page with figures and pictures.")
     ] = None,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Measure how good a style is: likeness, steadiness, speed (needs the train extra).
+    """Measure how good a style is: similarity, flicker, speed.
 
-    What the options given do not allow to measure is left out, and the output says why.
+    Needs the extra "train". Figures that need an input you did not give are left out, and the output names its option.
 
-    \b
-    rtstyle evaluate vangogh
-    rtstyle evaluate my-style/ --content photos/ --painting wave.jpg --clip street.mp4 --html wave.html
+    Examples:
+        rtstyle evaluate vangogh
+        rtstyle evaluate my-style/ --content photos/ --painting wave.jpg --clip street.mp4 --html wave.html
     """
-    judging, show = training("train.evaluate.run"), training("train.evaluate.table")
+    evaluation, table = training("train.evaluate.run"), training("train.evaluate.table")
     if html is not None:
         training("train.html").check_page(html, "--html")
-    job = judging.Job(style, content, painting, style_pictures, tuple(clip or ()), features, pictures)
-    silent = quiet or as_json
-    verdict = judging.judge(job, (lambda _: None) if silent else (lambda text: typer.echo(text, err=True)))
+    job = evaluation.EvaluationJob(style, content, painting, style_pictures, tuple(clip or ()), features, pictures)
+    logs.configure(quiet=quiet or as_json)
+    results = evaluation.evaluate(job)
     if html is not None:
-        show.save_page(html, verdict)
+        table.save_html(html, results)
     if as_json:
-        print_json(verdict.to_dict())
+        print_json(results.to_dict())
     else:
-        show.print_table(verdict)
+        table.print_table(results)

@@ -1,4 +1,4 @@
-"""``rtstyle explain``."""
+"""The command ``rtstyle explain``."""
 
 from __future__ import annotations
 
@@ -7,23 +7,25 @@ from typing import Annotated
 
 import typer
 
+from rtstyle.commands import logs
 from rtstyle.commands.options import Quiet
 from rtstyle.commands.train_extra import training
+from rtstyle.commands.values import number
 
 
 def explain(
     style: Annotated[str, typer.Argument(metavar="STYLE", help="A name from `rtstyle styles`, or a folder.")],
-    picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="A photograph.")],
-    out: Annotated[Path, typer.Option(metavar="FILE", help="The page to write, like report.html.")],
+    picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="The photograph to explain it on.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="HTML page to write, for example report.html.")],
     painting: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The painting that the style was trained on.")
     ] = None,
     features: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="The feature networks; by default those that training has downloaded."),
+        typer.Option(metavar="DIR", help="Feature networks. [default: those that training downloaded]"),
     ] = None,
     run: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="The run that trained the style, for its discriminator.")
+        Path | None, typer.Option(metavar="DIR", help="Training run of the style, to show its discriminator.")
     ] = None,
     against: Annotated[
         list[str] | None, typer.Option(metavar="STYLE", help="Another style to compare with. Repeat for more.")
@@ -32,31 +34,29 @@ def explain(
         float | None,
         typer.Option(
             metavar="MINUTES",
-            min=0.001,
-            help="Train on with 1/4 and with 4 times the weight of a layer, so long each.",
+            parser=number(0.001, 100_000),
+            help="Also train on twice, this long each: with a quarter and with four times the weight of --layer.",
         ),
     ] = None,
     layer: Annotated[
-        str, typer.Option(metavar="NAME", help="The layer for --fine-tune: relu1_1 (colours) … relu4_1 (large forms).")
+        str,
+        typer.Option(metavar="NAME", help="Layer for --fine-tune, from relu1_1 (colours) to relu4_1 (large forms)."),
     ] = "relu3_1",
-    content: Annotated[Path | None, typer.Option(metavar="DIR", help="Photographs, for --fine-tune.")] = None,
+    content: Annotated[Path | None, typer.Option(metavar="DIR", help="Photographs for --fine-tune.")] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Show on one page what a style does to a picture, where, and why (needs the train extra).
+    """Show on one page what a style does to a picture, and why.
 
-    What the options given do not allow to show is left out, and the page says what it would need.
+    Needs the extra "train". Parts that need an input you did not give are left out, and the page names their option.
 
-    \b
-    rtstyle explain vangogh photo.jpg --out report.html
-    rtstyle explain my-style/ photo.jpg --painting wave.jpg --run runs/wave --against vangogh --out report.html
+    Examples:
+        rtstyle explain vangogh photo.jpg --out report.html
+        rtstyle explain my-style/ photo.jpg --painting wave.jpg --run runs/wave --against vangogh --out report.html
     """
-    material, command = training("train.explain.inputs"), training("train.explain.run")
-    job = material.Job(
+    inputs, run_module = training("train.explain.inputs"), training("train.explain.run")
+    job = inputs.ExplainJob(
         style, picture, painting=painting, features=features, run=run, against=tuple(against or ()),
         fine_tune=fine_tune, layer=layer, content=content,
     )  # fmt: skip
-    explanation = command.explain(job, out, (lambda _: None) if quiet else (lambda text: typer.echo(text, err=True)))
-    if not quiet:
-        for line in explanation.left_out:
-            typer.echo(f"left out: {line}", err=True)
-        typer.echo(f"the page is {out}", err=True)
+    logs.configure(quiet=quiet)
+    run_module.explain(job, out)

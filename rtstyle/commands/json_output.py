@@ -1,27 +1,29 @@
-"""Whoever watches and steers a live run from outside: the lines of ``--json``, and the control address."""
+"""Output and control of a live run for other programs: the lines of ``--json``, and ``--control``."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
-from threading import Thread
 from typing import TYPE_CHECKING, Any
 
-from rtstyle.commands.options import note, print_json
+from rtstyle.commands.options import print_json
 
 if TYPE_CHECKING:
+    from rtstyle.live.actions import Actions
     from rtstyle.live.http_control import ControlServer
-    from rtstyle.live.session import Live
-    from rtstyle.stats import Figures
+    from rtstyle.stats import StatsSnapshot
+
+logger = logging.getLogger(__name__)
 
 
 class Watch:
-    """Tells of a live run while it goes on, and lets others steer it.
+    """Print a live run's figures as JSON, and serve its HTTP control.
 
     Args:
-        as_json: print a line of JSON each second on standard output.
-        stop: ends the run; called when nobody reads those lines any more, and when somebody asks for the end.
-        control: address to listen on, ``HOST:PORT``; ``None`` for none.
-        token: what everybody must know who asks there.
+        as_json: print one JSON object a second on standard output.
+        stop: ends the run; called when nobody reads the output any more.
+        control: address to listen on, ``HOST:PORT``, or ``None``.
+        token: token that clients must send.
 
     Raises:
         ConfigError: the address cannot be listened on, or not safely.
@@ -32,39 +34,36 @@ class Watch:
     ) -> None:
         from rtstyle.progress import Heartbeat
 
-        self._as_json, self._stop = as_json, stop
+        self._as_json = as_json
         self._server: ControlServer | None = None
         if control is not None:
             from rtstyle.live.http_control import ControlServer
             from rtstyle.live.http_guard import parse_address
 
             self._server = ControlServer(parse_address(control), token)
-        self._live: Live | None = None
+        self._actions: Actions | None = None
         self._heartbeat = Heartbeat(self._print, stop)
 
-    def begin(self, live: Live) -> None:
-        """The run is ready."""
-        self._live = live
+    def begin(self, actions: Actions) -> None:
+        """Start, now that the run is ready."""
+        self._actions = actions
         if self._as_json:
             self._heartbeat.start()
         if self._server is not None:
-            from rtstyle.live.actions import Actions
-
-            # Closing a camera may take a second; who asked gets the answer before.
-            self._server.start(Actions(live, lambda: Thread(target=self._stop, name="stop", daemon=True).start()))
-            note(f"control at http://{self._server.address}")
+            self._server.start(actions)
+            logger.info("control at http://%s", self._server.address)
 
     def close(self) -> None:
-        """The run is over. Twice is fine."""
+        """Stop; may be called twice."""
         if self._server is not None:
             self._server.close()
         self._heartbeat.close()
 
-    def last(self, figures: Figures) -> dict[str, Any]:
-        """The last reading, with the figures of the moment when the run ended."""
-        told = self._live.reading().to_dict() if self._live is not None else {}
-        return {"running": False, **told, **figures.to_dict()}
+    def last(self, figures: StatsSnapshot) -> dict[str, Any]:
+        """Return the last object, with the figures at the end of the run."""
+        stats = self._actions.read("stats") if self._actions is not None else {}
+        return {"running": False, **stats, **figures.to_dict()}
 
     def _print(self) -> None:
-        if self._live is not None:
-            print_json({"running": True, **self._live.reading().to_dict()})
+        if self._actions is not None:
+            print_json({"running": True, **self._actions.read("stats")})

@@ -12,17 +12,21 @@ from rtstyle.commands.options import Json, print_json
 def styles(as_json: Json = False) -> None:
     """List the styles that come with rtstyle.
 
-    KEY chooses a style in the window of `rtstyle webcam`. A style of your own (`rtstyle train`) is used by its folder,
-    takes key 1 and moves the others: --style path/to/folder
+    KEY is the key that chooses the style in the window of `rtstyle webcam`. To use a style that you trained, give its
+    folder: --style runs/wave
+
+    Examples:
+        rtstyle styles
+        rtstyle image photo.jpg painting.jpg --style monet
     """
-    from rtstyle.styles import installed
+    from rtstyle.style_library import installed
 
     entries = installed()
     if as_json:
         print_json({"styles": [entry.to_dict() for entry in entries]})
         return
     if not entries:
-        typer.echo("There is no style here yet; `rtstyle train` makes one.")
+        typer.echo("No styles are installed. `rtstyle train` makes one.")
     rows = [("KEY", "NAME", "TITLE", "PAINTER", "LICENCE", "FOLDER")]
     usable = [entry.name for entry in entries if not entry.fault]
     keys = dict(zip(usable, "123456789", strict=False))
@@ -32,7 +36,7 @@ def styles(as_json: Json = False) -> None:
 
 
 def table(rows: Sequence[tuple[str, ...]]) -> str:
-    """Columns as wide as their longest cell, the last one free."""
+    """Lay out rows of text in columns."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
     lines = []
     for row in rows:

@@ -1,4 +1,4 @@
-"""Commands whose body is in the training package, which needs torch and is imported only when they run."""
+"""Commands whose code is in the training package, which needs torch and is imported only when they run."""
 
 from __future__ import annotations
 
@@ -7,32 +7,31 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-PIP_LINE = 'pip install "rtstyle[train]"'
-
 
 def training(module: str) -> Any:
-    """A module of the training package.
+    """Import a module of the training package.
 
     Raises:
-        TrainError: as ``installed``.
+        TrainError: a package of the train extra is missing.
     """
-    with installed():
+    with needs_train_extra():
         return importlib.import_module(module)
 
 
 @contextmanager
-def installed() -> Iterator[None]:
-    """Within, a package that is missing is told.
+def needs_train_extra() -> Iterator[None]:
+    """Turn a missing package into an error that names the extra.
 
     Raises:
-        TrainError: a package of the train extra is not installed; the hint is the line that adds it.
+        TrainError: a package of the train extra is missing.
     """
     from engines.errors import TrainError
+    from engines.install_hint import pip_install
 
     try:
         yield
     except ModuleNotFoundError as error:
-        # Only a missing extra is the user's to mend; a missing module of our own is a fault to see.
-        if error.name is None or error.name.split(".")[0] in ("engines", "rtstyle"):
+        # The user can install an extra; a missing module of our own is a bug.
+        if error.name is None or error.name.split(".")[0] in ("engines", "rtstyle", "train"):
             raise
-        raise TrainError(f"training needs {error.name}, which is not installed", hint=PIP_LINE) from error
+        raise TrainError(f"training needs {error.name}, which is not installed", hint=pip_install("train")) from error

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from rtstyle.commands.options import (
-    DEFAULT_STYLE,
     Config,
     EngineName,
     Json,
@@ -19,37 +19,58 @@ from rtstyle.commands.options import (
     Style,
     Threads,
     load_engine,
-    noting_once,
-    parse_time,
     print_json,
-    warn,
 )
+from rtstyle.commands.values import TIME, whole
+from rtstyle.defaults import DEFAULT_STYLE
 
 if TYPE_CHECKING:
     from rtstyle.sources.base import Source
     from rtstyle.video import VideoJob, VideoReport
 
+logger = logging.getLogger(__name__)
+
 PATTERN_S = 10.0
-"""How long the built-in scene is as a clip, seconds."""
+"""Length of the built-in scene as a clip, seconds."""
 
 
 def video(
-    clip: Annotated[str, typer.Argument(metavar="IN", help="A clip, a URL, or `pattern`, the built-in moving scene.")],
-    output: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write: .mp4, .mov, .mkv or .webm.")],
+    clip: Annotated[
+        str, typer.Argument(metavar="IN", help="A video file, a URL, or `pattern`, a built-in moving scene.")
+    ],
+    output: Annotated[
+        Path, typer.Argument(metavar="OUT", help="The file to write; its name ends in .mp4, .mov, .mkv or .webm.")
+    ],
     style: Style = DEFAULT_STYLE,
     strength: Strength = 1.0,
     scale: Scale = 1.0,
     engine: EngineName = "auto",
     height: Annotated[
-        int | None, typer.Option(metavar="PX", min=16, help="Height of the result; smaller is faster.")
+        int | None,
+        typer.Option(metavar="PX", parser=whole(16), help="Height of the result in pixels; smaller is faster."),
     ] = None,
     start: Annotated[
-        float | None, typer.Option(metavar="T", parser=parse_time, help="Begin here: seconds, or 1:30.")
+        float | None, typer.Option(metavar="TIME", parser=TIME, help="Start here, in seconds or like 1:30.")
     ] = None,
-    end: Annotated[float | None, typer.Option(metavar="T", parser=parse_time, help="End here.")] = None,
-    codec: Annotated[str | None, typer.Option(metavar="h264|hevc|av1|vp9", help="How video is compressed.")] = None,
-    crf: Annotated[int | None, typer.Option(metavar="N", help="Quality: smaller is better and larger.")] = None,
-    preset: Annotated[str | None, typer.Option(metavar="P", help="The encoder's speed, e.g. veryfast, slow.")] = None,
+    end: Annotated[float | None, typer.Option(metavar="TIME", parser=TIME, help="Stop here.")] = None,
+    codec: Annotated[
+        str | None, typer.Option(metavar="h264|hevc|av1|vp9", help="Video codec. [default: suits the file type]")
+    ] = None,
+    crf: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            parser=whole(0),
+            help="Quality of the encoder: a lower number looks better and makes a larger file. Good values are 18 to "
+            "28 for h264 and hevc, 24 to 40 for av1 and vp9.",
+        ),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Speed of the encoder, for example veryfast or slow; slower makes smaller files."
+        ),
+    ] = None,
     config: Config = None,  # noqa: ARG001  # its callback has read it
     overwrite: Overwrite = False,
     no_audio: Annotated[bool, typer.Option("--no-audio", help="Leave the sound out.")] = False,
@@ -57,15 +78,18 @@ def video(
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Paint a clip; sound, subtitles, timing, rotation and colours are kept.
+    """Stylize a video file.
 
-    \b
-    rtstyle video holiday.mp4 painting.mp4
-    rtstyle video holiday.mp4 painting.mp4 --start 0:10 --end 0:20 --strength 0.8
-    rtstyle video film.mkv film-painted.mkv --height 720 --codec hevc
-    rtstyle video pattern painting.mp4
+    Sound, subtitles, timing, rotation and colours are kept.
+
+    Examples:
+        rtstyle video holiday.mp4 painting.mp4
+        rtstyle video holiday.mp4 painting.mp4 --style wave --strength 0.8
+        rtstyle video holiday.mp4 painting.mp4 --start 0:10 --end 0:20
+        rtstyle video film.mkv film-painted.mkv --height 720 --codec hevc
+        rtstyle video pattern painting.mp4
     """
-    from rtstyle.progress import Progress
+    from rtstyle.progress import ProgressDisplay
     from rtstyle.video import VideoJob, stylize_video
 
     job = VideoJob(
@@ -82,16 +106,15 @@ def video(
         audio=not no_audio,
         scale=scale,
     )
-    told = noting_once(quiet)
-    with Progress(Path(clip).name, quiet=quiet) as bar:
+    with ProgressDisplay(Path(clip).name, quiet=quiet) as bar:
         report = stylize_video(
             job,
-            lambda: load_engine(style, engine, threads, told),
+            lambda: load_engine(style, engine, threads, build_ahead=True),
             source=_pattern(job) if clip == "pattern" else None,
             on_progress=lambda now: bar.update(now.frames, now.fps, now.total),
         )
     for warning in report.warnings:
-        warn(warning)
+        logger.warning(warning)
     if as_json:
         print_json({"style": style, "input": clip, **report.to_dict()})
     elif not quiet:
@@ -99,12 +122,12 @@ def video(
 
 
 def _pattern(job: VideoJob) -> Source:
-    """The built-in scene in place of a clip: ten seconds unless ``--end`` says otherwise."""
+    """Return the built-in scene; it lasts ten seconds unless ``--end`` says otherwise."""
     from rtstyle.sources.pattern import PatternSource
 
     height = job.height or 360
     first_s, last_s = job.start or 0.0, PATTERN_S if job.end is None else job.end
-    # Even sides, which every player likes; 16:9.
+    # 16:9 with even sides, which every player accepts.
     return PatternSource(round(height * 8 / 9) * 2, height, frames=max(1, round((last_s - first_s) * 30)), live=False)
 
 

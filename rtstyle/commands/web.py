@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,25 +11,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rtstyle.commands.options import (
-    DEFAULT_STYLE,
     EngineName,
     Quiet,
     Scale,
-    Size,
     Strength,
     Style,
     Threads,
     load_engine,
-    noting_once,
-    parse_rate,
-    parse_size,
 )
+from rtstyle.commands.values import RATE, SIZE, Size, whole
+from rtstyle.defaults import DEFAULT_STYLE
 
 if TYPE_CHECKING:
-    from rtstyle.web.server import Server, WebSettings
+    from rtstyle.web.rooms import WebSettings
+    from rtstyle.web.server import Server
 
-TOKEN = "RTSTYLE_TOKEN"  # noqa: S105  # the name of a variable
-"""Environment variable that holds the token, for a command line is seen by everybody on the machine."""
+logger = logging.getLogger(__name__)
 
 
 def web(
@@ -37,69 +35,81 @@ def web(
         str | None,
         typer.Option(
             metavar="0|PATH|URL|pattern",
-            help="Also offer this machine's own camera, clip, stream or moving scene, as in `rtstyle webcam`.",
+            help="Also show a source of this machine, as `rtstyle webcam --source` takes it, to every visitor.",
         ),
     ] = None,
     size: Annotated[
-        Size | None, typer.Option(metavar="WxH", parser=parse_size, help="Size to ask that camera for.")
+        Size | None, typer.Option(metavar="WxH", parser=SIZE, help="Frame size to request from that camera.")
     ] = None,
     fps: Annotated[
-        float | None, typer.Option(metavar="N", parser=parse_rate, help="Frames per second to ask that camera for.")
+        float | None, typer.Option(metavar="N", parser=RATE, help="Frames per second to request from that camera.")
     ] = None,
-    mirror: Annotated[bool, typer.Option("--mirror", help="Begin with left and right swapped.")] = False,
+    mirror: Annotated[bool, typer.Option("--mirror", help="Start with left and right swapped.")] = False,
     strength: Strength = 1.0,
     scale: Scale = 1.0,
-    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="Port; 0 takes a free one.")] = 8765,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Address to listen on; 127.0.0.1 is this machine only.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(metavar="N", parser=whole(0, 65535), help="Port to listen on; 0 takes a free one.")
+    ] = 8765,
     token: Annotated[
         str,
         typer.Option(
-            envvar=TOKEN, show_envvar=False, metavar="TEXT", help=f"What browsers must bear; also in {TOKEN}."
+            metavar="TOKEN",
+            envvar="RTSTYLE_TOKEN",
+            show_envvar=False,
+            help="Token that visitors need; required if other machines can reach the address. RTSTYLE_TOKEN in the "
+            "environment keeps it out of the list of processes.",
         ),
     ] = "",
-    cert: Annotated[Path | None, typer.Option(metavar="FILE", help="TLS certificate, PEM.")] = None,
-    key: Annotated[Path | None, typer.Option(metavar="FILE", help="Its key, PEM.")] = None,
-    stun: Annotated[
-        str | None, typer.Option(metavar="URL", help="STUN server for browsers beyond a router. [default: none]")
+    cert: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="TLS certificate (PEM), for visitors on other machines.")
     ] = None,
-    peers: Annotated[int, typer.Option(metavar="N", min=1, max=64, help="Browsers at a time.")] = 4,
+    key: Annotated[Path | None, typer.Option(metavar="FILE", help="Private key of the certificate (PEM).")] = None,
+    stun: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="STUN server, for visitors beyond your router. [default: none]"),
+    ] = None,
+    peers: Annotated[int, typer.Option(metavar="N", parser=whole(1, 64), help="Visitors at the same time.")] = 4,
     engine: EngineName = "auto",
     threads: Threads = None,
-    quiet: Quiet = False,
+    quiet: Quiet = False,  # noqa: ARG001  # its callback has set the level of messages
 ) -> None:
-    """Serve a page that paints a browser's camera, or shows what this machine paints.
+    """Serve a web page that stylizes the visitor's camera.
 
-    Open the address that is printed. Add ?view=only to it for a bare page that shows this machine's source, for a
-    browser source in OBS. Nothing is sent anywhere but between the browser and this machine.
+    Needs the extra "web". Open the address that is printed. Add ?view=only to it for a page that shows only the
+    --source, as a browser source in OBS. Pictures travel between the browser and this machine, and nowhere else.
 
-    \b
-    rtstyle web
-    rtstyle web --source 0
-    rtstyle web --host 192.168.1.20 --token choose-one --cert cert.pem --key key.pem
+    Examples:
+        rtstyle web
+        rtstyle web --source 0
+        rtstyle web --host 192.168.1.20 --token choose-one --cert cert.pem --key key.pem
     """
     from engines.base import check_size
     from engines.errors import EngineError
+    from engines.install_hint import pip_install
     from rtstyle.signals import STOPPER
-    from rtstyle.styles import find
+    from rtstyle.style_library import find
 
     try:
-        from rtstyle.web.server import Server, Studio, WebSettings
+        from rtstyle.web.rooms import Rooms, WebSettings
+        from rtstyle.web.server import Server
     except ImportError as error:
-        raise EngineError(f"the page needs {error.name}", hint='pip install "rtstyle[web]"') from error
-    from rtstyle.live.webcam import WebcamJob, open_source
+        raise EngineError(f"the page needs {error.name}", hint=pip_install("web")) from error
+    from rtstyle.sources.factory import open_source
 
-    find(style)  # a wrong name is told now, not to the first browser
+    find(style)  # fail now, not when the first browser comes
     settings = WebSettings(host, port, token, cert, key, peers, style, strength, scale, mirror, stun)
     settings.check()
-    job = WebcamJob(source or "", (), (size.width, size.height) if size else None, fps)
+    wanted = (size.width, size.height) if size else None
+    open_shown = partial(open_source, source or "", size=wanted, fps=fps)
     if size is not None:
         check_size(size.height, size.width)
     if source is not None:
-        open_source(job).close()  # what is wrong with it is told now, to the one who typed it
-    told = noting_once()
-    load = partial(load_engine, name=engine, threads=threads, told=told, sharing=True)
-    studio = Studio(settings, load, (lambda: open_source(job)) if source else None)
-    server = Server(studio)
+        open_shown().close()  # fail now, not when the first browser comes
+    load = partial(load_engine, name=engine, threads=threads, build_ahead=True, shared=True)
+    server = Server(Rooms(settings, load, open_shown if source else None))
     stopped = asyncio.Event()
     with asyncio.Runner() as runner:
         loop = runner.get_loop()
@@ -108,16 +118,15 @@ def web(
             loop.call_soon_threadsafe(stopped.set)
 
         with STOPPER.gently(stop):
-            runner.run(_serve(server, settings, stopped, quiet=quiet))
+            runner.run(_serve(server, settings, stopped))
 
 
-async def _serve(server: Server, settings: WebSettings, stopped: asyncio.Event, *, quiet: bool) -> None:
+async def _serve(server: Server, settings: WebSettings, stopped: asyncio.Event) -> None:
     await server.start()
     try:
-        if not quiet:
-            typer.echo(f"the page is at {settings.address(server.port)}", err=True)
-            for line in settings.advice():
-                typer.echo(line, err=True)
+        logger.info("the page is at %s", settings.address(server.port))
+        for line in settings.advice():
+            logger.info(line)
         await stopped.wait()
     finally:
         await server.close()

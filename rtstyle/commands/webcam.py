@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -11,33 +12,30 @@ import typer
 
 from rtstyle.commands.json_output import Watch
 from rtstyle.commands.options import (
-    DEFAULT_STYLE,
     Config,
     EngineName,
     Json,
     Overwrite,
     Quiet,
     Scale,
-    Size,
     Strength,
     Style,
     Threads,
     load_engine,
-    note,
-    noting_once,
-    parse_rate,
-    parse_size,
     print_json,
-    warn,
 )
+from rtstyle.commands.values import RATE, SIZE, Size, whole
+from rtstyle.defaults import DEFAULT_STYLE
 
 if TYPE_CHECKING:
     from rtstyle.progress import StatusLine
     from rtstyle.sources.base import Source
     from rtstyle.stats import Stats
 
+logger = logging.getLogger(__name__)
+
 RATE_TOLERANCE = 0.15
-"""A rate that is further off than this share is told."""
+"""Warn if the frame rate differs from the requested one by more than this share."""
 
 
 def webcam(
@@ -46,91 +44,105 @@ def webcam(
         str,
         typer.Option(
             metavar="0|NAME|PATH|URL|screen|pattern",
-            help="Number, name or path of a camera (`rtstyle devices` lists them), a clip, a stream, the screen "
-            "(screen:2 is the second monitor, screen:640x360+100+50 a region), or the built-in moving scene.",
+            envvar="RTSTYLE_SOURCE",
+            show_envvar=False,
+            help="What to stylize: number, name or path of a camera (`rtstyle devices` lists them), a video file, the "
+            "URL of a stream, the screen (screen:2 is the second monitor, screen:640x360+100+50 a region), or "
+            "`pattern`, a built-in moving scene.",
         ),
     ] = "0",
     sink: Annotated[
         list[str],
         typer.Option(
             metavar="window|virtual|null|URL|FILE",
-            help="Where the painting goes; repeat it for more. virtual is a camera for other programs, virtual:NAME "
-            "a certain one; rtmp:// and udp:// send a stream; null only measures.",
+            help="Where to show the result. Repeat it for several places. `virtual` is a camera for other programs "
+            "(virtual:NAME picks one), an rtmp://, srt:// or udp:// URL sends a stream, a file name records, and "
+            "`null` only measures.",
         ),
     ] = ["window"],  # noqa: B006  # typer makes a new one
     size: Annotated[
-        Size | None, typer.Option(metavar="WxH", parser=parse_size, help="Size to ask the camera for.")
+        Size | None, typer.Option(metavar="WxH", parser=SIZE, help="Frame size to request from the camera.")
     ] = None,
     fps: Annotated[
-        float | None, typer.Option(metavar="N", parser=parse_rate, help="Frames per second to ask the camera for.")
+        float | None, typer.Option(metavar="N", parser=RATE, help="Frames per second to request from the camera.")
     ] = None,
-    loop: Annotated[bool, typer.Option("--loop", help="Show a clip over and over.")] = False,
+    loop: Annotated[bool, typer.Option("--loop", help="Repeat a video file forever.")] = False,
     reconnect: Annotated[
-        bool, typer.Option(help="Wait for a camera or stream that is lost, or end with an error.")
+        bool, typer.Option(help="If the camera or stream is lost, wait for it, or end with an error.")
     ] = True,
     mirror: Annotated[bool, typer.Option("--mirror/--no-mirror", help="Swap left and right, like a mirror.")] = False,
     strength: Strength = 1.0,
     scale: Scale = 1.0,
-    frames: Annotated[int | None, typer.Option(metavar="N", min=1, help="Stop after N frames.")] = None,
+    frames: Annotated[int | None, typer.Option(metavar="N", parser=whole(1), help="Stop after N frames.")] = None,
     engine: EngineName = "auto",
     threads: Threads = None,
     bitrate: Annotated[
-        int | None, typer.Option(metavar="KBIT", min=100, help="Of streams, kbit/s. [default: by size]")
+        int | None,
+        typer.Option(metavar="KBIT", parser=whole(100), help="Bit rate of streams, kbit/s. [default: by frame size]"),
     ] = None,
     control: Annotated[
         str | None,
         typer.Option(
             metavar="HOST:PORT",
-            help="Listen here for scripts: GET /stats and /styles, POST /style, /strength, /scale, /mirror, /pause, "
-            "/snapshot, /record and /stop.",
+            envvar="RTSTYLE_CONTROL",
+            show_envvar=False,
+            help="Let scripts steer rtstyle over HTTP at this address: GET /stats and /styles, POST /style, /strength, "
+            "/scale, /mirror, /pause, /snapshot, /record and /stop.",
         ),
     ] = None,
     control_token: Annotated[
         str | None,
-        typer.Option(metavar="TOKEN", envvar="RTSTYLE_TOKEN", help="What they must know; needed beyond this machine."),
+        typer.Option(
+            metavar="TOKEN",
+            envvar="RTSTYLE_TOKEN",
+            show_envvar=False,
+            help="Token that these scripts must send; required if other machines can reach the address. "
+            "RTSTYLE_TOKEN in the environment keeps it out of the list of processes.",
+        ),
     ] = None,
     config: Config = None,  # noqa: ARG001  # its callback has read it
     overwrite: Overwrite = False,
     quiet: Quiet = False,
     as_json: Json = False,
 ) -> None:
-    """Paint what a camera sees, as it happens.
+    """Stylize a camera live, in a window or wherever --sink says.
 
-    Always shows the newest picture: when the machine is too slow, pictures are dropped and delay never builds up.
-    In the window H shows the keys: 1-9, A and D change the style, S shows the input beside it, Space saves a picture,
-    R records. Ctrl-C stops everywhere. A camera or stream that is lost leaves its last picture, and comes back by
-    itself.
+    The newest frame is always shown: if the machine is too slow, frames are dropped, and the delay never grows. A
+    camera or stream that is lost leaves its last picture on screen and comes back by itself.
 
-    \b
-    rtstyle webcam
-    rtstyle webcam --source pattern
-    rtstyle webcam --source "HD Pro Webcam" --size 1280x720 --mirror
-    rtstyle webcam --source rtsp://camera.local/live --sink recording.mkv
-    rtstyle webcam --source clip.mp4 --loop --sink virtual
-    rtstyle webcam --sink window --sink virtual --sink take.mp4
-    rtstyle webcam --config studio.toml --style wave
-    rtstyle webcam --sink window --sink rtmp://live.example/app/KEY --control 127.0.0.1:8765
+    In the window, press H to see all keys: 1-9 choose a style, S shows the input beside the result, Space saves a
+    picture, R records. Ctrl-C ends everything.
+
+    Examples:
+        rtstyle webcam
+        rtstyle webcam --source "HD Pro Webcam" --size 1280x720 --mirror
+        rtstyle webcam --source rtsp://camera.local/live --sink recording.mkv
+        rtstyle webcam --source clip.mp4 --loop --sink virtual
+        rtstyle webcam --sink window --sink virtual --sink take.mp4
+        rtstyle webcam --sink window --sink rtmp://live.example/app/KEY --control 127.0.0.1:8765
+        rtstyle webcam --config studio.toml --style wave
+        rtstyle webcam --source pattern
     """
-    from rtstyle.live.style_switcher import Palette
+    from rtstyle.controls import Controls
+    from rtstyle.live.style_switcher import StyleSwitcher
     from rtstyle.live.webcam import WebcamJob, run_webcam
-    from rtstyle.media.urls import shown
-    from rtstyle.pipeline import Controls
+    from rtstyle.media.urls import redact
     from rtstyle.progress import StatusLine
     from rtstyle.signals import STOPPER
-    from rtstyle.styles import installed
+    from rtstyle.style_library import installed
 
     names = [entry.name for entry in installed() if not entry.fault]
-    # One's own comes first, so that its key is 1.
+    # Your own style comes first, so that its key is 1.
     controls = Controls(strength, mirror, scale, names if style in names else [style, *names], style)
-    line, told = StatusLine(Path(style).name, quiet=quiet), noting_once(quiet)
+    line = StatusLine(Path(style).name, quiet=quiet)
     opened: list[Source] = []
-    notices = _Notices()
+    notices = _LossNotices()
     gentle = ExitStack()
 
     def started(live: Source) -> None:
         opened.append(live)
-        _tell_got(live, size, fps)
-        # Only now: while a camera or stream is awaited, the first Ctrl-C must end the wait.
+        _warn_if_different(live, size, fps)
+        # Not earlier: while rtstyle waits for a camera or stream, the first Ctrl-C must end the wait.
         gentle.enter_context(STOPPER.gently(stop))
 
     def stop() -> None:
@@ -139,13 +151,13 @@ def webcam(
             one.close()
 
     def show(stats: Stats) -> None:
-        notices.look(opened[0], line)
+        notices.check(opened[0], line)
         if line.due():
             line.show(stats.snapshot())
 
     watch = Watch(as_json=as_json, stop=stop, control=control, token=control_token)
-    changing = "window" in sink or control is not None  # the style
-    load = partial(load_engine, name=engine, threads=threads, told=told, sharing=changing)
+    switching = "window" in sink or control is not None  # the style can be changed
+    load = partial(load_engine, name=engine, threads=threads, build_ahead=True, shared=switching)
     wanted = (size.width, size.height) if size else None
     bits = None if bitrate is None else 1000 * bitrate
     job = WebcamJob(source, tuple(sink), wanted, fps, frames, overwrite, reconnect, loop, bits)
@@ -153,47 +165,44 @@ def webcam(
         with gentle:
             figures = run_webcam(
                 job,
-                lambda: Palette(load, controls, ahead=changing),
+                lambda: StyleSwitcher(load, controls, ahead=switching),
                 controls,
                 on_frame=show,
                 on_start=started,
-                on_failure=warn,
-                on_state=note,
                 on_ready=watch.begin,
             )
     finally:
         watch.close()
         line.finish()
     if as_json:
-        sinks = [shown(one) for one in sink]
-        print_json({**watch.last(figures), "source": shown(source), "sinks": sinks})
+        sinks = [redact(one) for one in sink]
+        print_json({**watch.last(figures), "source": redact(source), "sinks": sinks})
     elif not quiet:
         line.show(figures)
         line.finish()
 
 
-class _Notices:
-    """Says once that a source is lost, and once that it is back."""
+class _LossNotices:
+    """Warns once when a source is lost, and once when it is back."""
 
     def __init__(self) -> None:
         self._lost = False
 
-    def look(self, source: Source, line: StatusLine) -> None:
-        """Warn when something has changed."""
+    def check(self, source: Source, line: StatusLine) -> None:
         from rtstyle.sources.base import notice_of
 
         notice = notice_of(source)
         if bool(notice) != self._lost:
             self._lost = bool(notice)
             line.finish()
-            warn(notice or f"{source.info.name} is back")
+            logger.warning(notice or f"{source.info.name} is back")
 
 
-def _tell_got(source: Source, size: Size | None, fps: float | None) -> None:
-    """A camera takes the request for a size and a rate as a wish; say so when it does not fulfil it."""
+def _warn_if_different(source: Source, size: Size | None, fps: float | None) -> None:
+    """Warn if the camera delivers another size or rate than was requested."""
     got = source.info
     form = f" ({got.pixel_format})" if got.pixel_format else ""
     if size is not None and (got.width, got.height) != (size.width, size.height):
-        warn(f"{got.name} gives {got.width}×{got.height}{form}, not {size.width}×{size.height}")
+        logger.warning("%s gives %d×%d%s, not %d×%d", got.name, got.width, got.height, form, size.width, size.height)
     if fps is not None and got.fps and abs(float(got.fps) - fps) > RATE_TOLERANCE * fps:
-        warn(f"{got.name} gives {float(got.fps):.4g} fps{form}, not {fps:.4g}")
+        logger.warning("%s gives %.4g fps%s, not %.4g", got.name, float(got.fps), form, fps)

@@ -1,4 +1,4 @@
-"""Who may speak to a server on this machine: against other people, and against pages in the owner's own browser."""
+"""Access control of the HTTP servers: against other machines, and against foreign pages in the user's own browser."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from urllib.parse import urlsplit
 from engines.errors import ConfigError
 
 SHORTEST_TOKEN = 8
-"""Characters of a token; a shorter one is guessed."""
+"""Least characters of a token; shorter ones can be guessed."""
 
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why somebody may not.
+    """Reason to refuse a request.
 
     Attributes:
-        status: of HTTP.
-        problem, hint: as of an error.
+        status: HTTP status.
+        problem, hint: as in ``StylerError``.
     """
 
     status: int
@@ -42,66 +42,66 @@ class Address:
 
 
 def parse_address(text: str) -> Address:
-    """``127.0.0.1:8765``, ``[::1]:8765``, or only a port, which is on this machine.
+    """Parse ``127.0.0.1:8765``, ``[::1]:8765``, or only a port, which is on 127.0.0.1.
 
     Raises:
-        ConfigError: not an address.
+        ConfigError: this is not an address.
     """
     host, colon, port = text.strip().rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not port.isascii() or not port.isdecimal() or int(port) > 65535 or (colon and not host):
-        raise ConfigError(f"{text!r} is no address to listen on", hint="write it like 127.0.0.1:8765")
+        raise ConfigError(f"{text!r} is not an address to listen on", hint="write it like 127.0.0.1:8765")
     return Address(host or "127.0.0.1", int(port))
 
 
 class Guard:
-    """Decides by the headers of a request.
+    """Refuses requests by their headers.
 
     Args:
         address: where the server listens.
-        token: what everybody must know; ``None`` where this machine is trusted.
+        token: token that requests must bear; ``None`` trusts every program on this machine.
 
     Raises:
-        ConfigError: others than this machine could come, and there is no token; or the token is too short.
+        ConfigError: other machines can connect and there is no token, or the token is too short.
     """
 
     def __init__(self, address: Address, token: str | None = None) -> None:
         if token is not None and (len(token) < SHORTEST_TOKEN or not token.isascii() or not token.isprintable()):
             raise ConfigError(
                 "this token cannot be used",
-                hint=f"take {SHORTEST_TOKEN} or more plain characters: python -c 'import secrets; "
+                hint=f"use {SHORTEST_TOKEN} or more plain characters: python -c 'import secrets; "
                 "print(secrets.token_urlsafe())'",
             )
         if token is None and not is_loopback(address.host):
             raise ConfigError(
-                f"{address} can be reached by others, and there is no token",
+                f"other machines can reach {address}, and there is no token",
                 hint="listen on 127.0.0.1, or set RTSTYLE_TOKEN",
             )
         self._token = token
         self._address = address
 
     def refuse(self, headers: Mapping[str, str] | Message[str, str], *, public: bool = False) -> Refusal | None:
-        """Why a request must not be answered; ``None`` when it may be.
+        """Return why a request is refused, or ``None`` to answer it.
 
         Args:
-            headers: asked by name, in whatever case.
-            public: what is asked for is no secret and changes nothing, so that a link may lead there.
+            headers: with case-insensitive names.
+            public: the request reads no secret and changes nothing, so a link from elsewhere may lead to it.
         """
         host = headers.get("Host") or ""
-        if self._token is None and not self._is_ours(host):
-            # A foreign name that leads here is how a page on the web gets round the browser's walls.
-            return Refusal(403, "this server has another name", f"ask for http://{self._address}")
+        if self._token is None and not self._is_own_name(host):
+            # DNS rebinding: a foreign name that leads here would get around the browser's same-origin policy.
+            return Refusal(403, "this server has another name", f"use http://{self._address}")
         if public:
             return None
         origin = headers.get("Origin")
         foreign = origin is not None and origin not in (f"http://{host}", f"https://{host}")
         if foreign or headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin"):
-            return Refusal(403, "pages of other servers may not ask")
-        if self._token is not None and not self._knows(headers.get("Authorization") or ""):
+            return Refusal(403, "pages of other servers have no access")
+        if self._token is not None and not self._has_token(headers.get("Authorization") or ""):
             return Refusal(401, "the token is missing or wrong", "send the header Authorization: Bearer TOKEN")
         return None
 
-    def _is_ours(self, host: str) -> bool:
+    def _is_own_name(self, host: str) -> bool:
         try:
             parts = urlsplit(f"//{host}")
             name, port = parts.hostname or "", parts.port
@@ -109,17 +109,17 @@ class Guard:
             return False
         return port in (self._address.port, None) and (name in ("localhost", self._address.host) or _is_local_ip(name))
 
-    def _knows(self, authorization: str) -> bool:
-        scheme, _, told = authorization.partition(" ")
-        given, wanted = told.strip().encode("utf-8", "replace"), (self._token or "").encode()
+    def _has_token(self, authorization: str) -> bool:
+        scheme, _, token = authorization.partition(" ")
+        given, wanted = token.strip().encode("utf-8", "replace"), (self._token or "").encode()
         return scheme.lower() == "bearer" and hmac.compare_digest(given, wanted)
 
 
 def is_loopback(host: str) -> bool:
-    """True when only this machine can reach a host, whatever it is called.
+    """Return True if only this machine can reach a host.
 
     Raises:
-        ConfigError: nobody knows that name.
+        ConfigError: the name cannot be resolved.
     """
     try:
         found = socket.getaddrinfo(host, None)

@@ -1,45 +1,51 @@
-"""A live run as others see and steer it: keys, the control address and the browser page all come here."""
+"""A live run: source → engine → sink, assembled once for the command line and the page alike."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
 
 from engines.base import Engine
-from rtstyle.frame import Frame
+from engines.errors import SourceError
+from rtstyle.controls import Controls
+from rtstyle.frame import Frame, SourceInfo
 from rtstyle.live.recorder import Recorder
-from rtstyle.live.style_switcher import Palette
-from rtstyle.pipeline import Controls
+from rtstyle.live.style_switcher import StyleSwitcher
+from rtstyle.pipeline import run
 from rtstyle.progress import status
 from rtstyle.sinks.base import Sink, dropped_by, state_of
-from rtstyle.sinks.tee import SeveralSinks
+from rtstyle.sinks.tee import TeeSink
 from rtstyle.sources.base import Source, notice_of
-from rtstyle.stats import Figures, Stats
-from rtstyle.stroke_scale import fitting
+from rtstyle.stats import Stats, StatsSnapshot
+from rtstyle.stroke_scale import nearest_scale, stylize
 
-COMING = "live"
-"""State of a source whose pictures come."""
+LIVE = "live"
+"""State of a source that delivers frames."""
 
 
 @dataclass(frozen=True)
-class Reading:
-    """All that can be told of a live run at one instant.
+class SessionStats:
+    """State and figures of a live run at one instant.
 
     Attributes:
         figures: rates, ages and counts.
-        style: the one that is shown.
-        wanted: the one that was asked for last: not shown yet, or never, see ``fault``.
-        fault: why the wanted one is not shown; empty when it is, or is being made ready.
-        strength, scale, mirror, paused: as they are set.
-        source: its name.
-        source_state: ``COMING``, or what is wrong.
-        dropped_by: cause → frames: ``engine``, which was too slow, and each sink that was too slow for its frames.
-        sinks: name → state, e.g. ``open``, ``connected``, or why it has failed.
-        recording: the file that grows; ``None`` when there is none.
+        style: the style that is shown.
+        wanted: the style that was asked for last.
+        fault: why the wanted style is not shown; empty while it is shown or being prepared.
+        strength, scale, mirror, paused: current settings.
+        source: name of the source.
+        source_state: ``LIVE``, or what is wrong.
+        dropped_by: cause → dropped frames: ``engine``, and each sink.
+        sinks: name → state, e.g. ``open``, ``connected``, or why it failed.
+        recording: the file that is being recorded, if any.
     """
 
-    figures: Figures
+    figures: StatsSnapshot
     style: str
     wanted: str
     fault: str
@@ -54,7 +60,7 @@ class Reading:
     recording: Path | None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain form for JSON: the figures beside the rest."""
+        """Return plain values for JSON."""
         return {
             "style": self.style,
             "wanted": self.wanted,
@@ -72,81 +78,170 @@ class Reading:
         }
 
     def lines(self) -> list[str]:
-        """What the I key shows: style and figures, and then whatever is not as it should be."""
-        scale = fitting(self.scale, self.figures.height, self.figures.width)
-        waiting = f" (making {self.wanted} ready)" if self.wanted != self.style and not self.fault else ""
+        """Return the lines that the I key shows: style and figures, then anything out of order."""
+        scale = nearest_scale(self.scale, self.figures.height, self.figures.width)
+        waiting = f" (preparing {self.wanted})" if self.wanted != self.style and not self.fault else ""
         late = [f"{cause} {count}" for cause, count in self.dropped_by.items() if count]
-        told = [
+        lines = [
             f"{self.fault or self.style + waiting} · strength {self.strength:.1f} · scale {scale:.2f}",
             f"{status(self.figures)} · engine {self.figures.engine_p50_ms:.0f} ms",
         ]
         if late:
-            told.append(f"dropped by {', '.join(late)}")
-        if self.source_state != COMING:
-            told.append(f"{self.source}: {self.source_state}")
-        told += [f"{name}: {state}" for name, state in self.sinks.items() if state != "open"]
-        return told
+            lines.append(f"dropped by {', '.join(late)}")
+        if self.source_state != LIVE:
+            lines.append(f"{self.source}: {self.source_state}")
+        lines += [f"{name}: {state}" for name, state in self.sinks.items() if state != "open"]
+        return lines
 
 
-class Live:
-    """One live run. Any thread may call any method.
+class LiveSession:
+    """One live run, which owns its source, engine and recorder. Any thread may call any method but ``run``.
+
+    Usage: create it, ``load`` the engine, ``run`` it into a sink. Leaving its context closes everything.
 
     Args:
-        source, engine, controls, stats: those that run.
-        recorder: what begins and ends recordings.
+        source: open; closed with the session.
+        controls: settings that may change while it runs.
 
     Attributes:
-        sink: where the frames go; set once it is open.
+        stats: rates, ages and counts.
+        recorder: starts and stops recordings of what is shown.
+        engine: set by ``load``.
+        sink: set by ``run``.
     """
 
-    def __init__(self, source: Source, engine: Engine, controls: Controls, stats: Stats, recorder: Recorder) -> None:
-        self.source, self.engine, self.controls, self.stats = source, engine, controls, stats
-        self.recorder = recorder
+    def __init__(self, source: Source, controls: Controls) -> None:
+        self.source, self.controls = source, controls
+        self.stats, self.recorder = Stats(), Recorder(source.info.fps)
+        self.engine: Engine | None = None
         self.sink: Sink | None = None
         self._newest: Frame | None = None
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def load(self, load_engine: Callable[[], Engine]) -> None:
+        """Load the engine, and warm it up if the frame size is known.
+
+        Raises:
+            StyleError, EngineError: the style or the engine cannot be used.
+        """
+        self.engine = load_engine()
+        info = self.source.info
+        if info.width and info.height:
+            # A new size costs a compilation, which must not count as the age of the first frames.
+            stylize(self.engine, np.zeros((info.height, info.width, 3), np.uint8), scale=self.controls.scale)
+
+    def run(
+        self,
+        sink: Sink,
+        *,
+        max_frames: int | None = None,
+        on_frame: Callable[[Stats], None] = lambda _: None,
+    ) -> StatsSnapshot:
+        """Stylize frames, newest first, until the source ends or somebody asks to stop.
+
+        Args:
+            sink: open; closed at the end.
+            max_frames: stop after this many.
+            on_frame: called after each frame, in this thread.
+
+        Raises:
+            SourceError, SinkError, EngineError: a stage failed; what was recorded before is kept.
+        """
+        assert self.engine is not None, "load comes before run"
+        self.sink = sink
+
+        def shown(frame: Frame) -> None:
+            self.put(frame)
+            on_frame(self.stats)
+
+        source = _UntilLost(self.source)
+        run(source, self.engine, sink, self.controls, self.stats, max_frames=max_frames, on_frame=shown)
+        if source.failure is not None:
+            raise source.failure
+        return self.stats.snapshot()
+
+    def stop(self) -> None:
+        """Ask the run to end; closing a camera may take a second."""
+        self.controls.request_stop()
+        self.source.close()
+
+    def close(self) -> None:
+        """Close source, recorder and engine; may be called twice."""
+        self.source.close()
+        self.recorder.close()
+        if self.engine is not None:
+            self.engine.close()
+
     @property
     def newest(self) -> Frame | None:
-        """The last painting; ``None`` before the first one."""
+        """The newest stylized frame, if any."""
         return self._newest
 
     def put(self, frame: Frame) -> None:
-        """A painting has been shown; never waits."""
+        """Note that a frame was shown; never waits."""
         self._newest = frame
         if not self.controls.paused:
             self.recorder.put(frame)
 
-    def reading(self) -> Reading:
-        """Read everything, for the overlay, for ``--json`` and for whoever asks over the network."""
+    def read(self) -> SessionStats:
+        """Read state and figures, for the window, ``--json``, HTTP and the page."""
         controls, figures = self.controls, self.stats.snapshot()
-        palette = self.engine if isinstance(self.engine, Palette) else None
-        shown = palette.shown if palette else self.engine.info.style
-        losses, states = self._of_sinks(figures.dropped - figures.dropped_engine)
+        switcher = self.engine if isinstance(self.engine, StyleSwitcher) else None
+        shown = switcher.shown if switcher else self.engine.info.style if self.engine else ""
+        dropped, states = self._read_sinks(figures.dropped - figures.dropped_engine)
         if self.recorder.dropped:
-            losses["recording"] = self.recorder.dropped
-        return Reading(
+            dropped["recording"] = self.recorder.dropped
+        return SessionStats(
             figures=figures,
             style=shown,
-            wanted=controls.style if palette else shown,
-            fault=palette.fault if palette else "",
+            wanted=controls.style if switcher else shown,
+            fault=switcher.fault if switcher else "",
             strength=controls.strength,
             scale=controls.scale,
             mirror=controls.mirror,
             paused=controls.paused,
             source=self.source.info.name,
-            source_state=notice_of(self.source) or COMING,
-            dropped_by={"engine": figures.dropped_engine, **losses},
+            source_state=notice_of(self.source) or LIVE,
+            dropped_by={"engine": figures.dropped_engine, **dropped},
             sinks=states,
             recording=self.recorder.path,
         )
 
-    def _of_sinks(self, before: int) -> tuple[dict[str, int], dict[str, str]]:
-        """Losses and states of the sinks. ``before``: frames that the one in the calling thread was too slow for."""
+    def _read_sinks(self, late: int) -> tuple[dict[str, int], dict[str, str]]:
+        """Return drops and states by sink; ``late`` frames were dropped before the sink of the calling thread."""
         if self.sink is None:
             return {}, {}
-        if isinstance(self.sink, SeveralSinks):
-            losses = self.sink.losses()
-            losses[next(iter(losses))] += before
-            return losses, self.sink.states()
+        if isinstance(self.sink, TeeSink):
+            dropped = self.sink.drops()
+            dropped[next(iter(dropped))] += late
+            return dropped, self.sink.states()
         name = self.sink.name
-        return {name: before + dropped_by(self.sink)}, {name: state_of(self.sink)}
+        return {name: late + dropped_by(self.sink)}, {name: state_of(self.sink)}
+
+
+class _UntilLost:
+    """A source whose failure is its end: an unplugged camera must not take the recording with it."""
+
+    def __init__(self, source: Source) -> None:
+        self.failure: SourceError | None = None
+        self._source = source
+
+    @property
+    def info(self) -> SourceInfo:
+        return self._source.info
+
+    def frames(self) -> Iterator[Frame]:
+        try:
+            yield from self._source.frames()
+        except SourceError as error:
+            self.failure = error
+
+    def close(self) -> None:
+        self._source.close()

@@ -1,4 +1,4 @@
-"""Files that are made while a run goes on: pictures and recordings, named by the clock, in the current folder."""
+"""Pictures and recordings saved during a run, named by date and time, in the current folder."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from engines.errors import SinkError
 from rtstyle.media.image_files import write_picture
 
 _NAMING = Lock()
-"""Two threads that ask in the same second must not get the same name."""
+"""Held while a name is chosen, so that two threads never get the same one."""
 
 
 def free_path(ending: str) -> Path:
-    """Take a name by the date and the time that nothing has yet: an empty file of that name is made.
+    """Reserve a free name by creating an empty file.
 
     Args:
-        ending: with its dot, e.g. ``.png``.
+        ending: suffix with its dot, e.g. ``.png``.
 
     Raises:
-        OSError: the current folder is gone, or takes no file.
+        OSError: the current folder is gone or not writable.
     """
     stem, number = f"rtstyle-{datetime.now().astimezone():%Y%m%d-%H%M%S}", 1
     path = Path(f"{stem}{ending}").absolute()
@@ -34,10 +34,7 @@ def free_path(ending: str) -> Path:
 
 
 def save_picture(rgb: RGB) -> Path:
-    """Write a picture as PNG under a free name.
-
-    Returns:
-        its path.
+    """Write a picture as PNG under a free name, and return its path.
 
     Raises:
         SinkError: it cannot be written.

@@ -1,1 +1,1 @@
-"""Codecs, colour, HDR, image files and URLs."""
+"""Codecs, containers, colour, HDR, image files, URLs and video devices."""

@@ -1,9 +1,8 @@
-"""Colour of video: which numbers mean sRGB, and how they come back as what the input was.
+"""Conversion between video frames and RGB, and the colour tags of a stream.
 
-Video stores luma and chroma. Which red, green and blue they stand for depends on a matrix (BT.601, BT.709,
-BT.2020) and a range (16…235 or 0…255) that are written in the stream or, when they are not, have to be
-guessed as every player does: by size. Transfer and primaries of ordinary video differ from sRGB by less
-than a style does; they are handed through untouched, and only HDR is converted.
+Video stores luma and chroma. Their meaning as RGB depends on a matrix (BT.601, BT.709, BT.2020) and a range (16…235 or
+0…255). The stream states both, or they are guessed by size, as players do. Transfer and primaries of standard video
+differ from sRGB by less than a style changes, so they are passed through; only HDR is converted.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ from engines.base import RGB
 from rtstyle.media.hdr import ToneMapper
 
 UNSPECIFIED = 2
-"""In H.273, which all these numbers come from: the writer did not say."""
+"""H.273: not stated. All these numbers come from that standard."""
 
 BT709, BT601_625, BT601_525, SMPTE240M, BT2020 = 1, 5, 6, 7, 9
-"""Matrices, as numbered by H.273 table 4."""
+"""Matrices, H.273 table 4."""
 
 _SWSCALE = {
     BT709: Colorspace.ITU709,
@@ -32,11 +31,11 @@ _SWSCALE = {
     BT2020: Colorspace.BT2020,
     10: Colorspace.BT2020,
 }
-"""H.273 matrix → the name that the scaler has for it."""
+"""H.273 matrix → FFmpeg's scaler constant."""
 
 _HDR = {int(ColorTrc.SMPTE2084): "PQ", int(ColorTrc.ARIB_STD_B67): "HLG"}
 
-# Without full chroma interpolation and accurate rounding a picture comes back 1 of 255 darker.
+# Without full chroma interpolation and accurate rounding, a round trip darkens the picture by 1 of 255.
 _READ = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 _SHRINK = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 _ENLARGE = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
@@ -44,12 +43,12 @@ _ENLARGE = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FU
 
 @dataclass(frozen=True)
 class ColourTags:
-    """What the stream that we write says of its colours. H.273 numbers.
+    """Colour tags of an output stream, numbers of H.273.
 
     Attributes:
-        matrix: table 4. Always said, for players guess differently.
-        primaries: table 2; 2 when the input did not say.
-        transfer: table 3; 2 when the input did not say.
+        matrix: table 4. Always stated, since players guess differently.
+        primaries: table 2; 2 if the input does not state it.
+        transfer: table 3; 2 if the input does not state it.
     """
 
     matrix: int
@@ -58,12 +57,12 @@ class ColourTags:
 
     @classmethod
     def by_size(cls, height: int) -> ColourTags:
-        """What players take an untagged stream of this height (pixels) for."""
+        """Return the tags that players assume for an untagged stream of this height, pixels."""
         return cls(BT709 if height >= 720 else BT601_525)
 
     @classmethod
     def of(cls, frame: VideoFrame) -> ColourTags:
-        """The tags of the input, its gaps filled; BT.709 where HDR is converted to it."""
+        """Return the tags of a frame with gaps filled; BT.709 for HDR, which is converted to it."""
         if hdr_name(frame) is not None:
             return cls(BT709, BT709, BT709)
         matrix = frame.colorspace
@@ -73,20 +72,20 @@ class ColourTags:
 
     @property
     def scaler_matrix(self) -> Colorspace:
-        """The matrix by the name that the scaler has for it."""
+        """FFmpeg's scaler constant for the matrix."""
         return _SWSCALE[self.matrix]
 
 
 def hdr_name(frame: VideoFrame) -> str | None:
-    """``PQ`` or ``HLG`` when the frame holds more light than a picture can show, else None."""
+    """Return ``PQ`` or ``HLG`` for a high dynamic range frame, else None."""
     return _HDR.get(frame.color_trc)
 
 
 class RgbReader:
-    """Decoded frames → RGB, with one scaler that keeps its tables.
+    """Converts decoded frames to RGB. Reuse one instance: its scaler keeps its tables.
 
     Args:
-        threads: of the scaler.
+        threads: threads of the scaler.
     """
 
     def __init__(self, threads: int = 1) -> None:
@@ -98,9 +97,9 @@ class RgbReader:
         """Convert and resize in one pass.
 
         Args:
-            frame: any pixel format.
-            height: of the result, pixels.
-            width: of the result, pixels.
+            frame: a frame of any pixel format.
+            height: height of the result, pixels.
+            width: width of the result, pixels.
 
         Returns:
             (height, width, 3); a view of the scaler's new frame when its rows have no padding.
@@ -126,13 +125,13 @@ class RgbReader:
 
 
 class YuvWriter:
-    """RGB → frames for an encoder, the inverse of ``RgbReader``.
+    """Converts RGB to frames for an encoder, the inverse of ``RgbReader``.
 
     Args:
         tags: the matrix to encode with; the range is limited, as players expect.
         pixel_format: e.g. ``yuv420p``.
-        height, width: of the encoded picture, pixels.
-        threads: of the scaler.
+        height, width: size of the encoded picture, pixels.
+        threads: threads of the scaler.
     """
 
     def __init__(self, tags: ColourTags, pixel_format: str, height: int, width: int, threads: int = 1) -> None:
@@ -143,7 +142,7 @@ class YuvWriter:
         self._threads = threads
 
     def __call__(self, rgb: RGB) -> VideoFrame:
-        """Convert one picture; another size than agreed is resized."""
+        """Convert a picture, resized if its size differs."""
         frame = VideoFrame.from_numpy_buffer(np.ascontiguousarray(rgb), "rgb24")
         return self._scaler.reformat(
             frame,
@@ -158,7 +157,7 @@ class YuvWriter:
 
 
 def _range(frame: VideoFrame) -> int | None:
-    """The range of the stored numbers; None lets the scaler decide from the format."""
+    """Return the range of the stored values; None lets the scaler decide by the pixel format."""
     if frame.color_range in (ColorRange.MPEG, ColorRange.JPEG):
         return frame.color_range
     return int(ColorRange.JPEG) if frame.format.name.startswith("yuvj") else None

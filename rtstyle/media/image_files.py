@@ -1,9 +1,7 @@
-"""Picture files: read upright and complete, written whole or not at all."""
+"""Reads and writes image files."""
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from engines.atomic_write import atomic_write
 from engines.base import RGB
 from engines.errors import SinkError, SourceError
 
@@ -23,23 +22,23 @@ FORMATS: dict[str, list[int]] = {
     ".tif": [],
     ".tiff": [],
 }
-"""What can be written, with the encoder's settings."""
+"""Suffix of each writable format → settings of OpenCV's encoder."""
 
 WITH_ALPHA = (".png", ".webp", ".tif", ".tiff")
 """Formats that keep transparency."""
 
 Alpha = npt.NDArray[np.uint8]
-"""Opacity: uint8, (height, width), 255 is opaque."""
+"""Opacity: uint8, (height, width); 255 is opaque."""
 
 
 def read_picture(path: Path) -> tuple[RGB, Alpha | None]:
-    """Read a picture upright, whatever its file holds: grey, palette, 16 bit, transparency, EXIF orientation.
+    """Read a picture upright, by its EXIF orientation; grey, palette and 16-bit files become 8-bit RGB.
 
     Returns:
-        the picture, transparent parts on white; and its opacity, ``None`` when there is none.
+        The picture with transparent parts on white, and its opacity or ``None``.
 
     Raises:
-        SourceError: not a picture, or damaged.
+        SourceError: the file is not a picture, or is damaged.
     """
     colour, stored = _decode(path)
     rgb = np.ascontiguousarray(_eight_bit(colour, path)[..., ::-1])
@@ -52,15 +51,15 @@ def read_picture(path: Path) -> tuple[RGB, Alpha | None]:
 
 
 def write_picture(path: Path, rgb: RGB, alpha: Alpha | None = None) -> None:
-    """Write a picture under a temporary name, then rename it: a half-written file never has the final name.
+    """Write a picture under a temporary name and rename it, so a partial file never has the final name.
 
     Args:
-        path: its suffix, one of ``FORMATS``, is the format.
+        path: target; its suffix, one of ``FORMATS``, selects the format.
         rgb: (height, width, 3).
-        alpha: kept where the format can, otherwise left out.
+        alpha: opacity; dropped if the format has no transparency.
 
     Raises:
-        SinkError: unknown format, or it cannot be written.
+        SinkError: the format is unknown, or the file cannot be written.
     """
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
@@ -71,35 +70,30 @@ def write_picture(path: Path, rgb: RGB, alpha: Alpha | None = None) -> None:
     encoded, data = cv2.imencode(suffix, picture, FORMATS[suffix])
     if not encoded:
         raise SinkError(f"cannot encode {path}", hint="try another format, e.g. .png")
-    part = path.with_name(f".{path.name}.rtstyle-part-{os.getpid()}")
     try:
-        part.write_bytes(data.tobytes())
-        os.replace(part, path)
+        with atomic_write(path) as file:
+            file.write(data.tobytes())
     except OSError as error:
-        raise SinkError(
-            f"cannot write {path}: {error.strerror}", hint="is the disk full, or the folder protected?"
-        ) from error
-    finally:
-        with suppress(OSError):  # a read-only disk refuses this too, and the first error is the one to tell
-            part.unlink(missing_ok=True)
+        hint = "is the disk full, or the folder protected?"
+        raise SinkError(f"cannot write {path}: {error.strerror}", hint=hint) from error
 
 
 def _decode(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """The picture upright as BGR, and as it is stored (with alpha, not turned)."""
+    """Return the picture upright as BGR, and as stored (with alpha, not turned)."""
     try:
         data = np.frombuffer(path.read_bytes(), np.uint8)
     except OSError as error:
         raise SourceError(f"cannot read {path}: {error.strerror}") from error
     if data.size == 0:
-        raise SourceError(f"{path} is empty", hint="it was not written to the end; copy it again")
+        raise SourceError(f"{path} is empty", hint="copy it again; it was not written completely")
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
         colour = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
         stored = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
-    except cv2.error:  # OpenCV's own limit of 2^30 pixels, and files made to break decoders
+    except cv2.error:  # more than OpenCV's limit of 2^30 pixels, or a malicious file
         colour = stored = None
     if colour is None or stored is None:
-        raise SourceError(f"{path} is no picture, or damaged", hint="PNG, JPEG, WebP, BMP and TIFF can be read")
+        raise SourceError(f"{path} is not a picture, or is damaged", hint="use PNG, JPEG, WebP, BMP or TIFF")
     return colour, stored
 
 
@@ -112,7 +106,7 @@ def _eight_bit(picture: npt.NDArray[Any], path: Path) -> npt.NDArray[np.uint8]:
 
 
 def _upright_alpha(stored: npt.NDArray[Any], colour: npt.NDArray[Any], path: Path) -> Alpha:
-    """Turn the opacity like OpenCV has turned the colours, which it does without telling how."""
+    """Turn the opacity as OpenCV turned the colours, found by trial because OpenCV does not report it."""
     for mirrored in (stored, stored[:, ::-1]):
         for turns in range(4):
             turned = np.rot90(mirrored, turns)

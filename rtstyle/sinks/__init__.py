@@ -1,1 +1,1 @@
-"""Where painted frames go."""
+"""Sinks: where stylized frames go."""

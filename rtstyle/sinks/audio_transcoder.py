@@ -1,4 +1,4 @@
-"""Sound that a container cannot carry as it is, encoded anew."""
+"""Re-encode audio that a container cannot hold as it is."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from av.error import FFmpegError
 from av.stream import Stream
 
 _OPUS_RATES = (48000, 24000, 16000, 12000, 8000)
-"""Samples per second that Opus knows."""
+"""Sample rates that Opus supports."""
 
 _BITS_PER_CHANNEL = 96_000
 
 
-class SoundEncoder:
-    """Decodes and encodes one audio track, mixed down to stereo at most.
+class AudioTranscoder:
+    """Re-encodes one audio track, mixed down to at most two channels.
 
     Args:
         source: track of the input.
-        output: where a track is added; not yet started.
+        output: receives a new track; its header must not be written yet.
         encoder: ``aac`` or ``libopus``.
     """
 
@@ -37,10 +37,10 @@ class SoundEncoder:
         self.target.codec_context.bit_rate = _BITS_PER_CHANNEL * (1 if mono else 2)
 
     def __call__(self, packet: Packet[Stream] | None) -> list[Packet[Stream]]:
-        """Packets that are ready after this one; ``None`` flushes both codecs."""
+        """Return the packets that are ready after this one; ``None`` flushes both codecs."""
         out: list[Packet[Stream]] = []
         try:
-            # A damaged packet, or sound that changes its kind, is a gap and no reason to lose the track.
+            # A damaged packet, or audio whose format changes, leaves a gap; the track goes on.
             for frame in self._source.decode(cast("Packet[AudioStream] | None", packet)):
                 out += cast("list[Packet[Stream]]", self.target.encode(frame))
         except (FFmpegError, ValueError):

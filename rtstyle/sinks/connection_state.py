@@ -1,31 +1,30 @@
-"""What a connection that comes and goes tells people about itself."""
+"""State of a connection that comes and goes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+
+logger = logging.getLogger(__name__)
 
 
-class State:
-    """What it is doing now, told when that becomes another thing.
+class ConnectionState:
+    """What a connection is doing now; changes are logged.
 
-    Attempts that fail one after the other, each for a reason of its own, are one state: a state is what stands before
-    its reason, which is in brackets.
+    Failed attempts in a row count as one state, whatever reason stands in brackets.
 
     Args:
-        name: of what is connected.
-        now: to begin with; nobody is told.
-        told: is given one line for each change, in the thread of the connection.
+        name: of the other side.
+        now: initial state, which is not logged.
     """
 
-    def __init__(self, name: str, now: str, told: Callable[[str], None]) -> None:
+    def __init__(self, name: str, now: str) -> None:
         self.now = now
-        self._name, self._told = name, told
-        self._last = ""
+        self._name, self._logged = name, ""
 
     def enter(self, state: str, *, quietly: bool = False) -> None:
-        """It is doing this now; ``quietly`` where that is on the way to something that will be told."""
+        """Change the state; ``quietly`` does not log it."""
         self.now = state
         kind = state.partition(" (")[0]
-        if not quietly and kind != self._last:
-            self._last = kind
-            self._told(f"{self._name}: {state}")
+        if not quietly and kind != self._logged:
+            self._logged = kind
+            logger.info("%s: %s", self._name, state)

@@ -1,4 +1,4 @@
-"""Painted frames into a video file."""
+"""File sink: encode frames into a video file."""
 
 from __future__ import annotations
 
@@ -19,47 +19,49 @@ from engines.errors import SinkError
 from rtstyle.frame import Frame
 from rtstyle.media.codecs import choose
 from rtstyle.media.colour import ColourTags, YuvWriter
-from rtstyle.sinks.output_path import Growing, Hidden, Place
-from rtstyle.sinks.track_remuxer import Template, Tracks
+from rtstyle.sinks.output_path import OutputPath
+from rtstyle.sinks.track_remuxer import TrackRemuxer, TrackSource
 
-# SVT-AV1 writes its settings to standard error unless it is told that only errors matter.
+# SVT-AV1 writes its settings to standard error unless its log level is "error".
 os.environ.setdefault("SVT_LOG", "1")
 
 _REASONS = {
     errno.ENOSPC: "the disk is full",
-    errno.EFBIG: "the file has reached the size limit that is set here",
-    errno.EDQUOT: "your share of the disk is full",
+    errno.EFBIG: "the file has reached the size limit of this system",
+    errno.EDQUOT: "your disk quota is used up",
 }
 
-_TIMELESS = 2
-"""Of so few frames x265 takes the decoding times from memory that it never wrote, and the container refuses them
-(github.com/Multicorewareinc/x265/issues/781). It does not reorder them, so each is decoded when it is shown."""
-
+_X265_BROKEN_DTS = 2
+"""With so few frames x265 reads their decoding times from uninitialized memory, and the container refuses them
+(github.com/Multicorewareinc/x265/issues/781). It does not reorder them, so each can be decoded when it is shown."""
 
 KEYFRAME_S = 2
-"""Seconds between two pictures of a live recording that can be shown without the ones before."""
+"""Seconds between two keyframes of a live recording."""
 
 
 class FileSink:
-    """A video file that appears under its name only when it is complete; a live one is there from its first frame.
+    """A video file, which appears under its name only when it is complete; a live one is there from its first frame.
 
-    What is live cannot be had again: its file is readable at every moment, also after the process was killed, but for
-    the last second or so, and it is kept whatever happens.
+    A live picture cannot be captured again: the file of a live run is readable at any time, even after the process was
+    killed (except for the last second or so), and it is kept whatever happens.
 
-    Every frame keeps its time, whatever the rate. The first frame fixes the size; a later frame of
-    another size is resized. Odd sizes are kept exactly, in 4:4:4 where the codec needs it.
+    Every frame keeps its time, whatever the rate. The first frame fixes the size; later frames of another size are
+    resized. Odd sizes are kept exactly, in 4:4:4 if the codec needs it.
 
     Args:
         path: ends in ``.mp4``, ``.m4v``, ``.mov``, ``.mkv`` or ``.webm``.
-        fps: nominal frames per second; 0 when unknown.
+        fps: nominal frames per second; 0 if unknown.
         time_base: seconds per unit in the file; ``None`` takes that of the first frame.
-        codec, crf, preset: as in ``codecs.CODECS``; ``None`` for the default.
-        colour: what to say of the colours; ``None`` goes by size.
+        codec, crf, preset: see ``codecs.CODECS``; ``None`` for the default.
+        colour: colour tags; ``None`` chooses them by size.
         pixel_aspect: width : height of a pixel; ``None`` for square.
-        template: clip whose other tracks and metadata go along.
-        last_end: asked at the end for the moment when the last frame ends, in the units of its ``pts``.
-        overwrite: replace a file of that name.
-        live: write it under its own name, in fragments that can be read before it is finished.
+        tracks: clip whose other tracks and metadata are copied.
+        last_end: called at the end, returns when the last frame ends, in the units of its ``pts``.
+        overwrite: replace an existing file.
+        live: write fragments that can be read before the file is finished, under its own name.
+
+    Attributes:
+        warnings: what could not be copied as it is, one line each.
 
     Raises:
         ConfigError: unknown ending, codec, crf or preset.
@@ -79,13 +81,13 @@ class FileSink:
         preset: str | None = None,
         colour: ColourTags | None = None,
         pixel_aspect: Fraction | None = None,
-        template: Template | None = None,
+        tracks: TrackSource | None = None,
         last_end: Callable[[], int | None] = lambda: None,
         overwrite: bool = False,
         live: bool = False,
     ) -> None:
         self.warnings: list[str] = []
-        self._path = path
+        self._path, self.name = path, str(path)
         self._live = live
         self._container_kind, self._codec = choose(path, codec)
         self._options = self._codec.encoder_options(crf, preset)
@@ -93,31 +95,23 @@ class FileSink:
         self._time_base = time_base
         self._colour = colour
         self._pixel_aspect = pixel_aspect
-        self._template = template
+        self._track_source = tracks
         self._last_end = last_end
-        self._tracks: Tracks | None = None
+        self._tracks: TrackRemuxer | None = None
         self._closed = False
         self._last_pts: int | None = None
         self._count = 0
         self._output: OutputContainer | None = None
         if path.exists() and not overwrite:
-            raise SinkError(f"{path} exists already", hint="give another name, or --overwrite")
+            raise SinkError(f"{path} already exists", hint="give another name, or add --overwrite")
         with self._errors():
-            self._place: Place = Growing(path) if live else Hidden(path)
-
-    @property
-    def name(self) -> str:
-        """The path."""
-        return str(self._path)
+            self._file = OutputPath(path, visible=live)
 
     def write(self, frame: Frame) -> bool:
         """Encode one frame, and the sound that belongs before it.
 
-        Returns:
-            True.
-
         Raises:
-            SinkError: the disk is full, or the encoder refuses the frame.
+            SinkError: the disk is full, or the encoder failed.
         """
         with self._errors():
             if self._last_pts is None:
@@ -135,13 +129,13 @@ class FileSink:
         return True
 
     def close(self, *, completed: bool) -> None:
-        """Finish the file and give it its name, or with ``completed=False`` remove it. Twice is fine.
+        """Finish the file and give it its name, or with ``completed=False`` remove it. May be called twice.
 
-        A live one is finished and kept in any case.
+        A live file is finished and kept in any case.
 
         Raises:
-            SinkError: there was no frame, or the end cannot be written; then nothing is left behind, except what a
-            live one has so far.
+            SinkError: there was no frame, or the end cannot be written; nothing is left behind then, except what a live
+                file has so far.
         """
         if self._closed:
             return
@@ -154,13 +148,13 @@ class FileSink:
                 with suppress(av.FFmpegError, OSError):
                     self._finish()
         finally:
-            self._let_go()
+            self._release()
 
     def _begin(self, frame: Frame) -> None:
-        """Set up encoder and tracks by the first frame, and write the header."""
+        """Set up encoder and tracks for the first frame, and write the header."""
         kind = self._container_kind
         options = kind.live_options if self._live else kind.options
-        self._output = av.open(f"file:{self._place.path}", "w", format=kind.format, container_options=dict(options))
+        self._output = av.open(f"file:{self._file.path}", "w", format=kind.format, container_options=dict(options))
         height, width = frame.rgb.shape[:2]
         odd = bool(height % 2 or width % 2)
         tags = self._colour or ColourTags.by_size(min(height, width))
@@ -179,32 +173,32 @@ class FileSink:
         context.color_range = 1  # limited, as ``YuvWriter`` makes it
         if self._live:
             context.gop_size = max(1, round(KEYFRAME_S * (self._fps or 30)))
-            context.max_b_frames = 0  # a kill between two of them would leave a gap
+            context.max_b_frames = 0  # a kill between reordered frames would leave a gap
         if self._pixel_aspect is not None:
             context.sample_aspect_ratio = self._pixel_aspect
         if self._codec.name == "hevc" and self._container_kind.format in ("mp4", "mov"):
-            context.codec_tag = "hvc1"  # the default tag, hev1, does not play on Apple's systems
-        self._origin_s = frame.pts * frame.time_base if self._template is None else self._template.origin_s
-        if self._template is not None:
-            self._tracks = Tracks(self._template, self._muxer, self._container_kind)
+            context.codec_tag = "hvc1"  # Apple's players refuse the default tag, hev1
+        self._origin_s = frame.pts * frame.time_base if self._track_source is None else self._track_source.origin_s
+        if self._track_source is not None:
+            self._tracks = TrackRemuxer(self._track_source, self._muxer, self._container_kind)
             self._tracks.copy_video_metadata(self._video)
             self.warnings += self._tracks.warnings
         self._muxer.start_encoding()
 
     @property
     def _muxer(self) -> OutputContainer:
-        assert self._output is not None, "it is opened with the first frame"
+        assert self._output is not None, "the first frame opens it"
         return self._output
 
     def _own_pts(self, pts: int, unit_s: Fraction) -> int:
-        """A time of the input on the scale of the output."""
+        """Convert a time of the input into units of the output."""
         return round((pts * unit_s - self._origin_s) / self._unit_s)
 
     def _finish(self) -> None:
         if self._last_pts is None:
-            raise SinkError(f"{self._path} is not written: there was no frame")
+            raise SinkError(f"{self._path} was not written: there was no frame")
         packets = self._video.encode(None)
-        if self._codec.name == "hevc" and self._count <= _TIMELESS:
+        if self._codec.name == "hevc" and self._count <= _X265_BROKEN_DTS:
             for packet in packets:
                 packet.dts = packet.pts
         self._lengthen_last(packets)
@@ -214,10 +208,10 @@ class FileSink:
             self._tracks.finish()
             self.warnings += self._tracks.warnings[known:]
         self._muxer.close()
-        self._place.publish()
+        self._file.publish()
 
     def _lengthen_last(self, packets: list[Packet[VideoStream]]) -> None:
-        """The last frame lasts as long as it did in the input; the encoder only knows the nominal length."""
+        """Give the last frame its duration in the input; the encoder only knows the nominal one."""
         end_pts = self._last_end()
         if end_pts is None or self._last_pts is None:
             return
@@ -225,20 +219,20 @@ class FileSink:
             if packet.pts == self._last_pts:
                 packet.duration = max(1, self._own_pts(end_pts, self._frame_unit_s) - self._last_pts)
 
-    def _let_go(self) -> None:
-        """Let go of everything; after ``_finish`` there is nothing left to remove."""
-        # Removed first: an MP4 that nobody wants need not be reordered, and cannot be without its name.
-        self._place.discard()
+    def _release(self) -> None:
+        """Close everything, and remove an unfinished file."""
+        # Removed before closing, which would reorder a whole MP4 in vain.
+        self._file.discard()
         if self._output is not None:
             with suppress(av.FFmpegError, OSError, ValueError):
                 self._output.close()
         if self._tracks is not None:
             self._tracks.close()
-        self._place.discard()  # Windows does not remove open files
+        self._file.discard()  # Windows does not remove open files
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        """Foreign errors become ours."""
+        """Turn FFmpeg's and the system's errors into SinkError."""
         try:
             yield
         except (av.FFmpegError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Pictures into H.264 that is sent while it is made: no picture waits for a later one."""
+"""Encode H.264 for live streams, in which no picture waits for a later one."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from engines.base import RGB
 from rtstyle.media.colour import ColourTags, YuvWriter
 
 KEYFRAME_S = 2
-"""Seconds between two keyframes: who tunes in waits no longer, and the large platforms ask for it."""
+"""Seconds between two keyframes: the longest wait of a new viewer, and what large platforms ask for."""
 
 REFERENCE_BPS, REFERENCE_PIXELS_PER_S = 6_000_000, 1280 * 720 * 30
-"""Bits per second for 720p30. Strokes are everywhere and move: at the 1 Mbit/s that is usual for 640×360 at 30 fps a
-painting comes out at 37 dB, at twice as much at 42 dB, where the camera's own picture has more than 50 dB at either."""
+"""Bits per second for 720p30. Moving strokes need more than usual: at the common 1 Mbit/s for 640×360 at 30 fps, a
+stylized stream reaches 37 dB, at 2 Mbit/s 42 dB; the camera's own picture has more than 50 dB at either rate."""
 
 THREADS = 4
-"""More would cut a picture into more slices, each of which costs bits."""
+"""Encoder threads; more would split a picture into more slices, each of which costs bits."""
 
 
 def bit_rate(width: int, height: int, fps: int) -> int:
-    """Bits per second for a painting: 2.1 M for 640×360 at 30 fps, 6 M for 1280×720, 11 M for 1920×1080.
+    """Return bits per second: 2.1 M for 640×360 at 30 fps, 6 M for 1280×720, 11 M for 1920×1080.
 
-    Larger pictures need fewer bits for each pixel.
+    Larger pictures need fewer bits per pixel.
     """
     share: float = width * height * fps / REFERENCE_PIXELS_PER_S
     return round(REFERENCE_BPS * share**0.75, -5) or 100_000
 
 
 @dataclass(frozen=True)
-class Unit:
-    """One compressed picture.
+class EncodedFrame:
+    """One encoded picture.
 
     Attributes:
-        data: H.264 with start codes; a keyframe brings what a decoder must know.
-        number: its place at the constant rate, 0, 1, 2 …
-        key: it can be shown without the ones before.
+        data: H.264 with start codes; a keyframe contains its parameter sets.
+        number: its position at the constant rate, 0, 1, 2 …
+        key: True for a keyframe.
     """
 
     data: bytes
@@ -46,12 +46,12 @@ class Unit:
 
 
 class LiveEncoder:
-    """Compresses at a constant rate and bit-rate, with no B-frames and no look-ahead.
+    """Encodes at a constant frame rate and bit rate, without B-frames and look-ahead.
 
     Args:
         width, height: of the video, pixels, even; pictures of another size are resized.
         fps: pictures per second.
-        bits: per second.
+        bits: bits per second.
     """
 
     def __init__(self, width: int, height: int, fps: int, bits: int) -> None:
@@ -68,22 +68,22 @@ class LiveEncoder:
         context.options = {
             "preset": "superfast",
             "tune": "zerolatency",
-            "sc_threshold": "0",  # keyframes where they are expected, and nowhere else
+            "sc_threshold": "0",  # keyframes at the regular distance only
             "maxrate": str(bits),
-            "bufsize": str(bits),  # one second: a keyframe of a painting is large
+            "bufsize": str(bits),  # one second: a keyframe of a stylized picture is large
         }
         self._context = context
 
-    def __call__(self, rgb: RGB, number: int) -> list[Unit]:
-        """Compress one picture.
+    def __call__(self, rgb: RGB, number: int) -> list[EncodedFrame]:
+        """Encode one picture.
 
         Args:
             rgb: any size.
-            number: larger than the one before.
+            number: larger than the previous one.
 
         Raises:
-            av.FFmpegError
+            av.FFmpegError: the encoder failed.
         """
         picture = self._to_yuv(rgb)
         picture.pts, picture.time_base = number, self._unit_s
-        return [Unit(bytes(one), one.pts or 0, one.is_keyframe) for one in self._context.encode(picture)]
+        return [EncodedFrame(bytes(one), one.pts or 0, one.is_keyframe) for one in self._context.encode(picture)]

@@ -1,4 +1,4 @@
-"""The sink that throws frames away, for measuring everything else."""
+"""Null sink: discard frames, to measure everything else."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from rtstyle.frame import Frame
 
 
 class NullSink:
-    """Takes every frame at once and keeps none."""
+    """Discards every frame at once."""
 
     name = "null"
     main_thread = False
 
-    def write(self, frame: Frame) -> bool:  # noqa: ARG002 - the name belongs to the contract
-        """Forget the frame."""
+    def write(self, frame: Frame) -> bool:  # noqa: ARG002 - part of the interface
+        """Discard the frame."""
         return True
 
     def close(self, *, completed: bool) -> None:
-        """Nothing to close."""
+        """Do nothing."""

@@ -1,86 +1,47 @@
-"""Where a file grows: hidden until it is complete, or under its own name from the start."""
+"""Where a video file is written: under a hidden name until it is complete, or under its own from the start."""
 
 from __future__ import annotations
 
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Protocol
-
-
-class Place(Protocol):
-    """A name to write to, and what becomes of it at the end."""
-
-    @property
-    def path(self) -> Path:
-        """Where the bytes go."""
-        ...
-
-    def publish(self) -> None:
-        """The file is complete: show it under its own name.
-
-        Raises:
-            OSError
-        """
-        ...
-
-    def discard(self) -> None:
-        """Remove what is not worth keeping; nothing after ``publish``. Twice is fine."""
-        ...
 
 
 def part_path(path: Path) -> Path:
-    """Where a file grows until it is complete: hidden, in the same folder, so that renaming costs nothing.
+    """Return the hidden name of an unfinished file, in the same folder so that it only has to be renamed.
 
-    Each process has its own, so that two jobs with one output do not write into each other's file: the last one wins.
+    It contains the process number: two jobs with one output do not write into one file, and the last one wins.
     """
     return path.with_name(f".{path.stem}.rtstyle-part-{os.getpid()}{path.suffix}")
 
 
-class Hidden:
-    """Nobody sees the file before it is complete, and a file of that name stays until then.
+class OutputPath:
+    """A file to write, and what happens to it at the end.
 
     Args:
-        path: the name that it gets.
+        target: final name; an existing file stays until the new one is complete, or has its first byte if visible.
+        visible: use the final name from the start, so that a killed process leaves the file in place.
+
+    Attributes:
+        path: the file to write.
 
     Raises:
         OSError: it cannot be created.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._target = path
-        self.path = part_path(path)
-        self.path.open("wb").close()
+    def __init__(self, target: Path, *, visible: bool = False) -> None:
+        self._target, self._visible = target, visible
+        self.path = target if visible else part_path(target)
+        # Fails now if the file cannot be written; "a" keeps an existing one for now.
+        self.path.open("ab" if visible else "wb").close()
 
     def publish(self) -> None:
-        """Rename it."""
-        self.path.replace(self._target)
+        """Give the complete file its final name; raises OSError if that is impossible."""
+        if not self._visible:
+            self.path.replace(self._target)
 
     def discard(self) -> None:
-        """Remove the part."""
+        """Remove an unfinished file, unless it is visible and not empty. May be called twice."""
         with suppress(OSError):
-            self.path.unlink(missing_ok=True)
-
-
-class Growing:
-    """The file has its name from its first byte on, so that a killed process leaves it where it is looked for.
-
-    Args:
-        path: its name; a file of that name stays until the first byte is written.
-
-    Raises:
-        OSError: it cannot be created.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        path.open("ab").close()  # tells now whether it can be written; what is there stays for the moment
-
-    def publish(self) -> None:
-        """It has its name already."""
-
-    def discard(self) -> None:
-        """Keep what was recorded; an empty file is nobody's recording."""
-        with suppress(OSError):
-            if self.path.stat().st_size == 0:
-                self.path.unlink()
+            if not self._visible or self.path.stat().st_size == 0:
+                self.path.unlink(missing_ok=True)

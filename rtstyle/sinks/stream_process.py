@@ -1,4 +1,4 @@
-"""One connection to a server, which nothing that the network does can block."""
+"""One connection to a server, in a process of its own so that the network cannot block rtstyle."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from dataclasses import asdict, dataclass, field
 from threading import Thread
 from typing import IO
 
-from rtstyle.frame_queue import Link, LinkClosedError
+from rtstyle.frame_queue import FrameQueue, QueueClosedError
 from rtstyle.sinks import stream_worker
-from rtstyle.sinks.live_encoder import Unit
+from rtstyle.sinks.live_encoder import EncodedFrame
 
 WAITING = 4
-"""Compressed pictures that may wait for the network. None of them may be lost: the next ones need it."""
+"""Encoded frames that may wait for the network. None of them may be dropped: later ones need them."""
 
 GRACE_S = 1.0
-"""How long the end of a stream may take, seconds."""
+"""How long ending a stream may take, seconds."""
 
 
 @dataclass(frozen=True)
-class Target:
-    """Where compressed video goes, and what it is.
+class StreamTarget:
+    """Where encoded video goes, and its format.
 
     Attributes:
         url: as FFmpeg takes it.
         format: FFmpeg's name of the container.
         width, height: pixels.
-        fps: pictures per second.
-        options: what the muxer is told.
+        fps: frames per second.
+        options: options of the muxer.
     """
 
     url: str
@@ -43,20 +43,24 @@ class Target:
     options: Mapping[str, str] = field(default_factory=dict)
 
 
-class Connection:
-    """Sends compressed pictures from a process of its own; none of its methods waits for the network.
+class StreamProcess:
+    """Sends encoded frames from a child process; no method waits for the network.
 
     Args:
-        target: where to.
+        target: where to send them.
+
+    Attributes:
+        connected: True once the server has accepted the stream.
+        error: why the connection has ended; empty while it has not.
     """
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: StreamTarget) -> None:
         self.connected = False
-        self._fault = ""
-        self._units: Link[Unit] = Link(WAITING)
+        self.error = ""
+        self._frames: FrameQueue[EncodedFrame] = FrameQueue(WAITING)
         self._sending_since_s: float | None = None
         self._process = subprocess.Popen(
-            # -P: what lies beside the program must not be taken for a package.
+            # -P: files beside the program must not be imported as packages.
             [sys.executable, "-P", stream_worker.__file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -72,30 +76,25 @@ class Connection:
             thread.start()
 
     @property
-    def fault(self) -> str:
-        """Why it has ended; empty while it has not."""
-        return self._fault
-
-    @property
-    def room(self) -> bool:
-        """True when one more picture may be handed over."""
-        return self._units.waiting < WAITING
+    def has_room(self) -> bool:
+        """True if one more frame may be sent."""
+        return self._frames.waiting < WAITING
 
     @property
     def stalled_s(self) -> float:
-        """For how many seconds nothing has been taken, although something waits."""
+        """For how many seconds the server has accepted nothing, although a frame waits."""
         since_s = self._sending_since_s
         return 0.0 if since_s is None else time.monotonic() - since_s
 
-    def put(self, unit: Unit) -> None:
-        """Hand over one picture; only while there is ``room``."""
-        with suppress(LinkClosedError):
-            self._units.put(unit)
+    def put(self, frame: EncodedFrame) -> None:
+        """Send a frame; call it only if ``has_room``."""
+        with suppress(QueueClosedError):
+            self._frames.put(frame)
 
     def close(self) -> None:
-        """End the stream as its protocol wants it, if that goes quickly. Twice is fine."""
-        healthy = self.connected and not self._fault and self.stalled_s < GRACE_S
-        self._units.close(drain=healthy)
+        """End the stream properly if that takes less than ``GRACE_S``; may be called twice."""
+        healthy = self.connected and not self.error and self.stalled_s < GRACE_S
+        self._frames.close(drain=healthy)
         if not healthy:
             self._process.kill()
         try:
@@ -106,27 +105,27 @@ class Connection:
         for thread in self._threads:
             thread.join()
 
-    def _send(self, target: Target, pipe: IO[bytes]) -> None:
+    def _send(self, target: StreamTarget, pipe: IO[bytes]) -> None:
         try:
             with pipe:
                 pipe.write(json.dumps(asdict(target)).encode() + b"\n")
-                for unit in self._units.receive():
+                for frame in self._frames.receive():
                     self._sending_since_s = time.monotonic()
-                    pipe.write(stream_worker.HEADER.pack(len(unit.data), unit.number, unit.key))
-                    pipe.write(unit.data)
+                    pipe.write(stream_worker.HEADER.pack(len(frame.data), frame.number, frame.key))
+                    pipe.write(frame.data)
                     pipe.flush()
                     self._sending_since_s = None
         except OSError:
-            return  # it has ended; the other thread tells why
+            return  # the process has ended; the other thread learns why
 
     def _listen(self, pipe: IO[bytes]) -> None:
-        fault = "the connection was lost"
+        error = "the connection was lost"
         with pipe:
             for line in pipe:
                 word, _, rest = line.decode(errors="replace").strip().partition(" ")
                 if word == "connected":
                     self.connected = True
                 elif word == "failed":
-                    fault = rest or fault
-        self._fault = fault
-        self._units.close(drain=False)
+                    error = rest or error
+        self.error = error
+        self._frames.close(drain=False)

@@ -1,4 +1,4 @@
-"""Subtitles from one text format to another: SubRip, MP4 timed text, WebVTT, ASS."""
+"""Convert text subtitles between SubRip, MP4 timed text, WebVTT and ASS."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ _HEADER = (
     b"Style: Default,Arial,16,&Hffffff,&Hffffff,&H0,&H0,0,0,0,0,100,100,0,0,1,1,0,2,10,10,10,1\r\n\r\n"
     b"[Events]\r\nFormat: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text\r\n"
 )
-"""What FFmpeg's text encoders want to know of the look; they all start from ASS."""
+"""Style header that FFmpeg's text encoders require; all of them convert from ASS."""
 
 TEXT_CODECS = frozenset({"srt", "subrip", "mov_text", "webvtt", "ass", "ssa", "text"})
-"""Subtitles that are text, not pictures."""
+"""Subtitle codecs that hold text, not pictures."""
 
 _MS = Fraction(1, 1000)
 
 
-class TextConverter:
-    """Re-writes the packets of one subtitle track.
+class SubtitleTranscoder:
+    """Converts the packets of one subtitle track.
 
     Args:
         source: track of the input.
-        target: track of the output, made with a text encoder, its container not yet started.
+        target: track of the output, created with a text encoder; the header must not be written yet.
 
     Attributes:
-        lost: packets that could not be converted: damaged, or text in an old 8-bit encoding.
+        lost: packets that could not be converted because they are damaged or not in UTF-8.
     """
 
     def __init__(self, source: SubtitleStream, target: SubtitleStream) -> None:
@@ -45,7 +45,7 @@ class TextConverter:
         self._encoder.subtitle_header = source.codec_context.subtitle_header or _HEADER
 
     def __call__(self, packet: Packet[Stream] | None) -> list[Packet[Stream]]:
-        """One packet in, at most one out, with the same time and duration; ``None`` has nothing to flush."""
+        """Return the converted packet, if any, with the same time and duration; ``None`` flushes nothing."""
         if packet is None:
             return []
         try:

@@ -1,7 +1,7 @@
-"""Sound, subtitles and fonts of the input, carried over beside the painted video.
+"""Copy sound, subtitles and fonts of the input into the output, beside the stylized video.
 
-The input is opened a second time and read in step with the video that is written, so that memory stays the
-same however long the clip is, and the tracks lie interleaved in the output.
+The input is opened a second time and read in step with the written video, so that memory use does not depend on the
+length of the clip, and the tracks are interleaved in the output.
 """
 
 from __future__ import annotations
@@ -21,16 +21,15 @@ from av.subtitles.stream import SubtitleStream
 from av.video.stream import VideoStream
 
 from rtstyle.media.codecs import Container
-from rtstyle.sinks.audio_transcoder import SoundEncoder
-from rtstyle.sinks.subtitle_transcoder import TEXT_CODECS, TextConverter
-from rtstyle.sources.container import open_input, video_stream
+from rtstyle.media.container import open_input, video_stream
+from rtstyle.sinks.audio_transcoder import AudioTranscoder
+from rtstyle.sinks.subtitle_transcoder import TEXT_CODECS, SubtitleTranscoder
 
 _STATISTICS = ("BPS", "DURATION", "NUMBER_OF_BYTES", "NUMBER_OF_FRAMES", "_STATISTICS_", "ENCODER")
-"""Matroska's notes about a track, in capitals; they are wrong for a track that was cut or encoded anew."""
+"""Prefixes of Matroska's statistics tags, which are wrong for a track that was cut or re-encoded."""
 
 _ABOUT_THE_FILE = ("MAJOR_BRAND", "MINOR_VERSION", "COMPATIBLE_BRANDS", "ENCODER")
-"""What a container says of itself and not of the film, in capitals."""
-
+"""Tags that describe the container, not the film."""
 
 _QUICKTIME_LANGUAGES = {
     "bod": "tib",
@@ -54,22 +53,21 @@ _QUICKTIME_LANGUAGES = {
     "swe": "sve",
     "zho": "chi",
 }
-"""Languages with two codes, or an odd one in QuickTime: the muxer of .mov knows only the second and drops others."""
-
+"""Language code → the code that QuickTime's muxer knows; it drops the language of all others."""
 
 _INTERLEAVED_S = 10
-"""How far apart two tracks lie in a file at the same moment, at most, seconds."""
+"""Largest distance in a file between packets of the same time, seconds."""
 
 
 @dataclass(frozen=True)
-class Template:
-    """The clip whose tracks and metadata go along.
+class TrackSource:
+    """A clip whose tracks and metadata are copied.
 
     Attributes:
         name: file or URL.
-        origin_s: moment of the input that becomes 0 in the output, seconds.
-        start_s, end_s: packets before and from these moments on are left out; ``None`` for no limit.
-        audio: False leaves the sound out.
+        origin_s: time of the input that becomes 0 in the output, seconds.
+        start_s, end_s: packets before ``start_s`` and from ``end_s`` on are left out; ``None`` for no limit.
+        audio: copy the sound.
     """
 
     name: str
@@ -81,12 +79,9 @@ class Template:
 
 @dataclass
 class _Track:
-    """One track on its way.
+    """One track: how to convert its packets (``None`` flushes), and where they go.
 
-    Attributes:
-        convert: packet of the input → packets of the output; ``None`` flushes.
-        target: where they go.
-        last_dts: of the last packet, in its own time base; the muxer wants it to grow.
+    ``last_dts`` is that of the last packet, in its own time base; the muxer requires it to grow.
     """
 
     convert: Callable[[Packet[Stream] | None], list[Packet[Stream]]]
@@ -94,41 +89,44 @@ class _Track:
     last_dts: int | None = None
 
 
-class Tracks:
-    """Carries tracks from a clip to an output that is not yet started.
+class TrackRemuxer:
+    """Copies tracks from a clip to an output, re-encoding those that its container cannot hold.
 
     Args:
-        template: the clip.
-        output: receives the tracks now, the packets later, and the metadata.
-        kind: of the output.
+        clip: where the tracks come from.
+        output: receives tracks and metadata now, packets later; its header must not be written yet.
+        kind: container of the output.
+
+    Attributes:
+        warnings: tracks that were re-encoded or left out, and other losses, one line each.
 
     Raises:
         SourceError: the clip cannot be opened a second time.
     """
 
-    def __init__(self, template: Template, output: OutputContainer, kind: Container) -> None:
+    def __init__(self, clip: TrackSource, output: OutputContainer, kind: Container) -> None:
         self.warnings: list[str] = []
-        self._template = template
+        self._clip = clip
         self._output = output
         self._kind = kind
-        self._input = open_input(template.name)
+        self._input = open_input(clip.name)
         self._tracks: dict[int, _Track] = {}
-        self._texts: list[TextConverter] = []
-        self._video = video_stream(self._input, template.name)
+        self._texts: list[SubtitleTranscoder] = []
+        self._video = video_stream(self._input, clip.name)
         for stream in self._input.streams:
             self._add(stream)
         self._copy_metadata()
-        if template.start_s is not None:
-            self._seek(template.start_s)
+        if clip.start_s is not None:
+            self._seek(clip.start_s)
         self._pending: Packet[Stream] | None = None
         self._packets = self._read()
 
     def copy_video_metadata(self, target: VideoStream) -> None:
-        """Language, title and disposition of the video track."""
+        """Copy language, title and disposition of the video track."""
         _copy_description(self._video, target, self._kind)
 
     def write_until(self, time_s: Fraction | None) -> None:
-        """Write what comes up to a moment of the input, seconds; ``None`` for all that is left.
+        """Write the packets up to a time of the input, seconds; ``None`` for all that are left.
 
         Raises:
             av.FFmpegError, OSError: the output cannot be written.
@@ -150,30 +148,30 @@ class Tracks:
             self._mux(track, track.convert(None))
         lost = sum(text.lost for text in self._texts)
         if lost:
-            self.warnings.append(f"subtitles lost: {lost}, they are damaged or not in UTF-8")
+            self.warnings.append(f"subtitles lost: {lost} (damaged, or not in UTF-8)")
 
     def close(self) -> None:
-        """Release the input. Twice is fine."""
+        """Close the input; may be called twice."""
         self._input.close()
 
     def _add(self, stream: Stream) -> None:
-        """Find a way to carry one track, or say that there is none."""
-        if stream.index == self._video.index or (stream.type == "audio" and not self._template.audio):
+        """Copy or convert a track, or warn that it is left out."""
+        if stream.index == self._video.index or (stream.type == "audio" and not self._clip.audio):
             return
         if isinstance(stream, AttachmentStream):
             self._attach(stream)
             return
         if isinstance(stream, DataStream) and "timecode" in stream.metadata:
-            return  # the muxer makes a new one from the video's metadata
+            return  # the muxer creates a new one from the video's metadata
         track = self._copied(stream) or self._converted(stream)
         if track is None:
-            self.warnings.append(f"the {_title(stream)} is left out: {self._kind.format} cannot carry it")
+            self.warnings.append(f"the {_title(stream)} is left out: {self._kind.format} cannot hold it")
             return
         _copy_description(stream, track.target, self._kind)
         self._tracks[stream.index] = track
 
     def _copied(self, stream: Stream) -> _Track | None:
-        if isinstance(stream, VideoStream | DataStream) or not _carries(self._kind, stream):
+        if isinstance(stream, VideoStream | DataStream) or not _holds(self._kind, stream):
             return None
         target = self._output.add_stream_from_template(stream)
 
@@ -189,12 +187,12 @@ class Tracks:
         if getattr(stream, "codec_context", None) is None:  # no decoder, whatever the type says
             return None
         if isinstance(stream, AudioStream):
-            sound = SoundEncoder(stream, self._output, self._kind.audio_encoder)
-            self.warnings.append(f"the {_title(stream)} is encoded anew: {self._kind.format} cannot carry it as it is")
+            sound = AudioTranscoder(stream, self._output, self._kind.audio_encoder)
+            self.warnings.append(f"the {_title(stream)} is re-encoded: {self._kind.format} cannot hold it as it is")
             return _Track(sound, sound.target)
         if isinstance(stream, SubtitleStream) and stream.codec_context.name in TEXT_CODECS and self._kind.text_encoder:
             target = cast("SubtitleStream", self._output.add_stream(self._kind.text_encoder))
-            text = TextConverter(stream, target)
+            text = SubtitleTranscoder(stream, target)
             self._texts.append(text)
             return _Track(text, target)
         return None
@@ -208,20 +206,20 @@ class Tracks:
         output.update({k: v for k, v in self._input.metadata.items() if k.upper() not in _ABOUT_THE_FILE})
         flags = self._output.container_options.get("movflags")
         if flags and any(key.startswith("com.apple.quicktime.") for key in output):
-            # A phone's place and model fit in no classic MP4 field; without this flag they are dropped.
+            # A phone's location and model fit no classic MP4 field; without this flag they are dropped.
             self._output.container_options["movflags"] = f"{flags}+use_metadata_tags"
-        if self._template.start_s is None and self._template.end_s is None:
+        if self._clip.start_s is None and self._clip.end_s is None:
             self._output.set_chapters(self._input.chapters())
 
     def _seek(self, start_s: Fraction) -> None:
-        # A subtitle or a long packet may begin a little before; one second is more than any packet of sound lasts.
+        # A subtitle may begin a little before, and so may a packet of sound, which never lasts a second.
         try:
             self._input.seek(int((start_s - 1) * av.time_base))
         except (av.FFmpegError, OSError):
-            return  # reading from the beginning finds everything too
+            return  # reading from the beginning finds everything as well
 
     def _read(self) -> Iterator[Packet[Stream]]:
-        """Packets of the carried tracks within the range, until the end or until the input is too damaged."""
+        """Yield the packets of the copied tracks within the range, until the end or until damage stops reading."""
         wanted = [self._input.streams[index] for index in self._tracks]
         if not wanted:
             return
@@ -240,19 +238,19 @@ class Tracks:
     def _in_range(self, packet: Packet[Stream]) -> bool:
         if not packet.size or packet.pts is None:
             return False
-        start_s, end_s = self._template.start_s, self._template.end_s
+        start_s, end_s = self._clip.start_s, self._clip.end_s
         if end_s is not None and _start_s(packet) >= end_s:
             return False
         return start_s is None or _start_s(packet) >= start_s
 
     def _far_beyond(self, packet: Packet[Stream]) -> bool:
-        """So long after the end that no other track can have a packet left before it."""
-        end_s = self._template.end_s
+        """Return True so long after the end that no track can have packets left before it."""
+        end_s = self._clip.end_s
         return end_s is not None and _start_s(packet) >= end_s + _INTERLEAVED_S
 
     def _write(self, packet: Packet[Stream]) -> None:
         track = self._tracks[packet.stream_index]
-        shift = round(self._template.origin_s / packet.time_base)
+        shift = round(self._clip.origin_s / packet.time_base)
         packet.pts = (packet.pts or 0) - shift
         packet.dts = packet.pts if packet.dts is None else packet.dts - shift
         self._mux(track, track.convert(packet))
@@ -267,8 +265,8 @@ class Tracks:
             self._output.mux(packet)
 
 
-def _carries(kind: Container, stream: Stream) -> bool:
-    """Ask the muxer itself, by writing a header into memory: some say yes first and no then."""
+def _holds(kind: Container, stream: Stream) -> bool:
+    """Try the muxer by writing a header into memory: some accept a track first and refuse it then."""
     try:
         with av.open(io.BytesIO(), "w", format=kind.format) as trial:
             trial.add_stream_from_template(stream)
@@ -287,12 +285,12 @@ def _copy_description(source: Stream, target: Stream, kind: Container) -> None:
 
 
 def _start_s(packet: Packet[Stream]) -> Fraction:
-    """When a packet begins, seconds of the input."""
+    """Return when a packet begins, seconds of the input."""
     return (packet.pts or 0) * packet.time_base
 
 
 def _title(stream: Stream) -> str:
-    """A track, for people: ``subtitle track 3 (dvb_subtitle, deu)``."""
+    """Describe a track, e.g. ``subtitle track 3 (dvb_subtitle, deu)``."""
     codec = stream.codec_context.name if stream.codec_context is not None else stream.name or "unknown"
     language = stream.metadata.get("language")
     return f"{stream.type} track {stream.index} ({codec}{f', {language}' if language else ''})"

@@ -1,48 +1,50 @@
-"""WHIP sink: paintings to a media server by WebRTC, with the delay of a call.
+"""WHIP sink: send frames to a media server by WebRTC, with the delay of a call.
 
 Source:
-    WebRTC-HTTP ingestion protocol, RFC 9725: an offer is posted, the answer comes back, and the address that it
-names is deleted at the end.
+    WebRTC-HTTP ingestion protocol, RFC 9725: post an offer, receive the answer and a resource's address, and delete
+    the resource at the end.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from threading import Event, Thread
 from urllib.parse import urljoin, urlsplit
 
 from engines.errors import SinkError
+from engines.install_hint import pip_install
 from rtstyle.backoff import Backoff
 from rtstyle.frame import Frame
-from rtstyle.media.stream_addresses import check_stream
-from rtstyle.media.urls import shown
-from rtstyle.sinks.connection_state import State
-from rtstyle.sinks.paused_slate import card
-
-INSTALL = 'pip install "rtstyle[web]"'
-"""Adds aiohttp and aiortc."""
+from rtstyle.media.urls import check_output_url, redact
+from rtstyle.sinks.connection_state import ConnectionState
+from rtstyle.sinks.paused_slate import paused_slate
 
 CONNECT_S = 10.0
-"""How long a server may take to answer, and then to connect, seconds."""
+"""How long a server may take to answer, and again to connect, seconds."""
 
 STEADY_S = 5.0
-"""A connection that held for so long was a good one: the pauses begin anew."""
+"""A connection that lasted this long was a good one, so the pauses start again with the shortest."""
 
 CLOSE_S = 3.0
-"""How long the farewell may take, seconds."""
+"""How long saying goodbye to the server may take, seconds."""
 
 
 class WhipSink:
-    """Sends H.264 or VP8, as the server likes; neither its absence nor its loss blocks anybody.
+    """Sends H.264 or VP8, whichever the server accepts; neither an absent nor a lost server blocks anybody.
+
+    A server that cannot be reached is tried again and again; changes of the state are logged.
 
     Args:
-        address: ``whip+https://TOKEN@HOST/PATH``, the token where the server wants one.
-        paused: whether receivers are to see the card.
-        on_state: told each change of the state in one line, in another thread.
+        address: ``whip+https://TOKEN@HOST/PATH``, with a token if the server requires one.
+        paused: returns True while receivers are to see the paused slate.
+
+    Attributes:
+        name: the address without its secrets.
 
     Raises:
-        SinkError: the extra ``web`` is missing, or the address names no server.
+        SinkError: the extra ``web`` is missing, or the address is invalid.
     """
 
     main_thread = False
@@ -52,15 +54,14 @@ class WhipSink:
         address: str,
         *,
         paused: Callable[[], bool] = lambda: False,
-        on_state: Callable[[str], None] = lambda _: None,
     ) -> None:
         try:
             from rtstyle.webrtc.tracks import ViewersSink
         except ImportError as error:
-            raise SinkError(f"WHIP needs {error.name}", hint=INSTALL) from error
-        check_stream(address)
-        self._address, self._paused = address, paused
-        self._state = State(self.name, "connecting", on_state)
+            raise SinkError(f"WHIP needs {error.name}", hint=pip_install("web")) from error
+        check_output_url(address)
+        self._address, self.name, self._paused = address, redact(address), paused
+        self._state = ConnectionState(self.name, "connecting")
         self._connection: _Connection | None = None
         self._viewers = ViewersSink(lambda: [self._connection.track] if self._connection else [])
         self._loop = asyncio.new_event_loop()
@@ -71,25 +72,19 @@ class WhipSink:
         self._ready.wait()
 
     @property
-    def name(self) -> str:
-        """The address without its secrets."""
-        return shown(self._address)
-
-    @property
     def state(self) -> str:
-        """``connected``, or what else it is doing."""
+        """What the connection is doing, e.g. ``connected``."""
         return self._state.now
 
     def write(self, frame: Frame) -> bool:
         """Send one frame if there is a connection; never waits."""
         if self._connection is not None:
             hidden = self._paused() or bool(frame.notice)
-            self._viewers.write(Frame(card(frame.rgb), frame.index, frame.pts, frame.time_base, frame.captured_s)
-                                if hidden else frame)  # fmt: skip
+            self._viewers.write(replace(frame, rgb=paused_slate(frame.rgb)) if hidden else frame)
         return True
 
-    def close(self, *, completed: bool) -> None:  # noqa: ARG002, what was sent is sent
-        """Take leave of the server. Twice is fine."""
+    def close(self, *, completed: bool) -> None:  # noqa: ARG002 - what was sent is sent
+        """Say goodbye to the server; may be called twice."""
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._closing.set)
             self._thread.join()
@@ -99,7 +94,7 @@ class WhipSink:
             runner.run(self._serve())
 
     async def _serve(self) -> None:
-        """One connection after the other."""
+        """Serve one connection after the other."""
         self._ready.set()
         backoff = Backoff(0.5, 30.0)
         while not self._closing.is_set():
@@ -109,8 +104,8 @@ class WhipSink:
                 self._connection = connection
                 self._state.enter("connected")
                 await _first(self._closing.wait(), connection.lost.wait())
-                reason = "the connection broke off"
-            except Exception as error:  # noqa: BLE001  # whatever server and network come up with: it is tried again
+                reason = "the connection was lost"
+            except Exception as error:  # noqa: BLE001 - whatever happened, try again
                 reason = str(error) or type(error).__name__
             finally:
                 self._connection = None
@@ -124,13 +119,12 @@ class WhipSink:
 
 
 class _Connection:
-    """One connection to the server. Everything runs in the event loop."""
+    """One connection to the server. All methods run in the event loop."""
 
     def __init__(self, address: str) -> None:
         from aiortc import RTCConfiguration, RTCPeerConnection
 
-        from rtstyle.web.peer import raise_bitrates
-        from rtstyle.webrtc.tracks import PaintedTrack
+        from rtstyle.webrtc.tracks import StylizedTrack, raise_bitrates
 
         raise_bitrates()
         parts = urlsplit(address)
@@ -140,14 +134,15 @@ class _Connection:
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._resource = ""
         self._peer = RTCPeerConnection(RTCConfiguration([]))
-        self.track = PaintedTrack(asyncio.get_running_loop())
+        self.track = StylizedTrack(asyncio.get_running_loop())
         self.lost, self._connected = asyncio.Event(), asyncio.Event()
 
     async def begin(self) -> None:
         """Connect.
 
         Raises:
-            SinkError: the server does not want to, or does not answer in time. aiohttp's and aiortc's errors.
+            SinkError: the server refused, or did not connect in time.
+            Exception: errors of aiohttp and aiortc, unchanged.
         """
         from aiohttp import ClientSession, ClientTimeout
         from aiortc import RTCRtpSender, RTCSessionDescription
@@ -155,7 +150,7 @@ class _Connection:
         peer = self._peer
         transceiver = peer.addTransceiver(self.track, direction="sendonly")
         codecs = RTCRtpSender.getCapabilities("video").codecs
-        # Servers that record or restream want H.264.
+        # Servers that record or restream prefer H.264.
         transceiver.setCodecPreferences(sorted(codecs, key=lambda codec: codec.mimeType != "video/H264"))
         peer.on("connectionstatechange", self._on_state)
         await peer.setLocalDescription(await peer.createOffer())
@@ -163,16 +158,16 @@ class _Connection:
             head = {"Content-Type": "application/sdp", **self._headers}
             async with session.post(self._url, data=peer.localDescription.sdp, headers=head) as answer:
                 if answer.status != 201:
-                    raise SinkError(f"the server says {answer.status} {answer.reason}")
+                    raise SinkError(f"the server answered {answer.status} {answer.reason}")
                 self._resource = urljoin(self._url, answer.headers.get("Location", ""))
-                said = await answer.text()
-        await peer.setRemoteDescription(RTCSessionDescription(said, "answer"))
+                sdp = await answer.text()
+        await peer.setRemoteDescription(RTCSessionDescription(sdp, "answer"))
         await asyncio.wait_for(_first(self._connected.wait(), self.lost.wait()), CONNECT_S)
         if self.lost.is_set():
             raise SinkError("the connection failed")
 
     async def end(self) -> None:
-        """Take leave, which takes ``CLOSE_S`` at most, and close everything."""
+        """Say goodbye within ``CLOSE_S``, and close everything."""
         from aiohttp import ClientError
 
         self.track.stop()
@@ -180,7 +175,7 @@ class _Connection:
             async with asyncio.timeout(CLOSE_S):
                 await self._leave()
         except (TimeoutError, ClientError, OSError):
-            pass  # a server that has gone needs no farewell
+            pass  # the server is gone
         finally:
             await self._peer.close()
 
@@ -200,7 +195,7 @@ class _Connection:
 
 
 async def _first(*waits: object) -> None:
-    """Wait for the first of several, and forget the others."""
+    """Wait for the first of several awaitables, and cancel the others."""
     tasks = [asyncio.ensure_future(wait) for wait in waits]  # type: ignore[call-overload]  # awaitables of any kind
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -1,15 +1,13 @@
-"""Window sink: shows frames in a resizable SDL window, with keys to play with."""
+"""Window sink: show frames in a resizable SDL window."""
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import cv2
 import numpy as np
@@ -17,84 +15,67 @@ import numpy as np
 from engines.base import RGB
 from engines.errors import SinkError
 from rtstyle.frame import Frame
-from rtstyle.live.recorder import Recorder
-from rtstyle.live.snapshot import save_picture
-from rtstyle.pipeline import Controls
-from rtstyle.stroke_scale import SCALES
+from rtstyle.media.resize import fit
 
 if TYPE_CHECKING:
     import pygame
 
-KEYS = (
-    ("1-9", "style"),
-    ("A D", "style before, after"),
-    ("0", "style off and on"),
-    ("Z C", "less, more strength"),
-    ("[ ]", "smaller, larger strokes"),
-    ("S", "side by side with the input"),
-    ("T", "mirror"),
-    ("P", "pause"),
-    ("Space", "save the picture"),
-    ("R", "record, and end it"),
-    ("I", "figures"),
-    ("F", "full screen"),
-    ("H", "this help"),
-    ("Esc", "stop"),
-)
-"""What the H key shows; the keys are those of avatarify where it has them."""
-
-NOTICE_S = 2.0
-"""How long a notice stays, seconds."""
-
-STRENGTH_STEP = 0.1
-"""Change of strength for one press of Z or C."""
-
-SCALE_PRESSES = 4
-"""Presses of ] that double the scale."""
+CAPTION_S = 2.0
+"""How long a caption stays, seconds."""
 
 _NO_SCREEN = ("offscreen", "dummy", "evdev")
 """SDL drivers that show nothing; SDL falls back to them in silence where there is no display."""
 
 
+class WindowController(Protocol):
+    """Decides what keys do and what a window shows beside its frames."""
+
+    @property
+    def help(self) -> Sequence[Sequence[str]]:
+        """Rows of (keys, meaning) for the H key."""
+        ...
+
+    @property
+    def paused(self) -> bool:
+        """True while the window keeps its picture."""
+        ...
+
+    def figures(self) -> list[str]:
+        """Return the lines that the I key shows."""
+        ...
+
+    def press(self, key: str, window: WindowSink) -> bool:
+        """Carry out what a key asks for; return False to stop."""
+        ...
+
+    def look(self, window: WindowSink) -> bool:
+        """Called before each frame is drawn; return True to show that a recording is running."""
+        ...
+
+
 class WindowSink:
-    """A window that keeps the aspect of the picture, on black.
+    """A resizable window that keeps the aspect of the picture, on black.
 
     Args:
         title: of the window.
-        controls: what the keys change.
-        figures: gives the lines that the I key shows.
+        controller: steers it; without one only Esc, Q and the close button work.
         size: (width, height) of the frames to come, pixels; the window then opens at once, not with the first frame.
-        figures_shown: show them from the start.
-        recorder: what the R key switches; ``None`` where nothing can be recorded.
 
     Raises:
         SinkError: there is no display.
     """
 
     def __init__(
-        self,
-        title: str,
-        controls: Controls,
-        figures: Callable[[], list[str]] = list,
-        *,
-        size: tuple[int, int] | None = None,
-        figures_shown: bool = False,
-        recorder: Recorder | None = None,
+        self, title: str, controller: WindowController | None = None, *, size: tuple[int, int] | None = None
     ) -> None:
-        self._title = title
-        self._controls = controls
-        self._figures = figures
-        self._figures_shown, self._help_shown = figures_shown, False
-        self._beside = False
-        self._recorder = recorder
-        self._recording: Path | None = None
+        self._title, self._controller = title, controller
+        self._figures_shown = self._help_shown = self._side_by_side = False
         self._frame: Frame | None = None
-        self._notice, self._notice_until_s = "", 0.0
+        self._caption, self._caption_until_s = "", 0.0
         self._pygame = start_display()
         self._window: pygame.Surface | None = None
         self._font: Any = None
         self._closed = False
-        self._strength_on = controls.strength or 1.0
         if size is not None and min(size) > 0:
             with self._mapped_errors():
                 self._open(*size)
@@ -110,7 +91,7 @@ class WindowSink:
         return True
 
     def write(self, frame: Frame) -> bool:
-        """Show one frame and obey the keys.
+        """Show one frame and handle the keys.
 
         Returns:
             False when the window was closed, or Esc or Q pressed.
@@ -122,18 +103,19 @@ class WindowSink:
             return False
         with self._mapped_errors():
             window = self._window or self._open(frame.rgb.shape[1], frame.rgb.shape[0])
-            self._frame = self._frame or frame  # what a key means: the picture that is seen, or the first one
+            self._frame = self._frame or frame  # keys refer to the picture that is seen
             # Events come before drawing: they may change the size of the window.
-            answers = [self._obey(event) for event in self._pygame.event.get()]
-            if not self._controls.paused:
+            answers = [self._handle(event) for event in self._pygame.event.get()]
+            if self._controller is None or not self._controller.paused:
                 self._frame = frame
             window = self._pygame.display.get_surface() or window
-            self._draw(window, self._picture(self._frame))
+            assert self.picture is not None
+            self._draw(window, self.picture)
             self._pygame.display.flip()
         return all(answers)
 
     def close(self, *, completed: bool) -> None:  # noqa: ARG002, a window has nothing to complete
-        """Close the window. Twice is fine."""
+        """Close the window; may be called twice."""
         if not self._closed:
             self._closed = True
             self._pygame.display.quit()
@@ -157,114 +139,55 @@ class WindowSink:
         self._pygame.display.set_caption(self._title)
         return self._window
 
-    def _obey(self, event: Any) -> bool:
-        """Do what an event asks for. Returns: False when it asks to stop."""
+    @property
+    def caption(self) -> str:
+        """The caption that was shown last."""
+        return self._caption
+
+    @property
+    def picture(self) -> RGB | None:
+        """What is shown, without texts: the stylized frame, or input and stylized frame side by side."""
+        frame = self._frame
+        if frame is None or not self._side_by_side or frame.input is None:
+            return None if frame is None else frame.rgb
+        return np.hstack([frame.input, frame.rgb])
+
+    def show_caption(self, text: str) -> None:
+        """Show a line of text for ``CAPTION_S``."""
+        self._caption, self._caption_until_s = text, time.monotonic() + CAPTION_S
+
+    def toggle_side_by_side(self) -> str:
+        """Show the input beside the stylized frame, or hide it. Returns: a caption."""
+        self._side_by_side = not self._side_by_side
+        return "side by side" if self._side_by_side else "stylized only"
+
+    def toggle_figures(self) -> str:
+        """Show or hide the figures. Returns: no caption."""
+        self._figures_shown = not self._figures_shown
+        return ""
+
+    def toggle_help(self) -> str:
+        """Show or hide the keys. Returns: no caption."""
+        self._help_shown = not self._help_shown
+        self._caption = ""
+        return ""
+
+    def toggle_full_screen(self) -> str:
+        """Fill the screen, or leave it. Returns: no caption."""
+        self._pygame.display.toggle_fullscreen()
+        return ""
+
+    def _handle(self, event: Any) -> bool:
+        """Handle an event; return False when it asks to stop."""
         if event.type == self._pygame.QUIT:
             return False
         if event.type != self._pygame.KEYDOWN:
             return True
-        if event.key in (self._pygame.K_ESCAPE, self._pygame.K_q):
-            return False
-        # What is printed on the key: not every keyboard has digits and brackets where an American one has them.
-        symbol = getattr(event, "unicode", "") or self._pygame.key.name(event.key)
-        if symbol in ("[", "]"):
-            self._change_scale(1 if symbol == "]" else -1)
-        elif symbol == "0":
-            self._flip_style()
-        elif symbol.isdecimal() and int(symbol) <= len(self._controls.styles):
-            self._controls.style = self._controls.styles[int(symbol) - 1]
-            self._show_style()
-        action = {
-            self._pygame.K_a: lambda: self._turn_style(-1),
-            self._pygame.K_d: lambda: self._turn_style(1),
-            self._pygame.K_t: self._flip_mirror,
-            self._pygame.K_z: lambda: self._change_strength(-STRENGTH_STEP),
-            self._pygame.K_c: lambda: self._change_strength(STRENGTH_STEP),
-            self._pygame.K_s: lambda: self._flip("_beside"),
-            self._pygame.K_p: self._flip_pause,
-            self._pygame.K_SPACE: self._save,
-            self._pygame.K_r: self._record,
-            self._pygame.K_h: lambda: self._flip("_help_shown"),
-            self._pygame.K_i: lambda: self._flip("_figures_shown"),
-            self._pygame.K_f: self._pygame.display.toggle_fullscreen,
-        }.get(event.key)
-        if action is not None:
-            action()
-        return True
-
-    def _turn_style(self, by: int) -> None:
-        names = self._controls.styles
-        if names:
-            self._controls.style = names[(names.index(self._controls.style) + by) % len(names)]
-            self._show_style()
-
-    def _flip_style(self) -> None:
-        if self._controls.strength:
-            self._strength_on, self._controls.strength = self._controls.strength, 0.0
-        else:
-            self._show_style()
-
-    def _show_style(self) -> None:
-        """Who chooses a style wants to see it, and its name: end what the 0 key began."""
-        self._tell(self._controls.style)
-        if not self._controls.strength:
-            self._controls.strength = self._strength_on
-
-    def _flip_mirror(self) -> None:
-        self._controls.mirror = not self._controls.mirror
-
-    def _flip_pause(self) -> None:
-        self._controls.paused = not self._controls.paused
-
-    def _flip(self, what: str) -> None:
-        setattr(self, what, not getattr(self, what))
-
-    def _save(self) -> None:
-        """Write what is shown into the current folder, under a name that is free."""
-        if self._frame is None:
-            return
-        try:
-            self._tell(f"saved {save_picture(self._picture(self._frame))}")
-        except SinkError as error:
-            self._tell(str(error))
-
-    def _record(self) -> None:
-        """Begin a recording in the current folder, or end it. What is recorded is the painting."""
-        if self._recorder is None:
-            return
-        if self._recorder.path is not None:
-            path = self._recorder.stop()
-            self._recording = None
-            self._tell(f"recorded {path}")
-            return
-        try:
-            self._recorder.start()
-        except SinkError as error:
-            self._tell(str(error))
-
-    def _look_at_recording(self) -> bool:
-        """Tell when a recording has begun or ended, whoever did it. Returns: True while there is one."""
-        path = self._recorder.path if self._recorder else None
-        if path != self._recording and self._recorder is not None:
-            self._tell(f"recording {path}" if path else self._recorder.fault or f"recorded {self._recording}")
-        self._recording = path
-        return path is not None
-
-    def _tell(self, text: str) -> None:
-        self._notice, self._notice_until_s = text, time.monotonic() + NOTICE_S
-
-    def _picture(self, frame: Frame) -> RGB:
-        if not self._beside or frame.unpainted is None:
-            return frame.rgb
-        return np.hstack([frame.unpainted, frame.rgb])
-
-    def _change_strength(self, step: float) -> None:
-        self._controls.strength = round(min(1.0, max(0.0, self._controls.strength + step)), 2)
-
-    def _change_scale(self, presses: int) -> None:
-        # Onto a grid that holds 1: steps there and back must end at the style's own size, which costs nothing.
-        steps = round(SCALE_PRESSES * math.log2(self._controls.scale) + presses)
-        self._controls.scale = min(SCALES[1], max(SCALES[0], 2.0 ** (steps / SCALE_PRESSES)))
+        name = self._pygame.key.name(event.key).lower()
+        # Digits and brackets go by the character: not every keyboard has them where an American one has.
+        symbol = getattr(event, "unicode", "")
+        key = symbol if symbol.isdecimal() or symbol in ("[", "]") else name
+        return key not in ("escape", "q") if self._controller is None else self._controller.press(key, self)
 
     def _draw(self, window: pygame.Surface, rgb: RGB) -> None:
         left, top, width, height = fit(rgb.shape[1], rgb.shape[0], *window.get_size())
@@ -274,20 +197,21 @@ class WindowSink:
             window.fill((0, 0, 0))
         picture = self._pygame.image.frombuffer(np.ascontiguousarray(rgb), (width, height), "RGB")
         window.blit(picture, (left, top))
-        if self._look_at_recording():
+        controller = self._controller
+        if controller is not None and controller.look(self):
             radius = max(4, window.get_height() // 48)
             self._pygame.draw.circle(window, (220, 0, 0), (window.get_width() - 2 * radius, 2 * radius), radius)
-        if self._figures_shown:
-            self._draw_lines(window, [[line] for line in self._figures()])
+        if controller is not None and self._figures_shown:
+            self._draw_lines(window, [[line] for line in controller.figures()])
         if self._frame is not None and self._frame.notice:
             self._draw_lines(window, [[self._frame.notice]], low=True)
-        elif self._help_shown:
-            self._draw_lines(window, KEYS, low=True)
-        elif time.monotonic() < self._notice_until_s:
-            self._draw_lines(window, [[self._notice]], low=True)
+        elif self._caption and time.monotonic() < self._caption_until_s:
+            self._draw_lines(window, [[self._caption]], low=True)
+        elif controller is not None and self._help_shown:
+            self._draw_lines(window, controller.help, low=True)
 
     def _draw_lines(self, window: pygame.Surface, rows: Iterable[Sequence[str]], *, low: bool = False) -> None:
-        """Text on a dark panel at the top, or at the bottom; of two columns the first is narrow."""
+        """Draw text on a dark panel at the top, or at the bottom (``low``), in one or two columns."""
         if self._font is None:
             self._pygame.font.init()
             self._font = self._pygame.font.Font(None, 22)
@@ -301,17 +225,6 @@ class WindowSink:
         for number, line in enumerate(lines):
             for column, text in enumerate(line):
                 window.blit(text, (16 + indent * column, top + 6 + 20 * number))
-
-
-def fit(width: int, height: int, room_width: int, room_height: int) -> tuple[int, int, int, int]:
-    """Place a picture as large as possible in the middle of a window, all in pixels.
-
-    Returns:
-        left, top, width, height.
-    """
-    scale = min(room_width / width, room_height / height)
-    shown_width, shown_height = max(1, round(width * scale)), max(1, round(height * scale))
-    return (room_width - shown_width) // 2, (room_height - shown_height) // 2, shown_width, shown_height
 
 
 def start_display() -> Any:

@@ -1,43 +1,19 @@
-"""What every source promises."""
+"""The interface of a source."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from fractions import Fraction
 from typing import Protocol
 
-from rtstyle.frame import Frame
-
-
-@dataclass(frozen=True)
-class SourceInfo:
-    """What a source delivers, as far as it is known before the first frame.
-
-    Attributes:
-        name: for people, e.g. ``clip.mp4`` or ``camera 0``.
-        width, height: of the upright frames, pixels.
-        fps: nominal frames per second; 0 when unknown.
-        frame_count: expected number of frames; ``None`` when unknown or endless.
-        live: True when frames that are not fetched in time are worthless (camera, stream).
-        pixel_format: how a camera sends its pictures, e.g. ``MJPG``; empty when unknown.
-    """
-
-    name: str
-    width: int
-    height: int
-    fps: Fraction
-    frame_count: int | None
-    live: bool
-    pixel_format: str = ""
+from rtstyle.frame import Frame, SourceInfo
 
 
 class Source(Protocol):
-    """Frames from somewhere. Made open and ready, or not at all (SourceError)."""
+    """A producer of frames. The constructor opens it, or raises SourceError."""
 
     @property
     def info(self) -> SourceInfo:
-        """What is delivered."""
+        """What the source delivers."""
         ...
 
     def frames(self) -> Iterator[Frame]:
@@ -49,14 +25,14 @@ class Source(Protocol):
         ...
 
     def close(self) -> None:
-        """Release the device. Safe from another thread, makes a blocked ``frames`` end; twice is fine."""
+        """Release the device and end a blocked ``frames``. May be called from any thread, and twice."""
         ...
 
 
 def notice_of(source: Source) -> str:
-    """What is wrong with a source at this moment, for people; empty as long as pictures come.
+    """Return what is wrong with a source right now, for people; empty while pictures arrive.
 
-    A source that can be lost and come back has an attribute ``notice``, which any thread may read, and repeats its last
-    picture meanwhile, as frames with the same ``notice``. Other sources never have one: they end, or raise.
+    A source that reconnects has an attribute ``notice``, which any thread may read. While it is lost, it repeats its
+    last picture in frames with the same ``notice``. Other sources have no notice: they end or raise.
     """
     return str(getattr(source, "notice", ""))

@@ -1,4 +1,4 @@
-"""The cameras of this machine: which there are, and which one a text means."""
+"""Lists the cameras of this machine and finds one by name."""
 
 from __future__ import annotations
 
@@ -13,42 +13,39 @@ from pathlib import Path
 from typing import Any
 
 from engines.errors import SourceError
-from rtstyle.sources import v4l2
-from rtstyle.sources.v4l2 import Mode
+from rtstyle.media import v4l2
+from rtstyle.media.v4l2 import Mode
 
 SYSFS = Path("/sys/class/video4linux")
 DEV = Path("/dev")
 
 LOOPBACK = ("v4l2 loopback", "v4l2loopback")
-"""What v4l2loopback calls itself; with it OBS, too, makes its camera on Linux."""
+"""Names of the v4l2loopback driver, which OBS on Linux uses, too."""
 
 VIRTUAL_DRIVERS = (*LOOPBACK, "vivid", "vimc", "akvcam", "akvcam_driver")
-"""Linux drivers with no camera behind them."""
+"""Linux drivers without a physical camera."""
 
 VIRTUAL_NAMES = re.compile(
     r"virtual|\bobs\b|\bobs-|unity video|manycam|vcam|snap camera|e2esoft|droidcam", re.IGNORECASE
 )
-"""Names of cameras that are programs, where the system does not tell the driver."""
+"""Names of cameras that are programs, where the system does not report the driver."""
 
-NAMES_EXTRA = 'pip install "rtstyle[cameras]"'
-"""Adds cv2-enumerate-cameras, which knows the names on Windows and macOS."""
-
-PROBED = 5
-"""Numbers that are tried where nothing can list the cameras."""
+PROBE_COUNT = 5
+"""Indexes to try where cameras cannot be listed."""
 
 
 @dataclass(frozen=True)
 class Camera:
-    """A camera that the system lists.
+    """A camera listed by the system.
 
     Attributes:
-        index: what ``--source`` takes.
-        path: its device file; empty where the system has none.
-        name: as the maker calls it.
-        driver: as it calls itself; empty when unknown.
-        virtual: True when a program is behind it, not a device.
-        idle: True for a virtual camera into which no program writes yet.
-        stable_path: a device file whose name stays when the camera is plugged in again; empty without one.
+        index: number for ``--source``.
+        path: device file; empty where the system has none.
+        name: product name.
+        driver: name of the driver; empty when unknown.
+        virtual: True when a program provides the pictures, not a device.
+        idle: True for a virtual camera that no program writes to yet.
+        stable_path: device file whose name survives reconnecting the camera; empty when there is none.
     """
 
     index: int
@@ -60,29 +57,25 @@ class Camera:
     stable_path: str = ""
 
     def __str__(self) -> str:
-        """``0 (HD Pro Webcam C920)``."""
+        """Return ``0 (HD Pro Webcam C920)``."""
         return f"{self.index} ({self.name})"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain form for JSON."""
+        """Return the fields for JSON."""
         return asdict(self)
 
 
 def list_cameras() -> list[Camera]:
-    """The cameras that the system knows, without using any; outside Linux none without the extra ``cameras``."""
+    """Return the cameras of the system without opening any; outside Linux this needs the extra ``cameras``."""
     return linux_cameras() if sys.platform.startswith("linux") else _named_by_library()
 
 
 def linux_cameras(sysfs: Path = SYSFS, dev: Path = DEV, ioctl: v4l2.Ioctl | None = None) -> list[Camera]:
-    """The cameras that the kernel lists, in the order of their numbers.
-
-    Args:
-        sysfs, dev, ioctl: for tests.
-    """
+    """Return the cameras listed by the kernel, by index. Tests replace the folders and the ioctl."""
     stable = _stable_paths(dev / "v4l")
     found = []
     for folder in sysfs.glob("video*"):
-        with suppress(OSError, ValueError):  # unplugged while we looked
+        with suppress(OSError, ValueError):  # unplugged meanwhile
             camera = _linux_camera(folder, dev, ioctl)
             if camera is not None:
                 found.append(replace(camera, stable_path=stable.get(folder.name, "")))
@@ -90,13 +83,13 @@ def linux_cameras(sysfs: Path = SYSFS, dev: Path = DEV, ioctl: v4l2.Ioctl | None
 
 
 def _linux_camera(folder: Path, dev: Path, ioctl: v4l2.Ioctl | None) -> Camera | None:
-    """Returns: None for a device file that gives no pictures, like those for metadata and codecs."""
+    """Return None for a device file that delivers no pictures, like those for metadata and codecs."""
     path, name = str(dev / folder.name), (folder / "name").read_text().strip()
     camera = Camera(int(folder.name.removeprefix("video")), path, name)
     try:
-        node = v4l2.look_at(path, ioctl=ioctl)
+        node = v4l2.query_device(path, ioctl=ioctl)
     except OSError:
-        # Forbidden to us, so only what everybody may know: the first file of a device is the one with the pictures.
+        # No permission, so rely on sysfs: the first file of a device is the one that delivers pictures.
         first = (folder / "index").read_text().strip() == "0"
         driver = _driver_in_sysfs(folder)
         return replace(camera, driver=driver, virtual=driver in VIRTUAL_DRIVERS) if first else None
@@ -107,7 +100,7 @@ def _linux_camera(folder: Path, dev: Path, ioctl: v4l2.Ioctl | None) -> Camera |
 
 
 def _driver_in_sysfs(folder: Path) -> str:
-    """Devices of v4l2loopback hang on nothing; all others are tied to their driver."""
+    """Return the name of the driver; only devices of v4l2loopback have no link to theirs."""
     link = folder / "device" / "driver"
     if link.exists():
         return link.resolve().name
@@ -115,7 +108,7 @@ def _driver_in_sysfs(folder: Path) -> str:
 
 
 def _stable_paths(links: Path) -> dict[str, str]:
-    """Name of a device file → udev's path to it that stays. by-id is better: by-path is the socket, not the camera."""
+    """Return udev's stable path of each device file by its name; by-id is preferred, for by-path names the port."""
     found: dict[str, str] = {}
     for kind in ("by-path", "by-id"):
         for link in sorted((links / kind).glob("*")):
@@ -124,17 +117,17 @@ def _stable_paths(links: Path) -> dict[str, str]:
 
 
 def modes(camera: Camera, ioctl: v4l2.Ioctl | None = None) -> tuple[Mode, ...]:
-    """Formats, sizes and rates of a camera; empty where they cannot be asked."""
+    """Return the formats, sizes and rates of a camera; empty where they cannot be queried."""
     if not sys.platform.startswith("linux"):
         return ()
     try:
-        return v4l2.look_at(camera.path, modes=True, ioctl=ioctl).modes
+        return v4l2.query_device(camera.path, modes=True, ioctl=ioctl).modes
     except OSError:
         return ()
 
 
 def names_are_known() -> bool:
-    """False where only numbers can be tried: on Windows and macOS without the extra ``cameras``."""
+    """Return False where indexes must be tried: on Windows and macOS without the extra ``cameras``."""
     return sys.platform.startswith("linux") or find_spec("cv2_enumerate_cameras") is not None
 
 
@@ -143,19 +136,19 @@ def _named_by_library() -> list[Camera]:
         from cv2_enumerate_cameras import enumerate_cameras
     except ImportError:
         return []
-    from rtstyle.sources.opencv_capture import interface
+    from rtstyle.sources.opencv_capture import capture_api
 
     return [
         Camera(info.index, info.path or "", info.name, virtual=bool(VIRTUAL_NAMES.search(info.name)))
-        for info in enumerate_cameras(interface())
+        for info in enumerate_cameras(capture_api())
     ]
 
 
 def probe_cameras() -> Iterator[Camera]:
-    """Try the first numbers: what opens is a camera. Takes seconds, and lights come on."""
+    """Yield a camera for each of the first indexes that can be opened. Takes seconds, and camera lights turn on."""
     from rtstyle.sources.opencv_capture import open_device
 
-    for index in range(PROBED):
+    for index in range(PROBE_COUNT):
         capture = open_device(index)
         if capture.isOpened():
             yield Camera(index, "", f"camera {index}")
@@ -163,22 +156,22 @@ def probe_cameras() -> Iterator[Camera]:
 
 
 def find_camera(text: str, cameras: Sequence[Camera] | None = None) -> Camera:
-    """The camera whose name is ``text``, or holds it, in whatever case.
+    """Return the camera whose name is, or contains, ``text``, ignoring case.
 
     Raises:
-        SourceError: there is none, or there are several.
+        SourceError: no camera matches, or several do.
     """
     cameras = list_cameras() if cameras is None else cameras
     matches = _matches(text, cameras)
     if not matches:
-        raise SourceError(f"no camera and no file is called {text!r}", hint=cameras_hint(cameras))
+        raise SourceError(f"no camera or file is named {text!r}", hint=cameras_hint(cameras))
     if len(matches) > 1:
-        raise SourceError(f"several cameras are called {text!r}", hint=f"take one by its number: {_told(matches)}")
+        raise SourceError(f"several cameras match {text!r}", hint=f"choose one by number: {_joined(matches)}")
     return matches[0]
 
 
 def _matches(text: str, cameras: Sequence[Camera]) -> list[Camera]:
-    """Whole names before parts of names."""
+    """Return the cameras with this name, else those whose name contains it."""
     wanted = text.strip().casefold()
     if not wanted:
         return []
@@ -187,29 +180,46 @@ def _matches(text: str, cameras: Sequence[Camera]) -> list[Camera]:
 
 
 def find_again(known: Camera, cameras: Sequence[Camera] | None = None) -> Camera | None:
-    """The same camera after it was plugged in again, perhaps under another number or in another socket.
+    """Return the same camera after a reconnect, perhaps with another index or at another port.
 
-    Returns:
-        None while it is not there. Of several with its name, the one in its socket or at its number.
+    Of several with its name, the one at the same port or index is preferred. ``None`` while it is not connected.
     """
     cameras = list_cameras() if cameras is None else cameras
     if "/by-id/" in known.stable_path:
-        # Holds the serial number, so a twin is not taken for it.
+        # Contains the serial number, so an identical model does not match.
         return next((camera for camera in cameras if camera.stable_path == known.stable_path), None)
     same = [camera for camera in cameras if camera.name == known.name]
     same.sort(key=lambda camera: (camera.stable_path != known.stable_path, camera.index != known.index))
     return same[0] if same else None
 
 
+def check_device(device: int | str) -> None:
+    """Distinguish a missing device from a forbidden one before it is opened. Linux only.
+
+    Raises:
+        SourceError: the device does not exist, is not a device, or may not be used.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    path = Path(f"/dev/video{device}" if isinstance(device, int) else device)
+    if not path.exists():
+        raise SourceError(f"there is no camera {device}", hint=cameras_hint())
+    if not path.is_char_device():
+        raise SourceError(f"{device} is not a camera", hint=cameras_hint())
+    if not os.access(path, os.R_OK | os.W_OK):
+        hint = "add yourself to its group: sudo usermod -aG video $USER"
+        raise SourceError(f"no permission to use {path}", hint=hint)
+
+
 def cameras_hint(cameras: Sequence[Camera] | None = None) -> str:
-    """What to try when a camera does not work: the ones that are there."""
+    """Return a hint that lists the cameras of this machine."""
     cameras = list_cameras() if cameras is None else cameras
     if cameras:
-        return f"cameras here: {_told(cameras)}"
+        return f"available cameras: {_joined(cameras)}"
     if names_are_known():
         return "no camera is connected; --source pattern needs none"
     return "try 0, 1, 2 …; --source pattern needs no camera"
 
 
-def _told(cameras: Iterable[Camera]) -> str:
+def _joined(cameras: Iterable[Camera]) -> str:
     return ", ".join(str(camera) for camera in cameras)

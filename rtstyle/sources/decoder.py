@@ -1,4 +1,4 @@
-"""Pictures as they are stored, from a part of a clip, over damaged places."""
+"""Decodes the pictures of a range of a clip, and continues after damaged parts."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from engines.errors import SourceError
-from rtstyle.media.urls import shown
-from rtstyle.sources.container import open_input, video_stream
-from rtstyle.sources.frame_loss import Losses
+from rtstyle.media.container import open_input, video_stream
+from rtstyle.media.urls import redact
+from rtstyle.sources.frame_loss import FrameLoss
 from rtstyle.sources.timestamps import exact_seconds
 
 
 class Decoder:
-    """An open clip with its first wanted picture decoded, for only that tells size, colours and orientation.
+    """An open clip with its first picture decoded, since only that has the true size, colours and orientation.
 
     Args:
         name: file or URL.
-        start, end: seconds from the beginning of the clip; pictures in [start, end) are wanted.
-        live: a stream that breaks off is an error; of a file, what can be read is good.
-        stop: set from outside to end the iteration.
+        start, end: seconds from the beginning of the clip; pictures in [start, end) are delivered.
+        live: a stream that breaks off is an error; a file simply ends there.
+        stop: set by the caller to end the iteration.
 
     Raises:
-        SourceError: it cannot be opened, has no video, or no wanted picture can be decoded.
+        SourceError: it cannot be opened, has no video, or no picture of the range can be decoded.
     """
 
     def __init__(self, name: str, start: float | None, end: float | None, live: bool, stop: Event) -> None:
-        self.name = shown(name)
+        self.name = redact(name)
         self._start, self._end = exact_seconds(start), exact_seconds(end)
         self._live = live
         self._stop = stop
         self.container = open_input(name)
         try:
             self.stream = video_stream(self.container, self.name)
-            # Frame threads hold one picture back for each processor.
+            # Frame threads delay pictures by one per processor.
             self.stream.thread_type = "SLICE" if live else "AUTO"
             self.origin_s = Fraction(self.container.start_time or 0, av.time_base)
-            self.losses = Losses(self.container, self.stream, whole=start is None and end is None and not live)
+            self.loss = FrameLoss(self.container, self.stream, whole=start is None and end is None and not live)
             self._seek()
             self._decoded = self._decode()
             self.first = self._first_picture()
@@ -53,7 +53,7 @@ class Decoder:
             raise
 
     def pictures(self) -> Iterator[VideoFrame]:
-        """Yield the first picture and the rest of the range, in order of presentation.
+        """Yield the pictures of the range in presentation order.
 
         Raises:
             SourceError: a live stream broke off.
@@ -68,13 +68,12 @@ class Decoder:
             if self._start is None or picture.pts is None or self._seconds(picture) >= self._start:
                 return picture
         if self._start is not None:
-            raise SourceError(
-                f"{self.name} has no picture after {float(self._start):g} s", hint="choose an earlier start"
-            )
+            problem = f"{self.name} has no picture after {float(self._start):g} s"
+            raise SourceError(problem, hint="choose an earlier start")
         raise SourceError(f"no picture in {self.name} can be decoded", hint="the file is damaged or cut off")
 
     def _seek(self) -> None:
-        """Go to the last key frame before the start; a clip that cannot be searched is decoded from its beginning."""
+        """Seek to the last key frame before the start; an unseekable clip is decoded from its beginning."""
         if not self._start:
             return
         offset_s = self._start + self.origin_s
@@ -83,19 +82,19 @@ class Decoder:
 
     def _decode(self) -> Iterator[VideoFrame]:
         try:
-            for packet in self.container.demux(*self.losses.streams_to_watch(self.container)):
+            for packet in self.container.demux(*self.loss.streams_to_watch(self.container)):
                 if self._stop.is_set():
                     return
-                self.losses.packet(packet)
-                # Not packet.stream_index: it is 0 in the packet that flushes the decoder, whatever its stream.
+                self.loss.packet(packet)
+                # packet.stream_index is always 0 in the packet that flushes the decoder.
                 if packet.stream.index == self.stream.index:
                     yield from self._decode_packet(packet)
         except (av.FFmpegError, OSError) as error:
             if self._live:
                 silent = isinstance(error, (av.error.ExitError, av.error.TimeoutError))
-                problem = "sends nothing any more" if silent else "broke off"
+                problem = "stopped sending" if silent else "broke off"
                 raise SourceError(f"{self.name} {problem}", hint="" if silent else error.strerror or "") from error
-            self.losses.undecodable()
+            self.loss.undecodable()
 
     def _decode_packet(self, packet: Packet[Stream]) -> list[VideoFrame]:
         try:
@@ -103,14 +102,14 @@ class Decoder:
         except av.EOFError:
             return []
         except (av.FFmpegError, OSError):
-            self.losses.undecodable()
+            self.loss.undecodable()
             return []
         for picture in pictures:
-            self.losses.picture(picture)
+            self.loss.picture(picture)
         return pictures
 
     def _seconds(self, picture: VideoFrame) -> Fraction:
-        """Seconds from the beginning of the clip, of a picture that has a time."""
+        """Return the seconds from the beginning of the clip to a picture with a timestamp."""
         return Fraction(picture.pts or 0) * Fraction(picture.time_base or 1) - self.origin_s
 
     def _before_end(self, picture: VideoFrame) -> bool:

@@ -1,4 +1,4 @@
-"""Frames from a video file or a stream."""
+"""File source: frames of a video file or a stream."""
 
 from __future__ import annotations
 
@@ -10,38 +10,36 @@ from threading import Event, Lock
 import av
 
 from engines.errors import SourceError
-from rtstyle.frame import Frame
+from rtstyle.frame import Frame, SourceInfo
 from rtstyle.media.colour import ColourTags, RgbReader, hdr_name
-from rtstyle.media.network import STORED
-from rtstyle.media.urls import is_url
-from rtstyle.sources.base import SourceInfo
+from rtstyle.media.resize import size_for_height
+from rtstyle.media.urls import SEGMENTED, is_url
 from rtstyle.sources.decoder import Decoder
 from rtstyle.sources.orientation import Orientation
 from rtstyle.sources.pacing import Pace
 from rtstyle.sources.timestamps import Timeline, nominal_fps
 
 _TS_DISCONT = 0x0200
-"""FFmpeg's AVFMT_TS_DISCONT: timestamps of this kind of file may jump and begin anywhere."""
-
+"""FFmpeg's AVFMT_TS_DISCONT: timestamps of this format may jump and start anywhere."""
 
 _SHORT_S = 1.0
-"""A clip that ends this much before the length it states has not come to its end, seconds."""
+"""A clip that stops this much before its stated length broke off, seconds."""
 
 
 class FileSource:
-    """A clip, frame by frame, upright, as sRGB, with its own timestamps.
+    """Reads the frames of a clip or stream, upright, in sRGB, with their own timestamps.
 
-    Damaged parts are skipped; ``warnings`` and ``frames_lost`` say after the end what was lost.
+    Damaged parts are skipped. After the end, ``frames_lost`` and ``warnings`` report them.
 
     Args:
         name: file or URL.
-        height: resize to so many pixels, keeping the proportions; ``None`` keeps the size.
+        height: resize to this height, pixels, keeping the proportions; ``None`` keeps the size.
         start, end: seconds from the beginning of the clip; frames in [start, end) are delivered.
-        live: deliver at the speed of the clock, as a camera would. A stream has its pace from its sender, so its
-            frames are taken as they come, unless it is a clip or comes in pieces (HLS).
+        live: deliver in real time, as a camera would. The frames of a stream that its sender paces are delivered as
+            they arrive.
 
     Raises:
-        SourceError: no such file, not a video, nothing in it can be decoded, nothing after ``start``.
+        SourceError: no such file, not a video, or no frame of the range can be decoded.
     """
 
     def __init__(
@@ -63,7 +61,7 @@ class FileSource:
         self._stream = live and is_url(name)
         self._decoder = Decoder(name, start, end, self._stream, self._closed)
         self._pace: Pace | None = None
-        if live and not self._comes_by_itself():
+        if live and not self._paced_by_sender():
             self._pace = Pace(self._closed, late_s=1.0, early_s=10.0) if self._stream else Pace(self._closed)
         first, stream = self._decoder.first, self._decoder.stream
         self._orientation = Orientation.of(first)
@@ -73,21 +71,21 @@ class FileSource:
         self._timeline = Timeline(self._time_base, self._fps)
         self._colour = ColourTags.of(first)
         self._to_rgb = RgbReader()
-        upright = scaled(*self._orientation.size(first.height, first.width), height)
+        upright = size_for_height(*self._orientation.size(first.height, first.width), height)
         count = None if live else self._expected_frames(start, end)
         self._info = SourceInfo(self._decoder.name, upright[1], upright[0], self._fps, count, live)
         hdr = hdr_name(first)
         if hdr is not None:
-            self.warnings.append(f"{hdr} high dynamic range is converted to ordinary BT.709 colours")
+            self.warnings.append(f"{hdr} high dynamic range is converted to standard BT.709 colours")
 
     @property
     def info(self) -> SourceInfo:
-        """What is delivered."""
+        """What the source delivers."""
         return self._info
 
     @property
     def colour(self) -> ColourTags:
-        """What a file with the same colours has to say of them."""
+        """Colour tags for a file with the same colours."""
         return self._colour
 
     @property
@@ -102,28 +100,28 @@ class FileSource:
 
     @property
     def begin_s(self) -> Fraction:
-        """Moment at which the clip begins, on the scale of its own timestamps, seconds."""
+        """Time at which the clip begins, on the scale of its own timestamps, seconds."""
         return self._decoder.origin_s
 
     @property
     def origin_s(self) -> Fraction:
-        """Moment that a copy should call 0, seconds.
+        """Time that should become 0 in a copy, seconds.
 
-        Broadcast timestamps count from anywhere; those of files from 0, and they are kept as they are.
+        Timestamps of broadcasts start anywhere; those of files count from 0 and are kept.
         """
-        counts_from_anywhere = self._decoder.container.format.flags & _TS_DISCONT
-        return self.begin_s if counts_from_anywhere else Fraction(0)
+        starts_anywhere = self._decoder.container.format.flags & _TS_DISCONT
+        return self.begin_s if starts_anywhere else Fraction(0)
 
     @property
     def pixel_aspect(self) -> Fraction | None:
-        """Width : height of one upright pixel; ``None`` when square or unknown."""
+        """Width / height of an upright pixel; ``None`` when square or unknown."""
         ratio = self._decoder.stream.sample_aspect_ratio
         if not ratio or ratio == 1:
             return None
         return 1 / Fraction(ratio) if self._orientation.transpose else Fraction(ratio)
 
     def frames(self) -> Iterator[Frame]:
-        """Yield frames in order until the end of the clip or of the range. May be called once.
+        """Yield frames in order until the end of the clip or range. May be called once.
 
         Raises:
             SourceError: a live stream broke off.
@@ -141,12 +139,10 @@ class FileSource:
                     self._decoder.container.close()
 
     def close(self) -> None:
-        """End ``frames``, also from another thread, and release the file. Twice is fine.
-
-        A container must not be closed under a thread that reads from it: then the reader closes it.
-        """
+        """End ``frames`` and release the file. May be called from any thread, and twice."""
         with self._lock:
             self._closed.set()
+            # A container must not be closed while another thread reads from it: then the reader closes it.
             if not self._reading:
                 self._decoder.container.close()
 
@@ -157,7 +153,7 @@ class FileSource:
             if self._pace is not None and not self._pace.wait(float(pts * self._time_base)):
                 return
             captured_s = time.monotonic()
-            upright = scaled(*self._orientation.size(picture.height, picture.width), self._height)
+            upright = size_for_height(*self._orientation.size(picture.height, picture.width), self._height)
             rgb = self._to_rgb(picture, *self._orientation.size(*upright))
             yield Frame(self._orientation.apply(rgb), index, pts, self._time_base, captured_s)
         if self._closed.is_set():
@@ -166,29 +162,29 @@ class FileSource:
             raise SourceError(f"{self._decoder.name} has ended")
         self._report()
 
-    def _comes_by_itself(self) -> bool:
-        """True for a stream that somebody sends at its own pace."""
+    def _paced_by_sender(self) -> bool:
+        """Return True for a stream that its sender delivers in real time."""
         container = self._decoder.container
-        return self._stream and not container.duration and container.format.name.split(",")[0] not in STORED
+        return self._stream and not container.duration and container.format.name.split(",")[0] not in SEGMENTED
 
     def _reached_its_end(self) -> bool:
-        """True for a clip that was played to the length it states; a stream without a length should not end at all."""
+        """Return True for a clip played to its stated length. A stream without a length should never end."""
         length_s = (self._decoder.container.duration or 0) / av.time_base
         return 0 < length_s <= float((self.end_pts or 0) * self._time_base - self.begin_s) + _SHORT_S
 
     def _report(self) -> None:
-        """Say what was lost, now that the end is reached."""
-        losses = self._decoder.losses
-        self.frames_lost = losses.count()
+        """Collect what was lost, after the end."""
+        loss = self._decoder.loss
+        self.frames_lost = loss.count()
         if self.frames_lost:
-            self.warnings.append(f"frames lost: {self.frames_lost}, for the clip is damaged or cut off")
-        if losses.corrupt_pictures:
-            self.warnings.append(f"frames damaged: {losses.corrupt_pictures}, shown as well as they decode")
+            self.warnings.append(f"frames lost: {self.frames_lost}; the clip is damaged or cut off")
+        if loss.corrupt_pictures:
+            self.warnings.append(f"frames damaged: {loss.corrupt_pictures}; kept as far as they could be decoded")
         if self._timeline.repaired:
-            self.warnings.append(f"frames without a usable timestamp: {self._timeline.repaired}, they were given one")
+            self.warnings.append(f"frames without a valid timestamp: {self._timeline.repaired}; new ones were assigned")
 
     def _expected_frames(self, start: float | None, end: float | None) -> int | None:
-        """How many frames are to come, as far as the container knows."""
+        """Return the number of frames in the range, as far as the container states it."""
         count = self._decoder.stream.frames
         if count and start is None and end is None:
             return count
@@ -196,10 +192,3 @@ class FileSource:
         if duration_s <= 0 or not self._fps:
             return None
         return max(1, round((min(end or duration_s, duration_s) - (start or 0.0)) * float(self._fps)))
-
-
-def scaled(height: int, width: int, target_height: int | None) -> tuple[int, int]:
-    """(height, width) in pixels, made ``target_height`` high, with the nearest even width; unchanged for ``None``."""
-    if target_height is None or target_height == height:
-        return height, width
-    return target_height, max(2, 2 * round(width * target_height / height / 2))

@@ -1,7 +1,7 @@
-"""How many pictures of a damaged clip did not make it.
+"""Counts the pictures of a damaged clip that could not be delivered.
 
-An intact clip may well have fewer pictures than packets (hidden reference frames, trimmed beginnings), so a
-difference alone means nothing: something must have gone wrong before any loss is reported.
+An intact clip may have fewer pictures than packets (hidden reference frames, trimmed beginnings), so a difference alone
+is not a loss: only a clip with errors, corrupt packets or a missing end reports one.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 _SHORT_S = 0.5
-"""A clip that ends this much before its own word for its length was cut off, seconds."""
+"""A clip that ends this much before its stated length was cut off, seconds."""
 
 _CLOCK = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
 
 
-class Losses:
+class FrameLoss:
     """Counts packets and pictures while a clip is read.
 
     Args:
-        container, stream: the clip, nothing read of it yet.
-        whole: False when only a part is read; then the length of the clip tells nothing.
+        container, stream: the clip, before anything is read from it.
+        whole: False when only a part is read; its stated length is then ignored.
     """
 
     def __init__(self, container: InputContainer, stream: VideoStream, *, whole: bool) -> None:
@@ -43,13 +43,13 @@ class Losses:
         self.corrupt_pictures = 0
 
     def streams_to_watch(self, container: InputContainer) -> tuple[Stream, ...]:
-        """The video; where only the container's length is known also the sound, which may outlast the video."""
+        """Return the video stream, and the audio if only the container states a length: it may outlast the video."""
         if self._indexed or self._stated_s is not None or not self._whole:
             return (self._stream,)
         return (self._stream, *container.streams.audio)
 
     def packet(self, packet: Packet[Stream]) -> None:
-        """A packet of a watched stream was read."""
+        """Count a packet of a watched stream."""
         if packet.pts is not None:
             self._last_s = max(self._last_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
         if packet.size and packet.stream.index == self._stream.index:
@@ -58,18 +58,18 @@ class Losses:
             self._corrupt_packets += packet.is_corrupt
 
     def undecodable(self) -> None:
-        """A packet, or what follows it, could not be read or decoded."""
+        """Count a packet that could not be read or decoded."""
         self._undecodable += 1
 
     def picture(self, picture: VideoFrame) -> None:
-        """A picture was decoded."""
+        """Count a decoded picture."""
         self._pictures += 1
         self.corrupt_pictures += picture.is_corrupt
 
     def count(self) -> int:
-        """Pictures that the clip promises and that did not come; 0 when nothing went wrong.
+        """Return the number of missing pictures; 0 if nothing went wrong.
 
-        Where no index counts them, the missing seconds are taken to be like those that were read.
+        Without an index, missing seconds are assumed to hold pictures at the rate of those that were read.
         """
         if not self._whole:
             return self._undecodable
@@ -86,7 +86,7 @@ class Losses:
 
 
 def _stated_length_s(stream: VideoStream) -> float | None:
-    """End of the stream as Matroska's statistics tag has it, seconds; None without the tag."""
+    """Return the length in Matroska's statistics tag, seconds."""
     match = _CLOCK.match(stream.metadata.get("DURATION", ""))
     if match is None:
         return None

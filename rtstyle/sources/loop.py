@@ -1,4 +1,4 @@
-"""A clip over and over, at the pace of the clock."""
+"""Loop source: a clip over and over, in real time."""
 
 from __future__ import annotations
 
@@ -8,21 +8,20 @@ from dataclasses import replace
 from fractions import Fraction
 from threading import Event, Lock
 
-from rtstyle.frame import Frame
-from rtstyle.sources.base import SourceInfo
+from rtstyle.frame import Frame, SourceInfo
 from rtstyle.sources.file import FileSource
 from rtstyle.sources.pacing import Pace
 
 
 class LoopSource:
-    """A clip as a camera that never ends: after its last picture comes its first, one picture later.
+    """Plays a clip in an endless loop, like a camera that never ends.
 
-    The first picture of a round is decoded while the last one of the round before is shown, so that there is no gap.
-    The file is opened anew each time, because not every kind of file can be searched.
+    The first picture of a round is decoded while the last one of the previous round is shown, so there is no gap.
+    The file is reopened for each round, because not every format can seek.
 
     Args:
         name: file.
-        height: resize to so many pixels, keeping the proportions; ``None`` keeps the size.
+        height: resize to this height, pixels, keeping the proportions; ``None`` keeps the size.
 
     Raises:
         SourceError: no such file, not a video, or nothing in it can be decoded.
@@ -36,14 +35,14 @@ class LoopSource:
 
     @property
     def info(self) -> SourceInfo:
-        """Live, and without an end."""
+        """Description of the clip, as a live source without an end."""
         return replace(self._clip.info, live=True, frame_count=None)
 
     def frames(self) -> Iterator[Frame]:
-        """Yield frames until closed; their times go on from round to round. May be called once.
+        """Yield frames until closed, with timestamps that continue across rounds. May be called once.
 
         Raises:
-            SourceError: the file was taken away or damaged meanwhile.
+            SourceError: the file was removed or damaged meanwhile.
         """
         pace, time_base = Pace(self._closed, late_s=1.0), self._clip.time_base
         index, begin_s = 0, Fraction(0)
@@ -56,18 +55,18 @@ class LoopSource:
                 pts = round(at_s / time_base)
                 yield replace(frame, index=index, pts=pts, time_base=time_base, captured_s=time.monotonic())
                 index, count = index + 1, count + 1
-            if not count or not self._begin_again():
+            if not count or not self._rewind():
                 return
             begin_s += ((clip.end_pts or clip.first_pts) - clip.first_pts) * clip.time_base
 
     def close(self) -> None:
-        """End ``frames``, also from another thread, and release the file. Twice is fine."""
+        """End ``frames`` and release the file. May be called from any thread, and twice."""
         with self._lock:
             self._closed.set()
             self._clip.close()
 
-    def _begin_again(self) -> bool:
-        """Open the clip for the next round. Returns: False when closed."""
+    def _rewind(self) -> bool:
+        """Reopen the clip for the next round. Return False when closed."""
         if self._closed.is_set():
             return False
         clip = FileSource(self._name, height=self._height)

@@ -1,65 +1,62 @@
-"""Capture devices: how one is opened, and what is asked of it."""
+"""Capture devices through OpenCV: open one, request a mode, read what the driver reports."""
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Any, Protocol
 
-from engines.errors import SourceError
-from rtstyle.sources.camera_discovery import cameras_hint
-from rtstyle.sources.v4l2 import fourcc
+from rtstyle.media.v4l2 import fourcc
 
 
 class Capture(Protocol):
     """The part of ``cv2.VideoCapture`` that is used."""
 
     def isOpened(self) -> bool:  # noqa: N802, OpenCV's name
-        """True when the device was opened."""
+        """Return True if the device was opened."""
         ...
 
     def read(self) -> tuple[bool, Any]:
-        """(True, picture) or (False, nothing)."""
+        """Return (True, picture) or (False, nothing)."""
         ...
 
     def get(self, prop: int, /) -> float:
-        """A setting, as the driver claims it."""
+        """Return a setting, as reported by the driver."""
         ...
 
     def set(self, prop: int, value: float, /) -> bool:
-        """Ask for a setting. The answer means nothing."""
+        """Request a setting. The result is not reliable."""
         ...
 
     def release(self) -> None:
-        """Give the device back."""
+        """Release the device."""
         ...
 
 
 def open_device(device: int | str) -> Capture:
-    """Open a capture device with the system's own camera interface, without OpenCV's chatter on standard error."""
+    """Open a capture device with the system's own API, without OpenCV's messages on standard error."""
     import cv2
 
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     if isinstance(device, int):
-        return cv2.VideoCapture(device, interface())
-    return cv2.VideoCapture(str(Path(device).resolve()), interface())
+        return cv2.VideoCapture(device, capture_api())
+    return cv2.VideoCapture(str(Path(device).resolve()), capture_api())
 
 
-def interface() -> int:
-    """OpenCV's number for the system's own camera interface. A camera has another index in each of them."""
+def capture_api() -> int:
+    """Return OpenCV's number for the system's own capture API. A camera has a different index in each API."""
     import cv2
 
-    interfaces = {"linux": cv2.CAP_V4L2, "darwin": cv2.CAP_AVFOUNDATION, "win32": cv2.CAP_DSHOW}
-    return int(interfaces.get(sys.platform, cv2.CAP_ANY))
+    apis = {"linux": cv2.CAP_V4L2, "darwin": cv2.CAP_AVFOUNDATION, "win32": cv2.CAP_DSHOW}
+    return int(apis.get(sys.platform, cv2.CAP_ANY))
 
 
-def ask_for(capture: Capture, size: tuple[int, int] | None, fps: float | None) -> None:
-    """Ask for settings. Drivers ignore some and say yes to all, so nothing here is relied on."""
+def request_mode(capture: Capture, size: tuple[int, int] | None, fps: float | None) -> None:
+    """Request (width, height) and frame rate. Drivers may ignore both and report success."""
     import cv2
 
     if size is not None or fps is not None:
-        # Uncompressed pictures do not fit through USB 2 at the larger sizes.
+        # Uncompressed pictures of larger sizes exceed the bandwidth of USB 2.
         capture.set(cv2.CAP_PROP_FOURCC, float(cv2.VideoWriter.fourcc(*"MJPG")))
     if size is not None:
         capture.set(cv2.CAP_PROP_FRAME_WIDTH, size[0])
@@ -69,35 +66,16 @@ def ask_for(capture: Capture, size: tuple[int, int] | None, fps: float | None) -
     capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
 
 
-def claimed_fps(capture: Capture) -> float:
-    """The rate that the driver claims, frames per second; 0 when it does not know."""
+def reported_fps(capture: Capture) -> float:
+    """Return the rate that the driver reports, frames per second; 0 when unknown."""
     import cv2
 
     return max(0.0, capture.get(cv2.CAP_PROP_FPS))
 
 
-def claimed_format(capture: Capture) -> str:
-    """How the driver claims to get its pictures, e.g. ``MJPG``; empty when it does not know."""
+def reported_format(capture: Capture) -> str:
+    """Return the pixel format that the driver reports, e.g. ``MJPG``; empty when unknown."""
     import cv2
 
     text = fourcc(int(capture.get(cv2.CAP_PROP_FOURCC)))
     return text if len(text) == 4 and text.isascii() and text.isalnum() else ""
-
-
-def check_device(device: int | str) -> None:
-    """On Linux, tell a missing device from a forbidden one before the driver is asked.
-
-    Raises:
-        SourceError: no such device, no device at all, or no permission.
-    """
-    if not sys.platform.startswith("linux"):
-        return
-    path = Path(f"/dev/video{device}" if isinstance(device, int) else device)
-    if not path.exists():
-        raise SourceError(f"no camera {device}", hint=cameras_hint())
-    if not path.is_char_device():
-        raise SourceError(f"{device} is no camera", hint=cameras_hint())
-    if not os.access(path, os.R_OK | os.W_OK):
-        raise SourceError(
-            f"no permission to use {path}", hint="add yourself to its group: sudo usermod -aG video $USER"
-        )

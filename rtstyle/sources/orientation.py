@@ -1,4 +1,4 @@
-"""Phones film sideways and note how to turn the picture; this turns it."""
+"""Turns pictures upright: phones record sideways and store the rotation as metadata."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from engines.base import RGB
 
 @dataclass(frozen=True)
 class Orientation:
-    """What makes a stored picture upright, in this order.
+    """Operations that turn a stored picture upright, in this order.
 
     Attributes:
-        transpose: rows become columns.
-        flip_x: left and right change places.
-        flip_y: top and bottom change places.
+        transpose: swap rows and columns.
+        flip_x: swap left and right.
+        flip_y: swap top and bottom.
     """
 
     transpose: bool = False
@@ -28,7 +28,7 @@ class Orientation:
 
     @classmethod
     def of(cls, frame: VideoFrame) -> Orientation:
-        """Read the display matrix; any of the eight orientations, other angles rounded to a quarter turn.
+        """Read the display matrix, rounded to one of the eight orientations.
 
         Source:
             FFmpeg's display.h: the 3×3 matrix maps (x, y) to (a·x + c·y, b·x + d·y).
@@ -43,14 +43,14 @@ class Orientation:
         return cls(False, bool(a < 0), bool(d < 0))
 
     def size(self, height: int, width: int) -> tuple[int, int]:
-        """(height, width) of the upright picture, or the other way round: it is its own inverse."""
+        """Return the (height, width) of the upright picture. The operation is its own inverse."""
         return (width, height) if self.transpose else (height, width)
 
     def apply(self, rgb: RGB) -> RGB:
-        """Turn one picture upright: (H, W, 3) → (H, W, 3) or (W, H, 3), contiguous."""
+        """Turn a picture upright: (H, W, 3) → (H, W, 3) or (W, H, 3), contiguous."""
         if self == Orientation():
             return rgb
-        import cv2  # five times as fast as NumPy at turning pictures; most clips need no turning and no OpenCV
+        import cv2  # five times as fast as NumPy; most clips need neither
 
         if self.transpose:
             rgb = np.asarray(cv2.transpose(rgb), np.uint8)

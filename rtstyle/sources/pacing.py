@@ -1,4 +1,4 @@
-"""Pacing: when the next frame of a live source is due."""
+"""Paces live sources: waits until the next frame is due."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from fractions import Fraction
 
 
 class Ticker:
-    """Waits for the ticks of an absolute schedule, so that small delays never add up.
+    """Waits for the ticks of an absolute schedule, so small delays do not add up.
 
     Args:
         fps: ticks per second.
         clock: monotonic time in seconds.
-        stop: set from any thread to end a wait at once.
+        stop: set it from any thread to end a wait at once.
     """
 
     def __init__(self, fps: Fraction, stop: threading.Event, clock: Callable[[], float] = time.monotonic) -> None:
@@ -25,11 +25,11 @@ class Ticker:
         self._start_s = clock()
 
     def current(self) -> int:
-        """The tick that is due now or was due last; 0 at the start."""
+        """Return the tick that was due last; 0 at the start."""
         return int((self._clock() - self._start_s) * self._fps)
 
     def wait(self, tick: int) -> bool:
-        """Wait until ``tick`` is due. Returns: False when stopped meanwhile."""
+        """Wait until ``tick`` is due. Return False when stopped meanwhile."""
         delay = self._start_s + tick / self._fps - self._clock()
         if delay <= 0:
             return not self._stop.is_set()
@@ -37,12 +37,12 @@ class Ticker:
 
 
 class Pace:
-    """Waits until a picture that carries a time of its own is due.
+    """Waits until a picture with a timestamp of its own is due.
 
     Args:
-        stop: set from any thread to end a wait at once.
-        late_s, early_s: a picture that is later or earlier than this begins a new count, so that what stood still goes
-            on from there instead of rushing, and times that jump hold up nothing. By default all times are kept to.
+        stop: set it from any thread to end a wait at once.
+        late_s, early_s: a picture later or earlier than this restarts the schedule, so that playback continues after a
+            stall without rushing, and jumping timestamps cause no wait. By default the schedule never restarts.
     """
 
     def __init__(self, stop: threading.Event, *, late_s: float = math.inf, early_s: float = math.inf) -> None:
@@ -50,11 +50,7 @@ class Pace:
         self._start_s: float | None = None
 
     def wait(self, time_s: float) -> bool:
-        """Wait until ``time_s``, seconds on the picture's own scale, is due; not at all once it is late.
-
-        Returns:
-            False when stopped meanwhile.
-        """
+        """Wait until a timestamp of the pictures, seconds, is due. Return False when stopped meanwhile."""
         now_s = time.monotonic()
         if self._start_s is None or not -self._early_s <= now_s - self._start_s - time_s <= self._late_s:
             self._start_s = now_s - time_s

@@ -1,4 +1,4 @@
-"""A live source that is lost and comes back: meanwhile its last picture stands."""
+"""A live source that reopens itself when lost, and repeats its last picture meanwhile."""
 
 from __future__ import annotations
 
@@ -10,39 +10,39 @@ from fractions import Fraction
 
 from engines.errors import SourceError
 from rtstyle.backoff import Backoff
-from rtstyle.frame import Frame
-from rtstyle.sources.base import Source, SourceInfo
+from rtstyle.frame import Frame, SourceInfo
+from rtstyle.sources.base import Source
 
 STALL_S = 1.5
-"""After so long without a picture the last one is repeated with a notice. A camera in the dark gives five a second."""
+"""The last picture is repeated after this long without one. A camera in the dark delivers five per second."""
 
-MOST_STALL_S = 10.0
-"""The same for a source that says of itself that it gives a picture now and then."""
+MAX_STALL_S = 10.0
+"""Upper limit of that wait for sources with a low frame rate."""
 
 REPEAT_S = 0.2
-"""Time between two repetitions: windows go on obeying keys, and programs behind a virtual camera stay connected."""
+"""Time between repetitions: windows must keep reacting to keys, and readers of a virtual camera stay connected."""
 
-LASTED_S = 10.0
-"""A connection that held so long was a good one: after it the waits begin small again."""
+STABLE_S = 10.0
+"""A connection that lasted this long resets the backoff."""
 
 _WAKE_S = 0.5
-"""A wait in the main thread is renewed this often: on Windows one without a limit shuts out Ctrl-C."""
+"""Timeout of each wait in the main thread: on Windows a wait without one blocks Ctrl-C."""
 
 _TIME_BASE = Fraction(1, 90_000)
 
 
-class Reconnecting:
-    """The newest picture of a source that is opened again whenever it fails.
+class ReconnectingSource:
+    """Delivers the newest picture of a source, and reopens the source whenever it fails.
 
-    A thread of its own opens the source and takes all its pictures, so that nobody who is slow holds it up, and nothing
-    that hangs in a driver or on a network holds up anybody. While nothing comes, the last picture is repeated with a
-    fresh capture time and a notice. Frames are counted and timed here, for those of the source begin anew each time.
+    A thread opens the source and reads all its pictures, so a slow reader does not hold up the source, and a hanging
+    driver or network does not hold up the reader. While no picture arrives, the last one is repeated with a fresh
+    capture time and a notice. Frames are numbered and timed here, because those of the source restart each time.
 
     Args:
-        connect: opens the source; called again after each failure. It may hang, and is called in a thread of its own.
-        again: False ends with the error instead.
+        connect: opens the source; called from the thread, again after each failure. It may hang.
+        reconnect: False raises the error of a lost source instead.
         backoff: waits between attempts.
-        stall_s: after so long without a picture the last one is repeated; longer for sources of few pictures a second.
+        stall_s: time without a picture before the last one is repeated; longer for sources with a low frame rate.
 
     Raises:
         SourceError: the first attempt failed.
@@ -52,11 +52,11 @@ class Reconnecting:
         self,
         connect: Callable[[], Source],
         *,
-        again: bool = True,
+        reconnect: bool = True,
         backoff: Backoff | None = None,
         stall_s: float = STALL_S,
     ) -> None:
-        self._connect, self._again = connect, again
+        self._connect, self._reconnect = connect, reconnect
         self._backoff = backoff or Backoff()
         self._stall_s = stall_s
         self._changed = threading.Condition()
@@ -65,7 +65,7 @@ class Reconnecting:
         self._newest: Frame | None = None
         self._number = 0
         self._fresh_s = time.monotonic()
-        self._trouble = ""
+        self._problem = ""
         self._over = False
         self._closed = threading.Event()
         self._failure: BaseException | None = None
@@ -75,21 +75,21 @@ class Reconnecting:
 
     @property
     def info(self) -> SourceInfo:
-        """Of the source as it was first opened; it may come back with another size."""
+        """Description of the source as first opened; after a reconnect its size may differ."""
         assert self._info is not None
         return self._info
 
     @property
     def notice(self) -> str:
-        """What is wrong at this moment; empty as long as pictures come."""
+        """What is wrong right now; empty while pictures arrive."""
         with self._changed:
             return self._notice()
 
     def frames(self) -> Iterator[Frame]:
-        """Yield the newest picture each time, or the last one again when there is none.
+        """Yield the newest picture each time, or repeat the last one if none arrives.
 
         Raises:
-            SourceError: the source failed and is not opened again.
+            SourceError: the source failed and is not to be reopened.
         """
         number, index, pts = 0, 0, -1
         start_s: float | None = None
@@ -101,10 +101,10 @@ class Reconnecting:
             index += 1
 
     def close(self) -> None:
-        """End ``frames`` at once; what hangs in a driver or on a network is left behind after a second."""
+        """End ``frames`` at once; a thread that hangs in a driver or on a network is abandoned after a second."""
         with self._changed:
             if self._closed.is_set():
-                return  # whoever was first waits for what hangs
+                return  # the first caller waits for the thread
             self._closed.set()
             self._changed.notify_all()
             source = self._source
@@ -125,7 +125,7 @@ class Reconnecting:
             raise
 
     def _next(self, number: int) -> tuple[Frame, int] | None:
-        """Wait for a picture after ``number``. Returns: it and its number, the last one again; None at the end."""
+        """Return a picture newer than ``number`` with its number, or the last one again; None at the end."""
         with self._changed:
             self._changed.wait_for(
                 lambda: self._number > number or self._over or self._closed.is_set(), self._patience_s()
@@ -141,41 +141,41 @@ class Reconnecting:
             return replace(self._newest, captured_s=time.monotonic(), notice=self._notice()), number
 
     def _patience_s(self) -> float:
-        """How long the next picture may take before the last one is repeated."""
+        """Return how long to wait for a picture before the last one is repeated, seconds."""
         if self._notice():
             return REPEAT_S
         return self._fresh_s + self._stall_limit_s() - time.monotonic()
 
     def _notice(self) -> str:
-        if self._trouble or self._newest is None or self._over:
-            return self._trouble
+        if self._problem or self._newest is None or self._over:
+            return self._problem
         stalled = time.monotonic() - self._fresh_s >= self._stall_limit_s()
         return f"{self.info.name} sends no pictures; waiting for it" if stalled else ""
 
     def _stall_limit_s(self) -> float:
         rate = float(self._info.fps) if self._info is not None else 0.0
-        return max(self._stall_s, min(MOST_STALL_S, 3 / rate) if rate else 0.0)
+        return max(self._stall_s, min(MAX_STALL_S, 3 / rate) if rate else 0.0)
 
     def _work(self) -> None:
-        """Life of the thread: connect, pass on, connect again."""
+        """Run the thread: open the source and relay its pictures, until closed or ended."""
         failure: BaseException | None = None
         try:
-            while (source := self._connected()) is not None and not self._relayed(source):
+            while (source := self._open()) is not None and not self._relay(source):
                 if not self._pause():
                     break
-        except BaseException as error:  # noqa: BLE001 - it travels to the reader of frames and is raised there
+        except BaseException as error:  # noqa: BLE001 - raised to the reader of frames
             failure = error
         with self._changed:
             self._failure, self._over = failure, True
             self._changed.notify_all()
 
-    def _connected(self) -> Source | None:
-        """The source, open; None when closed meanwhile."""
+    def _open(self) -> Source | None:
+        """Open the source, repeatedly if it was open before. Return None when closed meanwhile."""
         while not self._closed.is_set():
             try:
                 source = self._connect()
             except SourceError as error:
-                if self._info is None or not self._again:
+                if self._info is None or not self._reconnect:
                     raise
                 self._lost(error)
                 self._pause()
@@ -189,8 +189,8 @@ class Reconnecting:
             source.close()
         return None
 
-    def _relayed(self, source: Source) -> bool:
-        """Take the pictures of the source. Returns: False when it was lost, True when it has come to its end."""
+    def _relay(self, source: Source) -> bool:
+        """Publish the pictures of the source. Return False if it was lost, True at its end or when closed."""
         start_s = time.monotonic()
         try:
             for frame in source.frames():
@@ -198,10 +198,10 @@ class Reconnecting:
                 if self._closed.is_set():
                     break
         except SourceError as error:
-            if not self._again:
+            if not self._reconnect:
                 raise
             self._lost(error)
-            if time.monotonic() - start_s >= LASTED_S:
+            if time.monotonic() - start_s >= STABLE_S:
                 self._backoff.reset()
             return False
         finally:
@@ -210,17 +210,17 @@ class Reconnecting:
 
     def _publish(self, frame: Frame) -> None:
         with self._changed:
-            self._newest, self._trouble = frame, ""
+            self._newest, self._problem = frame, ""
             self._number += 1
             self._fresh_s = time.monotonic()
             self._changed.notify_all()
 
     def _lost(self, error: SourceError) -> None:
         with self._changed:
-            self._trouble = f"{error.problem}; waiting for it"
+            self._problem = f"{error.problem}; waiting for it"
             self._changed.notify_all()
 
     def _pause(self) -> bool:
-        """Wait for the next attempt. Returns: False when closed meanwhile."""
+        """Wait for the next attempt. Return False when closed meanwhile."""
         with self._changed:
             return not self._changed.wait_for(self._closed.is_set, self._backoff.wait_s())

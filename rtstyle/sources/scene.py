@@ -1,4 +1,4 @@
-"""A moving scene by the sea, drawn with a few shapes: something to paint where there is no camera."""
+"""A moving scene by the sea, drawn with simple shapes."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ WALLS: tuple[Colour, ...] = ((236, 220, 190), (222, 176, 130), (200, 208, 214))
 ROOFS: tuple[Colour, ...] = ((168, 62, 44), (140, 52, 50), (92, 70, 84))
 SAILS: tuple[Colour, ...] = ((250, 246, 236), (226, 92, 60), (240, 196, 70))
 PUFFS = ((-0.05, 0.01, 0.42), (-0.015, -0.02, 0.6), (0.03, -0.005, 0.5), (0.065, 0.012, 0.36))
-"""The ellipses of a cloud: x and y from its middle, as shares of the picture, and radius."""
+"""Ellipses of a cloud: x and y from its centre as fractions of the picture, and radius."""
 
 FLEET = ((0.10, 0.69, 0.7, 0.020), (0.65, 0.76, 1.0, -0.028), (0.3, 0.87, 1.5, 0.040))
-"""The boats: x at the start, y, size, and shares of the width for each second."""
+"""Boats: x at the start, y, size, and speed in widths per second."""
 
 WOOD: Colour = (92, 58, 38)
 FIGURE: Colour = (40, 40, 66)
 
 HORIZON = 0.62
-"""Where the sea begins, as a share of the height."""
+"""Top of the sea, as a fraction of the height."""
 
 _SHIFT = 4
-"""Bits after the point of OpenCV's drawing coordinates: shapes move by sixteenths of a pixel, not in jumps."""
+"""Fractional bits of OpenCV's drawing coordinates: shapes move by sixteenths of a pixel."""
 
 
 class Scene:
-    """Draws the scene at any moment; the same moment always gives the same picture.
+    """Draws the scene at any time; the same time always gives the same picture.
 
     Args:
         width, height: pixels, at least 16 each.
@@ -54,7 +54,7 @@ class Scene:
         self._still = self._background()
 
     def at(self, seconds: float) -> RGB:
-        """The picture at a moment. Returns: (height, width, 3), a new array."""
+        """Draw the scene at a time. Return a new array, (height, width, 3)."""
         picture = self._still.copy()
         self._clouds(picture, seconds)
         self._hills_and_houses(picture)
@@ -86,7 +86,7 @@ class Scene:
                 self._ellipse(picture, x + dx * size, row + dy * size, radius * size * 1.5, radius * size * 0.62, shade)
 
     def _hills_and_houses(self, picture: RGB) -> None:
-        """Hills stand still but cover the clouds, so they are drawn in every frame."""
+        """Draw the hills, which cover the clouds and so belong to every frame."""
         x = np.linspace(0, 1, 33)
         horizon = np.full_like(x, HORIZON)
         for layer, colour in enumerate(HILLS):
@@ -158,7 +158,7 @@ class Scene:
             self._polygon(picture, at + shape * scale, colour)
 
     def _walker(self, picture: RGB, seconds: float) -> None:
-        """Somebody walks along the shore: the eye notices at once when a figure is lost."""
+        """Draw a walker on the shore: a stylization that loses a person is obvious at once."""
         shore = [(0.0, 0.94), (0.3, 0.955), (0.7, 0.93), (1.0, 0.95), (1.0, 1.0), (0.0, 1.0)]
         self._polygon(picture, np.array(shore), (214, 190, 140))
         x, y = (0.55 + 0.03 * seconds) % 1.2 - 0.1, 0.955
@@ -185,21 +185,21 @@ class Scene:
         cv2.ellipse(picture, centre, axes, 0, 0, 360, colour, -1, cv2.LINE_AA, _SHIFT)
 
     def _polygon(self, picture: RGB, shape: Points, colour: Colour) -> None:
-        """``shape``: (N, 2), x and y as shares of width and height."""
+        """Fill a shape, (N, 2), x and y as fractions of width and height."""
         self._fill(picture, shape * (self.width, self.height), colour)
 
     def _fill(self, picture: RGB, points: Points, colour: Colour) -> None:
-        """``points``: (N, 2), pixels."""
+        """Fill a polygon, (N, 2), pixels."""
         fixed = np.round(points * (1 << _SHIFT)).astype(np.int32)
         cv2.fillPoly(picture, [fixed], colour, cv2.LINE_AA, _SHIFT)
 
 
 def _fixed(pixels: float) -> int:
-    """Pixels → OpenCV's fixed point."""
+    """Convert pixels to OpenCV's fixed point."""
     return round(pixels * (1 << _SHIFT))
 
 
 def _gradient(top: Colour, bottom: Colour, rows: int) -> Points:
-    """(rows, 3), float."""
-    share = np.linspace(0, 1, rows)[:, None] ** 0.8
-    return np.array(top) * (1 - share) + np.array(bottom) * share
+    """Return a vertical gradient, (rows, 3), float."""
+    weight = np.linspace(0, 1, rows)[:, None] ** 0.8
+    return np.array(top) * (1 - weight) + np.array(bottom) * weight

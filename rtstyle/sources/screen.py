@@ -1,4 +1,4 @@
-"""The screen, one monitor of it, or a region, through mss."""
+"""Screen source: captures all monitors, one monitor or a region, through mss."""
 
 from __future__ import annotations
 
@@ -16,76 +16,75 @@ import numpy as np
 
 from engines.base import RGB, check_size
 from engines.errors import SourceError, StylerError
-from rtstyle.frame import Frame
-from rtstyle.sources.base import SourceInfo
-from rtstyle.sources.file import scaled
+from engines.frame_size import SIZE, parse_size
+from engines.install_hint import pip_install
+from rtstyle.frame import Frame, SourceInfo
+from rtstyle.media.resize import size_for_height
 from rtstyle.sources.pacing import Ticker
 
 if TYPE_CHECKING:
     from mss import MSS
 
-INSTALL = 'pip install "rtstyle[screen]"'
-
 FPS = 30.0
-"""Pictures a second unless told."""
+"""Default frames per second."""
 
-_PLACE = re.compile(r"screen(?::(?P<monitor>\d+)|:(?P<size>\d+[xX×]\d+)(?P<left>[+-]\d+)(?P<top>[+-]\d+))?")
+_AREA = re.compile(rf"screen(?::(?P<monitor>\d+)|:(?P<size>{SIZE})(?P<left>[+-]\d+)(?P<top>[+-]\d+))?")
 
 
 @dataclass(frozen=True)
-class Place:
-    """What of the screen is meant.
+class ScreenArea:
+    """A part of the screen.
 
     Attributes:
-        monitor: 1, 2 …; 0 is all of them as one picture.
-        region: (left, top, width, height) in the pixels of all monitors together; ``None`` for a whole monitor.
+        monitor: 1, 2 …; 0 for all of them as one picture.
+        region: (left, top, width, height), pixels, on the canvas of all monitors; ``None`` for a whole monitor.
     """
 
     monitor: int = 1
     region: tuple[int, int, int, int] | None = None
 
 
-def parse_place(text: str) -> Place:
-    """``screen``, ``screen:2`` or ``screen:640x360+100+50``.
+def parse_area(text: str) -> ScreenArea:
+    """Parse ``screen``, ``screen:2`` or ``screen:640x360+100+50``.
 
     Raises:
-        SourceError: it is none of these.
+        SourceError: the text is none of these.
     """
-    match = _PLACE.fullmatch(text)
+    match = _AREA.fullmatch(text)
     if match is None:
-        raise SourceError(f"{text!r} is no place on the screen", hint="write screen, screen:2 or screen:640x360+100+50")
+        hint = "write screen, screen:2 or screen:640x360+100+50"
+        raise SourceError(f"{text!r} is not an area of the screen", hint=hint)
     if match["monitor"]:
-        return Place(int(match["monitor"]))
+        return ScreenArea(int(match["monitor"]))
     if match["size"] is None:
-        return Place()
-    width, height = (int(number) for number in re.split("[xX×]", match["size"]))
-    return Place(region=(int(match["left"]), int(match["top"]), width, height))
+        return ScreenArea()
+    return ScreenArea(region=(int(match["left"]), int(match["top"]), *parse_size(match["size"])))
 
 
 class ScreenSource:
-    """Takes pictures of the screen at a steady rate, and skips those that are already late.
+    """Captures the screen at a steady rate, and skips frames that are already late.
 
     Args:
-        text: as ``parse_place`` takes it.
-        fps: pictures a second; ``None`` for ``FPS``.
-        height: resize to so many pixels, keeping the proportions; ``None`` keeps the size.
+        text: as ``parse_area`` takes it.
+        fps: frames per second; ``None`` for ``FPS``.
+        height: resize to this height, pixels, keeping the proportions; ``None`` keeps the size.
 
     Raises:
-        SourceError: mss or the screen is missing, it may not be seen, or the place is not on it.
+        SourceError: mss or the screen is missing, may not be captured, or does not contain the area.
     """
 
     def __init__(self, text: str, *, fps: float | None = None, height: int | None = None) -> None:
         self._name, self._height = text, height
         self._rate = Fraction(fps or FPS).limit_denominator(1001)
         self._stop, self._lock = threading.Event(), threading.Lock()
-        place = parse_place(text)
-        self._screen = _opened()
+        area = parse_area(text)
+        self._screen = _open_screen()
         try:
-            self._box = _box(text, place, self._screen)
+            self._box = _box(text, area, self._screen)
             first = self._picture()
             check_size(*first.shape[:2])
             if not first.any() and os.environ.get("XDG_SESSION_TYPE") == "wayland":
-                raise SourceError("Wayland shows no program the screen", hint="log in with X11 (Xorg) instead")
+                raise SourceError("Wayland lets no program capture the screen", hint="log in with X11 (Xorg) instead")
         except StylerError:
             self.close()
             raise
@@ -93,11 +92,15 @@ class ScreenSource:
 
     @property
     def info(self) -> SourceInfo:
-        """Size as it comes: on some screens a point has several pixels."""
+        """What the source delivers. On some screens a point has several pixels; these are counted."""
         return self._info
 
     def frames(self) -> Iterator[Frame]:
-        """Yield pictures until closed. Raises: SourceError: the screen went away or may not be seen."""
+        """Yield frames until closed.
+
+        Raises:
+            SourceError: the screen went away, or may not be captured.
+        """
         ticker = Ticker(self._rate, self._stop)
         index = tick = 0
         while ticker.wait(tick):
@@ -109,12 +112,12 @@ class ScreenSource:
             index, tick = index + 1, max(tick + 1, ticker.current())
 
     def close(self) -> None:
-        """End ``frames``, also from another thread. Twice is fine."""
+        """End ``frames``. May be called from any thread, and twice."""
         with self._lock:
-            again = self._stop.is_set()
+            closed = self._stop.is_set()
             self._stop.set()
-        if not again:
-            # A display that went away is an error of its close, and a second close would free it twice.
+        if not closed:
+            # mss raises if the display has gone, and would free it again if closed twice.
             with suppress(Exception):
                 self._screen.close()
 
@@ -126,20 +129,20 @@ class ScreenSource:
             shot = self._screen.grab({"left": left, "top": top, "width": width, "height": height})
         except Exception as error:
             if self._stop.is_set():
-                return np.zeros((height, width, 3), np.uint8)  # closed meanwhile; nobody will see it
+                return np.zeros((height, width, 3), np.uint8)  # closed meanwhile; the picture is discarded
             raise _failed(self._name, error) from error
         rgb: Any = cv2.cvtColor(np.asarray(shot), cv2.COLOR_BGRA2RGB)
-        rows, columns = scaled(rgb.shape[0], rgb.shape[1], self._height)
+        rows, columns = size_for_height(rgb.shape[0], rgb.shape[1], self._height)
         if (rows, columns) != rgb.shape[:2]:
             rgb = cv2.resize(rgb, (columns, rows), interpolation=cv2.INTER_AREA)
         return np.asarray(rgb, np.uint8)
 
 
-def _opened() -> MSS:
+def _open_screen() -> MSS:
     try:
         import mss
     except ImportError as error:
-        raise SourceError("the screen needs mss", hint=INSTALL) from error
+        raise SourceError("capturing the screen needs mss", hint=pip_install("screen")) from error
     try:
         return mss.MSS()
     except Exception as error:
@@ -147,24 +150,25 @@ def _opened() -> MSS:
 
 
 def _failed(name: str, error: Exception) -> SourceError:
-    told = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return SourceError(f"{name} cannot be seen: {told}", hint="is there a display, and may this program record it?")
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    hint = "is there a display, and may this program record it?"
+    return SourceError(f"{name} cannot be captured: {reason}", hint=hint)
 
 
-def _box(text: str, place: Place, screen: MSS) -> tuple[int, int, int, int]:
-    """(left, top, width, height) of the place. Raises: SourceError: it is not on the screen."""
+def _box(text: str, area: ScreenArea, screen: MSS) -> tuple[int, int, int, int]:
+    """Return (left, top, width, height) of the area, or raise SourceError if it is not on the screen."""
     whole, *monitors = [(m["left"], m["top"], m["width"], m["height"]) for m in _monitors(text, screen)]
     sizes = ", ".join(f"{number} ({box[2]}×{box[3]})" for number, box in enumerate(monitors, start=1))
-    if place.region is None:
-        if place.monitor > len(monitors):
-            raise SourceError(f"there is no monitor {place.monitor}", hint=f"monitors here: {sizes}")
-        return monitors[place.monitor - 1] if place.monitor else whole
-    left, top, width, height = place.region
+    if area.region is None:
+        if area.monitor > len(monitors):
+            raise SourceError(f"there is no monitor {area.monitor}", hint=f"available monitors: {sizes}")
+        return monitors[area.monitor - 1] if area.monitor else whole
+    left, top, width, height = area.region
     inside = left >= whole[0] and top >= whole[1]
     if not inside or left + width > whole[0] + whole[2] or top + height > whole[1] + whole[3]:
-        at = f"{whole[2]}×{whole[3]} from {whole[0]:+d}{whole[1]:+d}"
-        raise SourceError(f"{text} is not all on the screen", hint=f"the screen is {at}")
-    return place.region
+        bounds = f"{whole[2]}×{whole[3]} from {whole[0]:+d}{whole[1]:+d}"
+        raise SourceError(f"{text} is not entirely on the screen", hint=f"the screen is {bounds}")
+    return area.region
 
 
 def _monitors(text: str, screen: MSS) -> Any:

@@ -1,4 +1,4 @@
-"""Timestamps that only grow, and the rate of a clip."""
+"""Strictly increasing timestamps, and the frame rate of a clip."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from fractions import Fraction
 from av.video.stream import VideoStream
 
 FALLBACK_FPS = Fraction(25)
-"""For clips that do not say; the same guess as FFmpeg's."""
+"""Rate for clips that state none; FFmpeg's default, too."""
 
 _MAX_FPS = 1000
 
 
 def nominal_fps(stream: VideoStream) -> Fraction:
-    """Frames per second as the container says, 0 when it does not or says nonsense."""
+    """Return the frames per second stated by the container; 0 if missing or implausible."""
     for rate in (stream.average_rate, stream.guessed_rate, stream.base_rate):
         if rate is not None and 0 < rate <= _MAX_FPS:
             return Fraction(rate)
@@ -21,19 +21,19 @@ def nominal_fps(stream: VideoStream) -> Fraction:
 
 
 def exact_seconds(seconds: float | None) -> Fraction | None:
-    """The number that was meant: 0.8 as a float is a little more, and would miss the frame at 20/25."""
+    """Return the decimal number that a float stands for: 0.8 is a little more, and would miss the frame at 20/25."""
     return None if seconds is None else Fraction(seconds).limit_denominator(1_000_000)
 
 
 class Timeline:
     """Repairs presentation times.
 
-    A clip may lack times, repeat them, or jump back. Every frame must come after the one before, or an
-    encoder refuses it; times that are sound are never touched.
+    The timestamps of a clip may be missing, repeat, or jump back, but encoders require increasing ones. Valid
+    timestamps stay as they are.
 
     Args:
         time_base: seconds per unit.
-        fps: to fill gaps with; ``FALLBACK_FPS`` if 0.
+        fps: rate that fills gaps; ``FALLBACK_FPS`` if 0.
     """
 
     def __init__(self, time_base: Fraction, fps: Fraction) -> None:
@@ -42,10 +42,10 @@ class Timeline:
         self.repaired = 0
 
     def next(self, pts: int | None) -> int:
-        """The time of the next frame: its own if it has one that is later than the last frame's.
+        """Return the timestamp of the next frame: its own, if later than that of the last frame.
 
-        Without a time of its own it comes one nominal frame after the last; with one that does not grow,
-        the smallest step after it, so that the next sound time is met again.
+        A frame without a timestamp is placed one nominal frame after the last one. A frame that is not later is placed
+        one unit after it, so that the next valid timestamp still fits.
         """
         if self.last is None:
             fixed = 0 if pts is None else pts

@@ -1,4 +1,4 @@
-"""One browser: its WebRTC connection, the pictures that it sends, the painting that it gets, and what it asks for."""
+"""The connection to one browser: its camera, its stylized video and its settings."""
 
 from __future__ import annotations
 
@@ -11,59 +11,52 @@ from typing import Any
 
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCDataChannel, RTCIceServer, RTCPeerConnection
 from aiortc import RTCSessionDescription as Description
-from aiortc.codecs import h264, vpx
 from aiortc.mediastreams import MediaStreamError
 from av import VideoFrame
 
 from engines.errors import SourceError, StylerError
-from rtstyle.web.session import Session, obey
-from rtstyle.webrtc.tracks import BrowserSource, PaintedTrack
+from rtstyle.web.session import PageSession
+from rtstyle.webrtc.tracks import BrowserSource, StylizedTrack
 
 CONNECT_S = 15.0
-"""How long a browser may take to connect, seconds."""
+"""Time for a browser to connect, seconds."""
 
 SILENT_S = 30.0
-"""A browser that sends no picture for so long is dropped, seconds: its camera is off, or its page sleeps."""
+"""A browser that sends no frame for this long is dropped, seconds: its camera is off, or its page is suspended."""
 
-TELL_S = 1.0
-"""Seconds between two readings of the figures."""
+STATS_S = 1.0
+"""Interval at which a browser gets the figures, seconds."""
 
-LARGEST = 1920 * 1080
-"""Largest picture that is taken from a browser, pixels."""
+MAX_PIXELS = 1920 * 1080
+"""Largest frame accepted from a browser, pixels."""
 
-MESSAGE = 2048
-"""Longest message that is read from a browser, characters."""
+MAX_MESSAGE = 2048
+"""Longest message accepted from a browser, characters."""
 
-SECTIONS = 3
-"""Most media sections of an offer: video, data, and one to spare."""
+MAX_SECTIONS = 3
+"""Most media sections of an offer: video, data and one to spare."""
 
-BITRATES = (1_000_000, 4_000_000, 16_000_000)
-"""Least, first and largest bit-rate of the painting, bits per second.
+OnEnd = Callable[[PageSession, str], None]
 
-aiortc's own, 0.5 to 3 Mbit/s, are for faces before walls. Strokes are texture everywhere.
-"""
-
-OnEnd = Callable[[Session, str], None]
-
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Peer:
-    """A connection, from the offer until either side ends it. Everything runs in the event loop.
+    """A connection, from the offer until either side ends it. Call it from the event loop only.
 
     Args:
         number: for logs and names.
-        begin: starts a session with what this browser's camera sends; for one that only watches ``None``.
-        watched: the session that it watches; ``None`` for one that sends its own pictures.
-        stun: a STUN server's URL; ``None`` asks nobody outside.
-        on_end: told once, when everything is closed.
+        begin: creates a session from this browser's camera; ``None`` for a browser that only watches.
+        watched: the session to watch; ``None`` for a browser that sends its camera.
+        stun: URL of a STUN server; ``None`` contacts no other machine.
+        on_end: called once, when everything is closed.
     """
 
     def __init__(
         self,
         number: int,
-        begin: Callable[[BrowserSource, OnEnd], Session] | None,
-        watched: Session | None,
+        begin: Callable[[BrowserSource, OnEnd], PageSession] | None,
+        watched: PageSession | None,
         stun: str | None,
         on_end: Callable[[Peer], None],
     ) -> None:
@@ -72,68 +65,68 @@ class Peer:
         self._on_end = on_end
         self._loop = asyncio.get_running_loop()
         self._connection = RTCPeerConnection(RTCConfiguration([RTCIceServer(stun)] if stun else []))
-        self._painted = PaintedTrack(self._loop)
+        self._track = StylizedTrack(self._loop)
         self._source: BrowserSource | None = None
         self._channel: RTCDataChannel | None = None
-        self._seen_s = self._loop.time()
+        self._last_frame_s = self._loop.time()
         self._ending: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def answer(self, offer: str) -> str:
-        """Begin.
+        """Answer the browser's offer and start.
 
         Args:
-            offer: the browser's session description, SDP.
+            offer: session description of the browser, SDP.
 
         Returns:
-            ours, with all addresses in it.
+            Our session description, with all candidates.
 
         Raises:
-            SourceError: it is no such description, or offers no video.
+            SourceError: the offer is invalid, or offers no video.
         """
-        if not offer.startswith("v=0") or offer.count("\nm=") > SECTIONS or "\nm=video" not in offer:
-            raise SourceError("this is no offer of video")
+        if not offer.startswith("v=0") or offer.count("\nm=") > MAX_SECTIONS or "\nm=video" not in offer:
+            raise SourceError("this is not an offer of video")
         connection = self._connection
         connection.on("track", self._on_track)
         connection.on("datachannel", self._on_channel)
         connection.on("connectionstatechange", self._on_state)
         try:
             await connection.setRemoteDescription(Description(offer, "offer"))
-            connection.addTrack(self._painted)
+            connection.addTrack(self._track)
             await connection.setLocalDescription(await connection.createAnswer())
         except Exception as error:  # aiortc raises whatever its parsers stumble over
             raise SourceError("this offer cannot be answered", hint=str(error)[:200]) from error
         if self._session is not None:
-            self._session.add(self._painted)
-        self._spawn(self._look_after())
+            self._session.add(self._track)
+        self._spawn(self._supervise())
         return str(connection.localDescription.sdp)
 
     def end(self, reason: str = "") -> None:
-        """Close everything, once. In the event loop.
+        """Start to close everything; may be called twice.
 
         Args:
-            reason: told to the browser; empty for none.
+            reason: shown in the browser; empty for none.
         """
         if self._ending is None:
             self._ending = self._loop.create_task(self._end(reason))
 
     async def ended(self) -> None:
-        """Wait until everything is closed."""
+        """Close everything, and wait until it is closed."""
         self.end()
         if self._ending is not None:
             await self._ending
 
     def state(self) -> dict[str, Any]:
-        """What runs, plain values."""
+        """Return the state as plain values."""
         return {
             "peer": self.number,
             "connection": self._connection.connectionState,
-            "sent": self._painted.sent,
+            "sent": self._track.sent,
             **(self._session.state() if self._session else {}),
         }
 
-    def watches(self, session: Session | None) -> bool:
-        """True when it shows this session, which is not its own."""
+    def watches(self, session: PageSession | None) -> bool:
+        """Return True if it watches this session."""
         return not self._own and self._session is session
 
     def _on_track(self, track: MediaStreamTrack) -> None:
@@ -146,79 +139,78 @@ class Peer:
 
     def _on_message(self, message: object) -> None:
         try:
-            wishes = json.loads(message) if isinstance(message, str) and len(message) <= MESSAGE else None
+            changes = json.loads(message) if isinstance(message, str) and len(message) <= MAX_MESSAGE else None
         except (ValueError, RecursionError):
-            wishes = None
-        if not isinstance(wishes, dict) or self._session is None:
+            changes = None
+        if not isinstance(changes, dict) or self._session is None:
             return
         try:
-            obey(self._session.controls, wishes)
+            self._session.actions.change_settings(changes)
         except StylerError as error:
-            self._tell({"error": str(error)})
-        self._tell(self._session.state())
+            self._send({"error": str(error)})
+        self._send(self._session.state())
 
     def _on_state(self) -> None:
         if self._connection.connectionState in ("failed", "closed"):
             self.end()
 
     async def _receive(self, track: MediaStreamTrack) -> None:
-        """Take each picture at once, so that none waits: the newest wins further on."""
+        """Take each frame at once, so that none queues up here; the newest wins further on."""
         try:
             while True:
-                picture = await track.recv()
-                self._seen_s = self._loop.time()
-                if not isinstance(picture, VideoFrame):
+                frame = await track.recv()
+                self._last_frame_s = self._loop.time()
+                if not isinstance(frame, VideoFrame):
                     continue
-                if picture.width * picture.height > LARGEST:
-                    self.end(f"pictures of {picture.width}×{picture.height} are too large")
+                if frame.width * frame.height > MAX_PIXELS:
+                    self.end(f"frames of {frame.width}×{frame.height} are too large")
                     return
                 if self._source is None:
-                    self._start(picture)
-                if self._source is None or not self._source.put(picture):
+                    self._start(frame)
+                if self._source is None or not self._source.put(frame):
                     return
         except MediaStreamError:
             self.end()
 
-    def _start(self, picture: VideoFrame) -> None:
-        """Begin to paint; the size is known only now."""
+    def _start(self, frame: VideoFrame) -> None:
+        """Start the session; the frame size is known only now."""
         assert self._begin is not None
-        self._source = BrowserSource(f"browser {self.number}", picture.height, picture.width)
-
-        self._session = self._begin(self._source, self._over)
-        self._session.add(self._painted)
+        self._source = BrowserSource(f"browser {self.number}", frame.height, frame.width)
+        self._session = self._begin(self._source, self._session_ended)
+        self._session.add(self._track)
         self._session.start()
 
-    def _over(self, _: Session, reason: str) -> None:
-        """The session has ended. In its thread."""
-        with suppress(RuntimeError):  # the loop has ended, and with it the connection
+    def _session_ended(self, _: PageSession, reason: str) -> None:
+        """End with the session; called in a thread of the session."""
+        with suppress(RuntimeError):  # the loop has stopped, and the connection with it
             self._loop.call_soon_threadsafe(self.end, reason)
 
-    async def _look_after(self) -> None:
-        """Tell the figures, and drop a browser that went away or fell silent."""
+    async def _supervise(self) -> None:
+        """Send the figures, and drop a browser that does not connect or sends no frames."""
         start_s = self._loop.time()
         while True:
-            await asyncio.sleep(TELL_S)
+            await asyncio.sleep(STATS_S)
             now_s, connected = self._loop.time(), self._connection.connectionState == "connected"
             if not connected and now_s - start_s > CONNECT_S:
                 self.end("not connected in time")
-            elif connected and self._own and now_s - self._seen_s > SILENT_S:
-                self.end(f"no picture came for {SILENT_S:.0f} s")
+            elif connected and self._own and now_s - self._last_frame_s > SILENT_S:
+                self.end(f"no frame came for {SILENT_S:.0f} s")
             if self._session is not None:
-                self._tell(self._session.state())
+                self._send(self._session.state())
 
-    def _tell(self, message: dict[str, Any]) -> None:
+    def _send(self, message: dict[str, Any]) -> None:
         channel = self._channel
-        # One that does not read gets nothing more to wait for.
-        if channel is not None and channel.readyState == "open" and channel.bufferedAmount < 8 * MESSAGE:
+        # A browser that does not read must not fill the buffer.
+        if channel is not None and channel.readyState == "open" and channel.bufferedAmount < 8 * MAX_MESSAGE:
             channel.send(json.dumps(message))
 
     async def _end(self, reason: str) -> None:
         if reason:
-            self._tell({"end": reason})
-            await asyncio.sleep(0.2)  # closing a connection does not wait for what is under way
-        self._painted.stop()
+            self._send({"end": reason})
+            await asyncio.sleep(0.2)  # closing does not wait for messages in flight
+        self._track.stop()
         if self._session is not None:
-            self._session.remove(self._painted)
+            self._session.remove(self._track)
         for task in self._tasks:
             task.cancel()
         if self._source is not None:
@@ -228,12 +220,12 @@ class Peer:
         try:
             async with asyncio.timeout(5):
                 await self._connection.close()
-        except Exception:  # noqa: BLE001  # what a half-open connection raises helps nobody
-            _log.debug("closing peer %d", self.number, exc_info=True)
+        except Exception:  # a half-open connection may raise anything
+            logger.debug("closing peer %d", self.number, exc_info=True)
         self._on_end(self)
 
     def _spawn(self, work: Any) -> None:
-        """A task that is kept until it is done: the loop itself holds no reference."""
+        """Start a task and keep a reference, because the event loop keeps none."""
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._done)
@@ -242,10 +234,3 @@ class Peer:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             self.end(f"{type(task.exception()).__name__}: {task.exception()}")
-
-
-def raise_bitrates() -> None:
-    """Let aiortc's encoders use ``BITRATES``; they have no setting of their own for it."""
-    for codec in (h264, vpx):
-        for name, value in zip(("MIN_BITRATE", "DEFAULT_BITRATE", "MAX_BITRATE"), BITRATES, strict=True):
-            setattr(codec, name, value)

@@ -1,254 +1,56 @@
-"""The page's server: hands out the page, answers offers, and keeps the peers."""
+"""The page's server: files, styles, figures, and answers to WebRTC offers."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import ssl
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
 
 from aiohttp import web
-from aioice.ice import get_host_addresses
 
-from engines.base import Engine
-from engines.errors import ConfigError, SinkError, SourceError, StylerError
-from rtstyle.live.http_guard import Address, Guard, is_loopback
-from rtstyle.pipeline import Controls
-from rtstyle.sources.base import Source
-from rtstyle.styles import StyleEntry, installed
-from rtstyle.web import http_limits
-from rtstyle.web.peer import OnEnd, Peer, raise_bitrates
-from rtstyle.web.session import Session, Shelf, obey
-from rtstyle.webrtc.mdns_candidates import with_addresses
-from rtstyle.webrtc.tracks import BrowserSource
+from engines.errors import ConfigError, SinkError, StylerError
+from rtstyle.live import http_server
+from rtstyle.live.http_server import Handler, HttpOptions, HttpServer, json_error, json_response
+from rtstyle.style_library import StyleEntry
+from rtstyle.web.rooms import Rooms, WebSettings
+from rtstyle.webrtc.tracks import raise_bitrates
 
 PAGE = Path(__file__).parent / "page"
 """The page's own files; there are no others."""
 
-KINDS = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+CONTENT_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
 
-@dataclass(frozen=True)
-class WebSettings:
-    """How the page is served.
-
-    Attributes:
-        host, port: where to listen; port 0 takes a free one.
-        token: what requests must bear; needed on any address but this machine's own.
-        cert, key: files of the TLS certificate and its key; ``None`` serves without TLS.
-        peers: browsers at a time.
-        style, strength, scale, mirror: what a browser begins with.
-        stun: a STUN server's URL, for browsers beyond a router; ``None`` asks nobody outside.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 8765
-    token: str = ""
-    cert: Path | None = None
-    key: Path | None = None
-    peers: int = 4
-    style: str = "vangogh"
-    strength: float = 1.0
-    scale: float = 1.0
-    mirror: bool = False
-    stun: str | None = None
-
-    def check(self) -> None:
-        """Refuse what would let strangers in, or cannot be served.
-
-        Raises:
-            ConfigError
-        """
-        Guard(Address(self.host, self.port), self.token or None)
-        if (self.cert is None) != (self.key is None):
-            raise ConfigError("a TLS certificate and its key belong together", hint="give --cert and --key")
-        for file in (self.cert, self.key):
-            if file is not None and not file.is_file():
-                raise ConfigError(f"no such file: {file}")
-
-    def address(self, port: int) -> str:
-        """Where a browser finds the page; the token stays in the part that browsers send nobody."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        scheme = "http" if self.cert is None else "https"
-        return f"{scheme}://{host}:{port}/" + (f"#token={quote(self.token, safe='')}" if self.token else "")
-
-    def advice(self) -> list[str]:
-        """What somebody should know who serves it so."""
-        if self.cert is None and not is_loopback(self.host):
-            return ["browsers give no camera to a page of another machine without TLS: --cert and --key"]
-        return []
+PAGE_HEADERS: Mapping[str, str] = {
+    **http_server.SAFE_HEADERS,
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+    "media-src 'self' blob: mediastream:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=()",
+}
+"""Headers of every response: nothing from elsewhere runs, and nobody else embeds the page."""
 
 
-class Studio:
-    """All that runs behind the page. In the event loop.
-
-    Args:
-        settings: what browsers begin with, and how many there may be.
-        load: makes the engine of a style.
-        source: opens this machine's own source, for those who only watch; ``None`` where there is none.
-    """
-
-    def __init__(
-        self, settings: WebSettings, load: Callable[[str], Engine], source: Callable[[], Source] | None = None
-    ) -> None:
-        self.settings = settings
-        self.entries = [entry for entry in installed() if not entry.fault]
-        self.watchable = source is not None
-        self._shelf = Shelf(load)
-        self._open_source = source
-        self._shown: Session | None = None
-        self._opening = asyncio.Lock()
-        self._peers: set[Peer] = set()
-        self._count = self._joining = 0
-        self._closing = False
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    @property
-    def styles(self) -> list[str]:
-        """Names to choose from; one's own comes first."""
-        names = [entry.name for entry in self.entries]
-        return names if self.settings.style in names else [self.settings.style, *names]
-
-    async def join(self, offer: str, *, sender: str, watch: bool, wishes: dict[str, Any]) -> str:
-        """Answer a browser's offer.
-
-        Args:
-            offer: SDP.
-            sender: address that it came from.
-            watch: it wants to see this machine's own source, not to send pictures.
-            wishes: settings to begin with, as ``obey`` takes them; ignored for one who watches.
-
-        Returns:
-            the answer's SDP.
-
-        Raises:
-            SinkError: there are too many already. SourceError: there is nothing to watch, or no offer. ConfigError,
-            StyleError, ShapeError: a wish that cannot be fulfilled.
-        """
-        if len(self._peers) + self._joining >= self.settings.peers:
-            raise SinkError(f"{self.settings.peers} browsers are here already", hint="close one, or raise --peers")
-        obey(self._controls(), wishes)  # told before anything begins
-        self._joining += 1
-        try:
-            watched = await self._watched() if watch else None
-        finally:
-            self._joining -= 1
-        self._refuse_when_closing()
-        self._count += 1
-        begin = None if watch else partial(self._begin, wishes)
-        peer = Peer(self._count, begin, watched, self.settings.stun, self._left)
-        self._peers.add(peer)
-        try:
-            return await peer.answer(with_addresses(offer, sender, get_host_addresses(True, True)))
-        except StylerError:
-            await peer.ended()
-            raise
-
-    def state(self) -> list[dict[str, Any]]:
-        """What each peer sees, plain values."""
-        return [peer.state() for peer in self._peers]
-
-    async def close(self) -> None:
-        """End everything; nobody may join any more."""
-        self._closing = True
-        await asyncio.gather(*(peer.ended() for peer in list(self._peers)))
-        with suppress(TimeoutError):  # a source that is being opened is closed by the one who opens it
-            async with asyncio.timeout(2):
-                await self._close_unwatched()
-
-    def _controls(self) -> Controls:
-        settings = self.settings
-        return Controls(settings.strength, settings.mirror, settings.scale, self.styles, settings.style)
-
-    def _begin(self, wishes: dict[str, Any], source: BrowserSource, on_end: OnEnd) -> Session:
-        controls = self._controls()
-        obey(controls, wishes)
-        return Session(source, self._shelf.load, controls, on_end)
-
-    async def _watched(self) -> Session:
-        """The painting of this machine's own source; begun by the first who watches."""
-        if self._open_source is None:
-            raise SourceError("this server has no source of its own", hint="start it with --source")
-        async with self._opening:  # two who come at once must not open a camera twice
-            if self._shown is None:
-                self._refuse_when_closing()
-                loop = asyncio.get_running_loop()
-                source = await loop.run_in_executor(None, self._open_source)
-                try:
-                    self._refuse_when_closing()
-                except SinkError:
-                    source.close()
-                    raise
-
-                def over(ended: Session, reason: str) -> None:
-                    with suppress(RuntimeError):  # a session that outlives the loop tells nobody
-                        loop.call_soon_threadsafe(self._shown_ended, ended, reason)
-
-                self._shown = Session(source, self._shelf.load, self._controls(), over)
-                self._shown.start()
-            return self._shown
-
-    def _refuse_when_closing(self) -> None:
-        if self._closing:
-            raise SinkError("the server is being stopped")
-
-    def _left(self, peer: Peer) -> None:
-        """Forget a peer."""
-        self._peers.discard(peer)
-        task = asyncio.get_running_loop().create_task(self._close_unwatched())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _close_unwatched(self) -> None:
-        """Close the source that nobody watches: a camera's light must not stay on.
-
-        Whoever comes meanwhile waits until it is closed, for a camera cannot be opened twice.
-        """
-        async with self._opening:
-            shown = self._shown
-            if shown is None or self._joining or any(one.watches(shown) for one in self._peers):
-                return
-            self._shown = None
-            await asyncio.get_running_loop().run_in_executor(None, shown.close)
-
-    def _shown_ended(self, ended: Session, reason: str) -> None:
-        if self._shown is ended:
-            self._shown = None
-        for peer in list(self._peers):
-            if peer.watches(ended):
-                peer.end(reason or "the source has ended")
+def _is_public(request: web.Request) -> bool:
+    """Return True for the page and its pictures, which hold no secret: its script sends the token."""
+    return request.method in ("GET", "HEAD") and request.path not in ("/stats", "/styles")
 
 
 class Server:
     """The page on an address.
 
     Args:
-        studio: what is behind it.
+        rooms: sessions and peers behind it.
     """
 
-    def __init__(self, studio: Studio) -> None:
-        self._studio = studio
-        self._runner: web.AppRunner | None = None
-        self._listening: asyncio.Server | None = None
-        self._watch: asyncio.Task[None] | None = None
-        self._limit: http_limits.ConnectionLimit | None = None
-        self.port = studio.settings.port
-
-    async def start(self) -> None:
-        """Listen.
-
-        Raises:
-            SinkError: the address is taken or not this machine's. ConfigError: the certificate cannot be used.
-        """
-        settings = self._studio.settings
-        raise_bitrates()
-        app = web.Application(client_max_size=http_limits.BODY, middlewares=[self._checked])
+    def __init__(self, rooms: Rooms) -> None:
+        self._rooms = rooms
+        app = web.Application(client_max_size=http_server.BODY)
         app.router.add_get("/", self._file("index.html"))
         for path in PAGE.iterdir():
             app.router.add_get(f"/{path.name}", self._file(path.name))
@@ -256,65 +58,51 @@ class Server:
         app.router.add_get("/styles/{name}.jpg", self._preview)
         app.router.add_get("/stats", self._stats)
         app.router.add_post("/offer", self._offer)
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
-        await self._runner.setup()
-        assert self._runner.server is not None
-        loop = asyncio.get_running_loop()
+        options = HttpOptions(
+            token=rooms.settings.token or None, json_only=True, is_public=_is_public, headers=PAGE_HEADERS
+        )
+        self._http = HttpServer(app, options)
+        self.port = rooms.settings.port
+
+    async def start(self) -> None:
+        """Listen.
+
+        Raises:
+            SinkError: the address is taken, or does not belong to this machine.
+            ConfigError: the certificate cannot be used.
+        """
+        settings = self._rooms.settings
+        raise_bitrates()
+        tls = _tls(settings)
         try:
-            tls = _tls(settings)
-            self._limit = http_limits.ConnectionLimit(
-                self._runner.server, http_limits.HANDSHAKE_S if tls else http_limits.ACCEPT_S
-            )
-            self._listening = await loop.create_server(
-                self._limit,
-                settings.host,
-                settings.port,
-                ssl=tls,
-                ssl_handshake_timeout=http_limits.HANDSHAKE_S if tls else None,
-                backlog=http_limits.CONNECTIONS,
-            )
+            self.port = await self._http.start(host=settings.host, port=settings.port, tls=tls)
         except OSError as error:
-            await self._runner.cleanup()
-            where = f"{settings.host}:{settings.port}"
             raise SinkError(
-                f"cannot listen on {where}: {error.strerror or error}",
+                f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}",
                 hint="is it running already? --port takes another",
             ) from error
-        self.port = self._listening.sockets[0].getsockname()[1]
-        self._guard = Guard(Address(settings.host, self.port), settings.token or None)
-        self._watch = loop.create_task(self._limit.watch())
 
     async def close(self) -> None:
-        """End all connections, then stop listening."""
-        if self._listening is not None:
-            self._listening.close()
-        if self._watch is not None:
-            self._watch.cancel()
-        await self._studio.close()
-        if self._runner is not None:
-            await self._runner.cleanup()
-        await self._studio.close()  # whoever was joining meanwhile
-
-    @web.middleware
-    async def _checked(self, request: web.Request, handler: http_limits.Handler) -> web.StreamResponse:
-        assert self._limit is not None
-        with self._limit.answering(request):
-            return await http_limits.checked(self._guard, request, handler)
+        """Stop listening, and end all connections."""
+        self._http.stop_listening()
+        await self._rooms.close()
+        await self._http.close()
+        await self._rooms.close()  # whoever was joining meanwhile
 
     @staticmethod
-    def _file(name: str) -> http_limits.Handler:
+    def _file(name: str) -> Handler:
         path = PAGE / name
 
         async def handler(_: web.Request) -> web.StreamResponse:
-            return web.Response(body=path.read_bytes(), content_type=KINDS[path.suffix], charset="utf-8")
+            return web.Response(body=path.read_bytes(), content_type=CONTENT_TYPES[path.suffix], charset="utf-8")
 
         return handler
 
     async def _styles(self, _: web.Request) -> web.StreamResponse:
-        """What the page needs before it can ask for anything."""
-        settings, studio = self._studio.settings, self._studio
-        known = {entry.name: entry for entry in studio.entries}
-        styles = [_described(name, known.get(name)) for name in studio.styles]
+        """Return the answer of ``--control``, and what the page needs first: its styles and initial settings."""
+        settings, rooms = self._rooms.settings, self._rooms
+        known = {entry.name: entry for entry in rooms.entries}
+        entries = [_described(name, known.get(name)) for name in rooms.styles]
         begin = {
             "style": settings.style,
             "strength": settings.strength,
@@ -322,43 +110,45 @@ class Server:
             "mirror": settings.mirror,
             "stun": settings.stun,
         }
-        return web.json_response({"styles": styles, "watchable": studio.watchable, "begin": begin})
+        current = {"style": settings.style, "wanted": settings.style, **rooms.stats()}
+        control = {"styles": rooms.styles, "style": current["style"], "wanted": current["wanted"]}
+        return json_response({**control, "entries": entries, "watchable": rooms.watchable, "begin": begin})
 
     async def _preview(self, request: web.Request) -> web.StreamResponse:
-        entry = next((e for e in self._studio.entries if e.name == request.match_info["name"]), None)
+        entry = next((e for e in self._rooms.entries if e.name == request.match_info["name"]), None)
         path = Path(entry.path) / "preview.jpg" if entry else None
         if path is None or not path.is_file():
             raise web.HTTPNotFound
         return web.Response(body=path.read_bytes(), content_type="image/jpeg")
 
     async def _stats(self, _: web.Request) -> web.StreamResponse:
-        return web.json_response(self._studio.state())
+        return json_response({**self._rooms.stats(), "peers": self._rooms.state()})
 
     async def _offer(self, request: web.Request) -> web.StreamResponse:
         try:
-            async with asyncio.timeout(http_limits.SLOW_S):
+            async with asyncio.timeout(http_server.SLOW_S):
                 body = json.loads(await request.read())
         except TimeoutError:
             raise web.HTTPRequestTimeout from None
         except (ValueError, RecursionError):
-            raise web.HTTPBadRequest(reason="the body is no JSON") from None
+            raise web.HTTPBadRequest(reason="the body is not valid JSON") from None
         if not isinstance(body, dict) or not isinstance(body.get("sdp"), str):
             raise web.HTTPBadRequest(reason="sdp is missing")
-        wishes = body.get("begin", {})
+        initial = body.get("begin", {})
         try:
-            if not isinstance(wishes, dict):
-                raise ConfigError("begin must be a table")
-            answer = await self._studio.join(
-                body["sdp"], sender=request.remote or "", watch=body.get("watch") is True, wishes=wishes
+            if not isinstance(initial, dict):
+                raise ConfigError("begin must be an object")
+            answer = await self._rooms.join(
+                body["sdp"], sender=request.remote or "", watch=body.get("watch") is True, initial=initial
             )
         except StylerError as error:
             status = 503 if isinstance(error, SinkError) else 400
-            return web.json_response({"error": str(error)}, status=status)
-        return web.json_response({"sdp": answer})
+            return json_error(status, error.problem, error.hint)
+        return json_response({"sdp": answer})
 
 
 def _described(name: str, entry: StyleEntry | None) -> dict[str, str]:
-    if entry is None:  # one's own, by its folder
+    if entry is None:  # a path, not a style of the library
         return {"name": name, "title": Path(name).name, "painter": ""}
     return {"name": name, "title": entry.title, "painter": entry.painter, "preview": f"styles/{name}.jpg"}
 

@@ -1,8 +1,8 @@
-"""The addresses that a browser's offer hides.
+"""Replace the mDNS names in a browser's offer by addresses.
 
-A page that has no leave to use a camera must not learn the addresses of its machine, so browsers put names like
-``3fc3fd5c-….local`` in their place, which are asked for by multicast. Containers, firewalls and many wireless networks
-carry no multicast, and aioice gives up a connection none of whose names it finds. Who sent the offer is known, though.
+Until a page may use a camera, browsers hide the addresses of their machine behind names like ``3fc3fd5c-….local``,
+which are resolved by multicast. Containers, firewalls and many wireless networks carry no multicast, and aioice gives
+up if it resolves none of the names. The sender of the offer is known, though.
 
 Source:
     draft-ietf-mmusic-mdns-ice-candidates.
@@ -15,24 +15,24 @@ from ipaddress import ip_address
 
 _HIDDEN = re.compile(r"a=candidate:(\S+) (\d+) (\S+) (\d+) [0-9A-Za-z-]+\.local (.+)")
 
-MOST = 16
-"""Candidates that are written at most."""
+MAX_CANDIDATES = 16
+"""Most candidates written."""
 
 
 def with_addresses(offer: str, sender: str, ours: list[str]) -> str:
-    """Put addresses in the place of the names that hide them.
+    """Replace the names in an offer by addresses.
 
     Args:
-        offer: SDP.
+        offer: session description, SDP.
         sender: address that the offer came from.
-        ours: of this machine: a sender on this machine may be at any of them.
+        ours: addresses of this machine; a sender on this machine may use any of them.
 
     Returns:
-        the offer, in which no name is left.
+        The offer without names.
     """
     try:
         addresses = ours if ip_address(sender).is_loopback else [sender]
-    except ValueError:  # a socket of another kind, or nobody knows
+    except ValueError:  # not an IP socket
         return offer
     lines: list[str] = []
     written = 0
@@ -45,7 +45,7 @@ def with_addresses(offer: str, sender: str, ours: list[str]) -> str:
         if transport.lower() != "udp":
             continue
         for number, address in enumerate(addresses):
-            if written < MOST:
+            if written < MAX_CANDIDATES:
                 lines.append(f"a=candidate:{foundation}x{number} {component} {transport} {priority} {address} {rest}")
                 written += 1
     return "\r\n".join(lines) + "\r\n"

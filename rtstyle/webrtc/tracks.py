@@ -1,4 +1,4 @@
-"""Between WebRTC's frames and ours: the newest picture in, the newest painting out."""
+"""Between WebRTC's frames and ours: newest frame in, newest stylized frame out."""
 
 from __future__ import annotations
 
@@ -8,76 +8,78 @@ from collections.abc import Callable, Iterator
 from fractions import Fraction
 
 from aiortc import MediaStreamTrack
+from aiortc.codecs import h264, vpx
 from aiortc.mediastreams import MediaStreamError
 from av import VideoFrame
 
-from rtstyle.frame import Frame
-from rtstyle.frame_queue import Link, LinkClosedError
+from rtstyle.frame import Frame, SourceInfo
+from rtstyle.frame_queue import FrameQueue, QueueClosedError
 from rtstyle.media.colour import BT601_525, UNSPECIFIED, ColourTags, RgbReader, YuvWriter
-from rtstyle.sources.base import SourceInfo
 
 CLOCK = Fraction(1, 90_000)
-"""RTP's clock for video, RFC 3551, section 5."""
+"""RTP clock of video; RFC 3551, section 5."""
 
 BROWSER_FPS = Fraction(30)
-"""What browsers send unless they are asked for something else."""
+"""Frame rate that browsers send by default."""
+
+BITRATES = (1_000_000, 4_000_000, 16_000_000)
+"""Smallest, first and largest bit rate of a stylized track, bits per second.
+
+aiortc's own, 0.5 to 3 Mbit/s, suit faces before walls; strokes are texture everywhere.
+"""
 
 
 class BrowserSource:
-    """What a browser's camera sends, the newest picture first.
+    """Frames of a browser's camera, newest first.
 
     Args:
-        name: for people.
-        height, width: of the pictures, pixels; they may change.
+        name: shown in figures and logs.
+        height, width: size of the first frame, pixels; it may change.
     """
 
     def __init__(self, name: str, height: int, width: int) -> None:
         self._info = SourceInfo(name, width, height, BROWSER_FPS, None, True)
-        self._link: Link[tuple[VideoFrame, float]] = Link(1, newest_wins=True)
+        self._queue: FrameQueue[tuple[VideoFrame, float]] = FrameQueue(1, newest_wins=True)
         self._dropped = 0
 
     @property
     def info(self) -> SourceInfo:
-        """What is delivered."""
+        """Description of the source."""
         return self._info
 
     @property
     def replaced(self) -> int:
-        """Pictures that newer ones replaced before they were fetched."""
-        return self._link.dropped
+        """Number of frames that newer ones replaced."""
+        return self._queue.dropped
 
     def put(self, picture: VideoFrame) -> bool:
-        """Take a decoded picture; never waits.
-
-        Returns:
-            False once the source is closed.
-        """
+        """Queue a decoded frame, without waiting; return False once the source is closed."""
         try:
-            self._link.put((picture, time.monotonic()))
-        except LinkClosedError:
+            self._queue.put((picture, time.monotonic()))
+        except QueueClosedError:
             return False
         return True
 
     def frames(self) -> Iterator[Frame]:
-        """Yield the newest picture each time, until the source is closed."""
+        """Yield the newest frame each time, until the source is closed."""
         read, start_s = RgbReader(), None
-        for index, (picture, captured_s) in enumerate(self._link.receive()):
+        for index, (picture, captured_s) in enumerate(self._queue.receive()):
             start_s = captured_s if start_s is None else start_s
             if picture.colorspace == UNSPECIFIED:
-                picture.colorspace = BT601_525  # what browsers encode, whatever the size
+                picture.colorspace = BT601_525  # what browsers encode, at any size
             rgb = read(picture, picture.height, picture.width)
             yield Frame(rgb, index, round((captured_s - start_s) / CLOCK), CLOCK, captured_s)
 
     def close(self) -> None:
-        """End ``frames``. Twice is fine."""
-        self._link.close(drain=False)
+        """End ``frames``; may be called twice."""
+        self._queue.close(drain=False)
 
 
-class PaintedTrack(MediaStreamTrack):
-    """The video that a browser gets: always the newest painting, and none twice.
+class StylizedTrack(MediaStreamTrack):
+    """The video sent to a browser: always the newest stylized frame, each at most once.
 
     Args:
-        loop: of the connection.
+        loop: event loop of the connection.
     """
 
     kind = "video"
@@ -90,14 +92,14 @@ class PaintedTrack(MediaStreamTrack):
         self.sent = 0
 
     def show(self, picture: VideoFrame) -> None:
-        """Send this picture next. Any thread may call it."""
+        """Send this frame next. Any thread may call it."""
         try:
             self._home.call_soon_threadsafe(self._take, picture)
         except RuntimeError:
-            return  # the loop has ended, and with it the connection
+            return  # the loop has stopped, and the connection with it
 
     async def recv(self) -> VideoFrame:
-        """The next picture, in aiortc's words.
+        """Return the next frame, for aiortc.
 
         Raises:
             MediaStreamError: the track was stopped.
@@ -110,7 +112,7 @@ class PaintedTrack(MediaStreamTrack):
         return self._newest
 
     def stop(self) -> None:
-        """End the track, also a ``recv`` that waits."""
+        """End the track and a waiting ``recv``."""
         super().stop()
         self._fresh.set()
 
@@ -120,13 +122,13 @@ class PaintedTrack(MediaStreamTrack):
 
 
 class ViewersSink:
-    """Paintings as video frames, to everybody who watches.
+    """Sends stylized frames to all viewers.
 
     Args:
-        tracks: gives those who watch now.
+        tracks: returns the tracks of current viewers.
     """
 
-    def __init__(self, tracks: Callable[[], list[PaintedTrack]]) -> None:
+    def __init__(self, tracks: Callable[[], list[StylizedTrack]]) -> None:
         self._tracks = tracks
         self._writer: YuvWriter | None = None
         self._size = (0, 0)
@@ -140,11 +142,11 @@ class ViewersSink:
 
     @property
     def main_thread(self) -> bool:
-        """Any thread will do."""
+        """False: any thread may write."""
         return False
 
     def write(self, frame: Frame) -> bool:
-        """Hand one painting to all."""
+        """Send one frame to all viewers."""
         tracks = self._tracks()
         if not tracks:
             return True
@@ -159,11 +161,18 @@ class ViewersSink:
         return True
 
     def close(self, *, completed: bool) -> None:
-        """Nothing is open."""
+        """Do nothing: there is nothing to close."""
 
     def _time(self, frame: Frame) -> int:
-        """When it was captured, on RTP's clock, and later than the one before."""
+        """Return the capture time on the RTP clock, later than the previous one."""
         if self._start_s is None:
             self._start_s = frame.captured_s
         self._last_pts = max(self._last_pts + 1, round((frame.captured_s - self._start_s) / CLOCK))
         return self._last_pts
+
+
+def raise_bitrates() -> None:
+    """Make aiortc's encoders use ``BITRATES``; they have no setting for it."""
+    for codec in (h264, vpx):
+        for name, value in zip(("MIN_BITRATE", "DEFAULT_BITRATE", "MAX_BITRATE"), BITRATES, strict=True):
+            setattr(codec, name, value)

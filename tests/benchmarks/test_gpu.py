@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +12,10 @@ import torch
 
 from benchmarks import gpu, gpu_runs
 from benchmarks.subject import NotMeasuredError
-from engines.base import RGB, EngineInfo, Pending
+from engines.base import RGB, EngineInfo, PendingFrame
 from engines.errors import EngineError
 from engines.style_file import StyleModel
-from rtstyle.styles import GALLERY
+from rtstyle.style_library import GALLERY
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +31,7 @@ class Instant:
     def __init__(self) -> None:
         self.under_way = self.most = self.frames = 0
 
-    def submit(self, rgb: RGB, strength: float = 1.0) -> Pending:
+    def submit(self, rgb: RGB, strength: float = 1.0) -> PendingFrame:
         engine = self
         self.under_way += 1
         self.frames += 1
@@ -130,29 +129,30 @@ def test_bytes_of_the_layers(style: StyleModel) -> None:
 
 def test_the_tensorrt_engine_is_built_before_it_is_measured(style: StyleModel, monkeypatch: pytest.MonkeyPatch) -> None:
     from engines.cuda import driver
+    from engines.trt import background_build
     from engines.trt import engine as trt_engine
 
     steps: list[str] = []
 
-    def build_plan(style: StyleModel, height: int, width: int, told: Callable[[str], None]) -> str:
-        told(f"builds for {width}×{height}")
+    def build_plan(style: StyleModel, height: int, width: int) -> str:
+        steps.append(f"build for {width}×{height}")
         return "" if height == 16 else "no kernel"
 
     class Broken(Instant):
-        def submit(self, rgb: RGB, strength: float = 1.0) -> Pending:
+        def submit(self, rgb: RGB, strength: float = 1.0) -> PendingFrame:
             raise EngineError("the memory is too small")
 
         def close(self) -> None:
             steps.append("closed")
 
     monkeypatch.setattr(driver, "check", lambda *_: None)
-    monkeypatch.setattr(trt_engine, "build_plan", build_plan)
+    monkeypatch.setattr(background_build, "build_plan", build_plan)
     monkeypatch.setattr(trt_engine, "TensorRtEngine", lambda style: Instant())
-    assert isinstance(gpu_runs.tensorrt(style, (16, 24), steps.append), Instant)
-    assert steps == ["builds for 24×16"]
+    assert isinstance(gpu_runs.tensorrt(style, (16, 24)), Instant)
+    assert steps == ["build for 24×16"]
     with pytest.raises(NotMeasuredError, match="no kernel"):
-        gpu_runs.tensorrt(style, (32, 24), steps.append)
+        gpu_runs.tensorrt(style, (32, 24))
     monkeypatch.setattr(trt_engine, "TensorRtEngine", lambda style: Broken())
     with pytest.raises(EngineError, match="too small"):
-        gpu_runs.tensorrt(style, (16, 24), steps.append)
+        gpu_runs.tensorrt(style, (16, 24))
     assert steps[-1] == "closed"

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from engines.style_file import StyleModel
+from engines.trt import builder, runtime
 from engines.trt import engine as trt_engine
-from engines.trt import runtime
 from engines.trt.plan_cache import PlanCache
 from tests.engines import fake_tensorrt
+from tests.engines.fake_builders import ANY, FakeBuilders
 from tests.engines.site import Site
-from tests.engines.trt_shelf import ANY, Shelf
 
 
 @pytest.fixture
@@ -30,15 +30,15 @@ def cache(tmp_path: Path) -> PlanCache:
 
 
 @pytest.fixture
-def shelf(monkeypatch: pytest.MonkeyPatch) -> Iterator[Shelf]:
+def fakes(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeBuilders]:
     """Builders of plans, and a TensorRT that runs them without a card."""
-    shelf = Shelf()
+    fakes = FakeBuilders()
     monkeypatch.setattr(trt_engine, "installed", lambda: ANY)
-    monkeypatch.setattr(trt_engine, "DEVICE", torch.device("cpu"))
-    monkeypatch.setattr(trt_engine, "BUILDERS", {"shared": shelf.shared, "own": shelf.own})
+    monkeypatch.setattr(builder, "DEVICE", torch.device("cpu"))
+    monkeypatch.setattr(builder, "BUILDERS", {"shared": fakes.shared, "own": fakes.own})
     for module in (trt_engine, runtime):
         monkeypatch.setattr(module, "import_tensorrt", lambda flavour: fake_tensorrt)
-    yield shelf
+    yield fakes
     runtime._runtime.cache_clear()
 
 

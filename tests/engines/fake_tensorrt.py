@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from engines.cuda.fp16 import halved
+from engines.cuda.fp16 import to_fp16
 from engines.model.generator import Arch, load_generator
 from engines.style_file import StyleModel
-from engines.trt.builder import Numbers
-from engines.trt.refit import CANVAS, exchangeable, random_generator
+from engines.trt.builder import FloatOutputGraph
+from engines.trt.refit import CANVAS, random_generator, refittable_weights
 
 PREFIX = "[LAYER]-"
 """How this builder names weights."""
@@ -56,7 +56,7 @@ class Engine:
             if plan.get("folder")
             else random_generator(Arch.from_dict(plan["arch"]))
         )
-        self.network = halved(network)
+        self.network = to_fp16(network)
         self.broken = plan.get("broken", False)
         self.output = DataType[plan.get("output", "HALF")]
         self.canvas: Tensor | None = None
@@ -95,7 +95,7 @@ class Context:
         if canvas is not None:
             self.engine.network.canvas.forward = lambda *_: canvas  # type: ignore[method-assign]
         with torch.inference_mode():
-            numbers = Numbers(self.engine.network)(
+            numbers = FloatOutputGraph(self.engine.network)(
                 at(self.places["frame"], count, torch.uint8).view(shape),
                 at(self.places["strength"], 1, torch.float32),
             )
@@ -104,7 +104,7 @@ class Context:
 
 
 class Refitter:
-    """Its weights are those of ``exchangeable`` without what the canvas is made of, and one constant."""
+    """Its weights are those of ``refittable_weights`` without what the canvas is made of, and one constant."""
 
     def __init__(self, engine: Engine, logger: Logger) -> None:
         self.engine = engine
@@ -150,7 +150,7 @@ def at(place: int, count: int, number: torch.dtype) -> Tensor:
 
 def our_names(network: Any, height: int, width: int) -> dict[str, Tensor]:
     """What can be exchanged in an engine of this network."""
-    return {n: v for n, v in exchangeable(network, height, width).items() if not n.startswith("canvas.")}
+    return {n: v for n, v in refittable_weights(network, height, width).items() if not n.startswith("canvas.")}
 
 
 def recorded(network: Any, height: int, width: int) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from engines.errors import EngineError, StyleError
-from engines.openvino.engine import KEPT_SIZES, CpuEngine, Fitted
+from engines.openvino.engine import KEPT_SIZES, CpuEngine, SizedGraph
 from engines.style_file import WEIGHTS, StyleModel
 from tests.conftest import ROOT
 from tests.engines.test_golden import picture
@@ -29,7 +29,7 @@ def test_keeps_a_few_sizes_only(tiny_style: Path) -> None:
     engine = CpuEngine(StyleModel.open(tiny_style))
     for side in range(16, 16 + 2 * KEPT_SIZES):
         engine(picture(side, side))
-    assert len(engine._fitted) == KEPT_SIZES
+    assert len(engine._sized) == KEPT_SIZES
 
 
 FREED_THEN_INTERRUPTED = """
@@ -74,7 +74,7 @@ def test_runtime_failure_is_an_engine_error(tiny_style: Path, monkeypatch: pytes
         def infer(self, *args: object, **kwargs: object) -> None:
             raise RuntimeError("Exception from src/x.cpp:1:\nCheck 'false' failed:\nout of memory\n\n")
 
-    monkeypatch.setattr(engine, "_fit", lambda height, width: Fitted(None, Failing()))
+    monkeypatch.setattr(engine, "_graph_for", lambda height, width: SizedGraph(None, Failing()))
     with pytest.raises(EngineError, match="frame of 20×16: out of memory$"):
         engine(picture(16, 20))
 
@@ -89,7 +89,7 @@ def test_a_graph_that_is_not_ours_is_refused(tiny_style: Path, tmp_path: Path) -
         helper.make_model(helper.make_graph([node], "g", value[:1], value[1:])).SerializeToString()
     )
     style = StyleModel("t", "", "", "", "", {}, tmp_path, {})
-    with pytest.raises(StyleError, match="no frame graph"):
+    with pytest.raises(StyleError, match="is not a frame graph"):
         CpuEngine(style)
     (tmp_path / "graph.onnx").write_bytes(b"rubbish" * 100)
     with pytest.raises(StyleError, match=r"graph\.onnx cannot be read"):

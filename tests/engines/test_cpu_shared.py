@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import engines
-from engines.base import SharingEngine
+from engines.base import SharedGraphEngine
 from engines.errors import EngineError, ShapeError, StyleError
 from engines.export import save_style
 from engines.openvino import shared_weights
@@ -45,13 +45,13 @@ def test_each_paints_its_own_style_with_one_graph(
     style: StyleModel, other_style: StyleModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[tuple[int, int]] = []
-    compiled = shared_weights.compiled
+    compiled = shared_weights.compile_graph
 
     def counted(core: object, graph: object, height: int, width: int, options: dict[str, object]) -> object:
         sizes.append((height, width))
         return compiled(core, graph, height, width, options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(shared_weights, "compiled", counted)
+    monkeypatch.setattr(shared_weights, "compile_graph", counted)
     rgb = picture(90, 160)
     sharing = [SharedCpuEngine(one) for one in (style, other_style)]
     alone = [CpuEngine(one) for one in (style, other_style)]
@@ -67,9 +67,9 @@ def test_each_paints_its_own_style_with_one_graph(
 
 def test_what_was_prepared_compiles_nothing_more(style: StyleModel, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = SharedCpuEngine(style)
-    assert isinstance(engine, SharingEngine)
+    assert isinstance(engine, SharedGraphEngine)
     engine.prepare(32, 40)
-    monkeypatch.setattr(shared_weights, "compiled", None)
+    monkeypatch.setattr(shared_weights, "compile_graph", None)
     engine(picture(32, 40))
     engine.close()
 
@@ -79,7 +79,7 @@ def test_keeps_a_few_sizes_only(style: StyleModel) -> None:
     for side in range(16, 16 + 2 * KEPT_SIZES):
         engine.prepare(side, side)
     assert engine._shared is not None
-    assert len(engine._fitted) == len(engine._shared._compiled) == KEPT_SIZES
+    assert len(engine._sized) == len(engine._shared._compiled) == KEPT_SIZES
     engine.close()
 
 
@@ -90,7 +90,7 @@ def test_a_size_in_use_is_not_compiled_again_whatever_others_do(
     one.prepare(32, 40)
     for side in range(16, 16 + 2 * KEPT_SIZES):
         other.prepare(side, side)
-    monkeypatch.setattr(shared_weights, "compiled", None)
+    monkeypatch.setattr(shared_weights, "compile_graph", None)
     other.prepare(32, 40)
     one.close()
     other.close()
@@ -174,7 +174,7 @@ def test_too_little_memory_is_told(style: StyleModel, monkeypatch: pytest.Monkey
     def lacking(*_: object) -> None:
         raise RuntimeError("Exception from src/x.cpp:1:\nout of memory\n")
 
-    monkeypatch.setattr(shared_weights, "compiled", lacking)
+    monkeypatch.setattr(shared_weights, "compile_graph", lacking)
     engine = SharedCpuEngine(style)
     with pytest.raises(EngineError, match="frame of 40×32: out of memory$"):
         engine.prepare(32, 40)
@@ -183,10 +183,10 @@ def test_too_little_memory_is_told(style: StyleModel, monkeypatch: pytest.Monkey
 
 def test_it_is_what_many_styles_get(tiny_style: Path) -> None:
     for name in ("cpu", "auto"):
-        engine = engines.load(tiny_style, name, sharing=True)
+        engine = engines.load(tiny_style, name, shared=True)
         assert isinstance(engine, SharedCpuEngine) and engine.info.name == "cpu"
         engine.close()
-        assert not isinstance(engines.load(tiny_style, name), SharingEngine)
-    engine = engines.load(tiny_style, "torch", sharing=True)
+        assert not isinstance(engines.load(tiny_style, name), SharedGraphEngine)
+    engine = engines.load(tiny_style, "torch", shared=True)
     assert engine.info.name == "torch"
     engine.close()

@@ -55,7 +55,7 @@ def test_replaces_a_style_but_nothing_else(tmp_path: Path) -> None:
     other = tmp_path / "pictures"
     other.mkdir()
     (other / "holiday.jpg").write_bytes(b"precious")
-    with pytest.raises(StyleError, match="is no style"):
+    with pytest.raises(StyleError, match="is not a style"):
         save_style(other, narrow(), META)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["pictures", "tiny"]
     assert (other / "holiday.jpg").read_bytes() == b"precious"

@@ -6,7 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from engines.model.generator import STRIDE, cropped, fold, gather, inner, reflected, scatter, stylize
+from engines.model.cells import STRIDE, crop_fill, crop_margin, depth_to_space, pad_reflect, space_to_depth
+from engines.model.generator import fold, stylize
 from tests.generators import narrow, unlike_identity
 
 SIZES = [(16, 16), (17, 19), (18, 31), (21, 30), (64, 64)]
@@ -16,16 +17,16 @@ SIZES = [(16, 16), (17, 19), (18, 31), (21, 30), (64, 64)]
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
 def test_what_is_reflected_and_shuffled_comes_back(size: int, dtype: torch.dtype) -> None:
     pictures = (torch.rand(2, size, 39 - size, 3) * 255).to(dtype)
-    whole = reflected(pictures)
+    whole = pad_reflect(pictures)
     assert whole.shape[1] % STRIDE == 0 and whole.shape[2] % STRIDE == 0
-    assert torch.equal(scatter(gather(whole, 4), 4), whole)
-    shuffled = scatter(gather(inner(whole), 2), 2)
-    assert torch.equal(cropped(shuffled, size, 39 - size), pictures)
+    assert torch.equal(depth_to_space(space_to_depth(whole, 4), 4), whole)
+    shuffled = depth_to_space(space_to_depth(crop_margin(whole), 2), 2)
+    assert torch.equal(crop_fill(shuffled, size, 39 - size), pictures)
 
 
 def test_a_cell_holds_its_pixels_by_row_column_and_colour() -> None:
     pictures = torch.arange(8 * 8 * 3).reshape(1, 8, 8, 3)
-    assert torch.equal(gather(pictures, 4)[0, 1, 0], pictures[0, 4:8, 0:4].flatten())
+    assert torch.equal(space_to_depth(pictures, 4)[0, 1, 0], pictures[0, 4:8, 0:4].flatten())
 
 
 @pytest.mark.parametrize(("height", "width"), SIZES)
@@ -40,7 +41,7 @@ def test_folding_changes_nothing(height: int, width: int) -> None:
 
 def test_softening_is_seven_tenths_of_a_binomial_blur() -> None:
     x = torch.rand(1, 20, 28, 3, generator=torch.Generator().manual_seed(1))
-    soft = scatter(narrow().softened(gather(x, 2)), 2)
+    soft = depth_to_space(narrow().softened(space_to_depth(x, 2)), 2)
     kernel = torch.tensor([[1.0, 2, 1], [2, 4, 2], [1, 2, 1]]) / 16 * 0.7
     kernel[1, 1] += 0.3
     blurred = F.conv2d(x.permute(0, 3, 1, 2), kernel.expand(3, 1, 3, 3), groups=3).permute(0, 2, 3, 1)

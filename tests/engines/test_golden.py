@@ -56,7 +56,7 @@ def golden(tiny_style: Path) -> EagerEngine:
 def engine(request: pytest.FixtureRequest, tiny_style: Path) -> Iterator[Engine]:
     """Each engine in turn, with the tiny style."""
     name, _, sharing = request.param.partition(" ")
-    engine = engines.load(tiny_style, name, sharing=bool(sharing))
+    engine = engines.load(tiny_style, name, shared=bool(sharing))
     yield engine
     engine.close()
 
@@ -74,7 +74,7 @@ def assert_alike(engine: Engine, golden: Engine, rgb: RGB, strength: float = 1.0
 
 def test_every_engine_has_a_tolerance() -> None:
     # What only a card runs is compared in `test_on_gpu.py` and `test_trt_on_gpu.py`.
-    assert set(TOLERANCE) == set(engines.NAMES) - {"auto", *engines.ON_CARDS}
+    assert set(TOLERANCE) == set(engines.NAMES) - {"auto", *engines.GPU_ENGINES}
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[1]}x{size[0]}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import builtins
+import logging
+import re
 import subprocess
 import sys
 import time
@@ -16,6 +18,7 @@ import engines
 from engines.base import RGB, Engine, EngineInfo
 from engines.cuda import driver
 from engines.errors import EngineError, StyleError
+from engines.install_hint import pip_install
 from engines.style_file import StyleModel
 from tests.conftest import ROOT
 
@@ -52,7 +55,7 @@ def test_missing_torch_names_the_pip_line(tiny_style: Path, monkeypatch: pytest.
     import engines.torch_eager
 
     without(monkeypatch, "torch")
-    with pytest.raises(EngineError, match=r'needs torch \(pip install "rtstyle\[train\]"\)'):
+    with pytest.raises(EngineError, match=re.escape(f"needs torch ({pip_install('train')})")):
         engines.load(tiny_style, "torch")
 
 
@@ -94,7 +97,7 @@ def card(monkeypatch: pytest.MonkeyPatch, *working: str) -> None:
             raise EngineError(f"the {name} engine does not work")
         return Painter(name)
 
-    monkeypatch.setattr(driver, "cards", lambda: 1)
+    monkeypatch.setattr(driver, "device_count", lambda: 1)
     for name in engines._ENGINES:
         monkeypatch.setitem(engines._ENGINES, name, lambda *_, name=name: start(name))
 
@@ -111,13 +114,13 @@ def test_auto_takes_the_card_where_there_is_one(tiny_style: Path, monkeypatch: p
 
 def test_auto_does_not_try_a_card_that_is_not_there(tiny_style: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     card(monkeypatch, "cuda", "cpu")
-    monkeypatch.setattr(driver, "cards", lambda: 0)
+    monkeypatch.setattr(driver, "device_count", lambda: 0)
     assert engines.load(tiny_style).info.name == "cpu"
 
 
 def test_without_a_card_both_say_so_at_once(tiny_style: Path) -> None:
     for name in ("cuda", "tensorrt"):
-        with pytest.raises(EngineError, match=f"the {name} engine needs an NVIDIA card"):
+        with pytest.raises(EngineError, match=f"the {name} engine needs an NVIDIA GPU"):
             engines.load(tiny_style, name)
     script = f"import sys, engines; engines.load({str(tiny_style)!r}); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -127,8 +130,8 @@ def test_without_a_card_both_say_so_at_once(tiny_style: Path) -> None:
 class Ahead:
     """A TensorRT engine that is there after two looks."""
 
-    def __init__(self, style: StyleModel, height: int, width: int, *, choosy: bool) -> None:
-        assert choosy, "one that is hardly faster is not worth a change"
+    def __init__(self, style: StyleModel, height: int, width: int, *, min_speedup: float) -> None:
+        assert min_speedup > 1, "one that is hardly faster is not worth a switch"
         self.looks, self.progress = 0, "builds"
 
     def poll(self) -> str | None:
@@ -142,14 +145,16 @@ class Ahead:
         pass
 
 
-def test_auto_lets_tensorrt_take_over_where_somebody_listens(tiny_style: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_switches_to_tensorrt_with_build_ahead(
+    tiny_style: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     card(monkeypatch, "cuda", "cpu")
-    assert isinstance(engines.load(tiny_style, told=print), Painter), "Torch-TensorRT is not installed here"
+    assert isinstance(engines.load(tiny_style, build_ahead=True), Painter), "Torch-TensorRT is not installed here"
     monkeypatch.setattr(driver, "check", lambda *_: None)
-    monkeypatch.setattr("engines.trt.engine.PlanAhead", Ahead)
-    assert isinstance(engines.load(tiny_style), Painter), "nobody listens"
-    told: list[str] = []
-    engine = engines.load(tiny_style, told=told.append)
+    monkeypatch.setattr("engines.trt.background_build.BackgroundBuild", Ahead)
+    assert isinstance(engines.load(tiny_style), Painter), "not asked for"
+    engine = engines.load(tiny_style, build_ahead=True)
     frame = np.random.default_rng(0).integers(0, 256, (32, 48, 3), np.uint8)
     end_s = time.monotonic() + 20
     while engine.info.name != "tensorrt":
@@ -157,7 +162,8 @@ def test_auto_lets_tensorrt_take_over_where_somebody_listens(tiny_style: Path, m
         assert engine(frame).max() == 7
         time.sleep(0.01)
     engine.close()
-    assert told == [f"the faster engine for 48×32{line}" for line in (": builds", ": loading", " paints from now on")]
+    lines = (": builds", ": loading", " is in use from now on")
+    assert caplog.messages == [f"the faster engine for 48×32{line}" for line in lines]
 
 
 def test_importing_engines_loads_no_runtime() -> None:

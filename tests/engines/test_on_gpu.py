@@ -16,9 +16,9 @@ from engines.base import RGB
 from engines.errors import EngineError
 from engines.style_file import StyleModel
 from tests.conftest import ROOT
-from tests.engines.test_cuda import close_to
+from tests.engines.test_cuda_engine import close_to
 from tests.engines.test_golden import picture
-from tests.engines.test_overlap import Made, still
+from tests.engines.test_stream_pipeline import Made, still
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # a driver that is too old warns; here it means that there is none
@@ -44,10 +44,10 @@ def styles() -> list[StyleModel]:
 
 @pytest.fixture(autouse=True)
 def _the_card_is_given_back() -> Iterator[None]:
-    from engines.cuda import fp16
+    from engines.cuda import shared_graphs
 
     yield
-    assert not fp16._cores
+    assert not shared_graphs.pool.values()
     torch.cuda.synchronize()
 
 
@@ -143,7 +143,7 @@ def test_10_000_frames_of_changing_sizes_styles_and_strengths_take_no_more_memor
     from engines.cuda.engine import CudaEngine
 
     engines = [CudaEngine(style) for style in styles]
-    core = engines[0]._core
+    core = engines[0]._graphs
     assert core is not None
     sizes = [(90, 160), (180, 320), (127, 129), (360, 640), (240, 426), (270, 480)]
     frames = [picture(*size) for size in sizes]
@@ -155,12 +155,12 @@ def test_10_000_frames_of_changing_sizes_styles_and_strengths_take_no_more_memor
         result = engines[which[1]](frames[which[0]], STRENGTHS[which[2]])
         np.testing.assert_array_equal(result, first.setdefault(which, result))
         if n == 239:  # from now on half of the sizes fit, and each comes when it has just been forgotten
-            core.overlap._bytes_kept = sum(lane.held for lane in core.overlap._lanes.values()) // 2
+            core.pipeline._bytes_kept = sum(size.held for size in core.pipeline._compiled.values()) // 2
         if n % 240 == 239:  # all sizes once
             torch.cuda.synchronize()
             free, total = torch.cuda.mem_get_info()
             used.append((torch.cuda.memory_reserved(), total - free))
-    assert len(core.overlap.sizes) < len(sizes)
+    assert len(core.pipeline.sizes) < len(sizes)
     early, late = used[len(used) // 4], used[-1]
     assert late[0] <= early[0] + (4 << 20), f"torch holds {late[0] - early[0]} bytes more"
     assert late[1] <= early[1] + (64 << 20), f"the process holds {late[1] - early[1]} bytes more"
@@ -225,14 +225,14 @@ def test_frames_are_painted_while_other_threads_capture(styles: list[StyleModel]
 def test_an_engine_that_paints_shares_no_stream_with_one_that_captures() -> None:
     """However many there were before: torch has 32 streams, and hands them out in turn."""
     from engines.cuda.graph_capture import streams
-    from engines.cuda.stream_pipeline import Overlap
+    from engines.cuda.stream_pipeline import StreamPipeline
 
-    overlaps = [Overlap(Made("cuda"), "cuda") for _ in range(40)]
-    taken = {stream._stream.cuda_stream for overlap in overlaps for stream in overlap._streams if stream._stream}
+    pipelines = [StreamPipeline(Made("cuda"), "cuda") for _ in range(40)]
+    taken = {stream._stream.cuda_stream for pipeline in pipelines for stream in pipeline._streams if stream._stream}
     capture = streams(torch.device("cuda", torch.cuda.current_device())).capture
     assert len(taken) == 3 and capture.cuda_stream not in taken
-    for overlap in overlaps:
-        overlap.close()
+    for pipeline in pipelines:
+        pipeline.close()
 
 
 def test_two_threads_share_one_core(styles: list[StyleModel]) -> None:
@@ -263,7 +263,7 @@ def test_waiting_lets_other_threads_run(styles: list[StyleModel]) -> None:
 
     engine, rgb = CudaEngine(styles[0]), picture(1080, 1920)
     engine(rgb)
-    with engine.overlap.on_compute():
+    with engine.pipeline.on_compute():
         torch.cuda._sleep(500_000_000)  # a quarter of a second; a fast card is through with frames before it is asked
     pending = engine.submit(rgb)
     counted, done = [0], threading.Event()
@@ -354,20 +354,20 @@ def test_a_lost_device_is_one_line(styles: list[StyleModel]) -> None:
 
 def test_any_body_overlaps() -> None:
     """What `engines.cuda.stream_pipeline` promises to every engine, with a body that adds one."""
-    from engines.cuda.stream_pipeline import Overlap
+    from engines.cuda.stream_pipeline import StreamPipeline
 
     made = Made("cuda")
-    overlap = Overlap(made, "cuda")
-    pending = [overlap.submit(still(n, 64 + n % 2, 96), 1.0) for n in range(200)]
+    pipeline = StreamPipeline(made, "cuda")
+    pending = [pipeline.submit(still(n, 64 + n % 2, 96), 1.0) for n in range(200)]
     for n in reversed(range(200)):
         np.testing.assert_array_equal(pending[n].result(), still(n + 1, 64 + n % 2, 96))
     assert made.sizes == [(64, 96), (65, 96)]
-    overlap.close()
+    pipeline.close()
     # Once more, with a bound under which each size takes the place of the one before.
-    overlap = Overlap(made, "cuda", bytes_kept=1)
+    pipeline = StreamPipeline(made, "cuda", bytes_kept=1)
     for n in range(20):
         np.testing.assert_array_equal(
-            overlap.submit(still(n, 64 + n % 2, 96), 1.0).result(), still(n + 1, 64 + n % 2, 96)
+            pipeline.submit(still(n, 64 + n % 2, 96), 1.0).result(), still(n + 1, 64 + n % 2, 96)
         )
-        assert len(overlap.sizes) == 1
-    overlap.close()
+        assert len(pipeline.sizes) == 1
+    pipeline.close()

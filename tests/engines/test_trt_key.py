@@ -12,9 +12,8 @@ import torch
 
 from engines.style_file import StyleModel
 from engines.trt import builder
-from engines.trt import engine as trt_engine
+from engines.trt.builder import SHARED, SINGLE
 from engines.trt.compat import Flavour
-from engines.trt.engine import OWN
 
 HIGH, WIDE = 48, 64
 
@@ -49,9 +48,9 @@ CHANGES: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
 def test_the_key_changes_with_what_the_engine_depends_on(
     field: str, style: StyleModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = OWN.key(style, HIGH, WIDE)
+    before = SINGLE.key(style, HIGH, WIDE)
     CHANGES[field](monkeypatch)
-    after = OWN.key(style, HIGH, WIDE)
+    after = SINGLE.key(style, HIGH, WIDE)
     assert {name for name in asdict(before) if asdict(before)[name] != asdict(after)[name]} == {field}
 
 
@@ -60,17 +59,17 @@ def test_the_key_names_the_style_only_where_it_is_built_in(style: StyleModel, tm
     shutil.copytree(style.folder, tmp_path / "other")
     other = replace(style, folder=tmp_path / "other")
     other.weights.write_bytes(b"others")
-    assert trt_engine.BUILDER.key(style, HIGH, WIDE) == trt_engine.BUILDER.key(other, HIGH, WIDE)
-    assert OWN.key(style, HIGH, WIDE).style_sha256 != OWN.key(other, HIGH, WIDE).style_sha256
-    assert trt_engine.BUILDER.key(style, HIGH, WIDE).flags != OWN.key(style, HIGH, WIDE).flags
-    assert OWN.key(style, HIGH, WIDE) != OWN.key(style, WIDE, HIGH)
+    assert SHARED.key(style, HIGH, WIDE) == SHARED.key(other, HIGH, WIDE)
+    assert SINGLE.key(style, HIGH, WIDE).style_sha256 != SINGLE.key(other, HIGH, WIDE).style_sha256
+    assert SHARED.key(style, HIGH, WIDE).flags != SINGLE.key(style, HIGH, WIDE).flags
+    assert SINGLE.key(style, HIGH, WIDE) != SINGLE.key(style, WIDE, HIGH)
 
 
 @pytest.mark.usefixtures("machine")
 def test_the_key_changes_with_the_graph_and_the_shape(style: StyleModel) -> None:
-    before = trt_engine.BUILDER.key(style, HIGH, WIDE)
+    before = SHARED.key(style, HIGH, WIDE)
     wider = replace(style, arch={**style.arch, "body": 99})
-    assert trt_engine.BUILDER.key(wider, HIGH, WIDE).flags != before.flags
+    assert SHARED.key(wider, HIGH, WIDE).flags != before.flags
     assert before.graph_sha256 == builder.sha256(style.graph)
 
 

@@ -18,7 +18,8 @@ from av import VideoFrame
 from engines.base import RGB, EngineInfo
 from engines.errors import EngineError
 from rtstyle.sources.base import Source
-from rtstyle.web.server import Server, Studio, WebSettings
+from rtstyle.web.rooms import Rooms, WebSettings
+from rtstyle.web.server import Server
 
 logging.getLogger("aiortc").setLevel(logging.CRITICAL)  # packets go astray when a peer leaves
 
@@ -118,9 +119,9 @@ class Browser:
 @asynccontextmanager
 async def serving(
     settings: WebSettings | None = None, source: Callable[[], Source] | None = None
-) -> AsyncIterator[tuple[str, Studio]]:
+) -> AsyncIterator[tuple[str, Rooms]]:
     """A server on a free port: its address, and what is behind it."""
-    studio = Studio(settings or WebSettings(port=0), Tint, source)
+    studio = Rooms(settings or WebSettings(port=0), Tint, source)
     server = Server(studio)
     await server.start()
     try:

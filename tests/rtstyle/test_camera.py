@@ -70,7 +70,7 @@ def test_pictures_come_in_order_and_newest_first() -> None:
     assert device.released.wait(5.0)
 
 
-def test_size_is_what_comes_not_what_was_asked_for() -> None:
+def test_size_is_measured_not_assumed() -> None:
     source = CameraSource(0, size=(1280, 720), fps=60, opener=lambda _: FakeDevice(shape=(48, 64)))
     frame = next(source.frames())
     source.close()
@@ -78,7 +78,7 @@ def test_size_is_what_comes_not_what_was_asked_for() -> None:
     assert frame.rgb.shape == (48, 64, 3)
 
 
-def test_rate_is_what_comes_not_what_the_driver_claims() -> None:
+def test_rate_is_measured_not_trusted() -> None:
     class Dim(FakeDevice):
         def read(self) -> tuple[bool, Any]:
             time.sleep(0.05)  # what a camera does in a dark room
@@ -100,10 +100,10 @@ def test_pixel_format_is_read_back() -> None:
         def get(self, prop: int, /) -> float:
             return self.code if prop == cv2.CAP_PROP_FOURCC else 30.0
 
-    for code, told in ((cv2.VideoWriter.fourcc(*"YUYV"), "YUYV"), (0.0, ""), (-1.0, ""), (22.0, "")):
+    for code, expected in ((cv2.VideoWriter.fourcc(*"YUYV"), "YUYV"), (0.0, ""), (-1.0, ""), (22.0, "")):
         source = CameraSource(0, fps=30, opener=lambda _, code=code: Claims(code))
         source.close()
-        assert source.info.pixel_format == told
+        assert source.info.pixel_format == expected
 
 
 def test_unplugged_device_is_reported() -> None:
@@ -141,7 +141,7 @@ def test_device_that_hangs_while_opening_is_reported() -> None:
 def test_device_that_does_not_open_or_gives_nothing() -> None:
     with pytest.raises(SourceError, match="cannot open camera 0"):
         CameraSource(0, opener=lambda _: FakeDevice(opened=False))
-    with pytest.raises(SourceError, match="opens but gives no picture"):
+    with pytest.raises(SourceError, match="opens but delivers no picture"):
         CameraSource(0, opener=lambda _: FakeDevice(frames=0), read_timeout_s=0.1)
 
 
@@ -183,7 +183,7 @@ def test_missing_device_is_one_clear_line(tmp_path: Any) -> None:
         CameraSource(97)
     file = tmp_path / "video0"
     file.write_text("no device")
-    with pytest.raises(SourceError, match="is no camera"):
+    with pytest.raises(SourceError, match="is not a camera"):
         CameraSource(str(file))
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 import rtstyle
+from engines.install_hint import pip_install
 from rtstyle.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -72,12 +73,12 @@ def test_help_and_version(run: Run) -> None:
         (["image", "a.png", "b.png", "--scale", "0.4"], "--scale"),
         (["webcam", "--scale", "large"], "--scale"),
         (["webcam", "--scale", "nan"], "--scale"),
-        (["video", "a.mp4", "b.mp4", "--start", "soon"], "is no time"),
-        (["webcam", "--size", "640"], "is no size"),
-        (["webcam", "--fps", "-1"], "is no frame rate"),
-        (["webcam", "--fps", "nan"], "is no frame rate"),
+        (["video", "a.mp4", "b.mp4", "--start", "soon"], "must be a time"),
+        (["webcam", "--size", "640"], "must be a size"),
+        (["webcam", "--fps", "-1"], "must be a number from 0.01 to 1000"),
+        (["webcam", "--fps", "nan"], "must be a number from 0.01 to 1000"),
         (["webcam", "--frames", "0"], "--frames"),
-        (["bench", "--size", "axb"], "is no size"),
+        (["bench", "--size", "axb"], "must be a size"),
     ],
 )
 def test_wrong_usage_is_two_lines_and_exit_2(run: Run, arguments: list[str], problem: str) -> None:
@@ -129,7 +130,7 @@ def test_a_fault_of_ours_is_one_line_too(run: Run, monkeypatch: pytest.MonkeyPat
     def break_down(*_: object) -> None:
         raise ZeroDivisionError("no\nway")
 
-    monkeypatch.setattr("rtstyle.styles.installed", break_down)
+    monkeypatch.setattr("rtstyle.style_library.installed", break_down)
     assert run("styles") == 1
     assert run.err.splitlines()[0] == "rtstyle: ZeroDivisionError: no way"
 
@@ -188,7 +189,7 @@ def test_train_without_torch_prints_the_pip_line(run: Run, monkeypatch: pytest.M
 
     monkeypatch.setattr("rtstyle.commands.train_extra.importlib.import_module", absent)
     assert run("train", "--style-picture", "x.jpg") == 1
-    assert 'pip install "rtstyle[train]"' in run.err
+    assert f"hint: {pip_install('train')}" in run.err
 
 
 def test_output_that_nobody_reads_is_no_error() -> None:
@@ -279,28 +280,28 @@ def test_a_camera_that_gives_something_else_says_so(
 ) -> None:
     from rtstyle.sources.pattern import PatternSource
 
-    monkeypatch.setattr("rtstyle.live.webcam.open_source", lambda job: PatternSource(64, 48, 100))
+    monkeypatch.setattr("rtstyle.live.webcam.open_source", lambda *_, **__: PatternSource(64, 48, 100))
     arguments = ("webcam", "--style", tiny_style, "--sink", "null", "--frames", "2", "--quiet")
     assert run(*arguments, "--size", "128x96", "--fps", "50") == 0
     assert run.err.splitlines() == [
-        "rtstyle: warning: pattern gives 64×48, not 128×96",
-        "rtstyle: warning: pattern gives 100 fps, not 50",
+        "warning: pattern gives 64×48, not 128×96",
+        "warning: pattern gives 100 fps, not 50",
     ]
     assert run(*arguments, "--size", "64x48", "--fps", "90") == 0 and run.err == ""
 
 
 def test_a_loss_and_its_end_are_told_once(run: Run, tiny_style: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from rtstyle.backoff import Backoff
-    from rtstyle.sources.reconnecting import Reconnecting
+    from rtstyle.sources.reconnecting import ReconnectingSource
     from tests.rtstyle.test_reconnecting import Scripted, broken, connections
 
     connect = connections(Scripted(0, 3, broken), Scripted(9, 30))
-    source = Reconnecting(connect, backoff=Backoff(2.0, 2.0))
-    monkeypatch.setattr("rtstyle.live.webcam.open_source", lambda job: source)
+    source = ReconnectingSource(connect, backoff=Backoff(2.0, 2.0))
+    monkeypatch.setattr("rtstyle.live.webcam.open_source", lambda *_, **__: source)
     assert run("webcam", "--style", tiny_style, "--sink", "null", "--quiet") == 0
     assert run.err.splitlines() == [
-        "rtstyle: warning: camera 0 stopped sending pictures; waiting for it",
-        "rtstyle: warning: scripted is back",
+        "warning: camera 0 stopped sending pictures; waiting for it",
+        "warning: scripted is back",
     ]
 
 
@@ -313,7 +314,7 @@ def test_options_of_the_source_reach_it(run: Run, tiny_style: Path, monkeypatch:
         asked.append({"text": text, **options})
         return PatternSource(64, 48, 100)
 
-    monkeypatch.setattr("rtstyle.sources.factory.open_named", opened)
+    monkeypatch.setattr("rtstyle.live.webcam.open_source", opened)
     arguments = ("webcam", "--style", tiny_style, "--sink", "null", "--frames", "1", "--source", "a camera")
     assert run(*arguments, "--no-reconnect", "--loop", "--size", "64x48", "--fps", "100") == 0
     assert run(*arguments) == 0

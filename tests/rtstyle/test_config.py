@@ -10,10 +10,15 @@ import pytest
 
 from engines.errors import ConfigError, SettingsError
 from rtstyle.cli import main
-from rtstyle.commands.config_file import KEYS, MOST_BYTES, read_config
+from rtstyle.commands import config_file
+from rtstyle.commands.config_file import MAX_BYTES, settings_of
+from rtstyle.commands.video import video
+from rtstyle.commands.webcam import webcam
 from rtstyle.live.webcam import WebcamJob
 
 ROOT = Path(__file__).resolve().parents[2]
+
+SETTINGS = settings_of(webcam, video)
 
 GOOD: dict[str, tuple[str, Any]] = {
     "style": ('"wave"', "wave"),
@@ -44,6 +49,10 @@ BAD = {
 }  # fmt: skip
 
 
+def read_config(path: Path) -> dict[str, Any]:
+    return config_file.read_config(path, SETTINGS)
+
+
 def written(folder: Path, text: str) -> Path:
     path = folder / "studio.toml"
     path.write_text(text, encoding="utf-8")
@@ -52,7 +61,7 @@ def written(folder: Path, text: str) -> Path:
 
 def test_every_setting(tmp_path: Path) -> None:
     text = "".join(f"{key} = {value}\n" for key, (value, _) in GOOD.items())
-    assert set(GOOD) == set(BAD) == set(KEYS)
+    assert set(GOOD) == set(BAD) == set(SETTINGS)
     assert read_config(written(tmp_path, text)) == {key: value for key, (_, value) in GOOD.items()}
     assert read_config(written(tmp_path, 'sink = "null"\ncontrol_token = "correct horse"\n')) == {
         "sink": ["null"], "control-token": "correct horse",
@@ -64,17 +73,17 @@ def test_all_faults_are_told_at_once_each_with_file_and_key(tmp_path: Path) -> N
     path = written(tmp_path, text)
     with pytest.raises(SettingsError) as caught:
         read_config(path)
-    told = [fault.problem for fault in caught.value.faults]
+    told = [fault.problem for fault in caught.value.errors]
     assert len(told) == len(BAD) + 3 and all(str(path) in one for one in told)
     assert all(any(f"{key} must be" in one for one in told) for key in BAD)
-    assert "did you mean style?" in next(fault.hint for fault in caught.value.faults if "stile" in fault.problem)
+    assert "did you mean style?" in next(fault.hint for fault in caught.value.errors if "stile" in fault.problem)
 
 
 @pytest.mark.parametrize("content", [b"style = ", b"\xff\xfe\x00", b"[" * 5000, b"a = 1\na = 2\n"])
 def test_what_is_no_toml(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.toml"
     path.write_bytes(content)
-    with pytest.raises(ConfigError, match="no TOML"):
+    with pytest.raises(ConfigError, match="not valid TOML"):
         read_config(path)
 
 
@@ -83,7 +92,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         read_config(tmp_path / "none.toml")
     with pytest.raises(ConfigError, match="cannot read"):
         read_config(tmp_path)
-    (tmp_path / "film.toml").write_bytes(bytes(MOST_BYTES + 1))
+    (tmp_path / "film.toml").write_bytes(bytes(MAX_BYTES + 1))
     with pytest.raises(ConfigError, match="too large"):
         read_config(tmp_path / "film.toml")
 
@@ -116,10 +125,10 @@ def test_the_command_line_wins(tmp_path: Path, jobs: list[tuple[WebcamJob, Any]]
     assert third.sinks == ("window",), "nothing stays from one to the next"
 
 
-def test_the_example_of_the_readme_works(tmp_path: Path, jobs: list[tuple[WebcamJob, Any]]) -> None:
-    (text,) = re.findall(r"```toml\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+def test_the_documented_example_works(tmp_path: Path, jobs: list[tuple[WebcamJob, Any]]) -> None:
+    (text,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/live.md").read_text(encoding="utf-8"), re.DOTALL)
     path = written(tmp_path, text.replace("8765", "0"))
-    assert set(read_config(path)) == set(KEYS) - {"control-token", "height", "codec", "crf", "preset"}
+    assert set(read_config(path)) == set(SETTINGS) - {"control-token", "height", "codec", "crf", "preset"}
     main(["webcam", "--config", str(path)])
     ((job, controls),) = jobs
     assert (job.sinks, job.size, job.bits) == (("window", "virtual"), (1280, 720), 4_000_000)

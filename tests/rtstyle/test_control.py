@@ -20,16 +20,16 @@ import numpy as np
 import pytest
 
 from engines.errors import ConfigError
+from rtstyle.controls import Controls
 from rtstyle.live import http_control as module
 from rtstyle.live.actions import Actions
 from rtstyle.live.http_control import BODY_BYTES, CONNECTIONS, ControlServer, parse_value
 from rtstyle.live.http_guard import Address, Guard, is_loopback, parse_address
-from rtstyle.live.session import Live
+from rtstyle.live.session import LiveSession
 from rtstyle.live.webcam import WebcamJob, run_webcam
 from rtstyle.media.image_files import read_picture
-from rtstyle.pipeline import Controls
 from tests.rtstyle.clips import Still
-from tests.rtstyle.test_palette import until
+from tests.rtstyle.test_style_switcher import until
 
 ROOT = Path(__file__).resolve().parents[2]
 STYLES = ("wave", "scream", "udnie")
@@ -39,7 +39,7 @@ STYLES = ("wave", "scream", "udnie")
 class Running:
     """A run that goes on in a thread, and its address."""
 
-    live: Live
+    live: LiveSession
     controls: Controls
     server: ControlServer
 
@@ -64,11 +64,11 @@ def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running
     monkeypatch.chdir(tmp_path)
     controls = Controls(styles=STYLES)
     server = ControlServer(Address("127.0.0.1", 0))
-    ready: list[Live] = []
+    ready: list[LiveSession] = []
 
-    def begin(live: Live) -> None:
-        server.start(Actions(live, controls.request_stop))
-        ready.append(live)
+    def begin(actions: Actions) -> None:
+        server.start(actions)
+        ready.append(actions.live)
 
     job = WebcamJob("pattern", ("null",), (64, 48), 50.0)
     run = threading.Thread(target=run_webcam, args=(job, Still, controls), kwargs={"on_ready": begin}, daemon=True)
@@ -85,7 +85,7 @@ def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running
 def test_figures_and_styles(running: Running) -> None:
     status, stats = running.ask("GET", "/stats")
     assert status == 200 and stats["sink_states"] == {"null": "open"} and stats["frames_out"] > 0
-    assert set(stats) == set(running.live.reading().to_dict())
+    assert set(stats) == set(running.live.read().to_dict())
     assert running.ask("GET", "/styles") == (200, {"styles": list(STYLES), "style": "still", "wanted": "still"})
 
 
@@ -136,20 +136,20 @@ def test_everything_that_can_be_changed(running: Running, tmp_path: Path) -> Non
         ("/mirror", "perhaps", 400, "on or off"),
         ("/record", '{"style": 1}', 400, "nothing about record"),
         ("/strength", "[" * 1000, 400, "takes a number"),
-        ("/style", b"\xff\xfe", 400, "no text"),
+        ("/style", b"\xff\xfe", 400, "not text"),
         ("/style", b"x" * (BODY_BYTES + 1), 413, "at most"),
-        ("/paint", "", 404, "there is no 'paint'"),
-        ("/stats", "", 404, "there is no 'stats'"),
-        ("/../../etc/passwd", "", 404, "there is no"),
+        ("/paint", "", 404, "there is nothing at /paint"),
+        ("/stats", "", 405, "/stats takes GET, not POST"),
+        ("/../../etc/passwd", "", 404, "there is nothing at"),
     ],
 )
 def test_what_makes_no_sense_is_told_and_changes_nothing(
     running: Running, path: str, body: str | bytes, status: int, told: str
 ) -> None:
-    before = running.live.reading()
+    before = running.live.read()
     got, answer = running.ask("POST", path, body)
     assert (got, set(answer)) == (status, {"error", "hint"}) and told in answer["error"]
-    after = running.live.reading()
+    after = running.live.read()
     assert (after.wanted, after.strength, after.scale, after.mirror) == (
         before.wanted, before.strength, before.scale, before.mirror,
     )  # fmt: skip
@@ -167,10 +167,11 @@ def test_what_makes_no_sense_is_told_and_changes_nothing(
         ("GET", {"Host": "127.0.0.1:1"}, 403),
         ("POST", {"Sec-Fetch-Site": "cross-site"}, 403),
         ("PUT", {}, 405),
-        ("OPTIONS", {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}, 405),
+        ("OPTIONS", {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}, 403),
         ("POST", {"Transfer-Encoding": "chunked"}, 411),
         ("POST", {"Content-Length": "-1"}, 400),
-        ("POST", {"Content-Length": "9" * 50}, 413),
+        ("POST", {"Content-Length": "999999"}, 413),
+        ("POST", {"Content-Length": "9" * 50}, 400),
     ],
 )
 def test_pages_of_others_and_odd_requests_are_refused(
@@ -186,6 +187,28 @@ def test_pages_of_others_and_odd_requests_are_refused(
     assert not any(name.lower().startswith("access-control") for name in answer.headers)
     assert not running.controls.stop_requested
     connection.close()
+
+
+def test_a_wrong_method_is_answered_with_the_right_one(running: Running) -> None:
+    for method, path, allowed in (("GET", "/style", "POST"), ("DELETE", "/mirror", "POST"), ("PUT", "/stats", "GET")):
+        connection = http.client.HTTPConnection("127.0.0.1", running.server.address.port, timeout=20)
+        connection.request(method, path)
+        answer = connection.getresponse()
+        assert (answer.status, answer.headers["Allow"]) == (405, allowed)
+        assert json.loads(answer.read()) == {"error": f"{path} takes {allowed}, not {method}", "hint": ""}
+        connection.close()
+    status, told = running.ask("GET", "/nothing")
+    assert status == 404 and told["error"] == "there is nothing at /nothing" and "/style" in told["hint"]
+
+
+def test_a_client_may_ask_twice_and_not_send_too_much(running: Running) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", running.server.address.port, timeout=20)
+    for _ in range(300):  # together more than one request may have
+        connection.request("POST", "/mirror", b"on", {"X-Padding": "x" * 100})
+        assert connection.getresponse().read() == b'{"mirror": true}\n'
+    connection.close()
+    field = b"x" * 60 + b": " + b"y" * 300 + b"\r\n"
+    assert talk(running.server.address.port, b"GET /stats HTTP/1.1\r\n" + field * 60) == b""
 
 
 def test_a_page_of_its_own_may_ask(running: Running) -> None:
@@ -217,7 +240,7 @@ def test_random_bytes_disturb_nothing(running: Running, monkeypatch: pytest.Monk
             talk(port, random.bytes(size) + ending)
     talk(port, b"GET /stats HTTP/1.1\r\n" + b"X: y\r\n" * 5000 + b"\r\n")
     talk(port, b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n\r\n")
-    assert b"405" in talk(port, b"BREW /stats HTTP/1.1\r\n\r\n")
+    assert b"400" in talk(port, b"BREW /stats HTTP/1.1\r\n\r\n")
     talk(port, b"GET /stats\r\n")
     assert running.ask("GET", "/stats")[0] == 200
     until(lambda: running.frames() > before + 20)
@@ -236,6 +259,7 @@ def test_slow_clients_are_cut_off(running: Running, monkeypatch: pytest.MonkeyPa
 
 def test_two_hundred_connections_hold_up_neither_the_picture_nor_the_next_one(running: Running) -> None:
     port = running.server.address.port
+    assert running.ask("GET", "/stats")[0] == 200, "the thread for actions has started"
     before, threads = running.frames(), threading.active_count()
     idle = [socket.create_connection(("127.0.0.1", port), timeout=20) for _ in range(200)]
     try:
@@ -293,13 +317,13 @@ class TestGuard:
         assert parse_address("8765") == parse_address("127.0.0.1:8765") == Address("127.0.0.1", 8765)
         assert parse_address("[::1]:80") == Address("::1", 80) and str(Address("::1", 80)) == "[::1]:80"
         for wrong in ("", "here", "host:", ":80", "host:99999", "host:-1", "a:b:c", "host:８０"):
-            with pytest.raises(ConfigError, match="no address"):
+            with pytest.raises(ConfigError, match="not an address"):
                 parse_address(wrong)
 
 
-def test_the_token_on_the_wire() -> None:
+def test_the_token_on_the_wire(running: Running) -> None:
     server = ControlServer(Address("127.0.0.1", 0), "correct horse")
-    server.start(Actions.__new__(Actions))
+    server.start(Actions(running.live))
     port = server.address.port
     assert b"401" in talk(port, b"POST /stop HTTP/1.0\r\n\r\n")
     server.close()
@@ -317,7 +341,7 @@ def test_ipv6(running: Running) -> None:
         server = ControlServer(Address("::1", 0))
     except ConfigError:
         pytest.skip("no IPv6 here")
-    server.start(Actions(running.live, lambda: None))
+    server.start(Actions(running.live))
     connection = http.client.HTTPConnection("::1", server.address.port, timeout=20)
     connection.request("GET", "/stats")
     assert connection.getresponse().status == 200
@@ -340,8 +364,9 @@ def test_failures_of_the_disk_are_told(running: Running, tmp_path: Path, monkeyp
     def fail(*_: object) -> None:
         raise ZeroDivisionError("oh")
 
-    monkeypatch.setattr(Live, "reading", fail)
-    assert running.ask("GET", "/stats") == (500, {"error": "ZeroDivisionError: oh", "hint": ""})
+    monkeypatch.setattr(LiveSession, "read", fail)
+    told = {"error": "ZeroDivisionError: oh", "hint": "this is a fault in rtstyle"}
+    assert running.ask("GET", "/stats") == (500, told)
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
@@ -374,7 +399,7 @@ def test_the_command_line_with_curl(tiny_style: Path) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "told"),
-    [(["--control", "0.0.0.0:0"], "no token"), (["--control", "nowhere"], "is no address")],
+    [(["--control", "0.0.0.0:0"], "no token"), (["--control", "nowhere"], "is not an address")],
 )
 def test_an_unsafe_address_is_refused_before_anything_starts(arguments: list[str], told: str) -> None:
     call = [sys.executable, "-m", "rtstyle", "webcam", "--source", "pattern", "--sink", "null", *arguments]

@@ -1,4 +1,4 @@
-"""Cameras are listed, told apart and found by name, from a kernel that is laid out in ctypes as its header says."""
+"""Cameras are listed, distinguished and found by name; the kernel is simulated with the layout of its header."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 
 from engines.errors import SourceError
+from engines.install_hint import pip_install
 from rtstyle.cli import main
 from rtstyle.commands.devices import describe
-from rtstyle.sources import camera_discovery, v4l2
+from rtstyle.media import v4l2
+from rtstyle.media.v4l2 import Mode
+from rtstyle.sources import camera_discovery
 from rtstyle.sources.camera_discovery import Camera, find_again, find_camera, linux_cameras, modes
-from rtstyle.sources.v4l2 import Mode
 from tests.rtstyle.v4l2_kernel import Capability, FormatDescription, FrameInterval, FrameSize, Kernel, request
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="device files are Linux's")
@@ -70,7 +72,7 @@ def test_device_files_without_pictures_are_left_out(machine: Path) -> None:
 
 
 @linux
-def test_a_virtual_camera_that_nobody_feeds_is_listed_as_idle(machine: Path) -> None:
+def test_a_virtual_camera_without_a_writer_is_listed_as_idle(machine: Path) -> None:
     ioctl = by_file({"video0": UVC, "video1": METADATA, "video2": EMPTY})
     assert linux_cameras(machine / "sys", machine, ioctl)[1].idle
     assert modes(linux_cameras(machine / "sys", machine, ioctl)[1], ioctl) == ()
@@ -119,7 +121,7 @@ def test_only_a_loopback_that_is_neither_camera_nor_output_is_freed(machine: Pat
     for kernel in (FED, EMPTY):
         kernels["video2"] = kernel
         v4l2.free_output(str(machine / "video2"), ioctl=ioctl)
-    v4l2.free_output(str(machine / "video7"), ioctl=ioctl)  # not there: whoever opens it is told
+    v4l2.free_output(str(machine / "video7"), ioctl=ioctl)  # missing: opening it reports the error
     assert len(asked) == 1
 
 
@@ -139,7 +141,7 @@ def test_modes(machine: Path) -> None:
 
 
 @linux
-def test_ranges_are_told_by_common_sizes(machine: Path) -> None:
+def test_ranges_are_listed_as_common_sizes(machine: Path) -> None:
     camera = Camera(0, str(machine / "video0"), "Cam")
     steps = Kernel(sizes={"YUYV": [(16, 1280, 16, 16, 720, 8)]}, intervals=(3, [(1, 60), (1, 5)]))
     found = modes(camera, steps)
@@ -156,7 +158,7 @@ def test_a_driver_whose_list_never_ends(machine: Path) -> None:
         def _at(self, entries: list[Any], index: int) -> Any:
             return entries[index % len(entries)]
 
-    assert 0 < len(v4l2.look_at(str(machine / "video0"), modes=True, ioctl=_few(Endless())).modes) < 1000
+    assert 0 < len(v4l2.query_device(str(machine / "video0"), modes=True, ioctl=_few(Endless())).modes) < 1000
 
 
 def _few(kernel: Kernel) -> v4l2.Ioctl:
@@ -174,7 +176,7 @@ def _few(kernel: Kernel) -> v4l2.Ioctl:
 def test_what_is_no_device_is_an_error_of_the_system(tmp_path: Path) -> None:
     (tmp_path / "video0").write_text("rubbish")
     with pytest.raises(OSError, match="Inappropriate ioctl"):
-        v4l2.look_at(str(tmp_path / "video0"))
+        v4l2.query_device(str(tmp_path / "video0"))
 
 
 CAMERAS = (
@@ -193,13 +195,13 @@ def test_a_part_of_a_name_is_enough() -> None:
 def test_an_unclear_name_lists_the_matches() -> None:
     with pytest.raises(SourceError) as caught:
         find_camera("webcam", CAMERAS)
-    assert caught.value.problem == "several cameras are called 'webcam'"
+    assert caught.value.problem == "several cameras match 'webcam'"
     assert "2 (HD Pro Webcam C920), 4 (HD Pro Webcam C920)" in caught.value.hint
 
 
 @pytest.mark.parametrize("text", ["Kinect", "", "   "])
 def test_a_name_that_is_not_there_lists_all(text: str) -> None:
-    with pytest.raises(SourceError, match="no camera and no file") as caught:
+    with pytest.raises(SourceError, match="no camera or file") as caught:
         find_camera(text, CAMERAS)
     assert "0 (Integrated Camera: Integrated C)" in caught.value.hint and "6 (Integrated)" in caught.value.hint
 
@@ -232,7 +234,7 @@ def test_for_people() -> None:
     many = tuple(Mode(name, 640, 480, (60.0, 30.0, 15.0, 1.0)) for name in ("YUYV", "UYVY"))
     assert describe(CAMERAS[3], many).splitlines()[1:] == ["   YUYV, UYVY  640×480 at 60…1"]
     idle = Camera(9, "/dev/video9", "rtstyle", virtual=True, idle=True)
-    assert describe(idle, ()) == "9  rtstyle  /dev/video9  virtual, no program sends pictures to it yet"
+    assert describe(idle, ()) == "9  rtstyle  /dev/video9  virtual, no program is sending to it"
 
 
 def test_a_machine_without_cameras_is_no_error(
@@ -241,12 +243,12 @@ def test_a_machine_without_cameras_is_no_error(
     monkeypatch.setattr(camera_discovery, "list_cameras", list)
     monkeypatch.setattr(camera_discovery, "names_are_known", lambda: True)
     assert main(["devices"]) == 0
-    assert capsys.readouterr().out == "No camera is connected; `rtstyle webcam --source pattern` needs none.\n"
+    assert capsys.readouterr().out == "No camera is connected. `rtstyle webcam --source pattern` works without one.\n"
     assert main(["devices", "--json"]) == 0
     assert capsys.readouterr().out == '{"cameras": []}\n'
 
 
-def test_a_camera_that_may_not_be_used_is_told(
+def test_a_camera_without_permission_is_reported(
     machine: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(camera_discovery, "list_cameras", lambda: [Camera(0, str(machine / "video0"), "Cam")])
@@ -263,7 +265,7 @@ def test_the_numbers_that_open_where_names_are_not_known(
     monkeypatch.setattr(camera_discovery, "probe_cameras", lambda: iter([Camera(1, "", "camera 1")]))
     assert main(["devices"]) == 0
     printed = capsys.readouterr()
-    assert printed.out == "1  camera 1\n" and 'pip install "rtstyle[cameras]"' in printed.err
+    assert printed.out == "1  camera 1\n" and pip_install("cameras") in printed.err
 
 
 def test_probing_opens_and_gives_back(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -291,7 +293,7 @@ def test_listing_this_machine_never_fails() -> None:
 
 
 def test_the_library_of_other_systems_answers() -> None:
-    """On Linux it lists, too; only that its interface is the one we call is told by this."""
+    """The library lists cameras on Linux, too; this only checks the interface that we call."""
     pytest.importorskip("cv2_enumerate_cameras")
     assert all(camera.name for camera in camera_discovery._named_by_library())
 

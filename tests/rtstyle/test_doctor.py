@@ -10,13 +10,14 @@ import engines
 from engines.base import Engine
 from engines.cuda import driver
 from engines.errors import EngineError
-from engines.trt import engine as trt_engine
+from engines.install_hint import pip_install
+from engines.trt import background_build
 from engines.trt.plan_cache import PlanCache
 from rtstyle.doctor import Finding, examine
 from tests.engines.plans import KEY, OTHER
 from tests.engines.test_load import Painter
 
-PIP = 'pip install "rtstyle[tensorrt]"'
+PIP = pip_install("tensorrt")
 
 
 def findings(style: Path) -> dict[str, Finding]:
@@ -28,21 +29,21 @@ def broken(*_: object) -> Engine:
 
 
 def test_it_says_what_auto_takes_and_what_would_be_faster(tiny_style: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver, "cards", lambda: 1)
+    monkeypatch.setattr(driver, "device_count", lambda: 1)
     monkeypatch.setitem(engines._ENGINES, "cuda", lambda *_: Painter("cuda"))
     monkeypatch.setitem(engines._ENGINES, "tensorrt", broken)
     auto = findings(tiny_style)["engine auto"]
     assert auto.found.startswith("takes cuda") and auto.hint == f"faster: {PIP}"
     monkeypatch.setitem(engines._ENGINES, "tensorrt", lambda *_: Painter("tensorrt"))
     auto = findings(tiny_style)["engine auto"]
-    assert auto.found.startswith("takes tensorrt") and "cuda paints" in auto.found and auto.hint == ""
+    assert auto.found.startswith("takes tensorrt") and "cuda is used" in auto.found and auto.hint == ""
 
 
 def test_it_says_what_tensorrt_gains_and_where_cuda_stays(tiny_style: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver, "cards", lambda: 1)
+    monkeypatch.setattr(driver, "device_count", lambda: 1)
     monkeypatch.setitem(engines._ENGINES, "cuda", lambda *_: Painter("cuda"))
     monkeypatch.setitem(engines._ENGINES, "tensorrt", lambda *_: Painter("tensorrt"))
-    monkeypatch.setattr(trt_engine, "gains", lambda _: {(360, 640): 1.04, (720, 1280): 1.6})
+    monkeypatch.setattr(background_build, "speedups", lambda _: {(360, 640): 1.04, (720, 1280): 1.6})
     auto = findings(tiny_style)["engine auto"]
     assert auto.found.endswith("tensorrt against cuda: 640×360 1.04 × (cuda stays), 1280×720 1.60 ×")
 
@@ -50,7 +51,7 @@ def test_it_says_what_tensorrt_gains_and_where_cuda_stays(tiny_style: Path, monk
 def test_without_a_card_nothing_is_recommended(tiny_style: Path) -> None:
     found = findings(tiny_style)
     assert found["engine auto"].found.startswith("takes cpu") and found["engine auto"].hint == ""
-    assert not found["engine cuda"].good and "NVIDIA card" in found["engine cuda"].found
+    assert not found["engine cuda"].good and "NVIDIA GPU" in found["engine cuda"].found
 
 
 def test_it_counts_what_was_built(tiny_style: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,6 +59,6 @@ def test_it_counts_what_was_built(tiny_style: Path, tmp_path: Path, monkeypatch:
     assert "built engines" not in findings(tiny_style)
     PlanCache().put(KEY, b"plan", seconds=1, extra={})
     assert findings(tiny_style)["built engines"] == Finding("built engines", True, f"1 in {tmp_path / 'engines'}")
-    PlanCache().refuse(OTHER, "no kernel for this")
+    PlanCache().mark_failed(OTHER, "no kernel for this")
     built = findings(tiny_style)["built engines"]
     assert not built.good and "1 could not be built" in built.found and built.hint == "rtstyle engine list"

@@ -16,11 +16,12 @@ from pathlib import Path
 import pytest
 
 from engines.cuda import driver
+from engines.install_hint import pip_install
 from engines.trt.plan_cache import PlanCache
 from tests.conftest import ROOT
 from tests.engines.plans import KEY, OTHER
-from tests.engines.test_build import is_gone, until
-from tests.engines.test_cache import held
+from tests.engines.test_build_process import is_gone, until
+from tests.engines.test_plan_cache import held
 from tests.rtstyle.test_cli import Run
 from tests.rtstyle.test_imports import loaded_by
 
@@ -65,7 +66,7 @@ def test_the_list(run: Run, cache: PlanCache) -> None:
     assert re.split(r"  +", head.strip()) == heads
     assert first.split()[:2] == ["wave", "640×360"] and second.split()[:2] == ["1" * 12, "640×16"]
     assert "A card  10.14     2.13.0  580.1   2.5  61 s      1.53 " in first
-    cache.refuse(OTHER, "no kernel for this", extra={"style": "scream"})
+    cache.mark_failed(OTHER, "no kernel for this", extra={"style": "scream"})
     assert run("engine", "list") == 0
     assert run.out.splitlines()[0].endswith("FAULT")
     assert [line.endswith("no kernel for this") for line in run.out.splitlines()[1:]].count(True) == 1
@@ -81,7 +82,7 @@ def test_the_list(run: Run, cache: PlanCache) -> None:
 def test_clearing_says_what_went(run: Run, cache: PlanCache) -> None:
     cache.put(KEY, b"plan", seconds=1, extra={})
     cache.put(OTHER, bytes(2_500_000), seconds=1, extra={})
-    cache.refuse(replace(KEY, gpu="another"), "no")
+    cache.mark_failed(replace(KEY, gpu="another"), "no")
     holder = held(cache)  # KEY is being built again
     assert run("engine", "clear") == 0
     holder.communicate("go on\n")
@@ -92,11 +93,11 @@ def test_clearing_says_what_went(run: Run, cache: PlanCache) -> None:
 def test_building(run: Run, builder: pytest.MonkeyPatch, cache: PlanCache, tiny_style: Path) -> None:
     assert run("engine", "build", tiny_style, "--size", "640x360", "--size", "64x48", "--size", "640x360") == 0
     lines = run.err.splitlines()
-    assert run.out == "" and all(line.startswith("rtstyle: tiny ") for line in lines)
-    assert [line.split()[2] for line in lines if "built in" in line] == ["640×360:", "64×48:"]
+    assert run.out == "" and all(line.startswith("tiny ") for line in lines)
+    assert [line.split()[1] for line in lines if "built in" in line] == ["640×360:", "64×48:"]
     assert {(entry.key.width, entry.key.height) for entry in cache.entries()} == {(640, 360), (64, 48)}
     assert run("engine", "build", tiny_style, "--size", "64x48") == 0
-    assert run.err.splitlines()[-1] == "rtstyle: tiny 64×48: already there"
+    assert run.err.splitlines()[-1] == "tiny 64×48: already built"
 
 
 def test_a_build_that_fails(run: Run, builder: pytest.MonkeyPatch, tiny_style: Path) -> None:
@@ -104,11 +105,11 @@ def test_a_build_that_fails(run: Run, builder: pytest.MonkeyPatch, tiny_style: P
     assert run("engine", "build", tiny_style, "--size", "640x360") == 1
     assert run.err.splitlines()[-2:] == ["rtstyle: no kernel for this", "hint: another card"]
     assert run("engine", "build", tiny_style, "--size", "640x360") == 1
-    assert run.err.splitlines()[-1] == "hint: `rtstyle engine clear` lets it be tried again"
+    assert run.err.splitlines()[-1] == "hint: to retry, run `rtstyle engine clear`"
     builder.setattr("engines.trt.build_worker.BUILDERS", (f"{STANDIN}:BUILDER",))
     assert run("engine", "build", tiny_style, "--size", "640x360", "--size", "64x48") == 1
     assert "rtstyle: 1 of 2 engines could not be built" in run.err
-    assert "rtstyle: warning: tiny 640×360: it could not be built before: no kernel for this" in run.err
+    assert "warning: tiny 640×360: an earlier build failed: no kernel for this" in run.err
     assert run("engine", "clear") == 0 and run("engine", "build", tiny_style, "--size", "640x360") == 0
 
 
@@ -117,7 +118,7 @@ def test_a_build_that_fails(run: Run, builder: pytest.MonkeyPatch, tiny_style: P
     [
         (["build", "wave"], 2, "--size"),
         (["build", "--size", "640x360"], 2, "STYLE"),
-        (["build", "wave", "--size", "huge"], 2, "is no size"),
+        (["build", "wave", "--size", "huge"], 2, "must be a size"),
         (["build", "wave", "--size", "8x8"], 1, "too small"),
         (["build", "nowhere", "--size", "640x360"], 1, "no style 'nowhere'"),
         (["paint"], 2, "No such command"),
@@ -130,14 +131,14 @@ def test_wrong_usage(run: Run, builder: pytest.MonkeyPatch, arguments: list[str]
 
 
 def test_a_machine_without_a_gpu(run: Run, cache: PlanCache, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver, "cards", lambda: 0)
+    monkeypatch.setattr(driver, "device_count", lambda: 0)
     assert run("engine", "build", "wave", "--size", "640x360", "--size", "64x48") == 1
     problem, hint = run.err.splitlines()
-    assert "needs an NVIDIA card" in problem and hint.startswith("hint: ")
-    monkeypatch.setattr(driver, "cards", lambda: 1)
+    assert "needs an NVIDIA GPU" in problem and hint.startswith("hint: ")
+    monkeypatch.setattr(driver, "device_count", lambda: 1)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert run("engine", "build", "wave", "--size", "640x360") == 1
-    assert run.err.splitlines()[1] == 'hint: pip install "rtstyle[tensorrt]"'
+    assert run.err.splitlines()[1] == f"hint: {pip_install('tensorrt')}"
 
 
 @pytest.mark.parametrize("command", ["list", "clear", "build"])
@@ -148,7 +149,7 @@ def test_a_folder_that_cannot_be_trusted(
     cache.folder.chmod(0o777)
     assert run("engine", command, *([tiny_style, "--size", "64x48"] if command == "build" else [])) == 1
     problem, hint = run.err.splitlines()[-2:]
-    assert "others may write into" in problem and "RTSTYLE_CACHE" in hint
+    assert "other users may write to" in problem and "RTSTYLE_CACHE" in hint
 
 
 SCRIPT = """

@@ -18,7 +18,7 @@ from rtstyle.media.codecs import CODECS, CONTAINERS, choose
 from rtstyle.media.colour import ColourTags
 from rtstyle.sinks.file import FileSink
 from rtstyle.sinks.output_path import part_path
-from rtstyle.sinks.track_remuxer import Template
+from rtstyle.sinks.track_remuxer import TrackSource
 from tests.rtstyle.clips import Clip, Seen, frames, numbered
 
 
@@ -215,7 +215,7 @@ class TestNothingIsLeftBehind:
 class TestRefusals:
     def test_exists(self, tmp_path: Path) -> None:
         (tmp_path / "a.mp4").touch()
-        with pytest.raises(SinkError, match="exists already"):
+        with pytest.raises(SinkError, match="already exists"):
             FileSink(tmp_path / "a.mp4")
 
     def test_no_folder(self, tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ class TestRefusals:
         ("name", "codec", "words"),
         [
             ("a.xyz", None, "unknown kind"),
-            ("a", None, "no ending"),
+            ("a", None, "no suffix"),
             ("a.mp4", "h265", "unknown codec"),
             ("a.webm", "h264", "cannot hold h264"),
         ],
@@ -243,7 +243,7 @@ class TestRefusals:
 
 class TestTracks:
     def copy(self, clip: Path, out: Path, **limits: Any) -> FileSink:
-        return write(out, 25, template=Template(str(clip), **limits))
+        return write(out, 25, tracks=TrackSource(str(clip), **limits))
 
     def test_copied_bit_for_bit_with_language(self, tmp_path: Path) -> None:
         clip = Clip(frames=25, sound="aac", languages=("eng", "deu"), text="mov_text", metadata={"title": "Söhne"})
@@ -292,7 +292,7 @@ class TestTracks:
         clip = Clip(frames=25, sound=sound, time_base=Fraction(1, 25))
         sink = self.copy(clip.write(source), tmp_path / target)
         assert len(sink.warnings) == 1
-        assert "encoded anew" in sink.warnings[0]
+        assert "re-encoded" in sink.warnings[0]
         assert tone(tmp_path / target) == pytest.approx(440, abs=15)
         with av.open(str(tmp_path / target)) as file:
             assert file.streams.audio[0].codec_context.name in ("aac", "opus", "libopus")
@@ -328,7 +328,7 @@ class TestTracks:
     def test_sound_and_video_lie_side_by_side(self, tmp_path: Path) -> None:
         """The bytes of one second of sound are never far from those of the same second of video."""
         source = Clip(frames=200, sound="aac").write(tmp_path / "a.mp4")
-        write(tmp_path / "b.mp4", 200, template=Template(str(source)))
+        write(tmp_path / "b.mp4", 200, tracks=TrackSource(str(source)))
         with av.open(str(tmp_path / "b.mp4")) as file:
             places = sorted((p.pos or 0, float(p.pts * p.time_base)) for p in file.demux() if p.size)
         apart = [abs(b[1] - a[1]) for a, b in pairwise(places)]

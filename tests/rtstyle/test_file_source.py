@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from engines.errors import SourceError
-from rtstyle.media.hdr import pq_nits, srgb, tone_mapped
-from rtstyle.sources.file import FileSource, scaled
+from rtstyle.media.hdr import encode_srgb, pq_nits, tone_map
+from rtstyle.media.resize import size_for_height
+from rtstyle.sources.file import FileSource
 from rtstyle.sources.orientation import Orientation
 from rtstyle.sources.timestamps import Timeline
 from tests.rtstyle.clips import Clip, number_of, numbered, write_sound
@@ -112,7 +113,7 @@ def test_untagged_colours_go_by_size(tmp_path: Path, height: int, matrix: int) -
         assert np.abs(patch.astype(int) - colour).max() <= 4
 
 
-def test_hdr_is_converted_and_said(tmp_path: Path) -> None:
+def test_hdr_is_converted_with_a_warning(tmp_path: Path) -> None:
     path = tmp_path / "a.mkv"
     with av.open(str(path), "w") as out:
         # Of one frame that might be reordered, x265 takes the decoding time from memory that it never wrote.
@@ -131,7 +132,7 @@ def test_hdr_is_converted_and_said(tmp_path: Path) -> None:
     source.close()
     assert [w for w in source.warnings if "PQ" in w]
     assert source.colour.matrix == 1
-    expected = srgb(tone_mapped(pq_nits(np.array(120 / 255)))) * 255
+    expected = encode_srgb(tone_map(pq_nits(np.array(120 / 255)))) * 255
     assert rgb[36, 56].mean() == pytest.approx(float(expected), abs=3)
 
 
@@ -169,11 +170,11 @@ def test_height(tmp_path: Path, rotation: int | None) -> None:
     assert (source.info.height, source.info.width) == frames[0].rgb.shape[:2]
 
 
-def test_scaled_keeps_proportions_and_even_width() -> None:
-    assert scaled(1080, 1920, 360) == (360, 640)
-    assert scaled(1080, 1920, None) == (1080, 1920)
-    assert scaled(480, 853, 240) == (240, 426)
-    assert scaled(49, 65, 49) == (49, 65)
+def test_size_for_height_keeps_proportions_and_even_width() -> None:
+    assert size_for_height(1080, 1920, 360) == (360, 640)
+    assert size_for_height(1080, 1920, None) == (1080, 1920)
+    assert size_for_height(480, 853, 240) == (240, 426)
+    assert size_for_height(49, 65, 49) == (49, 65)
 
 
 @pytest.mark.parametrize("keyint", ["1", "250"])

@@ -9,9 +9,9 @@ import pytest
 import engines
 from engines.openvino.engine import CpuEngine
 from engines.style_file import StyleModel
-from rtstyle.live.style_switcher import Palette
-from rtstyle.pipeline import Controls
-from rtstyle.styles import GALLERY, find, installed
+from rtstyle.controls import Controls
+from rtstyle.live.style_switcher import StyleSwitcher
+from rtstyle.style_library import GALLERY, find, installed
 from tests.conftest import ROOT
 from train.report.preview import SMALL_LIMIT, photographs
 
@@ -65,7 +65,7 @@ def test_no_two_are_alike() -> None:
 
 
 def test_each_is_on_the_page() -> None:
-    page = (ROOT / "docs" / "STYLES.md").read_text("utf-8")
+    page = (ROOT / "docs" / "styles.md").read_text("utf-8")
     for entry in installed():
         assert f"## {entry.name}\n\n{entry.painter}, *{entry.work}*" in page
         assert (ROOT / "docs" / "styles" / f"{entry.name}.jpg").is_file()
@@ -73,7 +73,7 @@ def test_each_is_on_the_page() -> None:
 
 def test_a_palette_of_all_of_them() -> None:
     controls = Controls(styles=NAMES)
-    palette = Palette(lambda name: engines.load(find(name), "cpu"), controls)
+    palette = StyleSwitcher(lambda name: engines.load(find(name), "cpu"), controls)
     rgb = photographs(1, 64)[0]
     palette(rgb)
     controls.style = NAMES[-1]

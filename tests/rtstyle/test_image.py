@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from pathlib import Path
 from typing import Any
@@ -146,9 +147,9 @@ def test_bad_jobs_leave_nothing_behind(tmp_path: Path) -> None:
     cases: list[tuple[tuple[Path, ...], Path, type[StylerError], str]] = [
         ((tmp_path / "none.png",), tmp_path / "o.png", SourceError, "no such file"),
         ((tmp_path,), tmp_path / "o.png", SourceError, "is a folder"),
-        ((text,), tmp_path / "o.png", SourceError, "no picture"),
+        ((text,), tmp_path / "o.png", SourceError, "not a picture"),
         ((empty,), tmp_path / "o.png", SourceError, "empty"),
-        ((cut,), tmp_path / "o.png", SourceError, "no picture"),
+        ((cut,), tmp_path / "o.png", SourceError, "not a picture"),
         ((small,), tmp_path / "o.png", ShapeError, "small.png"),
         ((good,), good, SinkError, "input itself"),
         ((good,), tmp_path / "text.png", SinkError, "exists"),
@@ -157,7 +158,7 @@ def test_bad_jobs_leave_nothing_behind(tmp_path: Path) -> None:
         ((good,), tmp_path / "no" / "o.png", SinkError, "no such folder"),
         ((good, small), tmp_path / "o.png", SinkError, "one file"),
         ((good, small), tmp_path / "text.png", SinkError, "is a file"),
-        ((good, other), tmp_path / "o", SinkError, "same file"),
+        ((good, other), tmp_path / "o", SinkError, "same output file"),
         ((good, small), tmp_path / "no" / "o", SinkError, "no such folder"),
     ]
     for inputs, output, kind, problem in cases:
@@ -176,12 +177,15 @@ def test_overwrite_replaces(tmp_path: Path) -> None:
 
 
 def test_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(self: Path, data: bytes) -> int:
-        with self.open("wb") as file:
-            file.write(data[:3])
-        raise OSError(28, "No space left on device")
+    class Full(io.BufferedRandom):
+        def write(self, data: Any) -> int:
+            super().write(data[:3])
+            raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    def full(path: Path, mode: str, opener: object) -> Full:
+        return Full(io.FileIO(path, mode))
+
+    monkeypatch.setattr("engines.atomic_write.open", full, raising=False)
     with pytest.raises(SinkError, match="No space left"):
         write_picture(tmp_path / "out.png", corners())
     assert files(tmp_path) == set()

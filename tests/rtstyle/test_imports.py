@@ -42,7 +42,14 @@ def test_listing_styles_loads_no_runtime(command: str) -> None:
     assert loaded & (HEAVY - {"numpy", "safetensors"}) == set()
 
 
-BASE = ["rtstyle.video", "rtstyle.live.webcam", "rtstyle.image", "rtstyle.doctor", "engines.openvino.engine"]
+BASE = [
+    "rtstyle.api",
+    "rtstyle.video",
+    "rtstyle.live.webcam",
+    "rtstyle.image",
+    "rtstyle.doctor",
+    "engines.openvino.engine",
+]
 
 
 @pytest.mark.parametrize("module", BASE)

@@ -1,4 +1,4 @@
-"""What is told of a live run: one reading for the overlay, for --json and for the network."""
+"""What is stats of a live run: one reading for the overlay, for --json and for the network."""
 
 from __future__ import annotations
 
@@ -16,19 +16,18 @@ import pytest
 
 from engines.base import RGB
 from engines.errors import SinkError
+from rtstyle.controls import Controls
 from rtstyle.frame import Frame
-from rtstyle.live.recorder import Recorder
-from rtstyle.live.session import COMING, Live
-from rtstyle.live.style_switcher import Palette
+from rtstyle.live.actions import Actions
+from rtstyle.live.session import LIVE, LiveSession
+from rtstyle.live.style_switcher import StyleSwitcher
 from rtstyle.live.webcam import WebcamJob, run_webcam
-from rtstyle.pipeline import Controls, run
 from rtstyle.progress import Heartbeat
 from rtstyle.sinks.base import Sink
 from rtstyle.sinks.null import NullSink
-from rtstyle.sinks.tee import SeveralSinks
+from rtstyle.sinks.tee import TeeSink
 from rtstyle.sources.pattern import PatternSource
-from rtstyle.stats import Stats
-from tests.rtstyle.test_palette import NAMES, Shelf, until
+from tests.rtstyle.test_style_switcher import NAMES, FakeEngines, until
 from tests.rtstyle.test_webcam import Identity
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -59,12 +58,11 @@ def ran(sink: Sink, engine_s: float = 0.0, frames: int = 20) -> dict[str, object
             time.sleep(engine_s)
             return rgb.copy()
 
-    source, stats, controls = PatternSource(64, 48, 100), Stats(), Controls()
-    live = Live(source, Late(), controls, stats, Recorder())
-    live.sink = sink
-    run(source, live.engine, sink, controls, stats, max_frames=frames, on_frame=live.put)
+    with LiveSession(PatternSource(64, 48, 100), Controls()) as live:
+        live.engine = Late()
+        live.run(sink, max_frames=frames)
     assert live.newest is not None
-    return json.loads(json.dumps(live.reading().to_dict()))  # type: ignore[no-any-return]
+    return json.loads(json.dumps(live.read().to_dict()))  # type: ignore[no-any-return]
 
 
 def test_frames_are_dropped_by_the_engine_or_by_the_sink() -> None:
@@ -77,61 +75,63 @@ def test_frames_are_dropped_by_the_engine_or_by_the_sink() -> None:
 
 
 def test_each_of_several_sinks_has_its_own_losses() -> None:
-    late = ran(SeveralSinks([Slow("window", 0.0, main_thread=True), Slow("disk", 0.2), NullSink()]), frames=60)
+    late = ran(TeeSink([Slow("window", 0.0, main_thread=True), Slow("disk", 0.2), NullSink()]), frames=60)
     by = late["dropped_by"]
     assert isinstance(by, dict) and by["disk"] > 20 and by["null"] < 10
     assert late["sink_states"] == {"window": "open", "disk": "open", "null": "open"}
 
 
-def test_a_sink_that_failed_is_told() -> None:
+def test_a_failed_sink_is_reported() -> None:
     class Broken(Slow):
         def write(self, frame: Frame) -> bool:
             raise SinkError("the disk is full")
 
-    sinks = SeveralSinks([Slow("good", 0.0), Broken("bad", 0.0)])
+    sinks = TeeSink([Slow("good", 0.0), Broken("bad", 0.0)])
     with pytest.raises(SinkError, match="disk is full"):
         ran(sinks)
     assert sinks.states() == {"good": "open", "bad": "the disk is full"}
 
 
 @pytest.fixture
-def palette() -> Iterator[tuple[Palette, Controls, Live]]:
+def switcher() -> Iterator[tuple[StyleSwitcher, Controls, LiveSession]]:
     controls = Controls(0.5, True, 2.0, NAMES, "black")
-    made = Palette(Shelf(), controls, ahead=False)
-    yield made, controls, Live(PatternSource(64, 48, 30), made, controls, Stats(), Recorder())
-    made.close()
+    made = StyleSwitcher(FakeEngines(), controls, ahead=False)
+    live = LiveSession(PatternSource(64, 48, 30), controls)
+    live.engine = made
+    yield made, controls, live
+    live.close()
 
 
-def test_what_is_shown_against_what_is_wanted(palette: tuple[Palette, Controls, Live]) -> None:
-    paint, controls, live = palette
+def test_what_is_shown_against_what_is_wanted(switcher: tuple[StyleSwitcher, Controls, LiveSession]) -> None:
+    stylize, controls, live = switcher
     frame: RGB = np.zeros((48, 64, 3), np.uint8)
-    paint(frame)
-    assert (live.reading().style, live.reading().wanted, live.reading().fault) == ("black", "black", "")
+    stylize(frame)
+    assert (live.read().style, live.read().wanted, live.read().fault) == ("black", "black", "")
     controls.style = "white"
-    assert (live.reading().style, live.reading().wanted) == ("black", "white")
-    assert "making white ready" in live.reading().lines()[0]
-    until(lambda: bool(paint(frame).any()) and live.reading().style == "white")
+    assert (live.read().style, live.read().wanted) == ("black", "white")
+    assert "preparing white" in live.read().lines()[0]
+    until(lambda: bool(stylize(frame).any()) and live.read().style == "white")
     controls.style = "broken"
-    until(lambda: paint(frame) is not None and live.reading().fault != "")
-    assert (live.reading().style, live.reading().wanted) == ("white", "broken")
-    assert "damaged" in live.reading().lines()[0]
-    told = live.reading().to_dict()
-    assert (told["strength"], told["mirror"], told["scale"], told["recording"]) == (0.5, True, 2.0, None)
+    until(lambda: stylize(frame) is not None and live.read().fault != "")
+    assert (live.read().style, live.read().wanted) == ("white", "broken")
+    assert "damaged" in live.read().lines()[0]
+    stats = live.read().to_dict()
+    assert (stats["strength"], stats["mirror"], stats["scale"], stats["recording"]) == (0.5, True, 2.0, None)
 
 
-def test_a_source_that_is_lost_is_told(palette: tuple[Palette, Controls, Live]) -> None:
-    live = palette[2]
-    assert live.reading().source_state == COMING and len(live.reading().lines()) == 2
+def test_a_lost_source_is_reported(switcher: tuple[StyleSwitcher, Controls, LiveSession]) -> None:
+    live = switcher[2]
+    assert live.read().source_state == LIVE and len(live.read().lines()) == 2
     live.source.notice = "camera 0 was unplugged; waiting for it"  # type: ignore[attr-defined]  # as sources do
-    assert live.reading().to_dict()["source_state"] == "camera 0 was unplugged; waiting for it"
-    assert "unplugged" in live.reading().lines()[-1]
+    assert live.read().to_dict()["source_state"] == "camera 0 was unplugged; waiting for it"
+    assert "unplugged" in live.read().lines()[-1]
 
 
 def test_run_webcam_gives_the_live_run() -> None:
-    seen: list[Live] = []
+    seen: list[Actions] = []
     run_webcam(WebcamJob("pattern", ("null",), (64, 48), 50.0, 5), Identity, Controls(), on_ready=seen.append)
-    told = seen[0].reading().to_dict()
-    assert told["frames_out"] == 5 and told["sink_states"] == {"null": "open"} and told["source"] == "pattern"
+    stats = seen[0].read("stats")
+    assert stats["frames_out"] == 5 and stats["sink_states"] == {"null": "open"} and stats["source"] == "pattern"
 
 
 def test_a_heartbeat_beats_until_it_is_closed_or_nobody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,8 +181,8 @@ def test_json_prints_a_line_each_second_and_the_last_one(tiny_style: Path) -> No
     assert set(first) >= FIELDS and set(first) | {"sinks"} == set(last)
     assert 0.5 < second["seconds"] - first["seconds"] < 5
     assert first["frames_out"] < second["frames_out"] <= last["frames_out"] and second["fps_out"] > 5
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert all(f"`{name}`" in readme for name in FIELDS - {"frames_in", "seconds"}), "the fields are documented"
+    page = (ROOT / "docs" / "live.md").read_text(encoding="utf-8")
+    assert all(f"`{name}`" in page for name in FIELDS - {"frames_in", "seconds"}), "the fields are documented"
 
 
 def test_a_reader_that_leaves_ends_the_run(tiny_style: Path) -> None:
@@ -199,5 +199,6 @@ def test_a_reader_that_leaves_ends_the_run(tiny_style: Path) -> None:
 
 
 def test_nothing_is_known_before_the_sinks_are_open() -> None:
-    live = Live(PatternSource(64, 48, Fraction(30)), Identity(), Controls(), Stats(), Recorder())
-    assert live.reading().sinks == {} and live.newest is None and live.reading().style == "none"
+    live = LiveSession(PatternSource(64, 48, Fraction(30)), Controls())
+    live.engine = Identity()
+    assert live.read().sinks == {} and live.newest is None and live.read().style == "none"

@@ -108,7 +108,7 @@ def test_without_a_frame_there_is_no_file_and_an_old_one_stays(tmp_path: Path, c
 def test_an_old_one_is_refused_or_replaced(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     path.write_text("old")
-    with pytest.raises(SinkError, match="exists already"):
+    with pytest.raises(SinkError, match="already exists"):
         FileSink(path, live=True)
     sink = FileSink(path, live=True, overwrite=True)
     for frame in frames(3):

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from engines.errors import SourceError
-from rtstyle.sources.factory import open_named
+from rtstyle.sources.factory import open_source
 from rtstyle.sources.loop import LoopSource
 from rtstyle.sources.pacing import Pace
 from tests.rtstyle.clips import Clip, number_of
@@ -23,7 +23,7 @@ def clip(tmp_path: Path) -> Path:
 
 
 def test_round_after_round_without_a_gap(clip: Path) -> None:
-    source = open_named(str(clip), loop=True)
+    source = open_source(str(clip), loop=True)
     assert source.info.live and source.info.frame_count is None and source.info.fps == 50
     frames = list(islice(source.frames(), 20))
     source.close()
@@ -74,13 +74,13 @@ def test_a_clip_that_is_taken_away_is_an_error(clip: Path) -> None:
 
 @pytest.mark.parametrize("text", ["0", "pattern", "/dev/video0", "rtsp://host/1", "HD Pro Webcam"])
 def test_what_has_no_end_is_not_looped(text: str) -> None:
-    with pytest.raises(SourceError, match="is no clip"):
-        open_named(text, loop=True)
+    with pytest.raises(SourceError, match="is not a clip"):
+        open_source(text, loop=True)
     with pytest.raises(SourceError, match="no such file"):
-        open_named("none.mp4", loop=True)
+        open_source("none.mp4", loop=True)
 
 
-def test_pace_begins_anew_after_a_stall_and_after_a_jump(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pace_restarts_after_a_stall_and_after_a_jump(monkeypatch: pytest.MonkeyPatch) -> None:
     now_s, waits = 0.0, []
 
     class Stop(threading.Event):

@@ -1,4 +1,4 @@
-"""What the text of --source means, and cameras that are pulled and plugged in again."""
+"""The text of --source selects a source, and cameras reconnect after they were unplugged."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from engines.errors import SourceError
 from rtstyle.sources import camera_discovery, factory
 from rtstyle.sources.base import Source
 from rtstyle.sources.camera_discovery import Camera
-from rtstyle.sources.factory import is_camera, open_named
+from rtstyle.sources.factory import OPENERS, is_camera, kind_of, open_source
 from rtstyle.sources.file import FileSource
 from rtstyle.sources.pattern import PatternSource
 from tests.rtstyle.clips import Clip
@@ -76,7 +76,7 @@ def lost_and_back(source: Source, desk: Desk, back: Camera) -> list[str]:
 @pytest.mark.parametrize("text", ["0", "pro webcam"])
 def test_a_camera_comes_back_under_another_number(desk: Desk, text: str) -> None:
     desk.plug(C920)
-    source = open_named(text, size=(640, 480), fps=30)
+    source = open_source(text, size=(640, 480), fps=30)
     assert source.info.name == ("camera 0" if text == "0" else "HD Pro Webcam C920")
     notices = lost_and_back(source, desk, Camera(3, "/dev/video3", C920.name))
     assert notices[-1] == f"{source.info.name} is not plugged in; waiting for it"
@@ -85,7 +85,7 @@ def test_a_camera_comes_back_under_another_number(desk: Desk, text: str) -> None
 
 def test_another_camera_at_its_number_is_left_alone(desk: Desk) -> None:
     desk.plug(C920)
-    source = open_named("0")
+    source = open_source("0")
     frames = source.frames()
     next(frames)
     desk.pull(C920)
@@ -97,7 +97,7 @@ def test_another_camera_at_its_number_is_left_alone(desk: Desk) -> None:
 
 def test_without_reconnect_the_loss_is_the_end(desk: Desk) -> None:
     desk.plug(C920)
-    source = open_named("0", reconnect=False)
+    source = open_source("0", reconnect=False)
     frames = source.frames()
     next(frames)
     desk.pull(C920)
@@ -106,12 +106,12 @@ def test_without_reconnect_the_loss_is_the_end(desk: Desk) -> None:
     source.close()
 
 
-def test_a_virtual_camera_that_nobody_feeds(desk: Desk) -> None:
+def test_a_virtual_camera_without_a_writer(desk: Desk) -> None:
     desk.plug(Camera(7, "/dev/video7", "rtstyle", virtual=True, idle=True))
     with pytest.raises(SourceError, match="no program sends pictures"):
-        open_named("rtstyle")
+        open_source("rtstyle")
     with pytest.raises(SourceError, match="no program sends pictures"):
-        open_named("7")
+        open_source("7")
     assert desk.opened == []
 
 
@@ -119,12 +119,12 @@ def test_a_file_comes_before_a_camera_of_its_name(desk: Desk, tmp_path: Path, mo
     desk.plug(C920)
     monkeypatch.chdir(tmp_path)
     Clip(frames=3).write(tmp_path / "clip.mp4").rename(tmp_path / "webcam")
-    source = open_named("webcam")
+    source = open_source("webcam")
     assert isinstance(source, FileSource)
     source.close()
     (tmp_path / "webcam").unlink()
     (tmp_path / "webcam").mkdir()
-    source = open_named("webcam")
+    source = open_source("webcam")
     source.close()
     assert desk.opened == [0]
 
@@ -132,8 +132,8 @@ def test_a_file_comes_before_a_camera_of_its_name(desk: Desk, tmp_path: Path, mo
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("kinect", "no camera and no file is called 'kinect'"),
-        ("", "no camera and no file is called ''"),
+        ("kinect", "no camera or file is named 'kinect'"),
+        ("", "no camera or file is named ''"),
         ("none.mp4", "no such file: none.mp4"),
         ("folder/none", "no such file: folder/none"),
         ("5", "no camera 5"),
@@ -141,10 +141,10 @@ def test_a_file_comes_before_a_camera_of_its_name(desk: Desk, tmp_path: Path, mo
         ("/dev/v4l/by-id/usb-none", "no camera /dev/v4l/by-id/usb-none"),
     ],
 )
-def test_what_is_not_there_is_one_clear_line(desk: Desk, text: str, problem: str) -> None:
+def test_a_missing_source_is_one_clear_line(desk: Desk, text: str, problem: str) -> None:
     desk.plug(C920)
     with pytest.raises(SourceError) as caught:
-        open_named(text)
+        open_source(text)
     assert caught.value.problem == problem and desk.opened == []
 
 
@@ -152,10 +152,27 @@ def test_several_cameras_of_one_name(desk: Desk) -> None:
     desk.plug(C920)
     desk.plug(Camera(2, "/dev/video2", C920.name))
     with pytest.raises(SourceError, match=r"0 \(HD Pro Webcam C920\), 2 \(HD Pro Webcam C920\)"):
-        open_named("webcam")
+        open_source("webcam")
 
 
-def test_sources_are_told_apart() -> None:
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("pattern", "pattern"),
+        ("screen:2", "screen"),
+        ("0", "camera"),
+        ("/dev/video0", "camera"),
+        ("webcam", "camera"),
+        ("clip.mp4", "file"),
+        ("folder/clip", "file"),
+        ("rtsp://host/1", "url"),
+    ],
+)
+def test_every_kind_has_an_opener(text: str, kind: str) -> None:
+    assert kind_of(text) == kind and kind in OPENERS
+
+
+def test_kinds_of_sources() -> None:
     assert is_camera("0") and is_camera("12") and is_camera("/dev/video0")
     assert not is_camera("clip.mp4") and not is_camera("rtsp://host/1") and not is_camera("pattern")
-    assert isinstance(open_named("pattern"), PatternSource)
+    assert isinstance(open_source("pattern"), PatternSource)

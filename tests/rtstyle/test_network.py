@@ -1,4 +1,4 @@
-"""Streams by URL against real senders on this machine: they die, return, hang and lie."""
+"""Streams by URL from real senders on this machine, which die, return, hang and send rubbish."""
 
 from __future__ import annotations
 
@@ -16,13 +16,12 @@ import pytest
 
 from engines.errors import SourceError
 from rtstyle.frame import Frame
-from rtstyle.media import network
-from rtstyle.media.network import check_url, options
-from rtstyle.media.urls import shown
+from rtstyle.media import urls
+from rtstyle.media.urls import check_input_url, input_options, redact
 from rtstyle.sources.base import notice_of
-from rtstyle.sources.factory import open_named
+from rtstyle.sources.factory import open_source
 from rtstyle.sources.file import FileSource
-from rtstyle.sources.reconnecting import Reconnecting
+from rtstyle.sources.reconnecting import ReconnectingSource
 from tests.conftest import ROOT
 from tests.rtstyle.clips import Clip, number_of
 from tests.rtstyle.streams import FPS, FolderServer, LiveServer, Sender, free_port
@@ -32,8 +31,8 @@ FFMPEG = shutil.which("ffmpeg")
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(Reconnecting.__init__.__kwdefaults__, "stall_s", 0.5)
-    monkeypatch.setattr(network, "READ_TIMEOUT_S", 2.0)
+    monkeypatch.setitem(ReconnectingSource.__init__.__kwdefaults__, "stall_s", 0.5)
+    monkeypatch.setattr(urls, "READ_TIMEOUT_S", 2.0)
 
 
 def until(frames: Iterator[Frame], *, lost: bool) -> Frame:
@@ -48,7 +47,7 @@ def until(frames: Iterator[Frame], *, lost: bool) -> Frame:
 
 def test_a_server_that_dies_and_returns() -> None:
     server = LiveServer()
-    source = open_named(server.url)
+    source = open_source(server.url)
     frames = source.frames()
     until(frames, lost=False)
     server.die()
@@ -64,7 +63,7 @@ def test_a_server_that_dies_and_returns() -> None:
 
 def test_without_reconnect_a_server_that_dies_is_the_end() -> None:
     server = LiveServer()
-    source = open_named(server.url, reconnect=False)
+    source = open_source(server.url, reconnect=False)
     frames = source.frames()
     next(frames)
     server.die()
@@ -77,7 +76,7 @@ def test_udp_that_falls_silent_and_returns() -> None:
     port = free_port(socket.SOCK_DGRAM)
     url = f"udp://127.0.0.1:{port}"
     with Sender(f"{url}?pkt_size=1316"):
-        source = open_named(url)
+        source = open_source(url)
         frames = source.frames()
         until(frames, lost=False)
     assert "sends no pictures" in until(frames, lost=True).notice
@@ -95,7 +94,7 @@ def test_an_ffmpeg_that_is_killed_and_started_again() -> None:
             f"udp://127.0.0.1:{port}?pkt_size=1316"]  # fmt: skip
     sender = subprocess.Popen(call, stdin=subprocess.DEVNULL)
     try:
-        source = open_named(f"udp://127.0.0.1:{port}")
+        source = open_source(f"udp://127.0.0.1:{port}")
         frames = source.frames()
         assert until(frames, lost=False).rgb.shape == (120, 160, 3)
         sender.kill()
@@ -112,7 +111,7 @@ def test_an_ffmpeg_that_is_killed_and_started_again() -> None:
 def test_a_slow_reader_gets_no_delay() -> None:
     """A reader of ten pictures a second from a sender of fifty: what it sees stays as new as at the start."""
     with LiveServer() as server:
-        source = open_named(server.url)
+        source = open_source(server.url)
         pause = threading.Event()
         behind = []
         for frame in source.frames():
@@ -128,7 +127,7 @@ def test_a_slow_reader_gets_no_delay() -> None:
 def test_a_clip_over_http_keeps_its_pace_and_ends(tmp_path: Path) -> None:
     Clip(frames=20, fps=20).write(tmp_path / "clip.mp4")
     with FolderServer(tmp_path) as server:
-        source = open_named(f"{server.url}/clip.mp4")
+        source = open_source(f"{server.url}/clip.mp4")
         start_s = time.monotonic()
         numbers = [number_of(frame.rgb) for frame in source.frames() if not frame.notice]
         took_s = time.monotonic() - start_s
@@ -142,7 +141,7 @@ def test_hls_keeps_its_pace(tmp_path: Path) -> None:
     clip.write(tmp_path / "live.m3u8")
     assert len(list(tmp_path.glob("*.ts"))) > 1
     with FolderServer(tmp_path) as server:
-        source = open_named(f"{server.url}/live.m3u8")
+        source = open_source(f"{server.url}/live.m3u8")
         start_s = time.monotonic()
         numbers = [number_of(frame.rgb) for frame in source.frames() if not frame.notice]
         took_s = time.monotonic() - start_s
@@ -151,33 +150,33 @@ def test_hls_keeps_its_pace(tmp_path: Path) -> None:
 
 
 def test_a_server_that_accepts_and_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network, "OPEN_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(urls, "OPEN_TIMEOUT_S", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         url = f"http://127.0.0.1:{mute.getsockname()[1]}/x"
-        with pytest.raises(SourceError, match="no picture arrives within 0.3 s"):
-            open_named(url)
+        with pytest.raises(SourceError, match="no picture arrived within 0.3 s"):
+            open_source(url)
 
 
-def test_udp_that_nobody_sends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network, "OPEN_TIMEOUT_S", 0.3)
+def test_udp_without_a_sender(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(urls, "OPEN_TIMEOUT_S", 0.3)
     url = f"udp://127.0.0.1:{free_port(socket.SOCK_DGRAM)}"
-    with pytest.raises(SourceError, match="is it sending, and to this address"):
-        open_named(url)
+    with pytest.raises(SourceError, match="is it sending to this address"):
+        open_source(url)
 
 
-def test_rubbish_is_no_stream(tmp_path: Path) -> None:
+def test_rubbish_is_not_a_stream(tmp_path: Path) -> None:
     (tmp_path / "page.html").write_text("<html>" + "not a video " * 1000)
     with FolderServer(tmp_path) as server:
         for path in ("page.html", "none.mp4"):
             with pytest.raises(SourceError, match="cannot open"):
-                open_named(f"{server.url}/{path}")
+                open_source(f"{server.url}/{path}")
 
 
 def test_close_does_not_wait_for_a_stream_that_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(network, "READ_TIMEOUT_S", 20.0)
+    monkeypatch.setattr(urls, "READ_TIMEOUT_S", 20.0)
     port = free_port(socket.SOCK_DGRAM)
     with Sender(f"udp://127.0.0.1:{port}?pkt_size=1316"):
-        source = open_named(f"udp://127.0.0.1:{port}")
+        source = open_source(f"udp://127.0.0.1:{port}")
         frames = source.frames()
         next(frames)
     until(frames, lost=True)
@@ -189,47 +188,48 @@ def test_close_does_not_wait_for_a_stream_that_is_silent(monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("url", "problem"),
     [
-        ("htp://host/x", "htp:// is not known here"),
-        ("http://", "names no host"),
-        ("udp://127.0.0.1", "names no port"),
-        ("rtsp://host:99999/x", "is no URL"),
-        ("http://[::1/x", "is no URL"),
-        ("://x", "is not known here"),
+        ("htp://host/x", "htp:// is not supported"),
+        ("http://", "has no host"),
+        ("udp://127.0.0.1", "has no port"),
+        ("rtsp://host:99999/x", "is not a valid URL"),
+        ("http://[::1/x", "is not a valid URL"),
+        ("://x", "is not supported"),
     ],
 )
 def test_a_wrong_url_is_one_clear_line(url: str, problem: str) -> None:
     with pytest.raises(SourceError, match=problem):
-        open_named(url)
+        open_source(url)
 
 
 @pytest.mark.parametrize("url", ["rtsp://camera:554/1", "http://host/x.m3u8", "udp://:1234", "udp://@239.0.0.1:5000"])
-def test_sound_urls_pass(url: str) -> None:
-    check_url(url)
+def test_valid_urls_pass(url: str) -> None:
+    check_input_url(url)
 
 
 def test_every_protocol_has_a_time_limit() -> None:
-    assert options("rtsp://host/1", 5.0)["timeout"] == "5000000"
-    assert options("udp://0.0.0.0:1", 5.0)["timeout"] == "5000000"
-    assert options("rtmp://host/1", 5.0)["rw_timeout"] == options("https://host/1", 5.0)["rw_timeout"] == "5000000"
+    assert input_options("rtsp://host/1", 5.0)["timeout"] == "5000000"
+    assert input_options("udp://0.0.0.0:1", 5.0)["timeout"] == "5000000"
+    for url in ("rtmp://host/1", "https://host/1"):
+        assert input_options(url, 5.0)["rw_timeout"] == "5000000"
 
 
-def test_what_is_sent_to_this_machine_is_heard_on_this_machine_only() -> None:
-    assert (
-        options("udp://127.0.0.1:1", 1.0)["localaddr"] == options("udp://localhost:1", 1.0)["localaddr"] == "127.0.0.1"
-    )
-    assert "localaddr" not in options("udp://0.0.0.0:1", 1.0) and "localaddr" not in options("udp://host:1", 1.0)
+def test_a_loopback_url_listens_on_this_machine_only() -> None:
+    for url in ("udp://127.0.0.1:1", "udp://localhost:1"):
+        assert input_options(url, 1.0)["localaddr"] == "127.0.0.1"
+    for url in ("udp://0.0.0.0:1", "udp://host:1"):
+        assert "localaddr" not in input_options(url, 1.0)
 
 
 def test_passwords_are_not_shown() -> None:
-    assert shown("rtsp://me:secret@host/1") == "rtsp://host/1"
-    assert shown("rtsp://host/a:b") == "rtsp://host/a:b" and shown("a:b@c.mp4") == "a:b@c.mp4"
+    assert redact("rtsp://me:secret@host/1") == "rtsp://host/1"
+    assert redact("rtsp://host/a:b") == "rtsp://host/a:b" and redact("a:b@c.mp4") == "a:b@c.mp4"
     with pytest.raises(SourceError) as caught:
-        open_named("rtsp://me:secret@127.0.0.1:1/x")
+        open_source("rtsp://me:secret@127.0.0.1:1/x")
     assert "secret" not in str(caught.value) and "Connection refused" in str(caught.value)
 
 
 def test_a_stream_of_unknown_length_that_ends_has_failed() -> None:
-    """Nobody says that it is over, so it is not; a clip says so."""
+    """A clip states its length, so its end is expected; that of a stream is not."""
     server = LiveServer()
     source = FileSource(server.url, live=True)
     threading.Timer(0.3, server.die).start()
@@ -241,10 +241,10 @@ def test_a_stream_of_unknown_length_that_ends_has_failed() -> None:
 def test_ctrl_c_ends_the_wait_for_a_stream() -> None:
     url = f"udp://127.0.0.1:{free_port(socket.SOCK_DGRAM)}"
     code = (
-        "import rtstyle.sources.container as o, sys, threading\n"
+        "import rtstyle.media.container as o, sys, threading\n"
         "real = o._open_url\n"
-        "def told(url):\n    print('opening', flush=True)\n    return real(url)\n"
-        "o._open_url = told\n"
+        "def logged(url):\n    print('opening', flush=True)\n    return real(url)\n"
+        "o._open_url = logged\n"
         "from rtstyle.cli import main\n"
         f"sys.exit(main(['webcam', '--source', {url!r}, '--sink', 'null']))"
     )

@@ -15,13 +15,13 @@ pytest.importorskip("aiohttp")
 pytest.importorskip("aiortc")
 pytest.importorskip("playwright")
 
-from benchmarks.page import browser, delays, serving, switches, wait_for_painting
+from benchmarks.page import browser, delays, serving, switches, wait_for_stylized
 from engines.openvino.engine import CpuEngine
 from engines.style_file import StyleModel
 from rtstyle.sources.pattern import PatternSource
 from rtstyle.stats import percentile
-from rtstyle.styles import find
-from rtstyle.web.server import Studio, WebSettings
+from rtstyle.style_library import find
+from rtstyle.web.rooms import Rooms, WebSettings
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -62,7 +62,7 @@ def chromium() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[tuple[str, Studio]]:
+def served() -> Iterator[tuple[str, Rooms]]:
     """The page, with the moving scene as this machine's own source."""
     with serving(source=lambda: PatternSource(640, 360, 30)) as it:
         yield it
@@ -88,7 +88,7 @@ def _picture(page: Page, video: str) -> np.ndarray:
 
 def _started(page: Page) -> None:
     page.get_by_role("button", name="Start").click()
-    wait_for_painting(page)
+    wait_for_stylized(page)
 
 
 def _until(true: object, within_s: float = 20.0) -> None:
@@ -99,22 +99,22 @@ def _until(true: object, within_s: float = 20.0) -> None:
         never.wait(0.1)
 
 
-def test_the_painting_is_what_the_engine_paints(page: Page, served: tuple[str, Studio]) -> None:
+def test_the_page_shows_what_the_engine_returns(page: Page, served: tuple[str, Rooms]) -> None:
     page.goto(served[0])
     page.get_by_role("radio", name="The Starry Night").wait_for()
     page.evaluate(STILL, "styles/wave.jpg")
     _started(page)
     page.wait_for_timeout(2500)  # until the encoders have made the picture sharp
-    original, painting = _picture(page, "original"), _picture(page, "painting")
-    assert painting.shape == (360, 640, 3)
+    original, stylized = _picture(page, "original"), _picture(page, "stylized")
+    assert stylized.shape == (360, 640, 3)
     wanted = CpuEngine(StyleModel.open(find("vangogh")))(np.ascontiguousarray(original))
-    lost = np.abs(painting.astype(int) - wanted).mean()
-    changed = np.abs(painting.astype(int) - original).mean()
+    lost = np.abs(stylized.astype(int) - wanted).mean()
+    changed = np.abs(stylized.astype(int) - original).mean()
     assert lost < 0.35 * changed
     page.get_by_role("button", name="Stop").click()
 
 
-def test_a_style_is_chosen_by_mouse_and_by_key(page: Page, served: tuple[str, Studio]) -> None:
+def test_a_style_is_chosen_by_mouse_and_by_key(page: Page, served: tuple[str, Rooms]) -> None:
     address, studio = served
     page.goto(address)
     page.get_by_role("radio", name="The Scream").check()
@@ -139,11 +139,11 @@ def test_a_style_is_chosen_by_mouse_and_by_key(page: Page, served: tuple[str, St
     _until(lambda: not studio.state())
 
 
-def test_the_bare_page_shows_this_machines_source_by_itself(page: Page, served: tuple[str, Studio]) -> None:
+def test_the_bare_page_shows_this_machines_source_by_itself(page: Page, served: tuple[str, Rooms]) -> None:
     address, studio = served
     page.goto(f"{address}/?view=only")
-    wait_for_painting(page)
-    box = page.locator("#painting").bounding_box()
+    wait_for_stylized(page)
+    box = page.locator("#stylized").bounding_box()
     assert box is not None
     assert (box["x"], box["y"], box["width"], box["height"]) == (0, 0, 1280, 860)
     assert not page.locator("#settings").is_visible()
@@ -151,7 +151,16 @@ def test_the_bare_page_shows_this_machines_source_by_itself(page: Page, served: 
     _until(lambda: not studio.state())
 
 
-def test_everything_has_a_name_and_works_by_keyboard(page: Page, served: tuple[str, Studio]) -> None:
+def test_the_bare_page_without_a_source_says_so(page: Page) -> None:
+    with serving() as (address, rooms):
+        page.goto(f"{address}/?view=only")
+        text = page.locator("#empty", has_text="rtstyle web --source 0")
+        text.wait_for()
+        assert text.is_visible()
+        assert not rooms.state()
+
+
+def test_everything_has_a_name_and_works_by_keyboard(page: Page, served: tuple[str, Rooms]) -> None:
     page.goto(served[0])
     page.get_by_role("radio", name="The Starry Night").wait_for()
     nameless = page.evaluate(
@@ -167,13 +176,13 @@ def test_everything_has_a_name_and_works_by_keyboard(page: Page, served: tuple[s
     assert {"start", "style", "strength", "scale", "mirror", "view", "source", "size"} <= seen
     page.locator("#start").focus()
     page.keyboard.press("Enter")
-    wait_for_painting(page)
+    wait_for_stylized(page)
     page.get_by_role("radio", name="Wipe").check()
-    assert page.get_by_role("slider", name=re.compile("Where the camera ends")).is_visible()
+    assert page.get_by_role("slider", name=re.compile("Split between camera")).is_visible()
     page.get_by_role("button", name="Stop").click()
 
 
-def test_a_picture_and_a_recording_are_downloaded(page: Page, served: tuple[str, Studio]) -> None:
+def test_a_picture_and_a_recording_are_downloaded(page: Page, served: tuple[str, Rooms]) -> None:
     page.goto(served[0])
     page.get_by_role("radio", name="The Starry Night").wait_for()
     _started(page)
@@ -190,7 +199,7 @@ def test_a_picture_and_a_recording_are_downloaded(page: Page, served: tuple[str,
     page.get_by_role("button", name="Stop", exact=True).click()
 
 
-def test_a_phone_has_room_for_everything(chromium: Browser, served: tuple[str, Studio]) -> None:
+def test_a_phone_has_room_for_everything(chromium: Browser, served: tuple[str, Rooms]) -> None:
     context = chromium.new_context(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
     page = context.new_page()
     page.goto(served[0])
@@ -224,6 +233,8 @@ def test_a_wrong_token_is_told(chromium: Browser) -> None:
         page = chromium.new_page()
         page.goto(f"{address}/#token=wrong")
         page.get_by_text("the token is missing or wrong").wait_for()
+        page.goto(f"{address}/?view=only#token=wrong")
+        page.locator("#empty", has_text="the token is missing or wrong").wait_for()
         page.close()
         page = chromium.new_page()
         page.goto(f"{address}/#token=right-word")

@@ -1,17 +1,16 @@
-"""The built-in scene: known frame numbers, steady pace, and an end when it is told to end."""
+"""The built-in scene: the same picture for the same number, a steady pace, and an end on request."""
 
 from __future__ import annotations
 
 import threading
 from fractions import Fraction
 
-import cv2
 import numpy as np
 import pytest
 
 from engines.errors import ShapeError, SourceError
 from rtstyle.sources.pacing import Ticker
-from rtstyle.sources.pattern import PatternSource, read_number
+from rtstyle.sources.pattern import PatternSource
 
 
 class FakeClock:
@@ -36,18 +35,6 @@ class FakeStop(threading.Event):
         return self.is_set()
 
 
-@pytest.mark.parametrize("number", [0, 1, 2, 150, 0xAAAAAAAA, 2**32 - 1])
-@pytest.mark.parametrize("size", [(64, 48), (640, 360), (641, 361), (1280, 720)])
-def test_frame_number_can_be_read_back(number: int, size: tuple[int, int]) -> None:
-    assert read_number(PatternSource(*size, numbered=True).picture(number)) == number
-
-
-def test_frame_number_survives_jpeg() -> None:
-    picture = PatternSource(320, 180, numbered=True).picture(12345)
-    _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 30])
-    assert read_number(np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR), np.uint8)) == 12345
-
-
 def test_the_same_number_gives_the_same_picture_and_the_next_another() -> None:
     source = PatternSource(320, 180)
     assert np.array_equal(source.picture(7), source.picture(7))
@@ -62,10 +49,11 @@ def test_any_size_can_be_drawn(size: tuple[int, int]) -> None:
 
 
 def test_unpaced_source_delivers_every_frame_and_ends() -> None:
-    frames = list(PatternSource(64, 48, Fraction(30000, 1001), frames=5, live=False, numbered=True).frames())
+    source = PatternSource(64, 48, Fraction(30000, 1001), frames=5, live=False)
+    frames = list(source.frames())
     assert [frame.index for frame in frames] == [0, 1, 2, 3, 4]
     assert [frame.pts for frame in frames] == [0, 1, 2, 3, 4]
-    assert [read_number(frame.rgb) for frame in frames] == [0, 1, 2, 3, 4]
+    assert all(np.array_equal(frame.rgb, source.picture(frame.index)) for frame in frames)
     assert frames[0].time_base == Fraction(1001, 30000)
 
 
@@ -122,5 +110,3 @@ def test_bad_settings_are_refused() -> None:
         PatternSource(15, 16)
     with pytest.raises(SourceError, match="0 frames per second"):
         PatternSource(64, 48, 0)
-    with pytest.raises(SourceError, match="too few"):
-        PatternSource(32, 48, numbered=True)

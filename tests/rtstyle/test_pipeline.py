@@ -8,12 +8,12 @@ from threading import Event
 import numpy as np
 import pytest
 
-from engines.base import RGB, Pending
+from engines.base import RGB, PendingFrame
 from engines.errors import EngineError, ShapeError, SinkError, SourceError
-from rtstyle.frame import Frame
-from rtstyle.pipeline import IN_FLIGHT, Controls, run
+from rtstyle.controls import Controls
+from rtstyle.frame import Frame, SourceInfo
+from rtstyle.pipeline import IN_FLIGHT, run
 from rtstyle.sinks.null import NullSink
-from rtstyle.sources.base import SourceInfo
 from rtstyle.stats import Stats
 from tests.rtstyle.clips import Still, frames, number_of
 
@@ -252,7 +252,7 @@ class Late(Still):
         self.in_flight: list[int] = []
         self.most = 0
 
-    def submit(self, rgb: RGB, strength: float = 1.0) -> Pending:
+    def submit(self, rgb: RGB, strength: float = 1.0) -> PendingFrame:
         engine, number = self, number_of(rgb)
         self.in_flight.append(number)
         self.most = max(self.most, len(self.in_flight))
@@ -282,7 +282,7 @@ class Full(Source):
         super().__init__(count, **rest)  # type: ignore[arg-type]
         taken, submit = Event(), engine.submit
 
-        def hesitating(rgb: RGB, strength: float = 1.0) -> Pending:
+        def hesitating(rgb: RGB, strength: float = 1.0) -> PendingFrame:
             if number_of(rgb) == 0:
                 assert taken.wait(WAIT_S)
             return submit(rgb, strength)
@@ -371,7 +371,7 @@ def test_a_source_that_fails_loses_no_frame_that_it_gave() -> None:
 
 def test_a_frame_that_is_refused_comes_after_those_that_are_pending() -> None:
     class Picky(Late):
-        def submit(self, rgb: RGB, strength: float = 1.0) -> Pending:
+        def submit(self, rgb: RGB, strength: float = 1.0) -> PendingFrame:
             if number_of(rgb) == 5:
                 raise ShapeError("odd")
             return super().submit(rgb, strength)

@@ -14,10 +14,10 @@ import pytest
 
 from engines.errors import SourceError
 from rtstyle.backoff import Backoff
-from rtstyle.frame import Frame
-from rtstyle.sources.base import Source, SourceInfo, notice_of
+from rtstyle.frame import Frame, SourceInfo
+from rtstyle.sources.base import Source, notice_of
 from rtstyle.sources.pattern import PatternSource
-from rtstyle.sources.reconnecting import LASTED_S, REPEAT_S, Reconnecting
+from rtstyle.sources.reconnecting import REPEAT_S, STABLE_S, ReconnectingSource
 from tests.rtstyle.clips import number_of, numbered
 
 SOON = Backoff(0.01, 0.01)
@@ -72,10 +72,10 @@ def forever() -> None:
     threading.Event().wait(30.0)
 
 
-def test_it_comes_back_and_the_last_picture_stands_meanwhile() -> None:
+def test_it_reconnects_and_repeats_the_last_picture_meanwhile() -> None:
     gone = [SourceError("camera 0 is not plugged in") for _ in range(3)]
     connect = connections(Scripted(0, 5, broken), *gone, Scripted(100, 5, width=128))
-    source = Reconnecting(connect, backoff=Backoff(0.3, 0.3))
+    source = ReconnectingSource(connect, backoff=Backoff(0.3, 0.3))
     frames = list(source.frames())
     source.close()
     numbers = [number_of(frame.rgb) for frame in frames]
@@ -90,7 +90,7 @@ def test_it_comes_back_and_the_last_picture_stands_meanwhile() -> None:
 
 
 def test_repetitions_are_fresh_and_come_at_their_pace() -> None:
-    source = Reconnecting(connections(Scripted(0, 3, broken)), backoff=Backoff(30.0, 30.0))
+    source = ReconnectingSource(connections(Scripted(0, 3, broken)), backoff=Backoff(30.0, 30.0))
     repeated = list(islice((frame for frame in source.frames() if frame.notice), 3))
     assert time.monotonic() - repeated[-1].captured_s < 1.0
     assert all(b.captured_s - a.captured_s >= 0.9 * REPEAT_S for a, b in pairwise(repeated))
@@ -105,7 +105,7 @@ def test_a_source_that_hangs_is_noticed_and_recovers() -> None:
         go.wait(30.0)
         raise SourceError("scripted broke off")
 
-    source = Reconnecting(connections(Scripted(0, 3, hang), Scripted(9, 1, forever)), backoff=SOON, stall_s=0.1)
+    source = ReconnectingSource(connections(Scripted(0, 3, hang), Scripted(9, 1, forever)), backoff=SOON, stall_s=0.1)
     frames = source.frames()
     lost = next(frame for frame in frames if frame.notice)
     assert hung.is_set() and lost.notice == "scripted sends no pictures; waiting for it"
@@ -123,7 +123,7 @@ def test_a_source_of_few_pictures_is_not_taken_for_lost() -> None:
         def info(self) -> SourceInfo:
             return replace(super().info, fps=Fraction(1, 10))
 
-    source = Reconnecting(connections(Slow(0, 1, forever)), stall_s=0.0)
+    source = ReconnectingSource(connections(Slow(0, 1, forever)), stall_s=0.0)
     next(source.frames())
     assert notice_of(source) == ""
     source.close()
@@ -132,12 +132,12 @@ def test_a_source_of_few_pictures_is_not_taken_for_lost() -> None:
 def test_the_first_failure_is_an_error() -> None:
     before = threading.active_count()
     with pytest.raises(SourceError, match="no camera 0"):
-        Reconnecting(connections(SourceError("no camera 0")))
+        ReconnectingSource(connections(SourceError("no camera 0")))
     assert threading.active_count() == before
 
 
-def test_without_again_a_loss_is_the_end() -> None:
-    source = Reconnecting(connections(Scripted(0, 3, broken)), again=False)
+def test_without_reconnect_a_loss_is_the_end() -> None:
+    source = ReconnectingSource(connections(Scripted(0, 3, broken)), reconnect=False)
     frames = source.frames()
     with pytest.raises(SourceError, match="stopped sending"):
         list(frames)
@@ -145,7 +145,7 @@ def test_without_again_a_loss_is_the_end() -> None:
 
 
 def test_a_source_that_ends_is_not_opened_again() -> None:
-    source = Reconnecting(connections(Scripted(0, 3)))
+    source = ReconnectingSource(connections(Scripted(0, 3)))
     frames = list(source.frames())
     assert number_of(frames[-1].rgb) == 2 and not any(frame.notice for frame in frames)
     assert notice_of(source) == ""
@@ -155,14 +155,14 @@ def test_a_fault_of_ours_reaches_the_reader() -> None:
     def fault() -> None:
         raise ZeroDivisionError("ours")
 
-    source = Reconnecting(connections(Scripted(0, 2, fault)))
+    source = ReconnectingSource(connections(Scripted(0, 2, fault)))
     with pytest.raises(ZeroDivisionError, match="ours"):
         list(source.frames())
 
 
 def test_a_slow_reader_gets_the_newest() -> None:
     done = threading.Event()
-    source = Reconnecting(connections(Scripted(0, 40, done.set)))
+    source = ReconnectingSource(connections(Scripted(0, 40, done.set)))
     frames = source.frames()
     next(frames)
     assert done.wait(10.0)
@@ -182,7 +182,7 @@ def test_close_ends_a_reader_while_connecting_hangs() -> None:
         release.wait(30.0)
         return late
 
-    source = Reconnecting(connect, backoff=SOON)
+    source = ReconnectingSource(connect, backoff=SOON)
     ended = threading.Event()
 
     def read() -> None:
@@ -207,7 +207,7 @@ def test_close_ends_a_reader_while_connecting_hangs() -> None:
 def test_a_hundred_losses_leave_no_threads() -> None:
     before = threading.active_count()
     sources = [Scripted(number, 1, broken) for number in range(100)]
-    source = Reconnecting(connections(*sources, Scripted(200, 1)), backoff=Backoff(0.001, 0.001))
+    source = ReconnectingSource(connections(*sources, Scripted(200, 1)), backoff=Backoff(0.001, 0.001))
     *_, last = source.frames()
     source.close()
     assert number_of(last.rgb) == 200 and all(one.closed.is_set() for one in sources)
@@ -233,7 +233,7 @@ class Counting(Backoff):
         self.resets += 1
 
 
-@pytest.mark.parametrize(("lasted_s", "resets"), [(0.0, 0), (LASTED_S, 1)])
+@pytest.mark.parametrize(("lasted_s", "resets"), [(0.0, 0), (STABLE_S, 1)])
 def test_waits_begin_small_again_only_after_a_connection_that_held(
     monkeypatch: pytest.MonkeyPatch, lasted_s: float, resets: int
 ) -> None:
@@ -247,7 +247,7 @@ def test_waits_begin_small_again_only_after_a_connection_that_held(
 
     monkeypatch.setattr("rtstyle.sources.reconnecting.time.monotonic", lambda: real() + ahead_s)
     backoff = Counting()
-    source = Reconnecting(connections(Scripted(0, 1, held), Scripted(0, 1)), backoff=backoff)
+    source = ReconnectingSource(connections(Scripted(0, 1, held), Scripted(0, 1)), backoff=backoff)
     list(source.frames())
     assert backoff.resets == resets
 

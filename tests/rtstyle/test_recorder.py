@@ -15,29 +15,27 @@ import numpy as np
 import pytest
 
 from engines.errors import SinkError
+from rtstyle.controls import Controls
+from rtstyle.live.actions import Actions
 from rtstyle.live.recorder import Recorder
-from rtstyle.live.session import Live
+from rtstyle.live.session import LiveSession
 from rtstyle.live.snapshot import free_path, save_picture
 from rtstyle.live.webcam import WebcamJob, run_webcam
-from rtstyle.pipeline import Controls
+from rtstyle.live.window_keys import WindowKeys
 from rtstyle.sinks.file import FileSink
+from rtstyle.sources.pattern import PatternSource
 from rtstyle.stats import Stats
 from tests.rtstyle.clips import Seen, frames, numbered
-from tests.rtstyle.test_palette import until
+from tests.rtstyle.test_style_switcher import until
 from tests.rtstyle.test_webcam import Identity
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def told() -> list[str]:
-    return []
-
-
-@pytest.fixture
-def recorder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: list[str]) -> Iterator[Recorder]:
+def recorder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Recorder]:
     monkeypatch.chdir(tmp_path)
-    one = Recorder(Fraction(25), told.append)
+    one = Recorder(Fraction(25))
     yield one
     one.close()
 
@@ -55,7 +53,9 @@ def test_a_recording_that_got_no_frame_names_no_file(recorder: Recorder) -> None
     assert not path.exists()
 
 
-def test_a_file_for_each_recording_with_the_frames_that_came_meanwhile(recorder: Recorder, told: list[str]) -> None:
+def test_a_file_for_each_recording_with_the_frames_that_came_meanwhile(
+    recorder: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
     feed(recorder, 3)
     first = recorder.start()
     assert recorder.path == first == recorder.start() and first.name.startswith("rtstyle-") and first.is_absolute()
@@ -67,7 +67,7 @@ def test_a_file_for_each_recording_with_the_frames_that_came_meanwhile(recorder:
     feed(recorder, 10)
     recorder.close()
     assert len(Seen.of(first).numbers) + len(Seen.of(second).numbers) == 30 - recorder.dropped
-    assert Seen.of(second).numbers[-1] == 9 and told == []
+    assert Seen.of(second).numbers[-1] == 9 and caplog.messages == []
     with pytest.raises(SinkError):
         recorder.start()
     recorder.close()
@@ -89,14 +89,18 @@ def test_a_disk_that_is_too_slow_loses_frames_and_holds_up_nobody(
     assert Seen.of(path).numbers[-1] == 49, "the newest"
 
 
-def test_one_without_a_frame_leaves_nothing(recorder: Recorder, told: list[str], tmp_path: Path) -> None:
+def test_one_without_a_frame_leaves_nothing(
+    recorder: Recorder, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
     recorder.start()
     recorder.stop()
     recorder.close()
-    assert list(tmp_path.iterdir()) == [] and "no frame" in told[0]
+    assert list(tmp_path.iterdir()) == [] and "no frame" in caplog.messages[0]
 
 
-def test_a_failure_ends_it_and_is_told(recorder: Recorder, told: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_ends_it_and_is_logged(
+    recorder: Recorder, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(self: FileSink, frame: object) -> bool:
         raise SinkError("cannot write it", hint="the disk is full")
 
@@ -105,7 +109,7 @@ def test_a_failure_ends_it_and_is_told(recorder: Recorder, told: list[str], monk
         recorder.start()
         feed(recorder, 2)
         until(lambda: recorder.path is None)
-    assert "disk is full" in told[0] and recorder.fault == told[0]
+    assert "disk is full" in caplog.messages[0] and recorder.fault == caplog.messages[0]
     path = recorder.start()
     assert recorder.fault == ""
     feed(recorder, 5)
@@ -135,6 +139,12 @@ def test_names_are_free_also_for_many_at_once(tmp_path: Path, monkeypatch: pytes
     assert len(set(taken)) == 20 and all(path.exists() for path in taken)
 
 
+def keys(recorder: Recorder) -> WindowKeys:
+    live = LiveSession(PatternSource(64, 48, 30), Controls())
+    live.recorder = recorder
+    return WindowKeys(Actions(live))
+
+
 def test_key_r_records_with_a_red_dot_and_a_notice(
     recorder: Recorder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -142,14 +152,14 @@ def test_key_r_records_with_a_red_dot_and_a_notice(
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     from rtstyle.sinks.window import WindowSink
 
-    window = WindowSink("test", Controls(), size=(320, 240), recorder=recorder)
+    window = WindowSink("test", keys(recorder), size=(320, 240))
     notices, red = [], []
     for number, frame in enumerate(frames(60, height=240, width=320)):
         if number in (10, 50):
             pygame.event.post(pygame.event.Event(pygame.KEYDOWN, key=pygame.K_r))
         window.write(frame)
         recorder.put(frame)
-        notices.append(window._notice)
+        notices.append(window.caption)
         shown = pygame.surfarray.array3d(pygame.display.get_surface())
         red.append(bool((shown[290:, :30] == (220, 0, 0)).all(axis=2).any()))
         time.sleep(0.005)
@@ -166,7 +176,7 @@ def test_a_recording_that_failed_is_noticed_in_the_window(recorder: Recorder, mo
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     from rtstyle.sinks.window import WindowSink
 
-    window = WindowSink("test", Controls(), size=(64, 48), recorder=recorder)
+    window = WindowSink("test", keys(recorder), size=(64, 48))
     (frame,) = frames(1)
 
     def fail(self: FileSink, frame: object) -> bool:
@@ -178,18 +188,18 @@ def test_a_recording_that_failed_is_noticed_in_the_window(recorder: Recorder, mo
     recorder.put(frame)
     until(lambda: recorder.path is None)
     window.write(frame)
-    assert window._notice == "the disk is full"
+    assert window.caption == "the disk is full"
     window.close(completed=True)
 
 
 def test_recordings_stand_still_while_it_is_paused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    controls, seen = Controls(), list[Live]()
+    controls, seen = Controls(), list[Actions]()
 
     def pause(stats: Stats) -> None:
         out = stats.progress()[0]
         if out == 2:
-            seen[0].recorder.start()
+            seen[0].live.recorder.start()
         controls.paused = 20 <= out < 40
 
     job = WebcamJob("pattern", ("take.mkv", "null"), (64, 48), 50.0, 60)

@@ -1,8 +1,9 @@
-"""The screen as a source: real pictures from a virtual X server, whose memory the test paints."""
+"""The screen as a source: real pictures from a virtual X server, whose memory the test writes."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -17,8 +18,9 @@ import numpy.typing as npt
 import pytest
 
 from engines.errors import ShapeError, SourceError
-from rtstyle.sources.factory import open_named
-from rtstyle.sources.screen import Place, ScreenSource, parse_place
+from engines.install_hint import pip_install
+from rtstyle.sources.factory import open_source
+from rtstyle.sources.screen import ScreenArea, ScreenSource, parse_area
 
 pytest.importorskip("mss")
 
@@ -75,11 +77,11 @@ def test_the_whole_screen_in_its_colours(screen: Screen, text: str) -> None:
 
 def test_a_region_and_its_size(screen: Screen) -> None:
     screen.pixels[100:150, 200:300] = (1, 2, 3, 0)
-    source = open_named("screen:100x50+200+100", fps=50)
+    source = open_source("screen:100x50+200+100", fps=50)
     assert (next(source.frames()).rgb == (3, 2, 1)).all()
     assert (source.info.width, source.info.height, source.info.fps) == (100, 50, 50)
     source.close()
-    half = open_named("screen", size=(160, 120))
+    half = open_source("screen", size=(160, 120))
     assert next(half.frames()).rgb.shape == (120, 160, 3)
     half.close()
 
@@ -98,12 +100,12 @@ def test_pictures_are_new_and_in_time(screen: Screen) -> None:
 
 
 def test_a_display_that_goes_away_and_returns(screen: Screen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = open_named("screen", fps=50)
+    source = open_source("screen", fps=50)
     frames = source.frames()
     next(frames)
     screen.kill()
     lost = next(frame for frame in frames if frame.notice)
-    assert "screen cannot be seen" in lost.notice or "sends no pictures" in lost.notice
+    assert "screen cannot be captured" in lost.notice or "sends no pictures" in lost.notice
     (tmp_path / "again").mkdir()
     again = Screen(tmp_path / "again")
     try:
@@ -119,53 +121,53 @@ def test_a_display_that_goes_away_and_returns(screen: Screen, tmp_path: Path, mo
     ("text", "kind", "problem"),
     [
         ("screen:2", SourceError, r"no monitor 2 .*1 \(320×240\)"),
-        ("screen:100x100+300+0", SourceError, r"not all on the screen .*320×240 from \+0\+0"),
-        ("screen:100x100-1+0", SourceError, "not all on the screen"),
+        ("screen:100x100+300+0", SourceError, r"not entirely on the screen .*320×240 from \+0\+0"),
+        ("screen:100x100-1+0", SourceError, "not entirely on the screen"),
         ("screen:8x8+0+0", ShapeError, "too small"),
     ],
 )
-def test_what_is_not_on_the_screen(screen: Screen, text: str, kind: type[Exception], problem: str) -> None:
+def test_areas_outside_the_screen(screen: Screen, text: str, kind: type[Exception], problem: str) -> None:
     with pytest.raises(kind, match=problem):
-        open_named(text)
+        open_source(text)
 
 
 def test_no_display_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
     if not sys.platform.startswith("linux"):
         pytest.skip("others always have one")
     monkeypatch.setenv("DISPLAY", ":97")
-    with pytest.raises(SourceError, match="screen cannot be seen.*is there a display"):
-        open_named("screen")
+    with pytest.raises(SourceError, match="screen cannot be captured.*is there a display"):
+        open_source("screen")
     monkeypatch.delenv("DISPLAY")
-    with pytest.raises(SourceError, match="screen cannot be seen"):
-        open_named("screen")
+    with pytest.raises(SourceError, match="screen cannot be captured"):
+        open_source("screen")
 
 
-def test_wayland_gives_black_and_is_told(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_black_on_wayland_is_reported(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
     screen.pixels[:] = 0
     source = ScreenSource("screen")  # a black screen is a picture, too
     source.close()
     monkeypatch.setenv("XDG_SESSION_TYPE", "wayland")
-    with pytest.raises(SourceError, match="Wayland shows no program the screen"):
+    with pytest.raises(SourceError, match="Wayland lets no program capture the screen"):
         ScreenSource("screen")
 
 
 def test_without_mss_the_pip_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mss", None)
-    with pytest.raises(SourceError, match=r"pip install .rtstyle\[screen\]"):
-        open_named("screen")
+    with pytest.raises(SourceError, match=re.escape(pip_install("screen"))):
+        open_source("screen")
 
 
-def test_places() -> None:
+def test_areas() -> None:
     assert (
-        parse_place("screen") == Place(1)
-        and parse_place("screen:0") == Place(0)
-        and parse_place("screen:3") == Place(3)
+        parse_area("screen") == ScreenArea(1)
+        and parse_area("screen:0") == ScreenArea(0)
+        and parse_area("screen:3") == ScreenArea(3)
     )
-    assert parse_place("screen:640x360+100+50") == Place(1, (100, 50, 640, 360))
-    assert parse_place("screen:640X360-1920+0") == Place(1, (-1920, 0, 640, 360))
+    assert parse_area("screen:640x360+100+50") == ScreenArea(1, (100, 50, 640, 360))
+    assert parse_area("screen:640X360-1920+0") == ScreenArea(1, (-1920, 0, 640, 360))
 
 
 @pytest.mark.parametrize("text", ["screen:", "screen:left", "screen:640x360", "screen:640x360+1", "screen:-1"])
-def test_what_is_no_place(text: str) -> None:
-    with pytest.raises(SourceError, match="is no place on the screen"):
-        open_named(text)
+def test_text_that_is_not_an_area(text: str) -> None:
+    with pytest.raises(SourceError, match="is not an area of the screen"):
+        open_source(text)

@@ -21,7 +21,7 @@ def test_known_answers() -> None:
     for i in range(21):
         clock.now = 100.0 + i * 0.1
         stats.frame_read(0.01)
-        stats.frame_painted(0.02)
+        stats.frame_stylized(0.02)
         stats.frame_written(0.005, clock.now - (0.5 if i == 3 else 0.05), 48, 64)
     stats.frame_dropped()
     figures = stats.snapshot()

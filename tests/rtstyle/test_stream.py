@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import os
 import shutil
 import signal
@@ -23,16 +24,16 @@ import numpy as np
 import pytest
 
 from engines.errors import SinkError
+from rtstyle.controls import Controls
 from rtstyle.frame import Frame
 from rtstyle.live.webcam import WebcamJob, run_webcam
-from rtstyle.media.stream_addresses import check_stream
-from rtstyle.media.urls import shown
-from rtstyle.pipeline import Controls
+from rtstyle.media.urls import check_output_url, redact
+from rtstyle.sinks import connection_state
 from rtstyle.sinks import stream as module
 from rtstyle.sinks.live_encoder import bit_rate
 from rtstyle.sinks.stream import StreamSink
 from tests.rtstyle.clips import number_of, numbered
-from tests.rtstyle.test_palette import until
+from tests.rtstyle.test_style_switcher import until
 from tests.rtstyle.test_webcam import Identity
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -91,14 +92,37 @@ class Feed:
         self._thread.join()
 
 
+class _Kept(logging.Handler):
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+
+@contextlib.contextmanager
+def logged_states() -> Iterator[list[str]]:
+    """What sinks log about their connections meanwhile."""
+    logger, kept = logging.getLogger(connection_state.__name__), _Kept()
+    level = logger.level
+    logger.setLevel(logging.INFO)
+    logger.addHandler(kept)
+    try:
+        yield kept.messages
+    finally:
+        logger.removeHandler(kept)
+        logger.setLevel(level)
+
+
 @contextlib.contextmanager
 def streaming(address: str, **options: Any) -> Iterator[tuple[StreamSink, Feed, list[str]]]:
-    states: list[str] = []
     noise, fps, white = options.pop("noise", False), options.pop("fps", FPS), options.pop("white", False)
-    sink = StreamSink(address, Fraction(FPS), on_state=states.append, **options)
+    sink = StreamSink(address, Fraction(FPS), **options)
     feed = Feed(sink, fps, noise, white)
     try:
-        yield sink, feed, states
+        with logged_states() as states:
+            yield sink, feed, states
     finally:
         feed.stop()
         start_s = time.monotonic()
@@ -234,7 +258,7 @@ def test_a_receiver_that_stops_reading_is_left_and_holds_up_nobody(
         until(lambda: server.took(20_000), 20)
         server.process.send_signal(signal.SIGSTOP)
         before = sink.dropped
-        until(lambda: "takes nothing" in states[-1], 20)
+        until(lambda: "stopped accepting" in states[-1], 20)
         assert sink.dropped > before
         server.kill()
 
@@ -277,7 +301,7 @@ def test_close_before_the_first_frame_and_in_the_middle_of_connecting() -> None:
     assert states == [], "it never was connected"
 
 
-def test_a_protocol_that_is_not_built_in_is_told() -> None:
+def test_a_protocol_that_is_not_built_in_is_an_error() -> None:
     with contextlib.suppress(av.FFmpegError), av.open("srt://127.0.0.1:9", "w", format="mpegts") as output:
         try:
             output.add_stream("mpeg1video", rate=25)
@@ -298,11 +322,12 @@ def test_a_protocol_that_is_not_built_in_is_told() -> None:
 
 def test_the_sender_ends_with_the_one_who_started_it() -> None:
     code = f"""
-import sys, time
+import logging, sys, time
 from fractions import Fraction
 from tests.rtstyle.clips import frames
 from rtstyle.sinks.stream import StreamSink
-sink = StreamSink("udp://127.0.0.1:{free_port(socket.SOCK_DGRAM)}", Fraction(30), on_state=lambda _: print(flush=True))
+logging.basicConfig(level=logging.INFO, stream=sys.stdout)
+sink = StreamSink("udp://127.0.0.1:{free_port(socket.SOCK_DGRAM)}", Fraction(30))
 for frame in frames(10**6):
     sink.write(frame)
     time.sleep(0.02)
@@ -327,29 +352,29 @@ def alive(process: int) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("address", "told"),
+    ("address", "words"),
     [
         ("http://host/x", "cannot send to http"),
         ("udp://127.0.0.1", "no port"),
-        ("rtmp:///live/key", "no server"),
+        ("rtmp:///live/key", "no host"),
         ("srt://host", "no port"),
-        ("udp://host:99999", "no server"),
+        ("udp://host:99999", "no host"),
     ],
 )
-def test_addresses_that_cannot_work_are_refused_before_anything_starts(address: str, told: str) -> None:
-    with pytest.raises(SinkError, match=told):
-        check_stream(address)
-    with pytest.raises(SinkError, match=told):
+def test_addresses_that_cannot_work_are_refused_before_anything_starts(address: str, words: str) -> None:
+    with pytest.raises(SinkError, match=words):
+        check_output_url(address)
+    with pytest.raises(SinkError, match=words):
         run_webcam(WebcamJob("pattern", ("null", address)), Identity, Controls())
 
 
 def test_secrets_are_not_shown() -> None:
-    assert shown("rtmp://me:password@live.example/app/KEY?x=1") == "rtmp://live.example/app/…"
-    assert shown("rtmp://live.example/app") == "rtmp://live.example/app"
-    assert shown("udp://10.0.0.1:5000") == "udp://10.0.0.1:5000" and shown("out.mp4") == "out.mp4"
-    assert shown("srt://h:1?passphrase=abc") == "srt://h:1/…"
-    assert shown("rtsp://me:p@ss@cam/1") == "rtsp://cam/1" and shown("rtsp://cam/a?token=b") == "rtsp://cam/a/…"
-    assert "sec" not in shown("rtsp://me:sec/ret@cam/1") + shown("rtmp://[sec/ret")
+    assert redact("rtmp://me:password@live.example/app/KEY?x=1") == "rtmp://live.example/app/…"
+    assert redact("rtmp://live.example/app") == "rtmp://live.example/app"
+    assert redact("udp://10.0.0.1:5000") == "udp://10.0.0.1:5000" and redact("out.mp4") == "out.mp4"
+    assert redact("srt://h:1?passphrase=abc") == "srt://h:1/…"
+    assert redact("rtsp://me:p@ss@cam/1") == "rtsp://cam/1" and redact("rtsp://cam/a?token=b") == "rtsp://cam/a/…"
+    assert "sec" not in redact("rtsp://me:sec/ret@cam/1") + redact("rtmp://[sec/ret")
     with pytest.raises(SinkError) as caught:
         run_webcam(WebcamJob("pattern", ("rtmp://h/a/KEY",) * 2), Identity, Controls())
     assert "KEY" not in str(caught.value)
@@ -360,9 +385,9 @@ def test_bit_rates() -> None:
     assert bit_rate(16, 16, 1) == 100_000 and bit_rate(1280, 720, 60) > bit_rate(1280, 720, 30)
 
 
-def test_a_stream_beside_another_sink() -> None:
+def test_a_stream_beside_another_sink(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "rtstyle")
     port = free_port(socket.SOCK_DGRAM)
-    states: list[str] = []
     job = WebcamJob("pattern", ("null", f"udp://127.0.0.1:{port}"), (64, 48), 30.0, 45)
-    assert run_webcam(job, Identity, Controls(), on_state=states.append).frames_out == 45
-    assert states == [f"udp://127.0.0.1:{port}: sending"]
+    assert run_webcam(job, Identity, Controls()).frames_out == 45
+    assert caplog.messages == [f"udp://127.0.0.1:{port}: sending"]

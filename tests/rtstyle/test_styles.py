@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engines.errors import StyleError
-from rtstyle.styles import find, installed
+from rtstyle.style_library import find, installed
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_near_names_are_suggested(gallery: Path) -> None:
     assert caught.value.hint == "did you mean vangogh?"
     with pytest.raises(StyleError) as caught:
         find("zzz", gallery)
-    assert caught.value.hint == "styles here: monet, vangogh"
+    assert caught.value.hint == "styles: monet, vangogh"
 
 
 def test_what_is_no_style_is_refused(gallery: Path, tmp_path: Path) -> None:

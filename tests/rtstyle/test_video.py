@@ -16,13 +16,13 @@ import pytest
 
 from engines.base import RGB, Engine
 from engines.errors import ConfigError, EngineError, ShapeError, SinkError, SourceError, StylerError
-from rtstyle.pipeline import Controls
+from rtstyle.controls import Controls
 from rtstyle.sinks.output_path import part_path
-from rtstyle.video import Progress, StoppedError, VideoJob, VideoReport, stylize_video
+from rtstyle.video import StoppedError, VideoJob, VideoProgress, VideoReport, stylize_video
 from tests.rtstyle.clips import Clip, Seen, Still, number_of, numbered, write_sound
 
 
-def paint(clip: Path, out: Path, engine: Engine | None = None, **options: Any) -> VideoReport:
+def stylize(clip: Path, out: Path, engine: Engine | None = None, **options: Any) -> VideoReport:
     return stylize_video(VideoJob(str(clip), out, **options), lambda: engine or Still())
 
 
@@ -30,7 +30,7 @@ def test_everything_is_kept(tmp_path: Path) -> None:
     clip = Clip(frames=40, sound="aac", text="mov_text", rotation=90, metadata={"title": "Day", "comment": "x"})
     source = clip.write(tmp_path / "a.mp4")
     engine = Still()
-    report = paint(source, tmp_path / "b.mp4", engine)
+    report = stylize(source, tmp_path / "b.mp4", engine)
     before, after = Seen.of(source), Seen.of(tmp_path / "b.mp4")
     assert after.times == before.times
     assert (after.height, after.width, after.rotation) == (64, 48, 0)
@@ -45,9 +45,9 @@ def test_everything_is_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", ["mp4", "mkv", "mov"])
-def test_the_picture_is_painted(tmp_path: Path, ending: str) -> None:
+def test_the_picture_is_stylized(tmp_path: Path, ending: str) -> None:
     source = Clip(frames=5).write(tmp_path / "a.mp4")
-    paint(source, tmp_path / f"b.{ending}", Still(negative=True), crf=4)
+    stylize(source, tmp_path / f"b.{ending}", Still(negative=True), crf=4)
     seen = Seen.of(tmp_path / f"b.{ending}")
     assert seen.numbers == [255 - i for i in range(5)]
 
@@ -55,13 +55,13 @@ def test_the_picture_is_painted(tmp_path: Path, ending: str) -> None:
 def test_variable_rate_survives(tmp_path: Path) -> None:
     pts = [0, 33, 67, 400, 401, 430, 2000]
     source = Clip(pts=pts, time_base=Fraction(1, 1000)).write(tmp_path / "a.mkv")
-    paint(source, tmp_path / "b.mp4")
+    stylize(source, tmp_path / "b.mp4")
     assert Seen.of(tmp_path / "b.mp4").times == pytest.approx([t / 1000 for t in pts])
 
 
 def test_a_part(tmp_path: Path) -> None:
     source = Clip(frames=100, sound="aac").write(tmp_path / "a.mp4")
-    report = paint(source, tmp_path / "b.mp4", start=1.0, end=2.0, crf=4)
+    report = stylize(source, tmp_path / "b.mp4", start=1.0, end=2.0, crf=4)
     seen = Seen.of(tmp_path / "b.mp4")
     assert seen.numbers == list(range(25, 50))
     assert seen.times[0] == 0
@@ -72,14 +72,14 @@ def test_a_part(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("start", "end"), [(None, 0.5), (0.0, 0.5), (3.5, None)])
 def test_a_part_with_one_end(tmp_path: Path, start: float | None, end: float | None) -> None:
     source = Clip(frames=100, sound="aac").write(tmp_path / "a.mp4")
-    paint(source, tmp_path / "b.mp4", start=start, end=end)
+    stylize(source, tmp_path / "b.mp4", start=start, end=end)
     assert Seen.of(tmp_path / "b.mp4").duration == pytest.approx(0.5, abs=0.06)
 
 
 def test_transport_stream_begins_at_zero(tmp_path: Path) -> None:
     clip = Clip(frames=50, sound="aac", file_options={"output_ts_offset": "1000"})
     source = clip.write(tmp_path / "a.ts")
-    paint(source, tmp_path / "b.mp4")
+    stylize(source, tmp_path / "b.mp4")
     before, after = Seen.of(source), Seen.of(tmp_path / "b.mp4")
     assert before.times[0] >= 1000
     assert after.times[0] < 0.1
@@ -88,7 +88,7 @@ def test_transport_stream_begins_at_zero(tmp_path: Path) -> None:
 
 def test_height_and_no_audio(tmp_path: Path) -> None:
     source = Clip(frames=5, sound="aac").write(tmp_path / "a.mp4")
-    report = paint(source, tmp_path / "b.mp4", height=24, audio=False)
+    report = stylize(source, tmp_path / "b.mp4", height=24, audio=False)
     seen = Seen.of(tmp_path / "b.mp4")
     assert (seen.height, seen.width) == (24, 32) == (report.height, report.width)
     assert set(seen.packets) == {"video"}
@@ -98,7 +98,7 @@ def test_cut_clip_gives_what_decodes_and_a_warning(tmp_path: Path) -> None:
     clip = Clip(frames=100, sound="aac", file_options={"movflags": "faststart"}, options={"g": "10"})
     source = clip.write(tmp_path / "a.mp4")
     source.write_bytes(source.read_bytes()[: source.stat().st_size // 2])
-    report = paint(source, tmp_path / "b.mp4")
+    report = stylize(source, tmp_path / "b.mp4")
     assert 10 < report.frames_out < 90
     assert report.frames_lost + report.frames_out == pytest.approx(100, abs=1)
     assert sum("lost" in w for w in report.warnings) == 1
@@ -106,7 +106,7 @@ def test_cut_clip_gives_what_decodes_and_a_warning(tmp_path: Path) -> None:
 
 
 def test_progress(tmp_path: Path) -> None:
-    told: list[Progress] = []
+    told: list[VideoProgress] = []
     job = VideoJob(str(Clip(frames=20).write(tmp_path / "a.mp4")), tmp_path / "b.mp4")
     stylize_video(job, Still, on_progress=told.append)
     assert [(p.frames, p.total) for p in told] == [(i + 1, 20) for i in range(20)]
@@ -130,7 +130,7 @@ class TestRefusals:
     def refused(self, error: type[StylerError], words: str, source: Path, out: Path, **options: Any) -> None:
         before = sorted(out.parent.iterdir()) if out.parent.is_dir() else None
         with pytest.raises(error, match=words) as caught:
-            paint(source, out, **options)
+            stylize(source, out, **options)
         assert "\n" not in str(caught.value)
         assert before is None or sorted(out.parent.iterdir()) == before
 
@@ -140,20 +140,20 @@ class TestRefusals:
         self.refused(SourceError, "no such file", tmp_path / "none.mp4", tmp_path / "b.mp4")
         self.refused(SourceError, "folder", tmp_path, tmp_path / "b.mp4")
         self.refused(SourceError, "empty", tmp_path / "empty.mp4", tmp_path / "b.mp4")
-        self.refused(SourceError, "no video", tmp_path / "text.mp4", tmp_path / "b.mp4")
+        self.refused(SourceError, "not a video", tmp_path / "text.mp4", tmp_path / "b.mp4")
 
     @pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
     def test_pipe(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "pipe.mp4")
-        self.refused(SourceError, "is no file", tmp_path / "pipe.mp4", tmp_path / "b.mp4")
+        self.refused(SourceError, "is not a file", tmp_path / "pipe.mp4", tmp_path / "b.mp4")
 
     def test_output(self, clip: Path, tmp_path: Path) -> None:
         (tmp_path / "there.mp4").write_text("precious")
         (tmp_path / "link.mp4").symlink_to(clip)
         (tmp_path / "folder.mp4").mkdir()
-        self.refused(ConfigError, "no folder", clip, tmp_path / "no" / "b.mp4")
+        self.refused(ConfigError, "no such folder", clip, tmp_path / "no" / "b.mp4")
         self.refused(ConfigError, "is a folder", clip, tmp_path / "folder.mp4")
-        self.refused(ConfigError, "exists already", clip, tmp_path / "there.mp4")
+        self.refused(ConfigError, "already exists", clip, tmp_path / "there.mp4")
         self.refused(ConfigError, "same file", clip, clip, overwrite=True)
         self.refused(ConfigError, "same file", clip, tmp_path / "link.mp4", overwrite=True)
         assert (tmp_path / "there.mp4").read_text() == "precious"
@@ -162,7 +162,7 @@ class TestRefusals:
     def test_folder_that_cannot_be_written(self, clip: Path, tmp_path: Path) -> None:
         folder = tmp_path / "locked"
         folder.mkdir(mode=0o500)
-        self.refused(ConfigError, "cannot be written", clip, folder / "b.mp4")
+        self.refused(ConfigError, "cannot write to the folder", clip, folder / "b.mp4")
 
     @pytest.mark.parametrize(
         ("options", "words"),
@@ -241,7 +241,7 @@ def test_stop(tmp_path: Path) -> None:
 
 
 def test_keyboard_interrupt(tmp_path: Path) -> None:
-    def interrupt(progress: Progress) -> None:
+    def interrupt(progress: VideoProgress) -> None:
         if progress.frames == 10:
             raise KeyboardInterrupt
 
@@ -308,7 +308,7 @@ def test_sink_error_closes_the_engine(tmp_path: Path) -> None:
     engine = Still()
     part_path(tmp_path / "b.mp4").mkdir()
     with pytest.raises(SinkError):
-        paint(Clip(frames=3).write(tmp_path / "a.mp4"), tmp_path / "b.mp4", engine)
+        stylize(Clip(frames=3).write(tmp_path / "a.mp4"), tmp_path / "b.mp4", engine)
     assert engine.closed == 1
 
 
@@ -318,6 +318,6 @@ def test_a_subtitle_in_an_old_encoding_does_not_cost_the_clip(tmp_path: Path) ->
     data = source.read_bytes()
     assert data.count(b"line 1") == 1
     source.write_bytes(data.replace(b"line 1", b"f\xfcnf! "))  # Latin-1, and no UTF-8
-    report = paint(source, tmp_path / "b.mp4")
+    report = stylize(source, tmp_path / "b.mp4")
     assert report.frames_out == 25
     assert any("subtitles lost: 1" in warning for warning in report.warnings)

@@ -11,6 +11,7 @@ import time
 import urllib.request
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,11 +22,14 @@ from aiohttp import ClientError, ClientSession
 
 from engines.errors import ConfigError, SinkError, SourceError
 from rtstyle.cli import main
+from rtstyle.controls import Controls
+from rtstyle.live.session import LiveSession
 from rtstyle.sources.base import Source
 from rtstyle.sources.pattern import PatternSource
-from rtstyle.web import http_limits
 from rtstyle.web import peer as peers
-from rtstyle.web.server import Server, Studio, WebSettings
+from rtstyle.web import server
+from rtstyle.web.rooms import Rooms, WebSettings
+from rtstyle.web.server import Server
 from tests.rtstyle.browsers import GREY, SHADES, Browser, Camera, Tint, in_loop, serving, status_of
 
 
@@ -54,7 +58,7 @@ async def test_wrong_wishes_are_answered_and_change_nothing() -> None:
         await browser.connect()
         await browser.sees(SHADES["vangogh"])
         wrong: tuple[object, ...] = (
-            {"style": "nobody"}, {"strength": 7}, {"strength": "much"}, {"scale": 0}, {"mirror": 1}, {"strength": True},
+            {"style": "nobody"}, {"strength": 7}, {"strength": "much"}, {"scale": 0}, {"mirror": 7}, {"strength": True},
             {"__class__": "x"}, {"style": ["wave"]},
         )  # fmt: skip
         for wish in wrong:
@@ -117,7 +121,7 @@ async def test_there_are_no_more_browsers_than_agreed() -> None:
         other = Browser(address, Camera())
         async with session.post(address + "/offer", json={"sdp": await other.offer()}) as answer:
             assert answer.status == 503
-            assert "--peers" in (await answer.json())["error"]
+            assert "--peers" in (await answer.json())["hint"]
         await other.close()
         await browser.sees(SHADES["vangogh"])
         await browser.close()
@@ -128,7 +132,7 @@ async def test_there_are_no_more_browsers_than_agreed() -> None:
 
 
 def test_a_browser_that_does_not_connect_or_falls_silent_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers, "TELL_S", 0.05)
+    monkeypatch.setattr(peers, "STATS_S", 0.05)
     monkeypatch.setattr(peers, "CONNECT_S", 0.3)
 
     async def absent() -> None:
@@ -150,7 +154,7 @@ def test_a_browser_that_does_not_connect_or_falls_silent_is_dropped(monkeypatch:
             await browser.sees(SHADES["vangogh"])
             camera.stop()
             browser.connection.getSenders()[0].replaceTrack(None)
-            await browser.until(lambda: any("no picture" in m.get("end", "") for m in browser.messages))
+            await browser.until(lambda: any("no frame" in m.get("end", "") for m in browser.messages))
             await browser.until(lambda: not studio.state())
             await browser.close()
 
@@ -159,7 +163,7 @@ def test_a_browser_that_does_not_connect_or_falls_silent_is_dropped(monkeypatch:
 
 
 def test_a_picture_that_is_too_large_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peers, "LARGEST", 100 * 100)
+    monkeypatch.setattr(peers, "MAX_PIXELS", 100 * 100)
 
     async def large() -> None:
         async with serving() as (address, studio):
@@ -183,7 +187,7 @@ async def test_what_the_page_needs_is_handed_out_with_strict_headers() -> None:
         async with session.get(address + "/styles") as answer:
             known = await answer.json()
             assert known["begin"]["style"] == "vangogh"
-            assert {"wave", "vangogh"} <= {style["name"] for style in known["styles"]}
+            assert {"wave", "vangogh"} <= {style["name"] for style in known["entries"]}
         async with session.get(address + "/styles/wave.jpg") as answer:
             assert answer.content_type == "image/jpeg"
             assert (await answer.read())[:2] == b"\xff\xd8"
@@ -198,8 +202,50 @@ async def test_what_the_page_needs_is_handed_out_with_strict_headers() -> None:
                 assert answer.status == 404
 
 
+@in_loop
+async def test_figures_and_styles_of_the_own_source_are_those_of_the_control() -> None:
+    async with serving(source=lambda: PatternSource(320, 176, 30)) as (address, _), ClientSession() as session:
+
+        async def ask(name: str) -> dict[str, Any]:
+            async with session.get(f"{address}/{name}") as answer:
+                assert answer.status == 200
+                return dict(await answer.json())
+
+        assert await ask("stats") == {"peers": []}, "nobody watches"
+        known = await ask("styles")
+        assert (known["style"], known["wanted"]) == ("vangogh", "vangogh")
+        assert known["styles"] == [entry["name"] for entry in known["entries"]]
+        browser = Browser(address, None)
+        await browser.connect()
+        await browser.sees(SHADES["vangogh"])
+        browser.channel.send(json.dumps({"style": "wave"}))
+        await browser.sees(SHADES["wave"])
+        stats = await ask("stats")
+        peers = stats.pop("peers")
+        assert stats.keys() == LiveSession(PatternSource(16, 16, 30), Controls()).read().to_dict().keys()
+        assert len(peers) == 1 and stats["style"] == peers[0]["style"] == "wave"
+        known = await ask("styles")
+        assert (known["style"], known["wanted"]) == ("wave", "wave")
+        await browser.close()
+
+
+@in_loop
+async def test_errors_are_json() -> None:
+    async with serving() as (address, _), ClientSession() as session:
+        async with session.get(address + "/offer") as answer:
+            assert (answer.status, answer.headers["Allow"]) == (405, "POST")
+            assert (await answer.json())["error"] == "/offer takes POST, not GET"
+        async with session.get(address + "/nothing") as answer:
+            assert answer.status == 404
+            assert (await answer.json())["error"] == "there is nothing at /nothing"
+        async with session.post(address + "/offer", json={"sdp": "v=0\r\nm=video", "watch": True}) as answer:
+            assert answer.status == 400
+            told = {"error": "this server has no source of its own", "hint": "start it with --source"}
+            assert await answer.json() == told
+
+
 def test_the_page_loads_nothing_from_elsewhere() -> None:
-    for file in (Path(http_limits.__file__).parent / "page").iterdir():
+    for file in (Path(server.__file__).parent / "page").iterdir():
         text = file.read_text("utf-8").replace("http://www.w3.org/2000/svg", "")  # a name, never fetched
         assert "http://" not in text
         assert "https://" not in text
@@ -324,6 +370,6 @@ async def test_a_port_that_is_taken_and_a_certificate_that_is_none_are_told() ->
     async with serving() as (address, _):
         taken = int(address.rpartition(":")[2])
         with pytest.raises(SinkError, match="cannot listen"):
-            await Server(Studio(WebSettings(port=taken), Tint)).start()
+            await Server(Rooms(WebSettings(port=taken), Tint)).start()
     with pytest.raises(ConfigError, match="certificate"):
-        await Server(Studio(WebSettings(port=0, cert=Path(__file__), key=Path(__file__)), Tint)).start()
+        await Server(Rooms(WebSettings(port=0, cert=Path(__file__), key=Path(__file__)), Tint)).start()

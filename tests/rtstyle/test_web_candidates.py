@@ -9,7 +9,7 @@ pytest.importorskip("aiortc")
 
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 
-from rtstyle.webrtc.mdns_candidates import MOST, with_addresses
+from rtstyle.webrtc.mdns_candidates import MAX_CANDIDATES, with_addresses
 from tests.rtstyle.browsers import in_loop, serving
 
 NAME = "3fc3fd5c-576a-4c8e-9959-54a30d2d35f6.local"
@@ -46,7 +46,7 @@ def test_an_offer_without_names_stays_as_it_is() -> None:
 
 def test_a_flood_of_names_is_bounded() -> None:
     flood = "v=0\r\n" + OFFER.splitlines()[1] * 1 + "\r\n" + f"{OFFER.splitlines()[1]}\r\n" * 5000
-    assert len(candidates(with_addresses(flood, "127.0.0.1", ["192.0.2.2", "fd00::2"]))) == MOST
+    assert len(candidates(with_addresses(flood, "127.0.0.1", ["192.0.2.2", "fd00::2"]))) == MAX_CANDIDATES
 
 
 @in_loop
@@ -59,7 +59,7 @@ async def test_a_browser_that_hides_its_addresses_is_answered_with_ours() -> Non
         plain = [line for line in lines if not line.startswith("a=candidate")]
         end = plain.index("a=end-of-candidates")
         hidden = [*plain[:end], f"a=candidate:0 1 udp 2122187007 {NAME} 9 typ host", *plain[end:]]
-        answer = await studio.join("\r\n".join(hidden) + "\r\n", sender="127.0.0.1", watch=False, wishes={})
+        answer = await studio.join("\r\n".join(hidden) + "\r\n", sender="127.0.0.1", watch=False, initial={})
         assert candidates(answer), "and so it can reach us, whatever it has hidden"
         await browser.setRemoteDescription(RTCSessionDescription(answer, "answer"))
         await browser.close()

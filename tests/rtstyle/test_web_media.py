@@ -15,11 +15,12 @@ pytest.importorskip("aiortc")
 from av import VideoFrame
 
 import engines
-from engines.base import Engine, SharingEngine
+from engines.base import Engine, SharedGraphEngine
 from engines.errors import ConfigError, EngineError, ShapeError, StyleError
-from rtstyle.pipeline import Controls
-from rtstyle.web.session import Shelf, obey
-from rtstyle.webrtc.tracks import BrowserSource, PaintedTrack, ViewersSink
+from rtstyle.controls import Controls
+from rtstyle.live.actions import apply_settings
+from rtstyle.live.engine_pool import EnginePool
+from rtstyle.webrtc.tracks import BrowserSource, StylizedTrack, ViewersSink
 from tests.rtstyle.browsers import Tint
 
 
@@ -35,7 +36,7 @@ def test_the_newest_picture_wins_in_both_directions() -> None:
     assert list(source.frames()) == []
 
     async def track() -> None:
-        painted = PaintedTrack(asyncio.get_running_loop())
+        painted = StylizedTrack(asyncio.get_running_loop())
         pictures = [VideoFrame(16, 16, "yuv420p") for _ in range(3)]
         for picture in pictures:
             painted.show(picture)
@@ -79,7 +80,7 @@ def test_a_shelf_loads_each_style_once_and_frees_it_with_its_last_user() -> None
         loaded.append(Tint(name))
         return loaded[-1]
 
-    shelf = Shelf(load)
+    shelf = EnginePool(load)
     one, two = shelf.load("wave"), shelf.load("wave")
     assert len(loaded) == 1
     one.close()
@@ -95,23 +96,23 @@ def test_a_shelf_loads_each_style_once_and_frees_it_with_its_last_user() -> None
 
 
 def test_a_shelf_hands_on_that_an_engine_shares(tiny_style: Path) -> None:
-    shelf = Shelf(lambda _: engines.load(tiny_style, "cpu", sharing=True))
+    shelf = EnginePool(lambda _: engines.load(tiny_style, "cpu", shared=True))
     engine = shelf.load("tiny")
-    assert isinstance(engine, SharingEngine)
+    assert isinstance(engine, SharedGraphEngine)
     engine.prepare(32, 40)
     assert engine(np.zeros((32, 40, 3), np.uint8)).shape == (32, 40, 3)
     engine.close()
-    plain = Shelf(Tint).load("wave")
-    assert not isinstance(plain, SharingEngine)
+    plain = EnginePool(Tint).load("wave")
+    assert not isinstance(plain, SharedGraphEngine)
     plain.close()
 
 
 def test_wishes_are_checked_one_by_one() -> None:
     controls = Controls(1.0, False, 1.0, ["vangogh", "wave"], "vangogh")
-    obey(controls, {"style": "wave", "strength": 0.5, "scale": 2, "mirror": True})
+    apply_settings(controls, {"style": "wave", "strength": 0.5, "scale": 2, "mirror": True})
     assert (controls.style, controls.strength, controls.scale, controls.mirror) == ("wave", 0.5, 2.0, True)
     for wish, error in (({"style": "x"}, StyleError), ({"strength": 2}, ShapeError), ({"stop": True}, ConfigError)):
         with pytest.raises(error):
-            obey(controls, wish)
-    with pytest.raises(ShapeError):
-        obey(controls, {"scale": float("nan")})
+            apply_settings(controls, wish)
+    with pytest.raises(ConfigError):
+        apply_settings(controls, {"scale": float("nan")})

@@ -10,9 +10,9 @@ import pytest
 
 from engines.base import RGB, EngineInfo
 from engines.errors import ConfigError, ShapeError, SinkError, SourceError
+from rtstyle.controls import Controls
 from rtstyle.frame import Frame
 from rtstyle.live.webcam import WebcamJob, run_webcam
-from rtstyle.pipeline import Controls
 from rtstyle.sources.base import Source
 from rtstyle.sources.pattern import PatternSource
 from rtstyle.stats import Stats
@@ -119,7 +119,7 @@ def test_bad_jobs_fail_before_an_engine_is_loaded(job: WebcamJob, kind: type[Exc
 
 def test_an_engine_that_fails_closes_the_source(monkeypatch: pytest.MonkeyPatch) -> None:
     source = PatternSource(64, 48, 100)
-    monkeypatch.setattr("rtstyle.live.webcam.open_source", lambda job: source)
+    monkeypatch.setattr("rtstyle.live.webcam.open_source", lambda *_, **__: source)
 
     def fail() -> Identity:
         raise SourceError("no engine")
@@ -150,16 +150,16 @@ def test_an_unplugged_camera_leaves_the_recording(tmp_path: Path, monkeypatch: p
         def frames(self) -> Iterator[Frame]:
             for frame in super().frames():
                 if frame.index == 8:
-                    self.painted.wait(10.0)  # newest wins: what is not painted yet would be lost
+                    self.stylized.wait(10.0)  # newest wins: what is not stylized yet would be lost
                     raise SourceError("camera 0 stopped sending pictures")
                 yield frame
 
-        painted = threading.Event()
+        stylized = threading.Event()
 
     source = Unplugged(64, 48, 50)
-    monkeypatch.setattr("rtstyle.live.webcam.open_source", lambda job: source)
+    monkeypatch.setattr("rtstyle.live.webcam.open_source", lambda *_, **__: source)
     target = tmp_path / "out.mp4"
     with pytest.raises(SourceError, match="stopped sending"):
-        run_webcam(WebcamJob("0", (str(target),)), Identity, Controls(), on_frame=lambda _: source.painted.set())
+        run_webcam(WebcamJob("0", (str(target),)), Identity, Controls(), on_frame=lambda _: source.stylized.set())
     with av.open(str(target)) as container:
         assert sum(1 for _ in container.decode(video=0)) >= 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +26,11 @@ from rtstyle.sinks import whip as module
 from rtstyle.sinks.whip import WhipSink
 
 COLOUR = (200, 60, 30)
+
+
+@pytest.fixture(autouse=True)
+def states_are_logged(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "rtstyle.sinks.connection_state")
 
 
 class Media:
@@ -123,34 +129,32 @@ def sees(media: Media, colour: tuple[int, int, int]) -> bool:
     return bool(media.pictures) and bool(np.abs(media.pictures[-1].reshape(-1, 3).mean(0) - colour).max() < 10)
 
 
-def test_a_media_server_gets_the_paintings_and_a_farewell() -> None:
-    told: list[str] = []
+def test_a_media_server_gets_the_frames_and_a_farewell(caplog: pytest.LogCaptureFixture) -> None:
     with serving(Media("s3cret")) as media:
-        sink = WhipSink(f"whip+http://s3cret@127.0.0.1:{media.port}/whip", on_state=told.append)
+        sink = WhipSink(f"whip+http://s3cret@127.0.0.1:{media.port}/whip")
         try:
             feed(sink, lambda: sees(media, COLOUR))
             assert sink.state == "connected"
             assert sink.name == f"whip+http://127.0.0.1:{media.port}/whip"
             assert "H264" in media.codecs[0]
             feed(sink, lambda: sees(media, (70, 21, 10)) or len(media.pictures) > 400, notice="unplugged")
-            assert media.pictures[-1].mean() < 0.6 * np.mean(COLOUR)  # the card
+            assert media.pictures[-1].mean() < 0.6 * np.mean(COLOUR)  # the slate
         finally:
             sink.close(completed=True)
         sink.close(completed=True)
         assert media.deleted == 1
-    assert told == [f"whip+http://127.0.0.1:{media.port}/whip: connected"]
+    assert caplog.messages == [f"whip+http://127.0.0.1:{media.port}/whip: connected"]
 
 
-def test_an_absent_server_is_tried_again_and_a_lost_one_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[str] = []
+def test_an_absent_server_is_tried_again_and_a_lost_one_too(caplog: pytest.LogCaptureFixture) -> None:
     with serving(Media()) as first:
         port = first.port
     media = Media()
     media.port = port
-    sink = WhipSink(f"whip+http://127.0.0.1:{port}/whip", on_state=told.append)
+    sink = WhipSink(f"whip+http://127.0.0.1:{port}/whip")
     try:
-        feed(sink, lambda: told)
-        assert "not connected" in told[0]
+        feed(sink, lambda: caplog.messages)
+        assert "not connected" in caplog.messages[0]
         with serving(media):
             feed(sink, lambda: sees(media, COLOUR))
             media.pictures.clear()
@@ -160,30 +164,28 @@ def test_an_absent_server_is_tried_again_and_a_lost_one_too(monkeypatch: pytest.
             sink.close(completed=True)  # before the server, or its farewell meets a server that is half gone
     finally:
         sink.close(completed=True)
-    assert [line.rpartition(": ")[2].partition(" (")[0] for line in told][:4] == [
+    assert [line.rpartition(": ")[2].partition(" (")[0] for line in caplog.messages][:4] == [
         "not connected", "connected", "not connected", "connected",
     ]  # fmt: skip
 
 
-def test_a_server_that_refuses_is_told_by_its_words() -> None:
-    told: list[str] = []
+def test_a_server_that_refuses_is_quoted(caplog: pytest.LogCaptureFixture) -> None:
     with serving(Media("right")) as media:
-        sink = WhipSink(f"whip+http://wrong@127.0.0.1:{media.port}/whip", on_state=told.append)
+        sink = WhipSink(f"whip+http://wrong@127.0.0.1:{media.port}/whip")
         try:
-            feed(sink, lambda: told)
+            feed(sink, lambda: caplog.messages)
         finally:
             sink.close(completed=True)
-    assert "401" in told[0] and "wrong@" not in told[0]
+    assert "401" in caplog.messages[0] and "wrong@" not in caplog.messages[0]
 
 
-def test_a_silent_server_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_server_holds_up_nobody(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     import socket
 
     monkeypatch.setattr(module, "CONNECT_S", 1.0)
-    told: list[str] = []
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        sink = WhipSink(f"whip+http://127.0.0.1:{silent.getsockname()[1]}/whip", on_state=told.append)
-        feed(sink, lambda: told)
+        sink = WhipSink(f"whip+http://127.0.0.1:{silent.getsockname()[1]}/whip")
+        feed(sink, lambda: caplog.messages)
         began_s = time.monotonic()
         sink.close(completed=True)
         assert time.monotonic() - began_s < 5

@@ -17,10 +17,15 @@ import numpy.typing as npt
 import pytest
 
 from engines.errors import SinkError
+from rtstyle.controls import Controls
 from rtstyle.frame import Frame
+from rtstyle.live.actions import Actions
+from rtstyle.live.session import LiveSession
+from rtstyle.live.window_keys import WindowKeys
 from rtstyle.media.image_files import read_picture
-from rtstyle.pipeline import Controls
-from rtstyle.sinks.window import WindowSink, fit
+from rtstyle.media.resize import fit
+from rtstyle.sinks.window import WindowSink
+from rtstyle.sources.pattern import PatternSource
 
 pygame = pytest.importorskip("pygame")
 
@@ -31,6 +36,11 @@ def frame(width: int = 64, height: int = 48, value: int = 200) -> Frame:
     return Frame(np.full((height, width, 3), value, np.uint8), 0, 0, Fraction(1, 30), 0.0)
 
 
+def open_window(controls: Controls) -> WindowSink:
+    live = LiveSession(PatternSource(64, 48, 30), controls)
+    return WindowSink("test", WindowKeys(Actions(live)), size=(64, 48))
+
+
 @pytest.fixture
 def controls() -> Controls:
     return Controls()
@@ -39,7 +49,7 @@ def controls() -> Controls:
 @pytest.fixture
 def window(controls: Controls, monkeypatch: pytest.MonkeyPatch) -> Iterator[WindowSink]:
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
-    sink = WindowSink("test", controls, lambda: ["figures"], size=(64, 48))
+    sink = open_window(controls)
     yield sink
     sink.close(completed=True)
 
@@ -70,6 +80,23 @@ def test_keys_change_the_controls(window: WindowSink, controls: Controls) -> Non
     assert window.write(frame())
     assert controls.mirror
     assert controls.strength == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize(
+    ("key", "caption"),
+    [
+        (pygame.K_z, "strength 0.9"),
+        (pygame.K_RIGHTBRACKET, "scale 1.19"),
+        (pygame.K_p, "paused"),
+        (pygame.K_t, "mirror on"),
+        (pygame.K_s, "side by side"),
+        (pygame.K_0, "style off"),
+    ],
+)
+def test_a_key_shows_what_it_did(window: WindowSink, key: int, caption: str) -> None:
+    press(key)
+    assert window.write(frame())
+    assert window.caption == caption
 
 
 def test_strength_stays_in_range(window: WindowSink, controls: Controls) -> None:
@@ -104,7 +131,7 @@ def test_scale_from_the_command_line_goes_onto_the_grid(window: WindowSink, cont
 def test_keys_choose_the_style(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     controls = Controls(styles=["a", "b", "c"])
-    window, seen = WindowSink("test", controls, size=(64, 48)), []
+    window, seen = open_window(controls), []
     for key in (pygame.K_d, pygame.K_3, pygame.K_9, pygame.K_d, pygame.K_a, pygame.K_1):
         press(key)
         window.write(frame())
@@ -116,7 +143,7 @@ def test_keys_choose_the_style(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_key_0_shows_the_input_and_any_style_ends_that(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     controls = Controls(strength=0.7, styles=["a", "b"])
-    window, seen = WindowSink("test", controls, size=(64, 48)), []
+    window, seen = open_window(controls), []
     for key in (pygame.K_0, pygame.K_0, pygame.K_0, pygame.K_2, pygame.K_0, pygame.K_a):
         press(key)
         window.write(frame())
@@ -143,19 +170,21 @@ def test_help_is_shown_and_hidden(window: WindowSink) -> None:
     assert seen[0] > 50 and seen[1] == 0
 
 
-def test_pause_keeps_the_picture_and_goes_on(window: WindowSink) -> None:
+def test_pause_keeps_the_picture_and_goes_on(window: WindowSink, controls: Controls) -> None:
     seen = []
     for key, value in ((None, 10), (pygame.K_p, 20), (None, 30), (pygame.K_p, 40)):  # paused, the first stays
         if key:
             press(key)
         window.write(frame(value=value))
-        seen.append(int(pygame.surfarray.array3d(pygame.display.get_surface()).max()))
-    assert seen == [10, 10, 10, 40] and not window._controls.paused
+        seen.append(int(pygame.surfarray.array3d(pygame.display.get_surface())[:, :8].max()))  # above the caption
+    assert seen == [10, 10, 10, 40] and not controls.paused
 
 
-def test_the_input_is_shown_beside_the_painting(window: WindowSink) -> None:
+def test_the_input_is_shown_beside_the_stylized_frame(window: WindowSink) -> None:
     press(pygame.K_s)
-    window.write(replace(frame(value=200), unpainted=frame(value=90).rgb))
+    window.write(frame())
+    window.show_caption("")
+    window.write(replace(frame(value=200), input=frame(value=90).rgb))
     shown = pygame.surfarray.array3d(pygame.display.get_surface())[:, 24, 0]
     assert (shown[:30] == 90).all() and (shown[34:] == 200).all()
     window.write(frame(value=77))
@@ -226,11 +255,11 @@ def test_no_display_is_one_clear_error(controls: Controls, monkeypatch: pytest.M
     for name in ("DISPLAY", "WAYLAND_DISPLAY", "SDL_VIDEODRIVER"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(SinkError, match="no display") as caught:
-        WindowSink("test", controls)
+        WindowSink("test")
     assert "--sink" in caught.value.hint
     monkeypatch.setenv("DISPLAY", ":7654")
     with pytest.raises(SinkError, match="no display"):
-        WindowSink("test", controls)
+        WindowSink("test")
 
 
 SHOW = """
@@ -238,12 +267,11 @@ import sys
 from fractions import Fraction
 import numpy as np
 from rtstyle.frame import Frame
-from rtstyle.pipeline import Controls
 from rtstyle.sinks.window import WindowSink
 rgb = np.zeros((120, 160, 3), np.uint8)
 rgb[:, :80] = (255, 0, 0)
 rgb[:, 80:] = (0, 0, 255)
-sink = WindowSink("test", Controls(), size=(160, 120))
+sink = WindowSink("test", size=(160, 120))
 for number in range(5):
     sink.write(Frame(rgb, number, number, Fraction(1, 30), 0.0))
 print("shown", flush=True)
@@ -263,15 +291,15 @@ def test_the_window_is_seen_on_an_x_server(tmp_path: Path) -> None:
             display = numbers.readline().strip()
         env = {k: v for k, v in os.environ.items() if k not in ("SDL_VIDEODRIVER", "WAYLAND_DISPLAY")}
         env["DISPLAY"] = f":{display}"
-        painter = subprocess.Popen(
+        window_process = subprocess.Popen(
             [sys.executable, "-c", SHOW], cwd=ROOT, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        assert painter.stdout is not None
-        while painter.stdout.readline().strip() not in ("shown", ""):
+        assert window_process.stdout is not None
+        while window_process.stdout.readline().strip() not in ("shown", ""):
             pass  # pygame may greet
         screen = read_xwd(tmp_path / "Xvfb_screen0")
-        painter.communicate("\n", timeout=20)
-        assert painter.returncode == 0
+        window_process.communicate("\n", timeout=20)
+        assert window_process.returncode == 0
     finally:
         server.terminate()
         server.wait(timeout=20)

@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from train.losses.adversarial import LOSSES, CollapseWatch, diversity, feature_matching, gradient_penalty
-from train.losses.discriminator import Discriminator, Judgement
+from train.losses.adversarial import LOSSES, CollapseMonitor, diversity, feature_matching, gradient_penalty
+from train.losses.discriminator import Discriminator, PatchScores
 
 ALL = sorted(LOSSES)
 
@@ -21,14 +21,14 @@ def rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def judged(*scores: Tensor | list[float]) -> list[Judgement]:
+def judged(*scores: Tensor | list[float]) -> list[PatchScores]:
     """One scale for each list of scores."""
-    return [Judgement(torch.as_tensor(s).reshape(1, 1, 1, -1), ()) for s in scores]
+    return [PatchScores(torch.as_tensor(s).reshape(1, 1, 1, -1), ()) for s in scores]
 
 
-def seen(*features: Tensor) -> list[Judgement]:
+def seen(*features: Tensor) -> list[PatchScores]:
     """One scale with these features."""
-    return [Judgement(torch.zeros(1, 1, 1, 1), features)]
+    return [PatchScores(torch.zeros(1, 1, 1, 1), features)]
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_the_two_pull_at_the_score_of_a_painting_from_both_sides(name: str) -> N
 @pytest.mark.parametrize("name", ALL)
 def test_sums_are_taken_in_float32(name: str) -> None:
     scores = torch.full((1, 1, 64, 64), 0.3, dtype=torch.bfloat16)
-    value = LOSSES[name].discriminator([Judgement(scores, ())], [Judgement(scores, ())])
+    value = LOSSES[name].discriminator([PatchScores(scores, ())], [PatchScores(scores, ())])
     assert value.dtype == torch.float32 and value.ndim == 0
 
 
@@ -97,10 +97,10 @@ def test_accuracy_is_the_share_of_patches_told_apart(name: str, between: float) 
     assert loss.accuracy(judged(high, mixed), judged(low, mixed)) == 0.75
 
 
-def linear(*slopes: float) -> Callable[[Tensor], list[Judgement]]:
+def linear(*slopes: float) -> Callable[[Tensor], list[PatchScores]]:
     """A critic with one scale for each slope; each pixel is a patch, scored by a linear function of its colour."""
     direction = torch.tensor([2.0, -1.0, 2.0]).view(1, 3, 1, 1) / 3
-    return lambda x: [Judgement(slope * (direction * x).sum(1, keepdim=True) + 5.0, ()) for slope in slopes]
+    return lambda x: [PatchScores(slope * (direction * x).sum(1, keepdim=True) + 5.0, ()) for slope in slopes]
 
 
 @pytest.mark.parametrize("side", [1, 8, 24])
@@ -116,8 +116,8 @@ def test_the_penalty_of_a_single_score_is_the_papers() -> None:
     a = float(torch.rand(1, generator=rng(9)))
     expected = ((a * real + (1 - a) * fake).norm() - 1) ** 2
 
-    def critic(x: Tensor) -> list[Judgement]:
-        return [Judgement(0.5 * x.square().sum((1, 2, 3), keepdim=True), ())]
+    def critic(x: Tensor) -> list[PatchScores]:
+        return [PatchScores(0.5 * x.square().sum((1, 2, 3), keepdim=True), ())]
 
     assert float(gradient_penalty(critic, real, fake, rng(9)).detach()) == pytest.approx(float(expected), rel=1e-4)
 
@@ -125,7 +125,7 @@ def test_the_penalty_of_a_single_score_is_the_papers() -> None:
 def test_each_picture_has_its_own_place_between() -> None:
     places: list[Tensor] = []
 
-    def critic(x: Tensor) -> list[Judgement]:
+    def critic(x: Tensor) -> list[PatchScores]:
         places.append(x.detach())
         return linear(1.0)(x)
 
@@ -151,8 +151,8 @@ def test_the_penalty_teaches_the_discriminator_and_nobody_else() -> None:
 def test_the_penalty_of_a_constant_critic_has_a_finite_gradient() -> None:
     weight = torch.zeros(1, requires_grad=True)
 
-    def critic(x: Tensor) -> list[Judgement]:
-        return [Judgement(weight * x.mean((1, 2, 3), keepdim=True), ())]
+    def critic(x: Tensor) -> list[PatchScores]:
+        return [PatchScores(weight * x.mean((1, 2, 3), keepdim=True), ())]
 
     gradient_penalty(critic, torch.ones(2, 3, 4, 4), torch.zeros(2, 3, 4, 4), rng()).backward()
     assert weight.grad is not None and math.isfinite(float(weight.grad))
@@ -213,10 +213,10 @@ def test_diversity_says_nothing_where_there_is_nothing_to_compare() -> None:
 
 def fed(accuracies: list[float], diversities: list[float | None] | None = None) -> list[str | None]:
     """What a watch with small windows says after every step."""
-    watch, verdicts = CollapseWatch(window=20, grace=50), []
+    watch, verdicts = CollapseMonitor(window=20, grace=50), []
     for accuracy, value in zip(accuracies, diversities or [1.0] * len(accuracies), strict=True):
         watch.add(accuracy, value)
-        verdicts.append(watch.verdict())
+        verdicts.append(watch.problem())
     return verdicts
 
 
@@ -265,14 +265,14 @@ def test_batches_of_one_have_no_diversity_and_no_verdict() -> None:
 
 
 def test_a_critic_may_win() -> None:
-    watch = CollapseWatch(window=5, grace=5, won=LOSSES["wgan-gp"].ceiling)
+    watch = CollapseMonitor(window=5, grace=5, won=LOSSES["wgan-gp"].ceiling)
     for _ in range(20):
         watch.add(1.0, 1.0)
-    assert watch.verdict() is None
+    assert watch.problem() is None
 
 
 def test_a_resumed_watch_remembers_the_start() -> None:
-    first, second = CollapseWatch(window=10, grace=10), CollapseWatch(window=10, grace=10)
+    first, second = CollapseMonitor(window=10, grace=10), CollapseMonitor(window=10, grace=10)
     for _ in range(15):
         first.add(0.8, 0.9)
     second.restore(first.state())
@@ -280,7 +280,7 @@ def test_a_resumed_watch_remembers_the_start() -> None:
         for _ in range(10):
             watch.add(0.8, 0.01)
     assert first.state() == second.state()
-    assert second.verdict() == first.verdict() is not None
+    assert second.problem() == first.problem() is not None
 
 
 def test_a_verdict_is_one_line() -> None:

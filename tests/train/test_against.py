@@ -16,7 +16,7 @@ from benchmarks import against
 from benchmarks.against import ALIKE, PLAIN, STYLES, Figures, judged, measure
 from benchmarks.gallery import Material
 from benchmarks.johnson import Johnson
-from benchmarks.rival import JohnsonPainter, Rival, device_of, pictures_of, stylize
+from benchmarks.rival import JohnsonTrainer, Rival, device_of, pictures_of, stylize
 from benchmarks.subject import NotMeasuredError, Subject
 from engines.errors import TrainError
 from engines.style_file import StyleModel
@@ -24,9 +24,10 @@ from tests.train.pictures import shifted, texture, write_picture
 from tests.train.trained import recorded
 from train import checkpoint
 from train.config.schema import TrainConfig
+from train.data.batches import Batch, Draws
 from train.loop import CHECKPOINT, Progress
 from train.losses.vgg_features import load_features
-from train.trainer import Painter
+from train.trainer import Trainer
 
 Make = Callable[..., TrainConfig]
 Record = Callable[..., StyleModel]
@@ -97,8 +98,9 @@ def test_a_plain_rival_has_neither_temporal_nor_noise_loss(record: Record, data:
     assert alike.config.motion == plain.config.motion and alike.config.motion.shift == 3.0
     assert (alike.config.schedule.optimizer, alike.config.schedule.learning_rate) == ("adam", 1e-3)
     assert alike.file != plain.file
-    painter = JohnsonPainter(plain.config, load_features(data / "features"))
-    assert "temporal" not in (terms := painter.losses(torch.rand(1, 3, 64, 64), 0).terms)
+    trainer = JohnsonTrainer(plain.config, load_features(data / "features"))
+    batch = Batch(torch.rand(1, 3, 64, 64), Draws.of_step(plain.config, 0, range(1)))
+    assert "temporal" not in (terms := trainer.losses(batch).terms)
     assert "noise" not in terms and "style" in terms
 
 
@@ -188,7 +190,7 @@ def test_the_network_paints_any_size(size: tuple[int, int]) -> None:
 def test_another_networks_checkpoint_is_refused(record: Record, data: Path, tmp_path: Path) -> None:
     rival = Rival(record(), data, tmp_path)
     features = load_features(data / "features")
-    johnson, generator = (kind(rival.config, features) for kind in (JohnsonPainter, Painter))
+    johnson, generator = (kind(rival.config, features) for kind in (JohnsonTrainer, Trainer))
     johnson.restore(johnson.state())
     for one, other in ((johnson, generator), (generator, johnson)):
         with pytest.raises(TrainError, match="another shape"):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from train.report.axis import Axis, number
-from train.report.chart import HEIGHT, MOST, WIDE, WIDTH, area_chart, line_chart, smooth, thin
+from train.report.chart import HEIGHT, MAX_POINTS, WIDE, WIDTH, area_chart, line_chart, smooth, thin
 
 SERIES: dict[str, list[float]] = {
     "nothing": [],
@@ -38,7 +38,7 @@ def test_every_curve_stays_inside_its_drawing(values: list[float]) -> None:
     svg = line_chart(points, "loss")
     assert "nan" not in svg and "inf" not in svg
     assert all(0 <= x <= WIDTH and 0 <= y <= HEIGHT for x, y in spots(svg))
-    assert len(spots(svg)) <= 2 * MOST + 2 * 20
+    assert len(spots(svg)) <= 2 * MAX_POINTS + 2 * 20
 
 
 @pytest.mark.parametrize("values", SERIES.values(), ids=SERIES.keys())
@@ -64,7 +64,7 @@ def test_thinning_keeps_the_spikes_and_both_ends() -> None:
     points = [(float(i), 0.0) for i in range(10_000)]
     points[3_141], points[7_182] = (3_141.0, 7.0), (7_182.0, -7.0)
     thinned = thin(points)
-    assert len(thinned) <= MOST
+    assert len(thinned) <= MAX_POINTS
     assert {(3_141.0, 7.0), (7_182.0, -7.0), points[0], points[-1]} <= set(thinned)
     assert [x for x, _ in thinned] == sorted({x for x, _ in thinned}), "in order, and none twice"
 

@@ -15,6 +15,7 @@ import torch
 from engines.base import RGB
 from engines.errors import ConfigError, TrainError
 from rtstyle.sources.file import FileSource
+from tests.train.messages import logged
 from tests.train.pictures import texture
 from train.data import clips
 from train.data.clips import ClipProgress, PairSet, build_pairs, clip_files
@@ -153,12 +154,11 @@ def test_frames_that_are_shown_twice_give_no_pairs(tmp_path: Path, cache: Path) 
 
 
 def test_a_clip_without_motion_is_skipped_and_not_decoded_again(
-    tmp_path: Path, cache: Path, pan: Path, decoded: list[str]
+    tmp_path: Path, cache: Path, pan: Path, decoded: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     still = write_clip(tmp_path / "still.mp4", [texture(SIZE, 128, 1)] * 6)
     for _ in range(2):
-        warnings: list[str] = []
-        pairs = build_pairs([still, pan], cache, SIZE, on_warning=warnings.append)
+        pairs, warnings = build_pairs([still, pan], cache, SIZE), logged(caplog)
         assert list(pairs.skipped) == [still]
         assert len(warnings) == 1 and "still.mp4" in warnings[0] and "moves" in warnings[0]
     assert decoded == ["still.mp4", "pan.mp4"]
@@ -167,7 +167,7 @@ def test_a_clip_without_motion_is_skipped_and_not_decoded_again(
 def test_what_a_killed_run_left_is_removed(pan: Path, cache: Path) -> None:
     (entry,) = build_pairs([pan], cache, SIZE).entries
     entry.unlink()
-    old, new = (cache / f".{entry.name}.part-{name}" for name in ("old", "new"))
+    old, new = (cache / f".{entry.name}.{number:08}.part" for number in range(2))
     for part in (old, new):
         part.write_bytes(b"half")
     os.utime(old, (0, 0))
@@ -224,7 +224,7 @@ def test_a_damaged_entry_is_rebuilt(pan: Path, cache: Path, decoded: list[str], 
 def test_an_entry_that_goes_while_training_is_told(pan: Path, cache: Path) -> None:
     pairs = build_pairs([pan], cache, SIZE)
     pairs.entries[0].unlink()
-    with pytest.raises(TrainError, match="cache has lost"):
+    with pytest.raises(TrainError, match="cache lost"):
         pairs.batch(1, CROP, rng())
 
 
@@ -245,7 +245,7 @@ def test_two_at_once_leave_whole_entries(pan: Path, cache: Path, monkeypatch: py
     for thread in threads:
         thread.join()
     assert len(made) == 2 and made[0].entries == made[1].entries
-    assert clips._whole(made[0].entries[0]) and len(os.listdir(cache)) == 1
+    assert clips._is_intact(made[0].entries[0]) and len(os.listdir(cache)) == 1
 
 
 def test_a_crash_while_writing_leaves_nothing(pan: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -273,24 +273,25 @@ def test_a_full_disk_is_one_clear_line(pan: Path, cache: Path, monkeypatch: pyte
 def test_a_cache_that_is_a_file_is_told(pan: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     for cache in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(TrainError, match="cannot keep"):
+        with pytest.raises(TrainError, match="cannot store"):
             build_pairs([pan], cache, SIZE)
 
 
-def test_bad_clips_are_skipped_by_name(pan: Path, cache: Path, tmp_path: Path) -> None:
+def test_bad_clips_are_skipped_by_name(
+    pan: Path, cache: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     noise, empty, gone = tmp_path / "noise.mp4", tmp_path / "empty.mov", tmp_path / "gone.mkv"
     noise.write_bytes(rng().bytes(5000))
     empty.touch()
     strip = write_clip(tmp_path / "strip.mp4", panning(4, 1, 0, height=16, width=96))
     single = write_clip(tmp_path / "single.mp4", panning(1, 0, 0))
-    warnings: list[str] = []
     bad = [noise, empty, gone, strip, single]
-    pairs = build_pairs([*bad, pan], cache, SIZE, on_warning=warnings.append)
+    pairs, warnings = build_pairs([*bad, pan], cache, SIZE), logged(caplog)
     assert list(pairs.skipped) == bad and len(pairs) == 7
     for clip, warning in zip(bad, warnings, strict=True):
         assert clip.name in warning and "\n" not in warning
     with pytest.raises(TrainError, match="none of the clips"):
-        build_pairs(bad, cache, SIZE, on_warning=warnings.append)
+        build_pairs(bad, cache, SIZE)
     with pytest.raises(TrainError, match="none of the clips"):
         build_pairs([], cache, SIZE)
 

@@ -11,7 +11,7 @@ import pytest
 
 from engines.errors import ConfigError
 from engines.model.generator import Arch
-from train.config.diff import HARMLESS, MATTERS, changes, differences
+from train.config.diff import FIXED, IGNORED, blocking_changes, diff
 from train.config.schema import LEAST, MOST, POSITIVE, GeneratorConfig, LossWeights, TrainConfig
 from train.losses.discriminator import Discriminator
 
@@ -164,33 +164,33 @@ class TestDifferences:
 
     def test_none_to_itself_and_through_json(self) -> None:
         config = made(generator={"ema": 0.999})
-        assert differences(config, json.loads(json.dumps(config.to_dict()))) == []
+        assert blocking_changes(config, json.loads(json.dumps(config.to_dict()))) == []
 
     def test_another_painting_is_another_run_and_both_are_named(self) -> None:
-        (fault,) = differences(made(), made(data={"style_picture": Path("wave.jpg")}).to_dict())
+        (fault,) = blocking_changes(made(), made(data={"style_picture": Path("wave.jpg")}).to_dict())
         assert "wave.jpg" in fault and "painting.jpg" in fault and fault.startswith("data.style_picture ")
 
     def test_a_run_may_go_on_longer_elsewhere_and_with_other_weights(self) -> None:
         then = made(
             data={"content": Path("moved/photos_2")}, losses={"style": 20.0}, schedule={"steps": 9}, run={"threads": 1}
         )
-        assert differences(made(), then.to_dict()) == []
+        assert blocking_changes(made(), then.to_dict()) == []
 
     def test_what_goes_on_otherwise_is_noted_with_the_step(self) -> None:
         then = made(
             data={"content": Path("moved/photos_2")}, losses={"style": 20.0}, schedule={"steps": 9}, run={"threads": 1}
         )
-        assert changes(made(), then.to_dict(), 7) == [
+        assert diff(made(), then.to_dict(), 7) == [
             {"setting": "losses.style", "was": 20.0, "now": 5.0, "from_step": 7},
             {"setting": "schedule.steps", "was": 9, "now": 3600, "from_step": 7},
         ]
-        assert changes(made(), made().to_dict(), 7) == changes(made(), {}, 7) == []
+        assert diff(made(), made().to_dict(), 7) == diff(made(), {}, 7) == []
 
     def test_older_settings_that_lack_some_are_taken(self) -> None:
-        assert differences(made(), {}) == []
-        assert differences(made(), {"data": {"batch": 4}}) == []
+        assert blocking_changes(made(), {}) == []
+        assert blocking_changes(made(), {"data": {"batch": 4}}) == []
 
     def test_what_matters_exists(self) -> None:
-        for name in (*MATTERS, *HARMLESS):
+        for name in (*FIXED, *IGNORED):
             section, member = name.split(".")
             assert member in get_type_hints(SECTIONS[section])

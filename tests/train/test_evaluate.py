@@ -11,12 +11,13 @@ import torch
 
 from engines.base import RGB
 from engines.errors import TrainError
+from tests.train.flow_files import read_flow
 from tests.train.pictures import scene, shifted, texture
 from train import evaluate
 from train.data import optical_flow as optical
 from train.data.optical_flow import Flow
 from train.data.pictures import read_picture, to_tensor, with_short_side
-from train.evaluate import StyleFigure, StyleJudge
+from train.evaluate import StyleDistance, StyleScores
 from train.losses.vgg_features import load_features
 
 
@@ -77,7 +78,7 @@ def test_the_stability_error_is_the_root_of_what_boils() -> None:
     rng = np.random.default_rng(0)
     sigma = 8.0
     boiling = [np.clip(x + rng.normal(0, sigma, x.shape), 0, 255).astype(np.uint8) for x in clip]
-    judge = evaluate.ClipJudge(clip)
+    judge = evaluate.TemporalConsistency(clip)
     assert judge.stability_error(clip) == 0.0
     assert judge.stability_error(boiling) == pytest.approx(2**0.5 * sigma / 255, rel=0.05)
     assert judge.stability_error(boiling) ** 2 == pytest.approx(judge.warping_error(boiling), rel=0.01)
@@ -85,7 +86,7 @@ def test_the_stability_error_is_the_root_of_what_boils() -> None:
 
 def test_the_stability_error_looks_forward_along_the_motion() -> None:
     clip = shifted(3, 4, -3)
-    judge = evaluate.ClipJudge(clip)
+    judge = evaluate.TemporalConsistency(clip)
     stays = judge.stability_error([clip[0]] * 3)
     assert judge.stability_error(clip) < 0.01 and stays > 0.05
     jumps = [clip[0], np.roll(clip[1], 9, axis=1), clip[2]]
@@ -95,14 +96,14 @@ def test_the_stability_error_looks_forward_along_the_motion() -> None:
 def test_a_cut_is_left_out() -> None:
     before, still = shifted(3, 2, 1), [texture(120, 160, 9, detail=40)] * 3
     joined = [*before, *still]
-    judge = evaluate.ClipJudge(joined)
+    judge = evaluate.TemporalConsistency(joined)
     assert judge.pairs == 4
     assert judge.warping_error(joined) == pytest.approx(evaluate.warping_error(before, before) / 2, rel=1e-3)
 
 
 def test_unrelated_frames_cannot_be_judged() -> None:
     clip = [texture(120, 160, seed) for seed in range(3)]
-    assert evaluate.ClipJudge(clip).pairs == 0
+    assert evaluate.TemporalConsistency(clip).pairs == 0
     with pytest.raises(TrainError, match="continues"):
         evaluate.warping_error(clip, clip)
 
@@ -110,7 +111,7 @@ def test_unrelated_frames_cannot_be_judged() -> None:
 def test_frames_and_originals_must_be_as_many() -> None:
     clip = shifted(3, 1, 0)
     with pytest.raises(TrainError, match="as many"):
-        evaluate.ClipJudge(clip).stability_error(clip[:2])
+        evaluate.TemporalConsistency(clip).stability_error(clip[:2])
 
 
 @pytest.mark.parametrize("counts", [(1, 1), (3, 2), (0, 0)])
@@ -125,7 +126,7 @@ def ground_truth(data_dir: Path) -> Sequence[tuple[RGB, RGB, Flow]]:
     pairs = []
     for folder in sorted(p for p in (data_dir / "flow").iterdir() if p.is_dir()):
         first, second = (read_picture(next(folder.glob(f"frame{n}.*"))) for n in (10, 11))
-        pairs.append((first, second, optical.read_flow(next(folder.glob("*.flo")))))
+        pairs.append((first, second, read_flow(next(folder.glob("*.flo")))))
     assert pairs
     return pairs
 
@@ -158,7 +159,7 @@ def test_noise_is_measured_relative_to_what_comes_in() -> None:
 
 def test_the_figure_of_the_painting_itself_is_zero(narrow_features: Path) -> None:
     painting = texture(80, 100, 3, detail=40)
-    judge = StyleJudge(load_features(narrow_features).style_network, painting)
+    judge = StyleDistance(load_features(narrow_features).style_network, painting)
     itself = with_short_side(painting, evaluate.PAINTING_SIDE)
     assert judge([itself]).mean == pytest.approx(0.0, abs=1e-9)
     photo = judge([texture(60, 60, 1)])
@@ -175,24 +176,24 @@ def test_the_style_figure_is_the_formula(narrow_features: Path) -> None:
             a, b = (x[0].flatten(1).double().numpy() for x in (f, s))
             g, target = a @ a.T / a.shape[1], b @ b.T / b.shape[1]
             expected.append(np.linalg.norm(g - target) ** 2 / np.linalg.norm(target) ** 2)
-    assert StyleJudge(network, painting)([picture]).layers == pytest.approx(expected, rel=1e-4)
+    assert StyleDistance(network, painting)([picture]).layers == pytest.approx(expected, rel=1e-4)
 
 
 def test_the_content_distance_is_the_formula(narrow_features: Path) -> None:
     network = load_features(narrow_features).deep_network
-    painted, original = texture(40, 48, 0), texture(40, 48, 1)
+    stylized, original = texture(40, 48, 0), texture(40, 48, 1)
     with torch.no_grad():
-        y, x = (network(to_tensor(rgb))[-1].double().numpy() for rgb in (painted, original))
+        y, x = (network(to_tensor(rgb))[-1].double().numpy() for rgb in (stylized, original))
     expected = ((y - x) ** 2).sum() / (x**2).sum()
-    assert evaluate.content_distance(network, painted, original) == pytest.approx(expected, rel=1e-4)
+    assert evaluate.content_distance(network, stylized, original) == pytest.approx(expected, rel=1e-4)
     assert evaluate.content_distance(network, original, original) == 0.0
 
 
 def test_mean_and_strokes() -> None:
-    figure = StyleFigure((0.1, 0.2, 0.6))
+    figure = StyleScores((0.1, 0.2, 0.6))
     assert figure.mean == pytest.approx(0.3) and figure.strokes == 0.6
 
 
 def test_judged_pictures_have_one_short_side(photos: Path) -> None:
-    pictures = evaluate.judge_pictures(sorted(photos.iterdir())[:2])
+    pictures = evaluate.read_pictures(sorted(photos.iterdir())[:2])
     assert [min(x.shape[:2]) for x in pictures] == [evaluate.PICTURE_SIDE] * 2

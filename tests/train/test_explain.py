@@ -22,8 +22,8 @@ from tests.train.trained import run_folder
 from train.config.schema import StyleLayers
 from train.explain import comparisons, inputs, layer_maps, overlays, patch_match
 from train.explain.html_report import STRENGTHS, Explanation, page
-from train.explain.inputs import Job
-from train.explain.run import explain, look
+from train.explain.inputs import ExplainJob
+from train.explain.run import analyze, explain
 from train.html import check_page
 from train.losses import vgg_features
 from train.losses.perceptual import content_loss, gram, style_distances
@@ -47,7 +47,7 @@ def photo(tmp_path: Path) -> Path:
 def test_the_parts_of_the_style_add_up_to_its_fall() -> None:
     rng = torch.Generator().manual_seed(0)
     x, y, s = (torch.rand(1, 7, 9, 11, generator=rng) * k for k in (1.0, 1.4, 2.0))
-    parts = layer_maps.style_parts(x, y, gram(s))
+    parts = layer_maps.style_contributions(x, y, gram(s))
     before, after = (float(style_distances([f], [gram(s)])[0]) for f in (x, y))
     assert parts.shape == (9, 11)
     assert float(parts.mean()) == pytest.approx(before - after, rel=1e-4)
@@ -57,20 +57,20 @@ def test_a_place_that_was_not_changed_has_no_part() -> None:
     x = torch.rand(1, 5, 8, 8, generator=torch.Generator().manual_seed(0))
     y = x.clone()
     y[..., 2, 3] *= 2
-    changed = layer_maps.style_parts(x, y, gram(2 * x)) != 0
+    changed = layer_maps.style_contributions(x, y, gram(2 * x)) != 0
     assert changed.nonzero().tolist() == [[2, 3]]
-    assert (layer_maps.moved_parts(x, y) != 0).nonzero().tolist() == [[2, 3]]
+    assert (layer_maps.change_contributions(x, y) != 0).nonzero().tolist() == [[2, 3]]
 
 
 def test_becoming_the_painting_is_warm_and_leaving_it_is_cold() -> None:
     x, s = (torch.rand(1, 5, 8, 8, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
-    towards, away = layer_maps.style_parts(x, 2 * s, gram(2 * s)), layer_maps.style_parts(s, x, gram(s))
+    towards, away = layer_maps.style_contributions(x, 2 * s, gram(2 * s)), layer_maps.style_contributions(s, x, gram(s))
     assert towards.mean() > 0 > away.mean()
 
 
 def test_the_parts_of_the_content_add_up_to_its_loss() -> None:
     x, y = (torch.rand(1, 5, 6, 7, generator=torch.Generator().manual_seed(seed)) for seed in (0, 1))
-    assert float(layer_maps.moved_parts(x, y).mean()) == pytest.approx(float(content_loss(y, x)), rel=1e-5)
+    assert float(layer_maps.change_contributions(x, y).mean()) == pytest.approx(float(content_loss(y, x)), rel=1e-5)
 
 
 def test_layer_maps_with_and_without_the_painting(narrow_features: Path) -> None:
@@ -82,13 +82,13 @@ def test_layer_maps_with_and_without_the_painting(narrow_features: Path) -> None
     assert [(m.layer, m.kind) for m in whole] == [
         ("relu1_1", "style"), ("relu2_1", "style"), ("relu3_1", "style"), ("relu4_1", "style"), ("relu4_1", "content"),
     ]  # fmt: skip
-    assert [m.places.shape for m in whole] == [(48, 64), (24, 32), (12, 16), (6, 8), (6, 8)]
+    assert [m.values.shape for m in whole] == [(48, 64), (24, 32), (12, 16), (6, 8), (6, 8)]
     for each in whole[:-1]:
-        assert each.places.mean() == pytest.approx(each.before - each.after, rel=1e-3, abs=1e-5)
+        assert each.values.mean() == pytest.approx(each.before - each.after, rel=1e-3, abs=1e-5)
     shares = layer_maps.shares(whole)
     assert sum(shares) == pytest.approx(1.0) and shares[-1] == 0
     reduced = layer_maps.layer_maps(networks, x, y, ())
-    assert [m.kind for m in reduced] == ["moved", "moved", "moved", "content"]
+    assert [m.kind for m in reduced] == ["change", "change", "change", "content"]
     assert layer_maps.shares(reduced) == [0, 0, 0, 0]
 
 
@@ -101,7 +101,7 @@ def test_a_piece_of_the_painting_is_found_where_it_was_cut(narrow_features: Path
     inside = [m for m in found if 0 < m.region.top < 96 - m.region.side and 0 < m.region.left < 128 - m.region.side]
     assert inside
     for each in inside:
-        assert each.likeness > 0.99 > each.photo
+        assert each.similarity > 0.99 > each.photo_similarity
         assert (each.found.top - each.region.top, each.found.left - each.region.left) == (top, left)
         np.testing.assert_array_equal(each.found.cut(painting), each.region.cut(piece))
 
@@ -109,8 +109,8 @@ def test_a_piece_of_the_painting_is_found_where_it_was_cut(narrow_features: Path
 def test_neither_regions_nor_what_they_resemble_lie_over_each_other(narrow_features: Path) -> None:
     network = load_features(narrow_features).style_network
     photo, painting = texture(240, 320, 1), texture(200, 260, 3)
-    painted = np.tile(texture(20, 20, 2), (12, 16, 1))  # changed alike, and like the same place, everywhere
-    found = patch_match.matches(network, photo, painted, painting)
+    stylized = np.tile(texture(20, 20, 2), (12, 16, 1))  # changed alike, and like the same place, everywhere
+    found = patch_match.matches(network, photo, stylized, painting)
     for squares in ([m.region for m in found], [m.found for m in found]):
         assert len(squares) == 6
         for a, b in combinations(squares, 2):
@@ -124,7 +124,7 @@ def test_a_number_stands_beside_what_it_names() -> None:
     for top in (0, 100, 160):
         square = patch_match.Square(top, 40, 32)
         inside = patch_match.Square(top + 4, 44, 24)
-        assert (inside.cut(overlays.framed(grey, [square])) == 128).all()
+        assert (inside.cut(overlays.draw_frames(grey, [square])) == 128).all()
 
 
 @pytest.mark.parametrize("size", [(16, 16), (16, 90), (40, 18)])
@@ -132,22 +132,22 @@ def test_small_pictures_have_regions_too(narrow_features: Path, size: tuple[int,
     network = load_features(narrow_features).style_network
     for each in patch_match.matches(network, texture(*size, 1), texture(*size, 2), texture(64, 70, 3)):
         assert each.region.cut(texture(*size, 2)).shape[:2] == (each.region.side,) * 2
-        assert -1.001 <= each.likeness <= 1.001 and each.found.around(texture(64, 70, 3)).side <= 64
+        assert -1.001 <= each.similarity <= 1.001 and each.found.surroundings(texture(64, 70, 3)).side <= 64
 
 
 def test_equal_flat_pictures_are_no_division_by_zero(narrow_features: Path) -> None:
     grey = np.full((32, 40, 3), 128, np.uint8)
     networks = load_features(narrow_features)
     for each in patch_match.matches(networks.style_network, grey, grey, grey):
-        assert np.isfinite(each.likeness)
+        assert np.isfinite(each.similarity)
     for layer in layer_maps.layer_maps(networks, grey, grey, layer_maps.painting_grams(networks, grey)):
-        assert overlays.heat(grey, layer.places).shape == grey.shape
+        assert overlays.heat_map(grey, layer.values).shape == grey.shape
 
 
 def test_heat_is_warm_above_zero_and_cold_below() -> None:
     places = np.zeros((8, 8), np.float32)
     places[:, :3], places[:, 5:] = 1, -1
-    red, _, blue = np.moveaxis(overlays.heat(np.full((80, 80, 3), 99, np.uint8), places).astype(int), -1, 0)
+    red, _, blue = np.moveaxis(overlays.heat_map(np.full((80, 80, 3), 99, np.uint8), places).astype(int), -1, 0)
     assert (red - blue)[:, 5].min() > 50 and (blue - red)[:, -5].min() > 50
     assert abs(red - blue)[:, 40].max() < 60
 
@@ -165,7 +165,7 @@ def test_everything_at_once(
     text = out.read_text()
     parsed = walk(text)
     assert all(source.startswith("data:") for source in parsed.sources)
-    # before and after; the strip; four style layers and the content; two framed ones and a pair each; beliefs; rivals
+    # before and after; strip; four style layers and the content; two with frames, a pair each; discriminator; styles
     assert len(parsed.sources) == 2 + len(STRENGTHS) + 5 + 2 + patch_match.ROWS * patch_match.COLUMNS + 3 + 2
     assert text.count("<h2>") == 5 and 'class="note"' not in text
     assert "style error, relu3_1" in text and "structure kept" in text
@@ -173,8 +173,8 @@ def test_everything_at_once(
 
 
 def test_with_nothing_but_the_style(tiny_style: Path, photo: Path, tmp_path: Path) -> None:
-    explanation = explain(Job(str(tiny_style), photo), tmp_path / "report.html")
-    assert set(explanation.missing) == {"maps", "matches", "beliefs", "rivals"}
+    explanation = explain(ExplainJob(str(tiny_style), photo), tmp_path / "report.html")
+    assert set(explanation.missing) == {"maps", "matches", "discriminator", "comparisons"}
     assert len(set(explanation.left_out)) == 4 and all(line.startswith("“") for line in explanation.left_out)
     text = (tmp_path / "report.html").read_text()
     assert text.count('class="note"') == 4
@@ -184,8 +184,8 @@ def test_with_nothing_but_the_style(tiny_style: Path, photo: Path, tmp_path: Pat
 
 
 def test_without_the_painting_the_maps_are_reduced(tiny_style: Path, photo: Path, narrow_features: Path) -> None:
-    found = look(Job(str(tiny_style), photo, features=narrow_features))
-    assert [m.kind for m in found.maps] == ["moved", "moved", "moved", "content"]
+    found = analyze(ExplainJob(str(tiny_style), photo, features=narrow_features))
+    assert [m.kind for m in found.maps] == ["change", "change", "change", "content"]
     assert "--painting" in found.missing["maps"] and "--features" not in found.missing["matches"]
     walk(page(found))
 
@@ -194,11 +194,11 @@ def test_networks_that_training_has_downloaded_are_found(
     tiny_style: Path, photo: Path, narrow_features: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RTSTYLE_FEATURES", str(narrow_features))
-    assert look(Job(str(tiny_style), photo)).maps
+    assert analyze(ExplainJob(str(tiny_style), photo)).maps
 
 
 def test_the_strip_runs_from_the_photograph_to_the_painting(tiny_style: Path, photo: Path) -> None:
-    found = look(Job(str(tiny_style), photo))
+    found = analyze(ExplainJob(str(tiny_style), photo))
     np.testing.assert_array_equal(found.strip[0], found.photo)
     steps = [float(np.abs(rgb.astype(int) - found.photo).mean()) for rgb in found.strip]
     assert steps == sorted(steps) and steps[-1] > 1
@@ -221,8 +221,8 @@ def test_differences_are_those_of_both_records(tiny_style: Path, monkeypatch: py
 
 
 def test_two_styles_of_one_title_have_a_column_each(tiny_style: Path, photo: Path) -> None:
-    found = look(Job(str(tiny_style), photo, against=(str(tiny_style), str(tiny_style))))
-    assert len(found.rivals) == 2 and len(found.head) == 5
+    found = analyze(ExplainJob(str(tiny_style), photo, against=(str(tiny_style), str(tiny_style))))
+    assert len(found.comparisons) == 2 and len(found.head) == 5
     assert [len(row) for row in found.rows] == [5]
 
 
@@ -237,7 +237,7 @@ def test_a_fine_tuning_differs_in_the_weight_of_one_layer_alone(
     record: dict[str, Any] = {"style_layers": {"relu2_1": 3.0}}
     record |= {"losses": {"style": 12.0, "content": 3.0, "adversarial": 1.0, "odd": 4}, "data": {"style_size": 96}}
     monkeypatch.setattr(comparisons, "settings_of", lambda _: record)
-    job = Job(
+    job = ExplainJob(
         str(tiny_style),
         photos,
         painting=painting,
@@ -247,7 +247,7 @@ def test_a_fine_tuning_differs_in_the_weight_of_one_layer_alone(
         layer="relu2_1",
     )
     less, more = (
-        comparisons.tuning(job, StyleModel.open(tiny_style), k, tmp_path / "run") for k in comparisons.FACTORS
+        comparisons.fine_tune_config(job, StyleModel.open(tiny_style), k, tmp_path / "run") for k in comparisons.FACTORS
     )
     assert (less.style_layers.relu2_1, more.style_layers.relu2_1) == (0.75, 12.0)
     assert replace(less, style_layers=more.style_layers) == more and less.style_layers.relu3_1 == StyleLayers().relu3_1
@@ -258,14 +258,14 @@ def test_a_fine_tuning_differs_in_the_weight_of_one_layer_alone(
 def test_fine_tuning_from_end_to_end(
     tiny_style: Path, photo: Path, painting: Path, photos: Path, narrow_features: Path, tmp_path: Path
 ) -> None:
-    job = Job(
+    job = ExplainJob(
         str(tiny_style), photo, painting=painting, features=narrow_features, content=photos, fine_tune=0.001
     )  # fmt: skip
-    found = look(job)
-    assert [r.name for r in found.rivals] == ["relu3_1 × 0.25", "relu3_1 × 4"]
-    assert not np.array_equal(found.rivals[0].painted, found.painted)
+    found = analyze(job)
+    assert [r.name for r in found.comparisons] == ["relu3_1 × 0.25", "relu3_1 × 4"]
+    assert not np.array_equal(found.comparisons[0].stylized, found.stylized)
     assert len(found.rows) == 6 and len(found.rows[0]) == len(found.head) == 5
-    assert "relu3_1" in found.notes["rivals"]
+    assert "relu3_1" in found.notes["comparisons"]
 
 
 Broken = Callable[[Path], dict[str, Any]]
@@ -277,9 +277,9 @@ Broken = Callable[[Path], dict[str, Any]]
         (lambda tmp: {"style": "no-such-style"}, StyleError, "no-such-style"),
         (lambda tmp: {"against": ("vangog",)}, StyleError, "vangog"),
         (lambda tmp: {"picture": tmp / "none.png"}, SourceError, "cannot read"),
-        (lambda tmp: {"picture": written(tmp / "a.png")}, SourceError, "no picture"),
+        (lambda tmp: {"picture": written(tmp / "a.png")}, SourceError, "not a picture"),
         (lambda tmp: {"picture": write_picture(tmp / "a.png", texture(1, 1, 0))}, StylerError, "too small"),
-        (lambda tmp: {"picture": write_picture(tmp / "a.png", texture(20, 400, 0))}, TrainError, "too long"),
+        (lambda tmp: {"picture": write_picture(tmp / "a.png", texture(20, 400, 0))}, TrainError, "too elongated"),
         (lambda tmp: {"painting": tmp / "none.png"}, TrainError, "cannot read"),
         (lambda tmp: {"painting": written(tmp / "a.png")}, TrainError, "not a picture"),
         (lambda tmp: {"features": tmp / "none"}, TrainError, "no such folder"),
@@ -295,7 +295,7 @@ def test_bad_input_is_one_clear_error(
     tiny_style: Path, photo: Path, tmp_path: Path, broken: Broken, error: type[StylerError], problem: str
 ) -> None:
     with pytest.raises(error, match=problem) as caught:
-        look(Job(**{"style": str(tiny_style), "picture": photo, **broken(tmp_path)}))
+        analyze(ExplainJob(**{"style": str(tiny_style), "picture": photo, **broken(tmp_path)}))
     assert caught.value.hint or "cannot read" in caught.value.problem
 
 
@@ -303,7 +303,7 @@ def test_no_minutes_are_refused(
     tiny_style: Path, photo: Path, photos: Path, painting: Path, narrow_features: Path
 ) -> None:
     with pytest.raises(ConfigError, match="schedule.minutes"):
-        look(Job(str(tiny_style), photo, painting, narrow_features, fine_tune=-1.0, content=photos))
+        analyze(ExplainJob(str(tiny_style), photo, painting, narrow_features, fine_tune=-1.0, content=photos))
 
 
 def test_a_page_that_cannot_be_written_fails_before_the_work(
@@ -323,14 +323,14 @@ def test_what_is_no_page_is_never_replaced(
     before = photo.read_bytes()
     assert main(["explain", str(tiny_style), str(photo), "--out", str(photo)]) == 1
     _, err = capfd.readouterr()
-    assert f"{photo} is there already" in err and "--out" in err and len(err.splitlines()) == 2
+    assert f"{photo} already exists" in err and "--out" in err and len(err.splitlines()) == 2
     assert photo.read_bytes() == before
     for name, data in (("a.html", before), ("notes.txt", b"my notes")):  # a picture may have any name
-        with pytest.raises(SinkError, match="is no page"):
+        with pytest.raises(SinkError, match="is not a page"):
             check_page(written(tmp_path / name, data), "--out")
-    with pytest.raises(SinkError, match="is no page"):
+    with pytest.raises(SinkError, match="is not a page"):
         check_page(tiny_style / "style.json", "--out")
-    with pytest.raises(SinkError, match="is no page"):
+    with pytest.raises(SinkError, match="is not a page"):
         check_page(Path(os.devnull), "--out")
     for number, data in enumerate(
         (b"<!doctype html>\n<html>", b"\xef\xbb\xbf <!DOCTYPE HTML>", b"<html lang='en'>", b"")
@@ -342,8 +342,8 @@ def test_hostile_names_are_text_on_the_page() -> None:
     rgb, evil = texture(24, 32, 0), "<script>alert(1)</script>"
     text = page(
         Explanation(
-            evil, evil, evil, rgb, [rgb] * len(STRENGTHS), rivals=[comparisons.Rival(evil, rgb, [evil])],
-            head=["figure", evil], rows=[(evil, "1")], missing={"maps": evil}, notes={"rivals": evil},
+            evil, evil, evil, rgb, [rgb] * len(STRENGTHS), comparisons=[comparisons.Comparison(evil, rgb, [evil])],
+            head=["figure", evil], rows=[(evil, "1")], missing={"maps": evil}, notes={"comparisons": evil},
         )
     )  # fmt: skip
     assert "<script>alert" not in text and text.count("&lt;script&gt;alert") >= 8

@@ -100,7 +100,7 @@ def test_reading_changes_nothing(path: Path) -> None:
     assert path.read_bytes() == before
 
 
-def test_where_nothing_can_be_written_it_is_told(tmp_path: Path) -> None:
+def test_an_unwritable_history_is_an_error(tmp_path: Path) -> None:
     history = History.open(tmp_path / "gone" / HISTORY, 0)
     with pytest.raises(TrainError, match=HISTORY) as caught:
         history.add(entry(1))

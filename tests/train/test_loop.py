@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -14,18 +15,21 @@ import pytest
 import torch
 
 from engines.errors import TrainError
+from tests.train.messages import logged
 from tests.train.pictures import texture, write_picture
 from train import checkpoint
+from train.checkpoint import CHECKPOINT
 from train.config.schema import LossWeights, TrainConfig
+from train.data.batches import Batch, Draws
 from train.data.pictures import Pictures, picture_files, read_picture
 from train.export import record
-from train.loop import CHECKPOINT, Progress, _feature_dtype, _Guard, _precision, learning_rate, train
+from train.loop import Progress, _feature_dtype, _Guard, _precision, learning_rate, train
 from train.losses.vgg_features import load_features
 from train.report import REPORT
 from train.report.contact_sheet import CELL, COLUMNS, cell, save_sheet
 from train.report.history import HISTORY, read_history
-from train.run_log import BOARD
-from train.trainer import Painted, Painter
+from train.run_log import TENSORBOARD_DIR
+from train.trainer import StepOutput, Trainer
 
 Make = Callable[..., TrainConfig]
 
@@ -36,7 +40,7 @@ def stopping_after(steps: int) -> tuple[Callable[[Progress], None], Callable[[],
     return lambda progress: seen.append(progress.step), lambda: len(seen) >= steps
 
 
-def equal(first: Painter, second: Painter) -> bool:
+def equal(first: Trainer, second: Trainer) -> bool:
     """All weights, statistics and moments are the same bits."""
     a, b = first.state(), second.state()
     pairs = [(a["generator"][name], b["generator"][name]) for name in a["generator"]]
@@ -57,55 +61,56 @@ def test_a_resumed_run_is_the_uninterrupted_one_bit_for_bit(config: Make, tmp_pa
     assert equal(resumed, whole)
 
 
-def test_other_pictures_than_before_are_told(config: Make, photos: Path) -> None:
-    settings, told = config(schedule={"steps": 1}), []
+def test_other_pictures_than_before_are_reported(config: Make, photos: Path, caplog: pytest.LogCaptureFixture) -> None:
+    settings = config(schedule={"steps": 1})
     train(settings)
     saved = checkpoint.load(settings.run.out / CHECKPOINT)
     assert saved["data"].keys() == {"content", "style_picture"} and saved["versions"]["torch"] == torch.__version__
-    train(config(schedule={"steps": 1}), resume=True, on_warning=told.append)
-    assert told == []
+    train(config(schedule={"steps": 1}), resume=True)
+    assert logged(caplog) == []
     write_picture(photos / "one_more.png", texture(70, 80, 99))
-    train(config(schedule={"steps": 1}), resume=True, on_warning=told.append)
-    assert told == ["other files than when the run began: content"]
+    train(config(schedule={"steps": 1}), resume=True)
+    assert logged(caplog) == ["the files differ from those at the start of the run: content"]
 
 
-def test_other_settings_than_before_are_told_and_kept(config: Make) -> None:
-    told: list[str] = []
+def test_other_settings_than_before_are_reported_and_kept(config: Make, caplog: pytest.LogCaptureFixture) -> None:
     train(config(schedule={"steps": 2}))
-    train(config(schedule={"steps": 3}, losses={"style": 7.0}), resume=True, on_warning=told.append)
-    assert told == [
+    train(config(schedule={"steps": 3}, losses={"style": 7.0}), resume=True)
+    assert logged(caplog) == [
         "losses.style was 5.0 and is 7.0 from step 2 on",
         "schedule.steps was 2 and is 3 from step 2 on",
     ]
-    painter = train(config(schedule={"steps": 4}, losses={"style": 7.0}), resume=True, on_warning=told.append)
-    assert [(change["setting"], change["from_step"]) for change in painter.changes] == [
+    trainer = train(config(schedule={"steps": 4}, losses={"style": 7.0}), resume=True)
+    assert [(change["setting"], change["from_step"]) for change in trainer.changes] == [
         ("losses.style", 2),
         ("schedule.steps", 2),
         ("schedule.steps", 3),
     ]
-    assert record(painter)["changes"] == painter.changes
+    assert record(trainer)["changes"] == trainer.changes
 
 
-def test_what_is_learned_from_is_told_before_the_first_step(config: Make) -> None:
+def test_the_data_is_summarised_before_the_first_step(config: Make, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "train")
     news: list[str] = []
     settings = config(schedule={"steps": 1})
-    train(settings, on_news=news.append, on_progress=lambda _: news.append("step"))
+    train(settings, on_progress=lambda _: news.extend([*logged(caplog, logging.INFO), "step"]))
     assert news == [
         "learning from 5 photographs (1 held out), 1 painting",
         "loading the feature networks",
-        f"to look at while it goes on: {settings.run.out / REPORT}",
+        f"watch the training in {settings.run.out / REPORT}",
         "step",
     ]
 
 
-def test_few_photographs_to_learn_from_or_to_hold_out_are_told(config: Make, photos: Path) -> None:
-    told: list[str] = []
-    train(config(schedule={"steps": 1}, data={"hold_out": 5}), on_warning=told.append)
-    assert told == ["5 of 6 photographs are held out, and 1 left to learn from: lower --hold-out"]
+def test_few_photographs_to_learn_from_or_to_hold_out_are_reported(
+    config: Make, photos: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    train(config(schedule={"steps": 1}, data={"hold_out": 5}))
+    assert logged(caplog) == ["5 of 6 photographs are held out, which leaves 1 to learn from: lower --hold-out"]
     for number in range(9):
         write_picture(photos / f"frame_{number}.png", texture(70, 80, number))
-    train(config(schedule={"steps": 1}, data={"hold_out": 8}, run={"out": photos / "../more"}), on_warning=told.append)
-    assert told[1:] == ["6 of 8 photographs could be held out: stills of clips, frame_…, never are"]
+    train(config(schedule={"steps": 1}, data={"hold_out": 8}, run={"out": photos / "../more"}))
+    assert logged(caplog) == ["only 6 of 8 photographs can be held out: stills of clips (frame_…) never are"]
 
 
 @pytest.mark.parametrize("minutes", [None, 1e-4])
@@ -118,30 +123,29 @@ def test_the_last_step_of_a_short_run_is_written_down(config: Make, minutes: flo
     assert f"<dd>{last}</dd>" in text and "on their way" not in text
 
 
-def test_a_small_painting_is_told(config: Make, tmp_path: Path) -> None:
-    told: list[str] = []
-    train(config(schedule={"steps": 1}), on_warning=told.append)
-    assert told == []
+def test_a_small_painting_is_reported(config: Make, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    train(config(schedule={"steps": 1}))
+    assert logged(caplog) == []
     write_picture(tmp_path / "small.png", texture(40, 50, 1))
     train(
         config(schedule={"steps": 1}, data={"style_picture": tmp_path / "small.png"}, run={"out": tmp_path / "small"}),
-        on_warning=told.append,
     )
-    assert told == [f"{tmp_path / 'small.png'} is 50×40: smaller than a crop of 64 pixels"]
+    assert logged(caplog) == [f"{tmp_path / 'small.png'} is 50×40: smaller than a crop of 64 pixels"]
 
 
 def test_a_painting_without_room_for_a_stroke_is_refused(config: Make, tmp_path: Path) -> None:
     tiny = write_picture(tmp_path / "tiny.png", texture(31, 90, 1))
-    with pytest.raises(TrainError, match=r"tiny\.png is 90×31: too small to hold a stroke"):
+    with pytest.raises(TrainError, match=r"tiny\.png is 90×31: too small to show brush strokes"):
         train(config(data={"style_picture": tiny}))
 
 
-def losses_of_first_batch(painter: Painter) -> dict[str, float]:
-    """The same pictures, motion and noise for every painter."""
-    data = painter.config.data
-    pictures = Pictures(picture_files(data.content)[:6], data.batch, data.crop, painter.config.run.seed)
+def losses_of_first_batch(trainer: Trainer) -> dict[str, float]:
+    """The same pictures, motion and noise for every trainer."""
+    data = trainer.config.data
+    pictures = Pictures(picture_files(data.content)[:6], data.batch, data.crop, trainer.config.run.seed)
     with torch.no_grad():
-        return {name: float(value) for name, value in painter.losses(pictures(0), 0).terms.items()}
+        batch = Batch(pictures(0), Draws.of_step(trainer.config, 0, pictures.places))
+        return {name: float(value) for name, value in trainer.losses(batch).terms.items()}
 
 
 def weighted(losses: dict[str, float]) -> float:
@@ -151,7 +155,7 @@ def weighted(losses: dict[str, float]) -> float:
 
 def test_the_loss_goes_down(config: Make) -> None:
     settings = config(schedule={"steps": 60, "learning_rate": 4e-3})
-    before = losses_of_first_batch(Painter(settings, load_features(settings.data.features)))
+    before = losses_of_first_batch(Trainer(settings, load_features(settings.data.features)))
     after = losses_of_first_batch(train(settings))
     assert weighted(after) < 0.8 * weighted(before)
     assert after["style"] < before["style"]
@@ -165,7 +169,7 @@ def test_real_features_pull_towards_a_real_painting(config: Make, data_dir: Path
         },
         schedule={"steps": 8, "learning_rate": 5e-3},
     )  # fmt: skip
-    before = losses_of_first_batch(Painter(settings, load_features(settings.data.features)))
+    before = losses_of_first_batch(Trainer(settings, load_features(settings.data.features)))
     assert losses_of_first_batch(train(settings))["style"] < 0.9 * before["style"]
 
 
@@ -179,7 +183,7 @@ def test_the_first_painting_is_nearly_the_photograph(config: Make) -> None:
 def test_a_run_leaves_checkpoint_and_sheets(config: Make) -> None:
     settings = config(schedule={"steps": 4}, run={"checkpoint_steps": 2, "sheet_steps": 2, "report_steps": 2})
     train(settings)
-    left = set(os.listdir(settings.run.out)) - {BOARD}
+    left = set(os.listdir(settings.run.out)) - {TENSORBOARD_DIR}
     assert left == {CHECKPOINT, HISTORY, REPORT, "sheet-000002.jpg", "sheet-000004.jpg"}
     sheet = read_picture(settings.run.out / "sheet-000004.jpg")
     assert sheet.shape == (2 * CELL[1], COLUMNS * CELL[0], 3)
@@ -264,22 +268,22 @@ def test_unusable_inputs_are_told(config: Make, tmp_path: Path) -> None:
 
 
 def test_a_sheet_that_cannot_be_written_is_told(config: Make, tmp_path: Path) -> None:
-    painter = train(config(schedule={"steps": 1}))
-    pictures = Pictures(picture_files(painter.config.data.content), 1, 64, 1)
+    trainer = train(config(schedule={"steps": 1}))
+    pictures = Pictures(picture_files(trainer.config.data.content), 1, 64, 1)
     with pytest.raises(TrainError, match="cannot write"):
-        save_sheet(tmp_path / "nowhere" / "sheet.jpg", painter.paint, pictures)
+        save_sheet(tmp_path / "nowhere" / "sheet.jpg", trainer.stylize_picture, pictures)
 
 
 def test_a_logged_loss_is_the_mean_since_the_last_one(config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also of a term that is not there in every step."""
-    real, seen = Painter.losses, []
+    real, seen = Trainer.losses, []
 
-    def every_third(painter: Painter, x: torch.Tensor, step: int, *rest: object) -> Painted:
-        painted = real(painter, x, step)
-        without = {name: value for name, value in painted.terms.items() if name != "noise"}
-        return painted if step % 3 == 0 else replace(painted, terms=without)
+    def every_third(trainer: Trainer, batch: Batch) -> StepOutput:
+        output = real(trainer, batch)
+        without = {name: value for name, value in output.terms.items() if name != "noise"}
+        return output if trainer.step % 3 == 0 else replace(output, terms=without)
 
-    monkeypatch.setattr(Painter, "losses", every_third)
+    monkeypatch.setattr(Trainer, "losses", every_third)
     settings = config(run={"report_steps": 4}, schedule={"steps": 10})
     train(settings, on_progress=lambda progress: seen.append(progress.losses))
     entries = read_history(settings.run.out / HISTORY)
@@ -302,7 +306,7 @@ def test_steadiness_is_measured_at_every_sheet_and_kept(config: Make) -> None:
     for entry in entries:
         assert entry.steadiness.keys() == {"ewarp", "e_stab", "ewarp_unpainted", "e_stab_unpainted"}
         assert all(0 < value < 1 for value in entry.steadiness.values())
-    assert "<h2>Steadiness" in (settings(9).run.out / REPORT).read_text(encoding="utf-8")
+    assert "<h2>Temporal consistency" in (settings(9).run.out / REPORT).read_text(encoding="utf-8")
 
 
 def numbers(adversarial: float, style: float = 1.0) -> dict[str, float]:
@@ -335,14 +339,15 @@ def failing_at_the_end(*arguments: object) -> None:
         raise TrainError("cannot write report.html: No space left on device")
 
 
-def test_a_report_without_room_hides_no_error_and_ends_no_run(config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_report_without_room_hides_no_error_and_ends_no_run(
+    config: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr("train.run_log.write_report", failing_at_the_end)
-    told: list[str] = []
-    assert train(config(schedule={"steps": 1}), on_warning=told.append).step == 1
+    assert train(config(schedule={"steps": 1})).step == 1
     monkeypatch.setattr("train.trainer.content_loss", lambda *_: torch.tensor(float("nan"), requires_grad=True))
     with pytest.raises(TrainError, match="content is nan"):
-        train(config(schedule={"steps": 2}), resume=True, on_warning=told.append)
-    assert sum("No space left" in text for text in told) == 2
+        train(config(schedule={"steps": 2}), resume=True)
+    assert sum("No space left" in text for text in logged(caplog)) == 2
 
 
 def test_a_second_ctrl_c_is_a_stop_and_no_failure(config: Make) -> None:
@@ -361,7 +366,7 @@ def test_curves_reach_the_disk_with_every_checkpoint(config: Make, monkeypatch: 
     """A resumed run does not draw again what came before."""
     order: list[str] = []
     monkeypatch.setattr("train.loop.checkpoint.save", lambda *_: order.append("saved"))
-    monkeypatch.setattr("train.run_log.Board.open", lambda *_: order_keeper)
+    monkeypatch.setattr("train.run_log.TensorBoardWriter.open", lambda *_: order_keeper)
     order_keeper = Order(order)
     train(config(schedule={"steps": 4}, run={"checkpoint_steps": 2, "report_steps": 2}))
     assert order == ["curves", "saved", "flushed", "curves", "saved", "flushed", "saved", "closed"]

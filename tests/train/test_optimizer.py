@@ -74,5 +74,5 @@ def test_the_learning_rate_is_that_of_both() -> None:
 
 
 def test_the_state_of_another_optimizer_is_refused() -> None:
-    with pytest.raises(ValueError, match="not of"):
+    with pytest.raises(ValueError, match="not to"):
         Optimizer(network(), 0.01, "adam").load_state_dict(Optimizer(network(), 0.01, "muon").state_dict())

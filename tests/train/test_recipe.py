@@ -10,7 +10,7 @@ from typing import Any, get_args
 import pytest
 
 from engines.errors import ConfigError
-from rtstyle.styles import installed
+from rtstyle.style_library import installed
 from tests.train.trained import recorded
 from train.config.error_list import SettingsError
 from train.config.recipe import GIVEN, KINDS, RECIPES, load_recipe, recipes, resolve, to_toml
@@ -212,10 +212,10 @@ class TestFaults:
         )
         error = faults(path, "motion.souce=both", "nonsense", "motion.source=clips", data__batch=0)
         for words in (
-            "style is no setting", "run must be a section", "[loses] is no section", "losses.stile is no setting",
+            "unknown setting style", "run must be a section", "unknown section [loses]", "unknown setting losses.stile",
             "mine.toml: losses.noise must be at least 0", "data.crop must be a whole number, got 'large'",
-            "[given.clip]", "schedule.minutes must be a number", "motion.souce is no setting",
-            "'nonsense' sets nothing", "motion.source 'clips' needs data.clips", "data.batch must be at least 1",
+            "[given.clip]", "schedule.minutes must be a number", "unknown setting motion.souce",
+            "'nonsense' has no value", "motion.source 'clips' needs data.clips", "data.batch must be at least 1",
         ):  # fmt: skip
             assert words in error.problem
         for words in ("did you mean losses.style?", "did you mean losses?", "did you mean motion.source?",
@@ -248,9 +248,9 @@ class TestFaults:
         path = written(tmp_path, "[losses]\nstile = 1.0\n[data]\nbatch = 0\ncrop = 65")
         with pytest.raises(SettingsError) as caught:
             made(path, "motion.souce=both", data__crop=66)
-        assert [(fault.problem, fault.hint) for fault in caught.value.faults] == [
-            ("mine.toml: losses.stile is no setting", "did you mean losses.style?"),
-            ("motion.souce is no setting", "did you mean motion.source?"),
+        assert [(fault.problem, fault.hint) for fault in caught.value.errors] == [
+            ("mine.toml: unknown setting losses.stile", "did you mean losses.style?"),
+            ("unknown setting motion.souce", "did you mean motion.source?"),
             ("mine.toml: data.batch must be at least 1, got 0", ""),
             ("data.crop must be a multiple of 8 from 64 up, got 66", ""),
         ]
@@ -265,7 +265,7 @@ class TestFaults:
         ):
             with pytest.raises(SettingsError) as caught:
                 resolve(path, (*overrides, "motion.source=clips"), flags, options=options)
-            problems = [fault.problem for fault in caught.value.faults]
+            problems = [fault.problem for fault in caught.value.errors]
             assert expected in problems and "--content is missing" in problems
             assert "motion.source 'clips' needs --clips, a folder of clips" in problems
 
@@ -283,8 +283,8 @@ class TestFaults:
         path = tmp_path / "mine.toml"
         path.write_bytes(content)
         error = faults(path, "losses.stile=1")
-        assert "is no TOML" in error.problem and "losses.stile" in error.problem
-        with pytest.raises(ConfigError, match="is no TOML"):
+        assert "is not valid TOML" in error.problem and "losses.stile" in error.problem
+        with pytest.raises(ConfigError, match="is not valid TOML"):
             load_recipe(path)
 
     def test_a_byte_order_mark_is_no_fault(self, tmp_path: Path) -> None:
@@ -324,7 +324,7 @@ class TestStyle:
             assert (config.run.name, config.schedule.minutes) == (style.name, None)
 
     def test_no_record(self, tiny_style: Path) -> None:
-        assert "no record" in faults(tiny_style).problem
+        assert "no training record" in faults(tiny_style).problem
 
 
 def test_every_kind_of_setting_can_be_read() -> None:

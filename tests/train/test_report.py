@@ -69,7 +69,7 @@ def test_it_is_one_whole_page_with_every_term(report: Callable[..., str]) -> Non
         assert term.replace("_", " ") in text
     for shown in (
         "vangogh", "starry night.jpg", "40 % done after 25 minutes", "about 38 minutes left", "ewarp", "0.0021",
-        "0.0004", "e_stab", "0.037", "0.019", "unpainted", "accuracy of the discriminator", "loss of the discriminator",
+        "0.0004", "e_stab", "0.037", "0.019", "input", "accuracy of the discriminator", "loss of the discriminator",
         "gradient penalty", "learning rate", "share of the gradient", "seed", "1.2 %",
     ):  # fmt: skip
         assert shown in text
@@ -119,7 +119,7 @@ def test_any_settings_will_do(report: Callable[..., str], settings: dict[str, An
 
 def test_before_the_first_step_there_is_a_page(report: Callable[..., str], tmp_path: Path) -> None:
     text = report(History(tmp_path / "none.jsonl"), at=Status(0.0, 0.0, None, "running"))
-    assert "on their way" in text and "0 % done after less than a minute" in text
+    assert "No values have been logged yet" in text and "0 % done after less than a minute" in text
     walk(text)
 
 
@@ -128,10 +128,10 @@ def test_a_single_step_is_drawn(report: Callable[..., str], tmp_path: Path) -> N
     walk(report(run, at=Status(0.01, 0.0, float("inf"), "running")))
 
 
-def test_who_steers_is_shown_from_the_second_measurement_on(report: Callable[..., str], tmp_path: Path) -> None:
+def test_gradient_shares_are_shown_from_the_second_measurement_on(report: Callable[..., str], tmp_path: Path) -> None:
     one = Entry(1, 1.0, 1e-3, {"style": 1.0}, {"style": 1.0})
-    assert "Who steers" not in report(History(tmp_path / "one.jsonl", [one]))
-    assert "Who steers" in report(History(tmp_path / "two.jsonl", [one, replace(one, step=2)]))
+    assert "Gradient shares" not in report(History(tmp_path / "one.jsonl", [one]))
+    assert "Gradient shares" in report(History(tmp_path / "two.jsonl", [one, replace(one, step=2)]))
 
 
 def test_the_last_moment_is_not_about(report: Callable[..., str]) -> None:
@@ -145,10 +145,10 @@ def test_a_run_with_one_network_says_nothing_of_another(report: Callable[..., st
     assert heading not in report(history(tmp_path / "plain.jsonl", adversarial=False))
 
 
-def test_steadiness_is_there_where_it_was_measured(report: Callable[..., str], tmp_path: Path) -> None:
-    assert "<h2>Steadiness" in report()
+def test_temporal_consistency_is_there_where_it_was_measured(report: Callable[..., str], tmp_path: Path) -> None:
+    assert "<h2>Temporal consistency" in report()
     short = history(tmp_path / "short.jsonl", steps=95)
-    assert "<h2>Steadiness" not in report(short)
+    assert "<h2>Temporal consistency" not in report(short)
     short.add(Entry(100, 60.0, 1e-3, {}, {}, {"ewarp": float("nan"), "e_stab": 0.0, "e_stab_unpainted": 0.0}))
     walk(report(short))
 

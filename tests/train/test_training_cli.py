@@ -17,13 +17,14 @@ from typing import Any
 import pytest
 
 from engines.errors import StyleError, TrainError
+from engines.install_hint import pip_install
 from engines.style_file import StyleModel
-from rtstyle import styles
+from rtstyle import style_library
 from rtstyle.cli import main as command_line
 from train import checkpoint
 from train.__main__ import main
+from train.checkpoint import CHECKPOINT
 from train.config.recipe import recipes, resolve
-from train.loop import CHECKPOINT
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -65,7 +66,7 @@ def test_the_help_has_every_option_under_a_heading(capsys: pytest.CaptureFixture
     main(["--help"])
     blocks = re.split(r"\n(?=\S.*:\n)", capsys.readouterr().out)
     headings = [block.partition(":\n")[0] for block in blocks[1:]]
-    assert headings[:2] == ["What it learns from", "Recipe"] and headings[-1] == "More"
+    assert headings[:2] == ["Training data", "Recipe"] and headings[-1] == "Options"
     assert re.findall("--[a-z-]+", blocks[-1]) == ["--help"]
     assert all(f"\n    {name} " in blocks[-1] for name in recipes())
 
@@ -85,7 +86,7 @@ def test_torch_that_is_not_installed_is_told_with_the_line_that_adds_it(
 ) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     assert command_line(["train", *arguments]) == 1
-    assert "rtstyle[train]" in capsys.readouterr().err
+    assert pip_install("train") in capsys.readouterr().err
 
 
 def misused(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
@@ -104,7 +105,7 @@ def test_bad_settings_are_told_together_a_line_each(
         capsys, *arguments, "--batch", "0", "--crop", "13", "--set", "losses.stile=2", "--recipe", str(recipe)
     )
     assert lines == [
-        "rtstyle: losses.stile is no setting (did you mean losses.style?)",
+        "rtstyle: unknown setting losses.stile (did you mean losses.style?)",
         "rtstyle: --batch must be at least 1, got 0",
         "rtstyle: mine.toml: losses.noise must be at least 0, got -1.0",
         "rtstyle: --crop must be a multiple of 8 from 64 up, got 13",
@@ -176,11 +177,11 @@ def test_a_finished_run_is_not_finished_again(
     assert all(re.search(r"  total [\d.,]+$", line) for line in steps)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
     assert main([*arguments, "--resume"]) == 0
-    assert "already finished; more --steps" in capsys.readouterr().err
+    assert "already finished; give more --steps" in capsys.readouterr().err
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")} == before
-    with pytest.raises(TrainError, match="another run") as caught:
+    with pytest.raises(TrainError, match="already holds a run") as caught:
         main(arguments)
-    assert "more --steps or --minutes trains on" in caught.value.hint
+    assert "more --steps or --minutes to train on" in caught.value.hint
     shutil.rmtree(tmp_path / "run" / "style")
     assert main([*arguments, "--resume"]) == 0
     assert StyleModel.open(tmp_path / "run" / "style").training["changes"] == []
@@ -190,7 +191,7 @@ def test_a_finished_run_is_not_finished_again(
 def test_a_folder_that_cannot_be_made_is_told_with_the_reason(arguments: list[str], folder: str) -> None:
     if not Path(folder).parent.is_dir():
         pytest.skip("no such system")
-    with pytest.raises(TrainError, match=rf"the folder {folder} cannot be written: \w+"):
+    with pytest.raises(TrainError, match=rf"cannot write the folder {folder}: \w+"):
         main([*arguments, "--content", "nowhere", "--out", folder])
 
 
@@ -249,7 +250,7 @@ def test_a_style_to_start_from_is_a_name_or_a_folder(
         return shown(capsys, *arguments, way[0], way[1].format(style))["generator"]
 
     assert start(str(tiny_style))["init"] == str(tiny_style)
-    assert start("vangogh")["init"] == str(styles.find("vangogh"))
+    assert start("vangogh")["init"] == str(style_library.find("vangogh"))
     with pytest.raises(StyleError, match="vangoff"):
         start("vangoff")
 
@@ -281,7 +282,7 @@ def test_a_run_does_not_go_on_as_another(arguments: list[str], tmp_path: Path) -
     (tmp_path / "run").mkdir()
     settings = {"data": {"style_picture": "another.png", "crop": 64}, "run": {"seed": 5}}
     checkpoint.save(tmp_path / "run" / CHECKPOINT, {"step": 3, "settings": settings})
-    with pytest.raises(TrainError, match=r"another run.*another\.png.*run\.seed was 5 and now is 1") as caught:
+    with pytest.raises(TrainError, match=r"another run.*another\.png.*run\.seed was 5 and is now 1") as caught:
         main([*arguments, "--resume"])
     assert "crop" not in caught.value.problem
 
@@ -322,7 +323,7 @@ def test_an_interrupted_run_goes_on_with_resume_only(
     path = tmp_path / "run" / CHECKPOINT
     interrupted(signal.SIGINT, monkeypatch, *arguments)
     step = checkpoint.load(path)["step"]
-    with pytest.raises(TrainError, match="another run") as caught:
+    with pytest.raises(TrainError, match="already holds a run") as caught:
         main(arguments)
     assert "--resume" in caught.value.hint
     assert checkpoint.load(path)["step"] == step
@@ -353,6 +354,6 @@ def test_what_would_fail_at_the_end_fails_at_once(
             main([*arguments, "--out", str(out)])
     find_spec = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxscript" else find_spec(name))
-    with pytest.raises(TrainError, match="onnxscript must be installed"):
+    with pytest.raises(TrainError, match="needs onnxscript"):
         main(arguments)
     assert not (tmp_path / "run").exists()

@@ -1,4 +1,4 @@
-"""From a trained painter to a style that opens and whose engines agree."""
+"""From a trained trainer to a style that opens and whose engines agree."""
 
 from __future__ import annotations
 
@@ -16,44 +16,46 @@ from engines.style_file import StyleModel
 from tests.train.pictures import texture
 from train.config.schema import TrainConfig
 from train.export import TOLERANCE, finish, record, verify
+from train.inference import stylize_picture
 from train.loop import train
-from train.report.contact_sheet import paint
 
 Make = Callable[..., TrainConfig]
 
 
 @pytest.mark.parametrize("norm", [False, True])
 def test_a_trained_style_opens_and_paints_what_the_painter_paints(config: Make, norm: bool) -> None:
-    painter = train(
+    trainer = train(
         config(
             schedule={"steps": 2, "learning_rate": 5e-3},
             generator={"norm": norm, "freeze_at": 0.9},
             run={"name": "My Wave (2)!"},
         )
     )
-    model = finish(painter, title="A work", artist="A painter", licence="CC0-1.0")
-    opened = StyleModel.open(painter.config.run.out / "style")
+    model = finish(trainer, title="A work", artist="A painter", licence="CC0-1.0")
+    opened = StyleModel.open(trainer.config.run.out / "style")
     assert opened == model
     assert (opened.name, opened.title, opened.painter) == ("my-wave-2", "A work", "A painter")
-    assert opened.training == record(painter)
+    assert opened.training == record(trainer)
     picture: RGB = texture(61, 83, 7)
     engine = engines.load(opened, "cpu")
     painted = engine(picture)
     engine.close()
-    assert np.abs(painted.astype(int) - paint(painter.generator, picture)).max() <= TOLERANCE + 1  # fp16 weights
+    assert (
+        np.abs(painted.astype(int) - stylize_picture(trainer.generator, picture)).max() <= TOLERANCE + 1
+    )  # fp16 weights
     assert not np.array_equal(painted, picture)
 
 
 def test_the_record_tells_how_and_names_no_folder(config: Make) -> None:
-    painter = train(config(schedule={"steps": 1}))
-    text = json.dumps(record(painter))
-    assert str(painter.config.run.out.parent) not in text
+    trainer = train(config(schedule={"steps": 1}))
+    text = json.dumps(record(trainer))
+    assert str(trainer.config.run.out.parent) not in text
     for key in ("settings", "steps_done", "data", "versions", "finished"):
         assert key in json.loads(text)
 
 
 def test_engines_that_disagree_are_told(config: Make, tiny_style: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    painter = train(config(schedule={"steps": 1}))
+    trainer = train(config(schedule={"steps": 1}))
     real = engines.load
 
     class Off:
@@ -70,16 +72,16 @@ def test_engines_that_disagree_are_told(config: Make, tiny_style: Path, monkeypa
 
     monkeypatch.setattr(engines, "load", Off)
     with pytest.raises(TrainError, match="differ"):
-        verify(StyleModel.open(tiny_style), painter)
+        verify(StyleModel.open(tiny_style), trainer)
 
 
 def test_a_folder_that_is_no_style_is_left_alone(config: Make) -> None:
-    painter = train(config(schedule={"steps": 1}))
-    (painter.config.run.out / "style").mkdir()
-    (painter.config.run.out / "style" / "thesis.txt").write_text("years of work")
-    with pytest.raises(StyleError, match="no style"):
-        finish(painter)
-    assert (painter.config.run.out / "style" / "thesis.txt").read_text() == "years of work"
+    trainer = train(config(schedule={"steps": 1}))
+    (trainer.config.run.out / "style").mkdir()
+    (trainer.config.run.out / "style" / "thesis.txt").write_text("years of work")
+    with pytest.raises(StyleError, match="is not a style"):
+        finish(trainer)
+    assert (trainer.config.run.out / "style" / "thesis.txt").read_text() == "years of work"
 
 
 def test_a_damaged_photograph_does_not_spoil_the_end(config: Make, photos: Path) -> None:
@@ -88,6 +90,6 @@ def test_a_damaged_photograph_does_not_spoil_the_end(config: Make, photos: Path)
 
 
 def test_the_record_of_a_run_from_a_style_tells_that_style_s_shape(config: Make, tiny_style: Path) -> None:
-    painter = train(config(schedule={"steps": 1}, generator={"init": tiny_style}))
-    settings = record(painter)["settings"]
+    trainer = train(config(schedule={"steps": 1}, generator={"init": tiny_style}))
+    settings = record(trainer)["settings"]
     assert settings["generator"].items() >= dict(StyleModel.open(tiny_style).arch).items()

@@ -23,10 +23,10 @@ import pytest
 from engines.base import RGB
 from engines.errors import SinkError, SourceError
 from rtstyle.frame import Frame
-from rtstyle.sinks.virtual_camera import VirtualSink
+from rtstyle.sinks.virtual_camera import VirtualCameraSink
 from rtstyle.sources.base import Source
 from rtstyle.sources.camera_discovery import list_cameras
-from rtstyle.sources.factory import open_named
+from rtstyle.sources.factory import open_source
 from rtstyle.sources.reconnecting import STALL_S
 
 pytestmark = pytest.mark.v4l2
@@ -48,7 +48,7 @@ def _drivers() -> None:
 @pytest.fixture
 def camera() -> Iterator[Source]:
     """vivid, by a part of its name."""
-    source = open_named("VIVID", size=(320, 180), fps=30)
+    source = open_source("VIVID", size=(320, 180), fps=30)
     yield source
     source.close()
 
@@ -74,7 +74,7 @@ def test_cameras_are_listed_with_what_they_give() -> None:
 
 @pytest.mark.parametrize("text", ["0", "/dev/video0", "vivid-000"])
 def test_a_camera_opens_by_number_path_and_name(text: str) -> None:
-    source = open_named(text, size=(320, 180))
+    source = open_source(text, size=(320, 180))
     frames = list(itertools.islice(source.frames(), 5))
     source.close()
     assert (source.info.width, source.info.height, source.info.live) == (320, 180, True)
@@ -85,11 +85,11 @@ def test_a_camera_opens_by_number_path_and_name(text: str) -> None:
 
 def test_a_camera_that_is_taken_or_not_there_is_told() -> None:
     with pytest.raises(SourceError, match="video9"):
-        open_named("/dev/video9", reconnect=False)
+        open_source("/dev/video9", reconnect=False)
     with pytest.raises(SourceError, match="vivid"):
-        open_named("no such camera", reconnect=False)  # and told which there are
+        open_source("no such camera", reconnect=False)  # and told which there are
     with pytest.raises(SourceError):
-        open_named(LOOPBACK, reconnect=False)  # nobody feeds it
+        open_source(LOOPBACK, reconnect=False)  # nobody feeds it
 
 
 def test_an_unplugged_camera_is_noticed_and_comes_back(camera: Source) -> None:
@@ -108,7 +108,7 @@ def test_an_unplugged_camera_is_noticed_and_comes_back(camera: Source) -> None:
 
 
 def test_without_reconnecting_an_unplugged_camera_ends_with_an_error() -> None:
-    source = open_named("0", size=(320, 180), reconnect=False)
+    source = open_source("0", size=(320, 180), reconnect=False)
     frames = source.frames()
     next(frames)
     (DRIVER / "unbind").write_text("vivid.0")
@@ -144,7 +144,7 @@ def _scene(height: int = 180, width: int = 320) -> RGB:
 @pytest.mark.parametrize("device", [None, LOOPBACK, "rtstyle"])
 def test_another_program_sees_what_is_sent_to_the_virtual_camera(device: str | None, tmp_path: Path) -> None:
     scene, seen = _scene(), tmp_path / "seen.npy"
-    sink = VirtualSink(device, (320, 180), Fraction(10))
+    sink = VirtualCameraSink(device, (320, 180), Fraction(10))
     try:
         reader = subprocess.Popen([sys.executable, "-c", READER, LOOPBACK, "4", seen])
         while reader.poll() is None:
@@ -161,9 +161,9 @@ def test_another_program_sees_what_is_sent_to_the_virtual_camera(device: str | N
 
 def test_a_virtual_camera_that_is_not_there_is_told_with_those_that_are() -> None:
     with pytest.raises(SinkError, match="rtstyle"):
-        VirtualSink("no such card", (320, 180), Fraction(10))
+        VirtualCameraSink("no such card", (320, 180), Fraction(10))
     with pytest.raises(SinkError):
-        VirtualSink("/dev/video0", (320, 180), Fraction(10))  # a camera, into which nothing can be written
+        VirtualCameraSink("/dev/video0", (320, 180), Fraction(10))  # a camera, into which nothing can be written
 
 
 def test_from_the_camera_through_the_engine_to_the_virtual_camera() -> None:

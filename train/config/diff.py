@@ -1,4 +1,4 @@
-"""What may be changed when a run is resumed, and what makes it another run."""
+"""Which settings may change when a run is resumed, and which make it another run."""
 
 from __future__ import annotations
 
@@ -7,53 +7,49 @@ from typing import Any
 
 from train.config.schema import TrainConfig
 
-MATTERS = (
+FIXED = (
     "data.style_picture", "data.style_pictures", "data.batch", "data.crop", "data.style_size", "data.hold_out",
     "generator.stem", "generator.body", "generator.blocks", "generator.head", "generator.norm", "generator.init",
     "discriminator.scales", "discriminator.width", "discriminator.layers", "schedule.optimizer",
     "run.seed",
 )  # fmt: skip
-"""Settings that make a run this one and no other; the rest may be changed when it is resumed."""
+"""Settings that identify a run; the others may change when it is resumed."""
 
-HARMLESS = ("data.content", "data.features", "data.workers", "data.in_memory")
-"""Where things lie and how they are read, which changes no result; so does the whole section ``run``. Whether the
-photographs are others, their fingerprint tells."""
+IGNORED = ("data.content", "data.features", "data.workers", "data.in_memory")
+"""Settings that change no result: where files are and how they are read. So does the whole section ``run``.
+Fingerprints show if the photographs themselves have changed."""
 
 
-def differences(config: TrainConfig, settings: Mapping[str, Any]) -> list[str]:
-    """What keeps a run from being resumed with other settings.
+def blocking_changes(config: TrainConfig, settings: Mapping[str, Any]) -> list[str]:
+    """Describe each setting in ``FIXED`` that differs, which prevents a run from being resumed.
 
     Args:
-        config: of now.
-        settings: ``to_dict`` of then; what it lacks is taken for equal.
-
-    Returns:
-        for each setting of ``MATTERS`` that differs, its name and both values.
+        config: current settings.
+        settings: ``to_dict`` of the earlier settings; missing ones count as equal.
     """
     found = _differing(config, settings)
-    return [f"{name} was {was} and now is {now}" for name, was, now in found if name in MATTERS]
+    return [f"{name} was {was} and is now {now}" for name, was, now in found if name in FIXED]
 
 
-def changes(config: TrainConfig, settings: Mapping[str, Any], step: int) -> list[dict[str, Any]]:
-    """What a resumed run does otherwise from here on, for its record.
+def diff(config: TrainConfig, settings: Mapping[str, Any], step: int) -> list[dict[str, Any]]:
+    """List the settings that a resumed run changes, for its record.
 
     Args:
-        config: of now.
-        settings: ``to_dict`` of then; what it lacks is taken for equal.
-        step: from which on.
+        config: current settings.
+        settings: ``to_dict`` of the earlier settings; missing ones count as equal.
+        step: first step with the current settings.
 
     Returns:
-        for each setting that has changed: ``setting``, ``was``, ``now`` and ``from_step``.
+        for each changed setting: ``setting``, ``was``, ``now`` and ``from_step``.
     """
     return [
         {"setting": name, "was": was, "now": now, "from_step": step}
         for name, was, now in _differing(config, settings)
-        if name not in HARMLESS and not name.startswith("run.")
+        if name not in IGNORED and not name.startswith("run.")
     ]
 
 
 def _differing(config: TrainConfig, settings: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
-    """Name, value then and value now of each setting that is another."""
     for section, members in config.to_dict().items():
         before = settings.get(section, {})
         for member, now in members.items():

@@ -1,4 +1,4 @@
-"""What is wrong with settings, gathered so that all of it is told at once, each fault with its own hint."""
+"""A list of configuration errors, so that all of them are reported together, each with its own hint."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from contextlib import contextmanager
 from engines.errors import ConfigError, SettingsError
 
 
-class Faults:
-    """Gathers faults while settings are read."""
+class ErrorList:
+    """Collects errors while settings are read."""
 
     def __init__(self) -> None:
-        self.found: list[ConfigError] = []
+        self.errors: list[ConfigError] = []
 
     @contextmanager
-    def gathered(self, told: Callable[[str], str] = str) -> Iterator[None]:
-        """Take a ConfigError, with all of its faults, instead of letting it pass.
+    def collect(self, rephrase: Callable[[str], str] = str) -> Iterator[None]:
+        """Catch a ConfigError, with all errors it holds.
 
         Args:
-            told: how a problem is worded here; by default as it is.
+            rephrase: rewords the message; by default it stays as it is.
         """
         try:
             yield
         except ConfigError as error:
-            faults = error.faults if isinstance(error, SettingsError) else (error,)
-            self.found += [ConfigError(told(fault.problem), fault.hint) for fault in faults]
+            errors = error.errors if isinstance(error, SettingsError) else (error,)
+            self.errors += [ConfigError(rephrase(one.problem), one.hint) for one in errors]
 
-    def tell(self) -> None:
-        """Raises: SettingsError: with every fault, where there is one."""
-        if self.found:
-            raise SettingsError(self.found)
+    def raise_if_any(self) -> None:
+        """Raises: SettingsError: with every collected error, if there are any."""
+        if self.errors:
+            raise SettingsError(self.errors)

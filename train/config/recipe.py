@@ -1,9 +1,9 @@
-"""Recipes: TOML files with the settings of a run, what overrides them, and every fault of both in one error.
+"""Recipes: TOML files with settings of a run, below overrides and options; all errors are reported at once.
 
-A recipe has sections of ``TrainConfig``, each with some of its settings. Beside them, ``[given.clips.motion]`` holds
-settings of the section ``motion`` that count only where the run is given clips; see ``GIVEN``.
+A recipe has the sections of ``TrainConfig``, each with some of its settings. ``[given.clips.motion]`` holds
+settings of the section ``motion`` that apply only if the run is given clips; see ``GIVEN``.
 
-A trained style is a recipe, too: its record holds all settings, and a run with them and the same data trains it again.
+A trained style is also a recipe: its record holds all settings, and the same data trains it again.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from engines.errors import ConfigError, StyleError
 from engines.style_file import StyleModel
-from rtstyle import styles
-from train.config.error_list import Faults
+from rtstyle import style_library
+from train.config.error_list import ErrorList
 from train.config.schema import TrainConfig
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 """The recipes that come with rtstyle."""
 
 GIVEN = {"clips": ("data", "clips"), "style_pictures": ("data", "style_pictures"), "init": ("generator", "init")}
-"""Names under ``[given.…]``, and the setting whose presence each one asks for."""
+"""Names under ``[given.…]``, and the setting that each one depends on."""
 
-PLACES = {
+LOCAL_SETTINGS = {
     "data": ("style_picture", "style_pictures", "content", "clips", "features"),
     "run": ("out", "threads", "recipe"),
 }
-"""What a style's record tells by name only, or of the machine, by section."""
+"""Settings of a style's record that are file names, or depend on the machine, by section."""
 
 SECTIONS: dict[str, Any] = get_type_hints(TrainConfig)
 KINDS: dict[str, dict[str, Any]] = {section: get_type_hints(kind) for section, kind in SECTIONS.items()}
 """Type of every setting, by section and name."""
 
-OPENED = Path("\0")
-"""Stands for a place that may still be given; no file can have this name."""
+UNSET = Path("\0")
+"""Placeholder of a path that may still be given; no file can have this name."""
 
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
 
@@ -51,42 +51,39 @@ Values = dict[str, dict[str, Any]]
 
 
 def recipes() -> dict[str, str]:
-    """Names of the recipes that come with rtstyle, quickest first, and what their first line says."""
+    """Return the names of the recipes that come with rtstyle, quickest first, and their first lines."""
     found = {path.stem: path.read_text("utf-8").partition("\n")[0].lstrip("# ") for path in RECIPES.glob("*.toml")}
     order = ("fast", "default", "best")
     return dict(sorted(found.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order)))
 
 
 def load_recipe(recipe: str | Path) -> dict[str, Any]:
-    """Read a recipe, its contents yet unchecked.
+    """Read a recipe without checking its contents.
 
     Args:
-        recipe: name of one that comes with rtstyle, or a file; or a trained style, by name or folder.
+        recipe: name of a recipe that comes with rtstyle, a file, or a trained style, by name or folder.
 
     Raises:
-        ConfigError: no such recipe, with the nearest name; or the file is no TOML, with the line; or the style has
-        no record of its training.
+        ConfigError: there is no such recipe, the file is not valid TOML, or the style has no training record.
     """
     path = RECIPES / f"{recipe}.toml" if str(recipe) in recipes() else Path(recipe)
     style = recorded_style(recipe)
     if style is not None:
-        return _recorded(style)
+        return _from_record(style)
     try:
         return tomllib.loads(path.read_text("utf-8-sig"))
     except FileNotFoundError as error:
-        known = f"recipes: {', '.join(recipes())}; or give a file, or a style"
-        raise ConfigError(
-            f"no recipe {str(recipe)!r}",
-            hint=_did_you_mean(str(recipe), [*recipes(), *(style.name for style in styles.installed())]) or known,
-        ) from error
+        known = f"recipes: {', '.join(recipes())}; or give a file or a style"
+        names = [*recipes(), *(style.name for style in style_library.installed())]
+        raise ConfigError(f"no recipe {str(recipe)!r}", hint=_did_you_mean(str(recipe), names) or known) from error
     except OSError as error:
         raise ConfigError(f"cannot read the recipe {path}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:  # also bytes that are no text, and nesting without end
-        raise ConfigError(f"the recipe {path} is no TOML: {error}", hint="see https://toml.io") from error
+    except (ValueError, RecursionError) as error:  # includes invalid UTF-8 and endless nesting
+        raise ConfigError(f"the recipe {path} is not valid TOML: {error}", hint="see https://toml.io") from error
 
 
 def recorded_style(recipe: str | Path) -> StyleModel | None:
-    """The style whose record a recipe is; ``None`` where it is a recipe of its own.
+    """Return the style that a recipe names; ``None`` if it names a recipe or a file.
 
     Raises:
         StyleError: the style is damaged.
@@ -94,29 +91,29 @@ def recorded_style(recipe: str | Path) -> StyleModel | None:
     if str(recipe) in recipes() or Path(recipe).is_file():
         return None
     try:
-        folder = styles.find(str(recipe))
+        folder = style_library.find(str(recipe))
     except StyleError:
         return None
     return StyleModel.open(folder)
 
 
-def painting_of(style: StyleModel) -> str | None:
-    """File name of the picture that a style learned its strokes from, by its record."""
+def recorded_painting(style: StyleModel) -> str | None:
+    """Return the file name of the painting that a style was trained on, from its record."""
     settings = style.training.get("settings")
     data = settings.get("data") if isinstance(settings, Mapping) else None
     name = data.get("style_picture") if isinstance(data, Mapping) else None
     return Path(name).name if isinstance(name, str) and name else None
 
 
-def _recorded(style: StyleModel) -> dict[str, Any]:
-    """The settings that a style was trained with, and as many steps; without places, which are of another machine."""
+def _from_record(style: StyleModel) -> dict[str, Any]:
+    """Return the settings that a style was trained with, and its steps, without local settings."""
     record = style.training
     settings, steps = record.get("settings"), record.get("steps_done")
     if not isinstance(settings, dict) or not isinstance(steps, int):
-        problem = f"the style {style.name} has no record of its training"
+        problem = f"the style {style.name} has no training record"
         raise ConfigError(problem, hint=f"recipes: {', '.join(recipes())}; or give a file")
     table = {section: dict(members) for section, members in settings.items() if isinstance(members, dict)}
-    for section, members in PLACES.items():
+    for section, members in LOCAL_SETTINGS.items():
         table[section] = {name: value for name, value in table.get(section, {}).items() if name not in members}
     table.setdefault("schedule", {}).update(steps=steps, minutes=None)
     return table
@@ -130,63 +127,60 @@ def resolve(
     options: Mapping[str, str] | None = None,
     unfinished: bool = False,
 ) -> TrainConfig:
-    """The settings of a run: those of the recipe, then the overrides, then the flags.
+    """Combine the settings of a recipe, overrides and flags; later ones win.
 
     Args:
-        recipe: name or file.
-        overrides: ``section.name=value``, the value as in TOML; a bare word is text. The last one of a name counts.
-        flags: by ``section.name``; ``None`` is a flag that was not given.
-        options: words of a command line, by ``section.name``: faults name what could be given there by its option.
-        unfinished: put ``OPENED`` in the place of pictures and folders that are missing, instead of telling it.
+        recipe: name, file or style; see ``load_recipe``.
+        overrides: ``section.name=value``, the value as in TOML, or a bare word for text. The last one of a name wins.
+        flags: values by ``section.name``; ``None`` means not given.
+        options: command line options by ``section.name``, to be named in errors.
+        unfinished: use ``UNSET`` for missing pictures and folders instead of reporting them.
 
     Raises:
-        SettingsError: every fault of all three.
+        SettingsError: some settings are wrong; it lists all errors.
     """
-    faults = Faults()
+    errors, in_recipe = ErrorList(), ErrorList()
     table: dict[str, Any] = {}
-    with faults.gathered():
+    with errors.collect():
         table = load_recipe(recipe)
-    inside = Faults()
-    wishes = _given(table.pop("given", {}), inside)
-    base = _converted_all(table, inside)
-    faults.found += [ConfigError(f"{Path(recipe).name}: {fault.problem}", fault.hint) for fault in inside.found]
-    over = _converted_all(_overriding(overrides, faults), faults)
-    told = _converted_all(_by_section(flags or {}), faults)
+    conditional = _read_given(table.pop("given", {}), in_recipe)
+    base = _convert_all(table, in_recipe)
+    errors.errors += [ConfigError(f"{Path(recipe).name}: {error.problem}", error.hint) for error in in_recipe.errors]
+    over = _convert_all(_parse_overrides(overrides, errors), errors)
+    flagged = _convert_all(_by_section(flags or {}), errors)
     known: Values = {}
-    for layer in (base, over, told):
-        known = _laid_over(known, layer)
+    for layer in (base, over, flagged):
+        known = _merge(known, layer)
     given = [name for name, (section, member) in GIVEN.items() if known.get(section, {}).get(member) is not None]
-    planned = _granted(base, wishes, given)
-    values = _laid_over(_laid_over(planned, over), told)
-    values.setdefault("run", {})["recipe"] = Path(recipe)  # a file that was saved from a recipe is another one
+    planned = _apply_given(base, conditional, given)
+    values = _merge(_merge(planned, over), flagged)
+    values.setdefault("run", {})["recipe"] = Path(recipe)  # not what a file that was saved from a recipe says
     if unfinished:
-        _open_places(values)
-    words = _Words(Path(recipe).name, planned, over, told, options or {})
-    return _made(values, faults, words)
+        _fill_paths(values)
+    return _build(values, errors, _Wording(Path(recipe).name, planned, over, flagged, options or {}))
 
 
 @dataclass(frozen=True)
-class _Words:
-    """How a fault names a setting: by the option that gives it, or with the recipe that has set it."""
+class _Wording:
+    """Rewords errors: names a setting by its command line option, or with the recipe that set it."""
 
     recipe: str
     planned: Values
     over: Values
-    told: Values
+    flagged: Values
     options: Mapping[str, str]
 
     def __call__(self, problem: str) -> str:
-        """A problem that begins with a setting's name, in other words."""
         name = problem.partition(" ")[0]
         source = f"{self.recipe}: " if self._has(self.planned, name) and not self._is_replaced(name) else ""
         return source + re.sub(r"\b[a-z]+\.[a-z_]+\b", lambda match: self._option(match[0]), problem)
 
     def _option(self, name: str) -> str:
         set_elsewhere = self._has(self.planned, name) or self._has(self.over, name)
-        return self.options.get(name, name) if self._has(self.told, name) or not set_elsewhere else name
+        return self.options.get(name, name) if self._has(self.flagged, name) or not set_elsewhere else name
 
     def _is_replaced(self, name: str) -> bool:
-        return self._has(self.over, name) or self._has(self.told, name)
+        return self._has(self.over, name) or self._has(self.flagged, name)
 
     @staticmethod
     def _has(layer: Values, name: str) -> bool:
@@ -194,37 +188,37 @@ class _Words:
         return member in layer.get(section, {})
 
 
-def _open_places(values: Values) -> None:
+def _fill_paths(values: Values) -> None:
     data = values.setdefault("data", {})
     for members, name in ((data, "content"), (values["run"], "out")):
-        members.setdefault(name, OPENED)
+        members.setdefault(name, UNSET)
     if data.get("style_picture") is None and data.get("style_pictures") is None:
-        data["style_picture"] = OPENED
+        data["style_picture"] = UNSET
 
 
-def _granted(base: Values, wishes: Mapping[str, Values], given: Iterable[str]) -> Values:
-    """The settings of a recipe with those that it wants for what the run is given."""
+def _apply_given(base: Values, conditional: Mapping[str, Values], given: Iterable[str]) -> Values:
+    """Add the settings of a recipe that depend on what the run is given."""
     for name in given:
-        base = _laid_over(base, wishes.get(name, {}))
+        base = _merge(base, conditional.get(name, {}))
     return base
 
 
 def to_toml(config: TrainConfig) -> str:
-    """All settings as a recipe, which gives the same run again; those that are not set stand in comments.
+    """Write all settings as a recipe for the same run; unset ones become comments.
 
-    What the run's own recipe wants where more is given stands at the end, so that both do the same with it.
+    Conditional settings of the run's own recipe come at the end.
 
     Raises:
-        ConfigError: the run's recipe cannot be read any more.
+        ConfigError: the run's recipe can no longer be read.
     """
     tables = {section: {name: _of(config, section, name) for name in kinds} for section, kinds in KINDS.items()}
-    del tables["run"]["recipe"]  # for who reads this as a recipe, it is another one
-    for name, sections in _wishes_left(config).items():
+    del tables["run"]["recipe"]  # the output is another recipe
+    for name, sections in _remaining_given(config).items():
         tables |= {f"given.{name}.{section}": members for section, members in sections.items() if members}
     blocks = [f"# All settings, from the recipe {config.run.recipe.name}."] if config.run.recipe else []
     for heading, members in tables.items():
         lines = [
-            f"# {name}" if value in (None, OPENED) else f"{name} = {_literal(value)}" for name, value in members.items()
+            f"# {name}" if value in (None, UNSET) else f"{name} = {_literal(value)}" for name, value in members.items()
         ]
         blocks.append("\n".join([f"[{heading}]", *lines]))
     return "\n\n".join(blocks) + "\n"
@@ -234,43 +228,45 @@ def _of(config: TrainConfig, section: str, member: str) -> Any:
     return getattr(getattr(config, section), member)
 
 
-def _wishes_left(config: TrainConfig) -> dict[str, Values]:
-    """What the run's recipe has under ``[given.…]``, without the settings that an override or a flag has replaced."""
+def _remaining_given(config: TrainConfig) -> dict[str, Values]:
+    """Return the ``[given.…]`` sections of the run's recipe without settings that an override or flag has replaced."""
     if config.run.recipe is None:
         return {}
-    faults = Faults()
+    errors = ErrorList()
     table = load_recipe(config.run.recipe)
-    wishes = _given(table.pop("given", {}), faults)
+    conditional = _read_given(table.pop("given", {}), errors)
     given = [name for name, (section, member) in GIVEN.items() if _of(config, section, member) is not None]
-    planned = _granted(_converted_all(table, faults), wishes, given)
-    faults.tell()
-    for sections in wishes.values():
+    planned = _apply_given(_convert_all(table, errors), conditional, given)
+    errors.raise_if_any()
+    for sections in conditional.values():
         for section, members in sections.items():
             usual = {member.name: member.default for member in fields(SECTIONS[section])} | planned.get(section, {})
             sections[section] = {
                 name: value for name, value in members.items() if _of(config, section, name) == usual[name]
             }
-    return wishes
+    return conditional
 
 
 def _literal(value: object) -> str:
     return json.dumps(str(value) if isinstance(value, Path) else value, ensure_ascii=False)
 
 
-def _overriding(overrides: Sequence[str], faults: Faults) -> Values:
+def _parse_overrides(overrides: Sequence[str], errors: ErrorList) -> Values:
     layer: Values = {}
     for text in overrides:
-        with faults.gathered():
-            name, given, value = (part.strip() for part in text.partition("="))
-            if not given:
-                raise ConfigError(f"{text!r} sets nothing", hint="write --set SECTION.KEY=VALUE, like losses.style=12")
-            section, member = _known(name)
-            layer.setdefault(section, {})[member] = _read(value, KINDS[section][member])
+        with errors.collect():
+            name, equals, value = (part.strip() for part in text.partition("="))
+            if not equals:
+                raise ConfigError(
+                    f"--set {text!r} has no value", hint="write --set SECTION.KEY=VALUE, like losses.style=12"
+                )
+            section, member = _split_name(name)
+            layer.setdefault(section, {})[member] = _parse_value(value, KINDS[section][member])
     return layer
 
 
-def _read(text: str, kind: Any) -> Any:
-    """A value as in TOML; a bare word, and what is set where a text or path belongs, is text: a style named 2026."""
+def _parse_value(text: str, kind: Any) -> Any:
+    """Parse a value as TOML; a bare word, or any value of a text or path setting, is text."""
     if text[:1] not in ("'", '"') and {str, Path} & {kind, *get_args(kind)}:
         return text
     try:
@@ -284,17 +280,13 @@ def _by_section(flags: Mapping[str, Any]) -> Values:
     values: Values = {}
     for name, value in flags.items():
         if value is not None:
-            section, member = _known(name)
+            section, member = _split_name(name)
             values.setdefault(section, {})[member] = value
     return values
 
 
-def _known(name: str) -> tuple[str, str]:
-    """``section.name`` in two parts.
-
-    Raises:
-        ConfigError: there is no such setting; the hint is the nearest, or what the section has.
-    """
+def _split_name(name: str) -> tuple[str, str]:
+    """Split and check ``section.name``; an error suggests the nearest name."""
     section, _, member = name.partition(".")
     if member in KINDS.get(section, {}):
         return section, member
@@ -306,7 +298,7 @@ def _known(name: str) -> tuple[str, str]:
         hint = _did_you_mean(member, KINDS[section], f"{section}.") or f"{section} has {', '.join(KINDS[section])}"
     else:
         hint = _did_you_mean(name, names) or f"there are: {', '.join(KINDS)}"
-    raise ConfigError(f"{name or repr(name)} is no setting", hint=hint)
+    raise ConfigError(f"unknown setting {name or repr(name)}", hint=hint)
 
 
 def _did_you_mean(name: str, known: Sequence[str] | Mapping[str, Any], prefix: str = "") -> str:
@@ -314,52 +306,50 @@ def _did_you_mean(name: str, known: Sequence[str] | Mapping[str, Any], prefix: s
     return f"did you mean {prefix}{near[0]}?" if near else ""
 
 
-def _given(table: Any, faults: Faults) -> dict[str, Values]:
-    wishes = {}
+def _read_given(table: Any, errors: ErrorList) -> dict[str, Values]:
+    conditional = {}
     for name, sections in table.items() if isinstance(table, dict) else [(repr(table), None)]:
-        with faults.gathered():
+        with errors.collect():
             if name not in GIVEN or not isinstance(sections, dict):
                 known = [f"given.{known}" for known in GIVEN]
                 hint = _did_you_mean(f"given.{name}", known) or f"there are: {', '.join(known)}"
-                raise ConfigError(f"[given.{name}] is no section of a recipe", hint=hint)
-            wishes[name] = _converted_all(sections, faults)
-    return wishes
+                raise ConfigError(f"unknown section [given.{name}]", hint=hint)
+            conditional[name] = _convert_all(sections, errors)
+    return conditional
 
 
-def _converted_all(table: Mapping[str, Any], faults: Faults) -> Values:
-    """Known settings with values of their types; what is wrong is left out and told."""
+def _convert_all(table: Mapping[str, Any], errors: ErrorList) -> Values:
+    """Convert the values of all known settings; wrong ones are left out and reported."""
     values: Values = {}
     for section, members in table.items():
-        with faults.gathered():
+        with errors.collect():
             _check_section(section, members)
             values[section] = {}
         for member, value in members.items() if section in values else ():
-            with faults.gathered():
-                _known(f"{section}.{member}")
-                values[section][member] = _converted(value, KINDS[section][member], f"{section}.{member}")
+            with errors.collect():
+                _split_name(f"{section}.{member}")
+                values[section][member] = _convert(value, KINDS[section][member], f"{section}.{member}")
     return values
 
 
 def _check_section(section: str, members: Any) -> None:
-    """Raises: ConfigError: no such section, or one value in the place of a section."""
     if section in KINDS and not isinstance(members, Mapping):
         raise ConfigError(f"{section} must be a section, got {members!r}", hint=f"write [{section}] above its settings")
     if section not in KINDS and not isinstance(members, Mapping):
-        _known(section)
+        _split_name(section)
     if section not in KINDS:
         hint = _did_you_mean(section, KINDS) or f"there are: {', '.join(KINDS)}"
-        raise ConfigError(f"[{section}] is no section of a recipe", hint=hint)
+        raise ConfigError(f"unknown section [{section}]", hint=hint)
 
 
-def _converted(value: Any, kind: Any, name: str) -> Any:
-    """Raises: ConfigError: the value is not of the kind."""
+def _convert(value: Any, kind: Any, name: str) -> Any:
     options = get_args(kind)
     if NoneType in options:
-        if value is None or value == "none":  # TOML has no word for it
+        if value is None or value == "none":  # TOML has no null
             return None
         kind = next(option for option in options if option is not NoneType)
     if get_origin(kind) is Literal:
-        kind = str  # which words, the settings check themselves
+        kind = str  # TrainConfig checks the values
     if kind is Path and isinstance(value, str | Path) and str(value):
         return Path(os.path.expanduser(value))  # noqa: PTH111  # Path.expanduser raises for an unknown user
     if kind is float and type(value) is int and abs(value) < 2**53:
@@ -369,8 +359,8 @@ def _converted(value: Any, kind: Any, name: str) -> Any:
     raise ConfigError(f"{name} must be {WORDS[kind]}, got {value!r}")
 
 
-def _laid_over(below: Values, above: Values) -> Values:
-    """Both, the upper one where they differ. Steps that are set above end the counting of minutes below."""
+def _merge(below: Values, above: Values) -> Values:
+    """Combine two layers; the upper one wins, and its steps replace the minutes of the lower one."""
     values = {section: dict(members) for section, members in below.items()}
     schedule = above.get("schedule", {})
     if "steps" in schedule and "minutes" not in schedule:
@@ -380,17 +370,17 @@ def _laid_over(below: Values, above: Values) -> Values:
     return values
 
 
-def _made(values: Values, faults: Faults, words: _Words) -> TrainConfig:
-    """Raises: SettingsError: what was wrong already, what is missing, and what the settings themselves find."""
+def _build(values: Values, errors: ErrorList, wording: _Wording) -> TrainConfig:
+    """Raises: SettingsError: the errors so far, missing settings, and those that TrainConfig finds."""
     for section, kind in SECTIONS.items():
         members = values.setdefault(section, {})
         for member in fields(kind):
             if member.default is MISSING and member.name not in members:
-                faults.found.append(ConfigError(words(f"{section}.{member.name} is missing")))
-                members[member.name] = Path()  # so that the rest can be checked as well
+                errors.errors.append(ConfigError(wording(f"{section}.{member.name} is missing")))
+                members[member.name] = Path()  # so that the rest is checked too
     config = None
-    with faults.gathered(words):
+    with errors.collect(wording):
         config = TrainConfig(**{section: kind(**values[section]) for section, kind in SECTIONS.items()})
-    faults.tell()
-    assert config is not None  # or there would have been a fault
+    errors.raise_if_any()
+    assert config is not None  # otherwise there is an error
     return config

@@ -1,6 +1,6 @@
-"""Everything a training run can be told, in sections, checked once, with every fault reported together.
+"""All settings of a training run, in sections; they are checked once, and all errors are reported together.
 
-A field is named ``section.field`` everywhere: here, in a recipe, after ``--set``, and in a fault.
+A field is called ``section.field`` everywhere: here, in recipes, after ``--set``, and in errors.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ Precision = Literal["auto", "fp32", "bf16"]
 Kernels = Literal["muon", "adam"]
 
 Check = tuple[bool, str]
-"""Whether it holds, and the fault where it does not."""
+"""Whether it holds, and the error if it does not."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """What is learned from, and how it reaches the step.
+    """Training data, and how it is loaded.
 
     Attributes:
-        style_picture: the painting whose strokes are learned; ``None`` learns from ``style_pictures`` alone.
+        style_picture: painting whose strokes are learned; ``None`` learns from ``style_pictures`` alone.
         style_pictures: folder of an artist's works, searched recursively, for the discriminator.
         content: folder of photographs, searched recursively.
         clips: folder of real clips, searched recursively, for ``motion.source`` clips or both.
-        features: folder with the feature networks; ``None`` looks in the cache and downloads.
-        batch: pictures a step, over all devices together.
+        features: folder with the feature networks; ``None`` uses the cache, and downloads them if needed.
+        batch: pictures per step, on all devices together.
         crop: side of the square crops, pixels.
-        style_size: short side of the painting, pixels; strokes in the result have their size in this picture.
-        hold_out: photographs that training never sees, for judging; see ``data.split``.
-        workers: threads that decode pictures; 0 decodes between the steps.
-        in_memory: keep decoded pictures in memory as long as there is room, see ``data.memory_budget``. Each takes
-            about 16 · crop² bytes: 1 MB at a crop of 256, 2.4 MB at 384.
+        style_size: short side of the painting, pixels; the strokes of the style are as large as in this picture.
+        hold_out: photographs kept out of training, for evaluation; see ``pictures.split``.
+        workers: threads that load batches; 0 loads them between the steps.
+        in_memory: keep decoded pictures in memory, up to ``pictures.memory_budget``; each takes about 16 · crop² bytes:
+            1 MB at a crop of 256, 2.4 MB at 384.
     """
 
     style_picture: Path | None = None
@@ -59,17 +59,17 @@ class DataConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratorConfig:
-    """The network that is trained.
+    """The generator.
 
     Attributes:
         stem: channels at 1/4 resolution.
         body: channels at 1/8 resolution.
         blocks: residual blocks at 1/8 resolution.
         head: channels at 1/2 resolution.
-        norm: batch normalisation while training.
-        freeze_at: share of the run, 0 … 1, after which the statistics of the normalisation are fixed.
-        init: folder of a trained style to start from; its shape is taken.
-        ema: decay of the moving average of the weights for each step, 0 … 1; the average becomes the style; 0 is off.
+        norm: use batch normalisation during training.
+        freeze_at: share of the run, 0 … 1, after which the normalisation statistics are fixed.
+        init: folder of a trained style to start from, which sets the shape.
+        ema: decay per step of the moving average of the weights, which becomes the style, 0 … 1; 0 turns it off.
     """
 
     stem: int = 32
@@ -83,25 +83,25 @@ class GeneratorConfig:
 
     @property
     def arch(self) -> Arch:
-        """The shape, as the generator takes it."""
-        from engines.model.generator import Arch  # torch, which a wrong flag need not wait for
+        """The shape of the generator."""
+        from engines.model.generator import Arch  # imports torch, which errors in settings need not wait for
 
         return Arch(self.stem, self.body, self.blocks, self.head)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DiscriminatorConfig:
-    """The critic of the adversarial loss; without a weight ``losses.adversarial`` there is none.
+    """The discriminator, used if ``losses.adversarial`` has a weight.
 
     Attributes:
-        loss: formula of the game; see ``discriminator``.
-        scales: copies of the network, each at half the resolution of the one before.
+        loss: adversarial loss; see ``losses.adversarial``.
+        scales: number of resolutions, each half of the one before.
         width: channels of the first layer.
-        layers: convolutions of stride 2.
-        steps: of the discriminator for each one of the generator.
-        learning_rate: of its Adam, at the start; falls like the generator's.
-        warmup: steps of the generator alone before the first of the discriminator.
-        augment: the same random, differentiable change to real and painted pictures, against few works.
+        layers: number of convolutions with stride 2.
+        steps: discriminator steps per generator step.
+        learning_rate: initial learning rate of Adam; it falls like the generator's.
+        warmup: generator steps before the first discriminator step.
+        augment: augment real and stylized pictures differentiably, which helps with few works.
     """
 
     loss: Loss = "lsgan"
@@ -116,19 +116,19 @@ class DiscriminatorConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class LossWeights:
-    """Weight of each loss term; all terms but the pixel ones are relative, so that 1 is a natural unit.
+    """Weight of each loss term; all terms but the pixel errors are relative, so that 1 is a natural unit.
 
     Attributes:
         content: squared error of features, relative to the picture's own energy, summed by ``content_layers``.
         style: squared error of the Gram matrices, relative to the painting's own, summed by ``style_layers``.
-        batch_style: the same of the mean over the batch: a picture may lack what the others have, a sky its waves.
-        adversarial: how little the discriminator takes the painting for one of the artist's works; 0 trains none.
-        feature_matching: distance of the discriminator's features of paintings and of the artist's works.
-        temporal: squared pixel error between the moved painting and the painting of the moved picture.
-        noise: squared pixel error between the paintings of a picture with and without sensor noise.
-        variation: total variation, mean absolute difference of neighbouring pixels.
-        tone: squared error of the luminance of large patches, with that of the photograph in the painting's range.
-        lattice: squared mean difference of the pixels of a 2×2 cell, the mesh of the pixel shuffle.
+        batch_style: the same for the mean over the batch, so that a single picture may lack what others have.
+        adversarial: adversarial loss of the discriminator; 0 trains none.
+        feature_matching: distance between the discriminator's features of stylized pictures and of works.
+        temporal: squared pixel error between the moved stylized picture and the stylized moved picture.
+        noise: squared pixel error between the stylized pictures with and without sensor noise.
+        variation: total variation: mean absolute difference of neighbouring pixels.
+        tone: squared error of the luminance of large patches, against the photograph in the painting's range.
+        lattice: squared mean difference between the pixels of 2×2 cells: the mesh of the pixel shuffle.
         range: squared excess over [0, 1].
     """
 
@@ -147,13 +147,13 @@ class LossWeights:
 
 @dataclass(frozen=True, kw_only=True)
 class StyleLayers:
-    """Weight of each layer's Gram matrices within the style term: the shallow ones hold colours, the deep ones strokes.
+    """Weight of each layer within the style term: shallow layers hold colours, deep ones strokes.
 
     Attributes:
-        relu1_1: colours, and the finest texture.
-        relu2_1: the edges of strokes.
+        relu1_1: colours and the finest texture.
+        relu2_1: edges of strokes.
         relu3_1: strokes.
-        relu4_1: how strokes lie together.
+        relu4_1: arrangement of strokes.
     """
 
     relu1_1: float = 1.0
@@ -164,12 +164,12 @@ class StyleLayers:
 
 @dataclass(frozen=True, kw_only=True)
 class ContentLayers:
-    """Weight of each layer within the content term: the shallow ones hold edges and faces, the deep one the scene.
+    """Weight of each layer within the content term: shallow layers hold edges and faces, the deep one the scene.
 
     Attributes:
-        relu2_2: edges, eyes, letters; the layer of Johnson et al. 2016 (arXiv:1603.08155) for VGG16.
-        relu3_1: shapes of the size of an eye.
-        relu4_1: the objects in the scene and where they are.
+        relu2_2: edges, eyes, letters; used by Johnson et al. 2016 (arXiv:1603.08155) in VGG16.
+        relu3_1: shapes as large as an eye.
+        relu4_1: objects and their places in the scene.
     """
 
     relu2_2: float = 0.0
@@ -178,18 +178,18 @@ class ContentLayers:
 
 
 STYLE_LAYERS = tuple(layer.name for layer in fields(StyleLayers))
-"""The layers of the style term, from fine to coarse."""
+"""Layers of the style term, from fine to coarse."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MotionConfig:
-    """Where the temporal loss gets its pairs of frames.
+    """Motion for the temporal loss.
 
     Attributes:
         source: none, synthetic motion of photographs, real clips, or both.
         shift: largest synthetic shift between two frames, pixels.
         noise_sigma: standard deviation of the synthetic sensor noise, in 8-bit steps.
-        gap: frames from the first to the second of a pair from a clip.
+        gap: number of frames from the first to the second of a pair from a clip.
     """
 
     source: MotionSource = "synthetic"
@@ -200,16 +200,16 @@ class MotionConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleConfig:
-    """How long, how fast, and in which numbers.
+    """Length, learning rate and precision of the run.
 
     Attributes:
-        steps: optimisation steps.
-        minutes: stop after this many minutes of training instead; ``None`` counts steps.
-        learning_rate: at the start; falls to 1 % along a cosine.
-        optimizer: of the generator's kernels, muon or adam; the rest is learned by Adam.
-        warmup: steps over which the learning rate rises from 0.
-        precision: of the networks while training; auto is bf16 where the device computes with it.
-        clip_gradient: largest norm of the generator's gradient.
+        steps: number of steps.
+        minutes: training time instead of steps; ``None`` counts steps.
+        learning_rate: initial learning rate; it falls to 1 % along a cosine.
+        optimizer: optimizer of the generator's kernels, muon or adam; Adam trains everything else.
+        warmup: steps in which the learning rate rises from 0.
+        precision: precision of the networks in training; auto is bf16 if the device supports it.
+        clip_gradient: largest gradient norm of the generator.
     """
 
     steps: int = 3600
@@ -221,24 +221,24 @@ class ScheduleConfig:
     clip_gradient: float = 5.0
 
     def share(self, step: int, seconds: float) -> float:
-        """How much of the run is done, 0 … 1, after so many steps and seconds of training."""
+        """Return the share of the run that is done, 0 … 1, after some steps and seconds of training."""
         return min(1.0, step / self.steps if self.minutes is None else seconds / (60 * self.minutes))
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """The run itself: where it writes, and how often.
+    """Output of the run.
 
     Attributes:
-        out: folder of the run; holds the checkpoint, contact sheets and at the end the style in ``style/``.
-        name: short name of the style; by default that of the painting's file.
-        seed: of everything random.
+        out: run folder, for checkpoint, contact sheets and, at the end, the style in ``style/``.
+        name: short name of the style; by default the name of the painting's file.
+        seed: seed of all random numbers.
         threads: CPU threads; 0 leaves PyTorch's default.
         checkpoint_steps: steps between checkpoints.
         checkpoint_minutes: minutes between checkpoints; whichever comes first.
         sheet_steps: steps between contact sheets.
         report_steps: steps between two refreshes of the report.
-        recipe: name or file of the recipe that the settings came from, for the record.
+        recipe: recipe that the settings came from, for the training record.
     """
 
     out: Path
@@ -254,18 +254,18 @@ class RunConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """One run, from pictures to a style.
+    """All settings of a run.
 
     Attributes:
-        data: what is learned from.
-        generator: the network that is trained.
-        discriminator: the critic of the adversarial loss.
-        losses: weight of each loss term.
-        style_layers: weight of each layer within the style term.
-        content_layers: weight of each layer within the content term.
-        motion: where the temporal loss gets its pairs of frames.
-        schedule: how long, how fast, and in which numbers.
-        run: where it writes, and how often.
+        data: training data.
+        generator: generator.
+        discriminator: discriminator.
+        losses: weights of the loss terms.
+        style_layers: weights of the layers within the style term.
+        content_layers: weights of the layers within the content term.
+        motion: motion for the temporal loss.
+        schedule: length, learning rate and precision.
+        run: output.
     """
 
     data: DataConfig
@@ -279,20 +279,20 @@ class TrainConfig:
     run: RunConfig
 
     def __post_init__(self) -> None:
-        """Raises: SettingsError: naming every field that is wrong."""
+        """Raises: SettingsError: some fields are wrong; it names all of them."""
         checks = [*_within(self), *_between(self), *_choices(self), *_sizes(self), *_across(self)]
-        faults = [ConfigError(fault) for holds, fault in checks if not holds]
-        if faults:
-            raise SettingsError(faults, hint="see `rtstyle train --help`")
+        errors = [ConfigError(error) for holds, error in checks if not holds]
+        if errors:
+            raise SettingsError(errors, hint="see `rtstyle train --help`")
 
     @property
     def name(self) -> str:
-        """Of the style: the given one, or that of the painting's file, or that of the artist's folder."""
+        """Name of the style: as given, or the name of the painting's file or of the artist's folder."""
         source = self.data.style_picture or self.data.style_pictures
         return self.run.name or (source.stem if source is not None else "")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for checkpoints and records, by section; paths as file names only: no machine is named."""
+        """Return plain values by section, for checkpoints and records; paths become file names."""
         values: dict[str, dict[str, Any]] = asdict(self)
         return {
             section: {key: value.name if isinstance(value, Path) else value for key, value in members.items()}
@@ -316,7 +316,7 @@ LEAST: dict[str, float] = {
 
 MOST: dict[str, float] = {
     "data.batch": 4096, "data.crop": 4096, "data.style_size": 8192, "data.workers": 1024,
-    **{f"generator.{name}": 512 for name in ("stem", "body", "blocks", "head")},  # what a style's file may hold
+    **{f"generator.{name}": 512 for name in ("stem", "body", "blocks", "head")},  # the limits of a style file
     "discriminator.width": 1024, "discriminator.steps": 1000, "discriminator.warmup": 1e9,
     **{f"losses.{weight.name}": 1e9 for weight in fields(LossWeights)},
     **{f"style_layers.{layer.name}": 1e9 for layer in fields(StyleLayers)},
@@ -324,9 +324,9 @@ MOST: dict[str, float] = {
     "motion.shift": 4096, "motion.noise_sigma": 255, "motion.gap": 16,
     "schedule.steps": 1e9, "schedule.minutes": 525_600, "schedule.warmup": 1e9,
     "run.threads": 4096, "run.checkpoint_minutes": 525_600,
-    "run.seed": 2**32 - 1,  # more would overflow 64 bits where step and place are mixed into it
+    "run.seed": 2**32 - 1,  # larger ones overflow 64 bits when step and place are mixed in
 }  # fmt: skip
-"""Largest value of a number, by field: what can be computed, and beyond what anybody could mean. A year of minutes."""
+"""Largest value of a number, by field: beyond any sensible value, but still computable."""
 
 POSITIVE = ("schedule.minutes", "schedule.clip_gradient", "run.checkpoint_minutes")
 """Finite and above 0."""
@@ -375,16 +375,11 @@ def _sizes(config: TrainConfig) -> Iterator[Check]:
     crop, settings = config.data.crop, config.discriminator
     fits = crop >= 64 and crop % 8 == 0
     yield fits, f"data.crop must be a multiple of 8 from 64 up, got {crop}"
-    # Both halve the picture; see ``Discriminator.smallest``. Shifted, because a power could have millions of digits.
+    # Both halve the picture; see ``Discriminator.smallest``. A shift, because a power could have millions of digits.
     halvings = max(0, settings.scales + settings.layers)
-    seen = config.losses.adversarial == 0 or crop >> halvings > 0
-    yield (
-        seen,
-        (
-            f"discriminator.scales and discriminator.layers together must be at most {max(1, crop).bit_length() - 1} "
-            f"with data.crop {crop}, got {halvings}"
-        ),
-    )
+    most = max(1, crop).bit_length() - 1
+    problem = f"discriminator.scales and discriminator.layers together must be at most {most} with data.crop {crop}"
+    yield config.losses.adversarial == 0 or crop >> halvings > 0, f"{problem}, got {halvings}"
 
 
 def _across(config: TrainConfig) -> Iterator[Check]:

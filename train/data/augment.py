@@ -1,7 +1,7 @@
-"""Differentiable augmentation: a few pictures last longer when the discriminator never sees the same one twice.
+"""Differentiable augmentation, which keeps the discriminator from memorising a few pictures.
 
-The same policy is applied to the artist's pictures and to the painted ones, in the discriminator's step and in the
-generator's; the random numbers may differ. Zhao et al. 2020, arXiv:2006.10738.
+The same policy applies to the artist's works and to stylized pictures, in the step of the discriminator and in that of
+the generator; the random numbers may differ. Zhao et al. 2020, arXiv:2006.10738.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from torch import Tensor
 from engines.errors import ConfigError
 
 GREY = 0.5
-"""The middle of [0, 1], which is the paper's 0 in [−1, 1]."""
+"""The middle of [0, 1]; the paper's 0 in [−1, 1]."""
 
 
 def colour(x: Tensor, rng: torch.Generator) -> Tensor:
-    """Brightness ± 0.25, saturation × 0 … 2, contrast × 0.5 … 1.5, each picture its own. Not clamped, as in the paper.
+    """Change brightness by ± 0.25, saturation by 0 … 2, contrast by 0.5 … 1.5, without clamping, as in the paper.
 
-    (N, 3, H, W) in [0, 1] → the same shape. Half of the paper's brightness, for half of its range.
+    (N, 3, H, W) in [0, 1] → same shape. The brightness is half of the paper's, for half of its range.
     """
     brightness, saturation, contrast = _uniform(rng, (3, len(x), 1, 1, 1)).to(x)
     x = x + 0.5 * (brightness - 0.5)
@@ -32,16 +32,18 @@ def colour(x: Tensor, rng: torch.Generator) -> Tensor:
 
 
 def translation(x: Tensor, rng: torch.Generator, ratio: float = 0.125) -> Tensor:
-    """Shift by whole pixels, up to ``ratio`` of each side. (N, C, H, W) → the same shape.
+    """Shift by whole pixels, up to ``ratio`` of each side. (N, C, H, W) → same shape.
 
-    What comes in is the picture's reflection, as in Karras et al. 2020, arXiv:2006.06676, appendix B: with the
-    paper's black bars a patch discriminator would look at little else than their edges.
+    The gap shows the picture's reflection, as in Karras et al. 2020, arXiv:2006.06676, appendix B: a patch
+    discriminator would mostly look at the edges of the paper's black bars.
     """
     height, width = x.shape[-2:]
     high, wide = int(ratio * height + 0.5), int(ratio * width + 0.5)
     padded = F.pad(x, (wide, wide, high, high), mode="reflect")
-    places = _uniform(rng, (2, len(x), 1)) * torch.tensor([2 * high + 1, 2 * wide + 1], device=rng.device).view(2, 1, 1)
-    tops, lefts = places.long().flatten(1).tolist()
+    offsets = _uniform(rng, (2, len(x), 1)) * torch.tensor([2 * high + 1, 2 * wide + 1], device=rng.device).view(
+        2, 1, 1
+    )
+    tops, lefts = offsets.long().flatten(1).tolist()
     shifted = [
         one[:, top : top + height, left : left + width] for one, top, left in zip(padded, tops, lefts, strict=True)
     ]
@@ -49,9 +51,9 @@ def translation(x: Tensor, rng: torch.Generator, ratio: float = 0.125) -> Tensor
 
 
 def cutout(x: Tensor, rng: torch.Generator, ratio: float = 0.5) -> Tensor:
-    """Cover a rectangle, sides ``ratio`` of the picture's, with grey; its middle lies anywhere.
+    """Cover a rectangle anywhere, its sides ``ratio`` of the picture's, with grey.
 
-    (N, C, H, W) → the same shape. DeVries and Taylor 2017, arXiv:1708.04552.
+    (N, C, H, W) → same shape. DeVries and Taylor 2017, arXiv:1708.04552.
     """
     inside = torch.ones(len(x), 1, 1, 1, dtype=torch.bool, device=x.device)
     for axis, size in ((2, x.shape[2]), (3, x.shape[3])):
@@ -70,22 +72,22 @@ KINDS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
 }
 
 ALL = tuple(KINDS)
-"""The policy that suits a hundred to a few thousand pictures."""
+"""A policy for a hundred to a few thousand pictures."""
 
 
 def augment(x: Tensor, policy: Sequence[str], rng: torch.Generator) -> Tensor:
-    """Change pictures at random, with a gradient.
+    """Augment pictures differentiably.
 
     Args:
-        x: (N, 3, H, W) in [0, 1], of any floating type, on any device.
-        policy: names from ``KINDS``, applied in this order; empty returns x itself.
-        rng: of all random numbers, on any device.
+        x: (N, 3, H, W) in [0, 1], any floating type and device.
+        policy: names from ``KINDS``, applied in this order; an empty one returns x itself.
+        rng: source of all random numbers, on any device.
 
     Returns:
-        the same shape, type and device, not clamped.
+        same shape, type and device, not clamped.
 
     Raises:
-        ConfigError: the policy names something unknown.
+        ConfigError: the policy contains an unknown name.
     """
     unknown = [name for name in policy if name not in KINDS]
     if unknown:
@@ -96,5 +98,5 @@ def augment(x: Tensor, policy: Sequence[str], rng: torch.Generator) -> Tensor:
 
 
 def _uniform(rng: torch.Generator, shape: tuple[int, ...]) -> Tensor:
-    """Drawn as float32 where the generator lives, so that type and device of the pictures do not change the numbers."""
+    """Draw float32 on the device of the generator, so that type and device of the pictures do not matter."""
     return torch.rand(shape, generator=rng, device=rng.device)

@@ -1,8 +1,7 @@
-"""Optical flow between two frames: estimated, followed, distrusted, read from a file."""
+"""Optical flow between two frames: estimation, warping and occlusion."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TypeAlias
 
 import cv2
@@ -10,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from engines.base import RGB
-from engines.errors import TrainError
 
 Float: TypeAlias = npt.NDArray[np.float32]
 Flow: TypeAlias = npt.NDArray[np.float32]
@@ -19,7 +17,7 @@ Mask: TypeAlias = npt.NDArray[np.bool_]
 
 
 def estimate_flow(first: RGB, second: RGB) -> Flow:
-    """Optical flow from the first frame to the second by DIS (medium). Kroeger et al. 2016, arXiv:1603.03590.
+    """Estimate the flow from the first frame to the second by DIS (medium). Kroeger et al. 2016, arXiv:1603.03590.
 
     Returns:
         (H, W, 2), pixels, (x, y): first(p) corresponds to second(p + flow(p)).
@@ -29,8 +27,8 @@ def estimate_flow(first: RGB, second: RGB) -> Flow:
     return np.asarray(dis.calc(a, b, None), dtype=np.float32)  # type: ignore[call-overload]
 
 
-def pull(x: npt.NDArray[np.generic], flow: Flow) -> Float:
-    """x(p + flow(p)), bilinear, float32; the border is repeated. (H, W[, C]) → same shape."""
+def backward_warp(x: npt.NDArray[np.generic], flow: Flow) -> Float:
+    """Return x(p + flow(p)), bilinear, float32; the border is repeated. (H, W[, C]) → same shape."""
     height, width = flow.shape[:2]
     grid_x, grid_y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
     moved = cv2.remap(
@@ -44,19 +42,19 @@ def pull(x: npt.NDArray[np.generic], flow: Flow) -> Float:
 
 
 def occluded(forward: Flow, backward: Flow) -> Mask:
-    """Mark pixels of the first frame whose motion cannot be trusted.
+    """Mark pixels of the first frame with unreliable flow.
 
     Args:
         forward: flow t to t+1 on the grid of t.
         backward: flow t+1 to t on the grid of t+1.
 
     Returns:
-        (H, W), True where the two do not cancel, at motion boundaries, and where the flow leaves the picture.
+        (H, W), True where the two flows do not cancel, at motion boundaries, and where the flow leaves the picture.
 
     Source:
         Ruder et al. 2016, arXiv:1604.08610, section 4.2, eqs. 5 and 6.
     """
-    returned = pull(backward, forward)
+    returned = backward_warp(backward, forward)
     squares = (forward**2).sum(-1) + (returned**2).sum(-1)
     lost = ((forward + returned) ** 2).sum(-1) > 0.01 * squares + 0.5
     gradient = sum((np.gradient(forward[..., i], axis=axis) ** 2 for i in (0, 1) for axis in (0, 1)), np.float32(0))
@@ -66,19 +64,3 @@ def occluded(forward: Flow, backward: Flow) -> Mask:
     y = forward[..., 1] + np.arange(height, dtype=np.float32)[:, None]
     outside = (x < 0) | (x > width - 1) | (y < 0) | (y > height - 1)
     return np.asarray(lost | boundary | outside, dtype=np.bool_)
-
-
-def read_flow(path: Path) -> Flow:
-    """Middlebury ``.flo``: (H, W, 2), pixels; unknown flow is above 1e9. Baker et al. 2011, IJCV.
-
-    Raises:
-        TrainError: no ``.flo`` file, or a damaged one.
-    """
-    data = path.read_bytes()
-    if data[:4] != b"PIEH":
-        raise TrainError(f"not a Middlebury flow file: {path}")
-    try:
-        width, height = np.frombuffer(data, "<i4", 2, offset=4)
-        return np.frombuffer(data, "<f4", offset=12).reshape(height, width, 2).astype(np.float32)
-    except ValueError as error:
-        raise TrainError(f"the flow file {path} is cut short or damaged") from error

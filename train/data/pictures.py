@@ -1,9 +1,10 @@
-"""Pictures from a folder, as random crops that depend on nothing but the seed and the step."""
+"""Pictures from a folder, as random crops that depend only on the seed and the step."""
 
 from __future__ import annotations
 
 import copy
 import hashlib
+import logging
 import os
 import threading
 from collections import deque
@@ -25,28 +26,30 @@ from engines.style_file import sha256
 
 T = TypeVar("T")
 
+logger = logging.getLogger(__name__)
+
 MEMORY_SHARE = 0.25
-"""Of the free memory, that decoded pictures may take: the photographs, and again the artist's works."""
+"""Share of the free memory for decoded photographs, and the same again for the artist's works."""
 
 UNKNOWN_MEMORY = 8 << 30
-"""Bytes that are taken to be free where the system does not tell."""
+"""Bytes assumed free if the system does not report free memory."""
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".jp2"})
 
 
 def picture_files(folder: Path, option: str = "--content") -> list[Path]:
-    """Pictures under a folder, recursively, in a fixed order.
+    """List the pictures under a folder, recursively, in a fixed order.
 
     Args:
-        folder: of pictures.
-        option: that named it, for the hint.
+        folder: folder of pictures.
+        option: command line option for the folder, for the hint.
 
     Raises:
-        TrainError: no such folder, or nothing in it that looks like a picture.
+        TrainError: the folder does not exist or contains no pictures.
     """
     if not folder.is_dir():
-        what = "this is a file" if folder.exists() else "no such folder"
-        raise TrainError(f"{what}: {folder}", hint=f"{option} takes a folder of pictures")
+        problem = "not a folder" if folder.exists() else "no such folder"
+        raise TrainError(f"{problem}: {folder}", hint=f"{option} takes a folder of pictures")
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith("."))
     if not files:
         raise TrainError(f"no pictures in {folder}", hint=f"looked for {', '.join(sorted(SUFFIXES))}")
@@ -54,25 +57,25 @@ def picture_files(folder: Path, option: str = "--content") -> list[Path]:
 
 
 def split(files: Sequence[Path], hold_out: int) -> tuple[list[Path], list[Path]]:
-    """Training pictures and held-out pictures: the same choice for the same names.
+    """Split pictures into training and held-out ones, by a hash of their names.
 
     Stills of clips (``frame_…``) are never held out, because their neighbours would stay in training.
 
     Raises:
-        TrainError: nothing would be left to train on.
+        TrainError: no training picture would be left.
     """
     eligible = sorted((p for p in files if not p.name.startswith("frame_")), key=_name_hash)
     held = set(eligible[:hold_out])
     rest = [p for p in files if p not in held]
     if not rest:
-        raise TrainError(f"only {len(files)} pictures, and {hold_out} are held out", hint="lower --hold-out")
+        raise TrainError(f"only {len(files)} pictures, of which {hold_out} are held out", hint="lower --hold-out")
     return rest, sorted(held)
 
 
 def fingerprint(files: Sequence[Path]) -> str:
-    """sha256 of the names and contents of files, wherever they lie: of one file it is the file's own.
+    """Return the sha256 of the names and contents of files, whatever their folder; of one file, its own sha256.
 
-    A file that cannot be read counts with its name: training skips it, too.
+    A file that cannot be read counts with its name only: training skips it too.
     """
     with ThreadPoolExecutor() as pool:
         hashes = list(pool.map(_content_hash, files))
@@ -94,10 +97,10 @@ def _name_hash(path: Path) -> bytes:
 
 
 def read_picture(path: Path) -> RGB:
-    """Decode a picture to RGB, upright by its EXIF tag.
+    """Decode a picture to RGB, rotated by its EXIF orientation.
 
     Raises:
-        TrainError: the file cannot be read or is no picture.
+        TrainError: the file cannot be read or is not a picture.
     """
     try:
         data = np.frombuffer(path.read_bytes(), np.uint8)
@@ -105,7 +108,7 @@ def read_picture(path: Path) -> RGB:
         raise TrainError(f"cannot read {path}: {error.strerror}") from error
     try:
         bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    except cv2.error:  # OpenCV's own limit of 2^30 pixels
+    except cv2.error:  # OpenCV's limit of 2^30 pixels
         bgr = None
     if bgr is None:
         raise TrainError(f"not a picture, or damaged: {path}")
@@ -113,7 +116,7 @@ def read_picture(path: Path) -> RGB:
 
 
 def with_short_side(rgb: RGB, pixels: int) -> RGB:
-    """Resize so that the short side has this many pixels; area interpolation when shrinking."""
+    """Resize so that the short side has this many pixels."""
     height, width = rgb.shape[:2]
     scale = pixels / min(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -122,21 +125,21 @@ def with_short_side(rgb: RGB, pixels: int) -> RGB:
 
 
 def to_tensor(rgb: RGB) -> Tensor:
-    """uint8 (H, W, 3) → float32 (1, 3, H, W) in [0, 1]."""
+    """Convert uint8 (H, W, 3) to float32 (1, 3, H, W) in [0, 1]."""
     return torch.from_numpy(np.ascontiguousarray(rgb)).permute(2, 0, 1)[None].float() / 255.0
 
 
 def to_picture(x: Tensor) -> RGB:
-    """float (1, 3, H, W) or (3, H, W), about [0, 1] → uint8 (H, W, 3), clamped and rounded."""
+    """Convert float (1, 3, H, W) or (3, H, W), roughly in [0, 1], to uint8 (H, W, 3), clamped and rounded."""
     x = x.detach().reshape(x.shape[-3:]).clamp(0, 1)
     return np.asarray((x * 255.0 + 0.5).to(torch.uint8).permute(1, 2, 0).contiguous().cpu().numpy())
 
 
 def random_crop(rgb: RGB, crop: int, rng: np.random.Generator) -> RGB:
-    """A random square, mirrored half of the time, shown at ``crop`` pixels.
+    """Cut a random square, mirror it half of the time, and scale it to ``crop`` pixels.
 
-    The square covers ``crop`` pixels or up to twice as many where the picture has them, so that the generator
-    meets both details and whole scenes.
+    The square covers ``crop`` pixels, or up to twice as many in larger pictures, so that the generator sees both
+    details and whole scenes.
     """
     short = min(rgb.shape[:2])
     side = int(min(short, rng.uniform(crop, max(crop, min(short, 2 * crop)))))
@@ -149,9 +152,9 @@ def random_crop(rgb: RGB, crop: int, rng: np.random.Generator) -> RGB:
 
 
 def unscaled_crop(rgb: RGB, crop: int, rng: np.random.Generator) -> RGB:
-    """A random square of ``crop`` pixels at the picture's own scale, mirrored half of the time.
+    """Cut a random square of ``crop`` pixels at the picture's own scale, and mirror it half of the time.
 
-    Where the picture is smaller it goes on as its mirror image: blown up, its strokes would be blurred and too large.
+    Smaller pictures are padded by reflection: enlarged, their strokes would be blurred and too large.
     """
     height, width = rgb.shape[:2]
     rgb = np.pad(rgb, ((0, max(0, crop - height)), (0, max(0, crop - width)), (0, 0)), mode="symmetric")
@@ -162,50 +165,49 @@ def unscaled_crop(rgb: RGB, crop: int, rng: np.random.Generator) -> RGB:
 
 
 def memory_budget() -> int:
-    """Bytes that one set of decoded pictures may take in this process, of several on this machine."""
+    """Return how many bytes of decoded pictures this process may keep."""
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # set by torchrun
     return int(MEMORY_SHARE * free_memory() / processes)
 
 
-def free_memory(told: Path = Path("/proc/meminfo"), allowed: Path = Path("/sys/fs/cgroup/memory.max")) -> int:
-    """Bytes that are free here; ``UNKNOWN_MEMORY`` where the system does not tell.
+def free_memory(meminfo: Path = Path("/proc/meminfo"), limit: Path = Path("/sys/fs/cgroup/memory.max")) -> int:
+    """Return free memory in bytes; ``UNKNOWN_MEMORY`` if the system does not report it.
 
     Args:
-        told: by Linux, about the machine.
-        allowed: to the container, if this is one.
+        meminfo: Linux's report about the machine.
+        limit: memory limit of the container, if any.
     """
     free = UNKNOWN_MEMORY
     with suppress(OSError, StopIteration):
-        lines = told.read_text("ascii").splitlines()
+        lines = meminfo.read_text("ascii").splitlines()
         free = next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
-    with suppress(OSError, ValueError):  # "max" is no limit
-        free = min(free, int(allowed.read_text("ascii")))
+    with suppress(OSError, ValueError):  # "max" means no limit
+        free = min(free, int(limit.read_text("ascii")))
     return free
 
 
 class Pictures:
-    """Training pictures, decoded when they are needed.
+    """Batches of random crops from pictures, which are decoded when they are needed.
 
-    The batch of a step is a function of the seed and the step alone, so a resumed run sees what an
-    uninterrupted one would have seen, and nothing of the loader's state needs to be saved.
+    A batch is a function of the seed and the step alone, so a resumed run sees the same batches, and the loader has no
+    state to save.
 
-    Where a crop lies depends on all draws before it, and these on the sizes of the pictures. So a process that sees
-    a part draws for the whole batch, and decodes a picture of another's part only when it does not know its size yet.
+    The place of a crop depends on all earlier draws of the batch, and these on the sizes of the pictures. So a process
+    that loads a part draws for the whole batch, and decodes other pictures only while it does not know their size.
 
     Args:
         files: the pictures.
-        batch: pictures in a batch.
+        batch: number of pictures in a batch.
         crop: side of a crop, pixels.
-        seed: of choice, place and mirroring.
-        places: in the batch, of the pictures that are wanted; ``None`` is all.
-        in_memory: keep what was decoded, up to ``memory_budget``; the rest is decoded anew each time.
-        short_side: at which pictures are read, pixels; smaller ones are not enlarged, and crops keep that scale.
-            ``None`` shows crops at several scales, see ``random_crop``.
-        option: that named the pictures, for the error.
-        on_skip: called once, with one line that names it, for each picture that cannot be read.
+        seed: seed of choice, position and mirroring.
+        places: places in the batch to load; ``None`` loads all.
+        in_memory: keep decoded pictures, up to ``memory_budget``.
+        short_side: scale larger pictures to this short side, pixels, and crop at that scale; ``None`` crops at several
+            scales, see ``random_crop``.
+        option: command line option for the pictures, for the error message.
 
     Raises:
-        TrainError: not a single picture can be read.
+        TrainError: none of the pictures can be read.
     """
 
     def __init__(
@@ -219,7 +221,6 @@ class Pictures:
         in_memory: bool = False,
         short_side: int | None = None,
         option: str = "--content",
-        on_skip: Callable[[str], None] = lambda _: None,
     ):
         self.files = list(files)
         self.batch, self.crop, self.seed = batch, crop, seed
@@ -227,16 +228,15 @@ class Pictures:
         self._sizes: dict[Path, tuple[int, int]] = {}
         self.skipped: dict[Path, str] = {}
         self.short_side, self.option = short_side, option
-        # A crop from a photograph of many megapixels would show nothing but blur.
-        self._largest = 2 * crop if short_side is None else short_side
+        # A crop from a photograph of many megapixels would show only blur.
+        self._max_side = 2 * crop if short_side is None else short_side
         self._cut = random_crop if short_side is None else unscaled_crop
         self.kept: dict[Path, RGB] = {}
         self.room = memory_budget() if in_memory else 0
-        self._keeping = threading.Lock()
-        self.on_skip = on_skip
+        self._lock = threading.Lock()
 
     def __call__(self, step: int) -> Tensor:
-        """The batch of a step: float32 (len(places), 3, crop, crop) in [0, 1]."""
+        """Load the batch of a step: float32 (len(places), 3, crop, crop) in [0, 1]."""
         rng = np.random.default_rng((self.seed, step))
         own = []
         for place in range(self.batch):
@@ -247,13 +247,13 @@ class Pictures:
         return torch.cat(own)
 
     def _blank(self, rng: np.random.Generator) -> RGB:
-        """A picture of the size that ``_read`` would return; leaves ``rng`` in the same state."""
+        """Return an empty picture of the size ``_read`` would return, with the same draws from ``rng``."""
         file = self.files[int(copy.deepcopy(rng).integers(len(self.files)))]
         if file in self._sizes:
             rng.integers(len(self.files))
             return np.broadcast_to(np.uint8(0), (*self._sizes[file], 3))
         rgb = self._read(rng)
-        if file not in self.skipped:  # else it is another picture
+        if file not in self.skipped:  # else another picture was read
             self._sizes[file] = (rgb.shape[0], rgb.shape[1])
         return rgb
 
@@ -267,29 +267,29 @@ class Pictures:
             except TrainError as error:
                 if path not in self.skipped:
                     self.skipped[path] = error.problem
-                    self.on_skip(f"{error.problem}; skipped, {len(self.skipped)} so far")
+                    logger.warning("%s; skipped, %d so far", error.problem, len(self.skipped))
                 continue
-            rgb = with_short_side(rgb, self._largest) if min(rgb.shape[:2]) > self._largest else rgb
+            rgb = with_short_side(rgb, self._max_side) if min(rgb.shape[:2]) > self._max_side else rgb
             self._keep(path, rgb)
             return rgb
         raise TrainError(
-            f"none of the pictures of {self.option} can be read", hint=next(iter(self.skipped.values()), "give some")
+            f"none of the pictures in {self.option} can be read", hint=next(iter(self.skipped.values()), "add pictures")
         )
 
     def _keep(self, path: Path, rgb: RGB) -> None:
-        with self._keeping:
+        with self._lock:
             if path not in self.kept and rgb.nbytes <= self.room:
                 self.room -= rgb.nbytes
                 self.kept[path] = rgb
 
 
-def ahead(make: Callable[[int], T], step: int, workers: int) -> Iterator[T]:
-    """``make(step)``, ``make(step + 1)``, … without end, made by threads while the last one is used.
+def prefetch(make: Callable[[int], T], step: int, workers: int) -> Iterator[T]:
+    """Yield ``make(step)``, ``make(step + 1)``, … without end, computed ahead by threads.
 
     Args:
-        make: called from several threads at once.
-        step: the first one.
-        workers: threads, and how many results are under way; 0 makes each one when it is asked for.
+        make: function that several threads may call at once.
+        step: first argument.
+        workers: number of threads and of results computed ahead; 0 computes each one on demand.
     """
     if workers == 0:
         while True:
@@ -297,11 +297,11 @@ def ahead(make: Callable[[int], T], step: int, workers: int) -> Iterator[T]:
             step += 1
     pool = ThreadPoolExecutor(workers, thread_name_prefix="pictures")
     try:
-        coming: deque[Future[T]] = deque()
+        pending: deque[Future[T]] = deque()
         while True:
-            while len(coming) < workers:
-                coming.append(pool.submit(make, step))
+            while len(pending) < workers:
+                pending.append(pool.submit(make, step))
                 step += 1
-            yield coming.popleft().result()
+            yield pending.popleft().result()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

@@ -10,19 +10,19 @@ from torch import Tensor
 
 
 def random_flow(count: int, size: tuple[int, int], largest: float, rng: torch.Generator) -> Tensor:
-    """Smooth random motion: an affine part (shift, rotation, zoom, shear) and an elastic part.
+    """Draw smooth random motion: an affine part (shift, rotation, zoom, shear) and an elastic part.
 
     Args:
         count: number of flows.
         size: height and width, pixels.
         largest: scale of the motion, pixels; single pixels may move about 1.5 times as far.
-        rng: of all random numbers.
+        rng: source of all random numbers, on the CPU.
 
     Returns:
         (count, H, W, 2), pixels, (x, y): where each pixel of the moved picture comes from.
 
     Source:
-        affine and elastic augmentation, Simard et al. 2003; used for consistency in place of video.
+        affine and elastic augmentation, Simard et al. 2003.
     """
     height, width = size
     ys = torch.linspace(-1, 1, height).view(1, height, 1)
@@ -38,14 +38,14 @@ def random_flow(count: int, size: tuple[int, int], largest: float, rng: torch.Ge
 
 
 def warp(x: Tensor, flow: Tensor) -> Tensor:
-    """Fetch every pixel from where the flow says it comes from, bilinearly.
+    """Move pictures along a flow, with bilinear interpolation.
 
     Args:
         x: (N, C, H, W).
         flow: (N, H, W, 2), pixels, (x, y).
 
     Returns:
-        (N, C, H, W); outside the picture the border is repeated.
+        (N, C, H, W); the border is repeated outside the picture.
     """
     height, width = x.shape[-2:]
     ys = torch.arange(height, dtype=flow.dtype, device=flow.device).view(1, height, 1)
@@ -55,7 +55,7 @@ def warp(x: Tensor, flow: Tensor) -> Tensor:
 
 
 def inside(flow: Tensor) -> Tensor:
-    """Where the flow points into the picture. (N, H, W, 2) → (N, 1, H, W), 1 or 0."""
+    """Return 1 where the flow points into the picture, else 0. (N, H, W, 2) → (N, 1, H, W)."""
     height, width = flow.shape[1:3]
     x = flow[..., 0] + torch.arange(width, dtype=flow.dtype, device=flow.device).view(1, 1, width)
     y = flow[..., 1] + torch.arange(height, dtype=flow.dtype, device=flow.device).view(1, height, 1)
@@ -63,21 +63,27 @@ def inside(flow: Tensor) -> Tensor:
     return valid[:, None].to(flow.dtype)
 
 
-def sensor_noise(x: Tensor, sigma: float, rng: torch.Generator) -> Tensor:
-    """Add what a sensor and a codec add: grey and colour noise, partly correlated between neighbours.
+def sensor_noise(count: int, size: tuple[int, int], sigma: float, rng: torch.Generator) -> Tensor:
+    """Draw the noise that a sensor and a codec add: grey and colour noise, partly correlated between neighbours.
 
     Args:
-        x: (N, 3, H, W) in [0, 1].
+        count: number of pictures.
+        size: height and width, pixels.
         sigma: largest standard deviation, 8-bit steps; each picture draws its own, uniformly.
-        rng: of all random numbers.
+        rng: source of all random numbers, on the CPU.
 
     Returns:
-        same shape, clamped to [0, 1].
+        (count, 3, H, W), to be added to pictures in [0, 1]; see ``add_noise``.
     """
-    count, channels, height, width = x.shape
+    height, width = size
     level = sigma / 255.0 * torch.rand(count, 1, 1, 1, generator=rng)
-    fine = torch.randn(count, channels, height, width, generator=rng)
-    coarse = torch.randn(count, channels, math.ceil(height / 2), math.ceil(width / 2), generator=rng)
-    blurred = F.interpolate(coarse, (height, width), mode="bilinear", align_corners=False)
+    fine = torch.randn(count, 3, height, width, generator=rng)
+    coarse = torch.randn(count, 3, math.ceil(height / 2), math.ceil(width / 2), generator=rng)
+    blurred = F.interpolate(coarse, size, mode="bilinear", align_corners=False)
     share = torch.rand(count, 1, 1, 1, generator=rng)
-    return (x + level * torch.lerp(fine, blurred, share).to(x.device)).clamp(0, 1)
+    return level * torch.lerp(fine, blurred, share)
+
+
+def add_noise(x: Tensor, noise: Tensor) -> Tensor:
+    """Add noise to pictures in [0, 1] and clamp. Two tensors of the same shape and device → the same shape."""
+    return (x + noise).clamp(0, 1)

@@ -1,4 +1,4 @@
-"""What a style costs: parameters, arithmetic, milliseconds."""
+"""Cost of a style: parameters, multiply-adds and latency."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from engines.style_file import StyleModel
 from rtstyle.bench import Timing, measure
 
 WIDTH, HEIGHT = 640, 360
-"""The frame that costs are counted for, pixels."""
+"""Frame size that costs are given for, pixels."""
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Of one engine at ``WIDTH`` × ``HEIGHT``.
+    """Latency of one engine at ``WIDTH`` × ``HEIGHT``.
 
     Attributes:
-        engine: how it is chosen, e.g. ``cpu``.
-        runtime: library and version; why it does not run here, when it does not.
-        timing: of one call; ``None`` when the engine does not run here.
+        engine: name, e.g. ``cpu``.
+        runtime: library and version, or why the engine does not run here.
+        timing: time of one call; ``None`` if the engine does not run here.
     """
 
     engine: str
@@ -33,7 +33,7 @@ class Latency:
 
 
 def parameters(style: StyleModel) -> int:
-    """Numbers that are stored: weights, biases, the canvas, and the softening of the frame.
+    """Count the stored numbers: weights, biases, the canvas and the input filter.
 
     Raises:
         StyleError: the weights cannot be read.
@@ -42,28 +42,22 @@ def parameters(style: StyleModel) -> int:
 
 
 def multiply_adds(style: StyleModel, width: int = WIDTH, height: int = HEIGHT) -> int:
-    """Multiply-adds of one frame: Σ over convolutions of outputs × kernel × channels in / groups.
+    """Count the multiply-adds of one frame: Σ over convolutions of outputs × kernel × input channels / groups.
 
-    Counted on the graph that is run, after its shapes are fixed. What does not depend on the frame (the canvas) is
-    computed once, when the graph is compiled, and does not count. Element-wise work is left out, as is the custom.
-
-    Args:
-        style: whose graph is counted.
-        width, height: of the frame, pixels.
+    They are counted on the deployed graph. What does not depend on the frame (the canvas) is folded at compile time and
+    does not count. As is customary, element-wise operations are left out (He et al. 2016, arXiv:1512.03385, table 1).
 
     Raises:
-        StyleError: the graph cannot be read. EngineError: OpenVINO is missing.
-
-    Source:
-        the counting of He et al. 2016, arXiv:1512.03385, table 1.
+        StyleError: the graph cannot be read.
+        EngineError: OpenVINO is missing.
     """
     try:
         graph = shared_core().read_model(style.graph)
         graph.reshape({0: [1, height, width, 3], 1: [1]})
     except RuntimeError as error:
-        raise StyleError(f"{style.graph} cannot be read", hint="get the style again") from error
+        raise StyleError(f"{style.graph} cannot be read", hint="install or download the style again") from error
     total = 0
-    fed: set[str] = set()  # what depends on the frame
+    fed: set[str] = set()  # operations that depend on the frame
     for node in graph.get_ordered_ops():
         sources = [port.get_source_output().get_node().get_friendly_name() for port in node.inputs()]
         if node.get_type_name() == "Parameter" or not fed.isdisjoint(sources):
@@ -73,7 +67,7 @@ def multiply_adds(style: StyleModel, width: int = WIDTH, height: int = HEIGHT) -
 
 
 def _products(node: Any) -> int:
-    """Multiply-adds of one operation: for each number out, all of a kernel but its (groups and) channels out."""
+    """Count one operation: each output costs the kernel without its group and output-channel axes."""
     not_summed = {"Convolution": 1, "GroupConvolution": 2}.get(node.get_type_name())
     if not_summed is None:
         return 0
@@ -85,12 +79,12 @@ def latencies(style: StyleModel, seconds: float = 2.0) -> list[Latency]:
     """Time every engine that may run here, at ``WIDTH`` × ``HEIGHT``: those for a card where there is one.
 
     Args:
-        style: what is painted.
+        style: what is stylized.
         seconds: for each engine; at least five calls are made.
     """
     found = []
     for name in engines.NAMES:
-        if name == "auto" or (name in engines.ON_CARDS and not driver.cards()):
+        if name == "auto" or (name in engines.GPU_ENGINES and not driver.device_count()):
             continue
         try:
             engine = engines.load(style, name)

@@ -1,4 +1,4 @@
-"""Many pictures at once: how far a set is from another one, and how different its pictures are from each other."""
+"""Metrics of picture sets: Fréchet distance between two sets, and diversity within one."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ class Gaussian:
 
 @torch.no_grad()
 def pooled(network: Vgg19, pictures: Iterable[RGB]) -> Vectors:
-    """The deepest tap of the network, averaged over each picture: (pictures, channels), float64."""
+    """Average the deepest tap of the network over each picture. Returns (pictures, channels), float64."""
     rows = [network(to_tensor(rgb))[-1].mean((2, 3))[0].double().numpy() for rgb in pictures]
     return np.stack(rows)
 
 
 def fit(vectors: Vectors) -> Gaussian:
-    """A Gaussian whose covariance is shrunk towards a multiple of the identity.
+    """Fit a Gaussian with its covariance shrunk towards a multiple of the identity.
 
-    With fewer pictures than dimensions the plain covariance has no width in most directions, and a Fréchet distance
-    between two such matrices is mostly the accident of which pictures were drawn. So the covariance is
-    (1 − λ) S + λ tr(S)/D · I with the λ that minimises the expected squared error; it goes to 0 as pictures become
-    many. The distance is still biased by the number of pictures: compare only figures that were measured on as many.
+    With fewer pictures than dimensions the sample covariance is singular, and a Fréchet distance between two of them
+    depends mostly on which pictures were drawn. The covariance is (1 − λ) S + λ tr(S)/D · I with the λ that minimises
+    the expected squared error; λ goes to 0 as pictures become many. The distance is still biased by the number of
+    pictures, so compare only values measured on equally many.
 
     Args:
         vectors: (pictures, dimensions), two pictures or more.
@@ -66,9 +66,9 @@ def fit(vectors: Vectors) -> Gaussian:
 
 
 def frechet_distance(a: Gaussian, b: Gaussian) -> float:
-    """‖μ_a − μ_b‖² + Tr(C_a + C_b − 2 (C_a^½ C_b C_a^½)^½): squared 2-Wasserstein distance of two Gaussians.
+    """Return ‖μ_a − μ_b‖² + Tr(C_a + C_b − 2 (C_a^½ C_b C_a^½)^½): squared 2-Wasserstein distance of two Gaussians.
 
-    Roots by eigenvalues of symmetric matrices, in float64, which needs no correction of complex results.
+    Matrix roots come from eigenvalues of symmetric matrices in float64, so no complex results arise.
 
     Source:
         Dowson and Landau 1982, J. Multivariate Analysis 12(3); as FID: Heusel et al. 2017, arXiv:1706.08500, eq. 6.
@@ -81,27 +81,20 @@ def frechet_distance(a: Gaussian, b: Gaussian) -> float:
 
 
 def _root(matrix: Vectors) -> Vectors:
-    """Symmetric square root of a covariance."""
+    """Return the symmetric square root of a covariance."""
     values, axes = np.linalg.eigh(matrix)
     root: Vectors = (axes * np.sqrt(np.clip(values, 0, None))) @ axes.T
     return root
 
 
 def feature_fid(network: Vgg19, pictures: Iterable[RGB], *others: Iterable[RGB]) -> list[float]:
-    """Fréchet distance from one set of pictures to each other in the pooled features of a network; see ``fit``.
+    """Return the Fréchet distance from one set of pictures to each of the others, in pooled features; see ``fit``.
 
-    This is no Inception-FID: another network, other layers, another number of pictures. Its scale is the network's
-    own, so it compares styles with each other, not with figures from papers.
-
-    Args:
-        network: its deepest tap is pooled.
-        pictures, others: two or more in each set; pictures of one common size compare best.
-
-    Returns:
-        as many as there are other sets.
+    This is not Inception-FID: network, layers and number of pictures differ. Use it to compare styles with each other,
+    not with figures from papers. Each set needs two or more pictures, preferably of one size.
 
     Raises:
-        TrainError: fewer than two pictures in a set.
+        TrainError: a set has fewer than two pictures.
 
     Source:
         Heusel et al. 2017, arXiv:1706.08500.
@@ -111,7 +104,7 @@ def feature_fid(network: Vgg19, pictures: Iterable[RGB], *others: Iterable[RGB])
 
 
 def diversity(vectors: Vectors) -> float:
-    """mean over pairs ‖vᵢ − vⱼ‖ / mean ‖vᵢ‖: 0 when all pictures are alike, as after a collapse.
+    """Mean over pairs ‖vᵢ − vⱼ‖ / mean ‖vᵢ‖: 0 when all pictures are alike, as after a collapse.
 
     Args:
         vectors: ``pooled`` features, two pictures or more.
@@ -120,8 +113,7 @@ def diversity(vectors: Vectors) -> float:
         TrainError: fewer than two pictures.
 
     Source:
-        after Zhu et al. 2017, arXiv:1711.11586, section 5, with pooled features in place of LPIPS, so that the
-        pictures may differ in size.
+        Zhu et al. 2017, arXiv:1711.11586, section 5, with pooled features in place of LPIPS, so that sizes may differ.
     """
     count = len(vectors)
     if count < 2:

@@ -1,4 +1,4 @@
-"""A verdict as one self-contained page."""
+"""Render results as one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -8,42 +8,37 @@ import numpy as np
 
 from engines.base import RGB
 from train.data.pictures import with_short_side
-from train.evaluate.results import Verdict
+from train.evaluate.results import Results
 from train.html import Html, document, element, join, photograph, section, table
 
 SHOWN_SIDE, STRIP_SIDE = 300, 150
 """Short sides of a shown photograph and of a shown frame, pixels."""
 
 GAP = 4
-"""White pixels between pictures."""
+"""Space between pictures, pixels."""
 
 LEAD = (
-    "How near the style is to the painting, how much of a picture it keeps, how still it holds, and what it costs. "
-    "“Unpainted” is the same figure for the photographs or the clip as they came."
+    "How close the style is to the painting, how much of a picture it keeps, how steady it is, and what it costs. "
+    "“Unstylized” is the same metric for the input photographs or clip."
 )
 
 
-def page(verdict: Verdict, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """The whole document.
-
-    Args:
-        verdict: its texts and pictures.
-        head, rows: of the table, as text.
-    """
+def page(results: Results, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return the whole document; ``head`` and ``rows`` are the table as text."""
     return document(
-        f"{verdict.title} · figures",
-        element("h1", verdict.heading),
+        f"{results.title} · figures",
+        element("h1", results.heading),
         element("p", LEAD, class_="lead"),
         table([_cells(row) for row in rows], _cells(head)),
-        *_list("Left out", "What could not be measured, and what adds it.", map(str, verdict.left_out)),
-        *_list("Notes", "What to know before these figures are compared with others.", iter(verdict.notes)),
-        *_pairs(verdict),
-        *_strips(verdict),
+        *_list("Left out", "What could not be computed, and the option that adds it.", map(str, results.left_out)),
+        *_list("Notes", "What to know before comparing these figures with others.", iter(results.notes)),
+        *_pairs(results),
+        *_strips(results),
     )
 
 
 def _cells(row: Sequence[str]) -> list[object]:
-    """Figures stay in one piece on a narrow screen, where the table scrolls sideways."""
+    """Keep numbers unbroken on a narrow screen, where the table scrolls sideways."""
     label, *figures, meaning = row
     whole = [element("span", text, style="white-space: nowrap") for text in figures]
     wide = [element("div", text, style="min-width: 9rem") for text in (label, meaning)]
@@ -55,31 +50,31 @@ def _list(heading: str, sentence: str, items: Iterator[str]) -> list[Html]:
     return [section(heading, sentence, element("ul", lines))] if lines else []
 
 
-def _pairs(verdict: Verdict) -> list[Html]:
+def _pairs(results: Results) -> list[Html]:
     pairs = [
         element(
             "figure",
             element("figcaption", f"{pair.name}, before and after"),
-            photograph(_rows([[pair.before, pair.after]], SHOWN_SIDE), f"{pair.name} and its painting"),
+            photograph(_rows([[pair.before, pair.after]], SHOWN_SIDE), f"{pair.name} and its stylized version"),
         )
-        for pair in verdict.pairs
+        for pair in results.pairs
     ]
     if not pairs:
         return []
-    sentence = "Look for strokes where the picture is flat, and for faces that are still faces."
+    sentence = "Look for strokes in flat areas, and for faces that are still recognisable."
     return [section("Before and after", sentence, element("div", *pairs, class_="grid wide uneven"))]
 
 
-def _strips(verdict: Verdict) -> list[Html]:
-    sentence = "Frames of the clip, and their paintings below them: a stroke should stay with the thing it belongs to."
+def _strips(results: Results) -> list[Html]:
+    sentence = "Frames of the clip above their stylized versions: a stroke should stay with the object it belongs to."
     return [
         section(strip.name, sentence, photograph(_rows([strip.before, strip.after], STRIP_SIDE), "frames"))
-        for strip in verdict.strips
+        for strip in results.strips
     ]
 
 
 def _rows(pictures: Sequence[Sequence[RGB]], side: int) -> RGB:
-    """Rows of pictures of one size as one picture, each with ``side`` pixels at its short side, if it has them."""
+    """Tile rows of pictures into one, each scaled down to the short side ``side``."""
     rows = []
     for row in pictures:
         small = [with_short_side(rgb, min(side, *rgb.shape[:2])) for rgb in row]

@@ -1,34 +1,42 @@
-"""What `rtstyle evaluate` is asked for, and everything that is read for it."""
+"""Everything that `rtstyle evaluate` reads: photographs, an artist's pictures, clips and feature networks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
-from engines.base import RGB
-from engines.style_file import StyleModel
-from rtstyle import styles
-from train.evaluate.lpips import Lpips, load_lpips
-from train.evaluate.material import Clip, Pictures, paintings_of, photographs_of, read_clip, read_painting_file
-from train.losses.vgg_features import Features, cache_folder, load_features, network_files
+import numpy as np
 
-MOST_PAINTINGS = 200
-"""Pictures of an artist that are looked at."""
+from engines.base import MIN_SIDE, RGB, check_size
+from engines.cache_dirs import cache_folder
+from engines.errors import TrainError
+from engines.style_file import StyleModel
+from rtstyle import style_library
+from rtstyle.sources.file import FileSource
+from train.data.pictures import picture_files, read_picture, split, with_short_side
+from train.evaluate.lpips import Lpips, load_lpips
+from train.losses.vgg_features import Features, load_features, network_files
+from train.report.preview import PHOTOGRAPHS, photographs
+
+MAX_ARTIST_PICTURES = 200
+"""Largest number of the artist's pictures that are read."""
 
 
 @dataclass(frozen=True)
-class Job:
-    """What is asked for.
+class EvaluationJob:
+    """Options of one evaluation.
 
     Attributes:
         style: name or folder.
         content: folder of photographs.
-        painting: what the style was trained on.
-        style_pictures: folder of pictures of the artist, best such as training did not see.
-        clips: files.
-        features: folder of the feature networks; ``None`` takes what training has downloaded, or does without.
-        pictures: how many photographs, at most.
+        painting: the painting that the style was trained on.
+        style_pictures: folder of the artist's pictures, preferably unseen by training.
+        clips: video files.
+        features: folder of the feature networks; ``None`` uses what training has downloaded, if anything.
+        pictures: largest number of photographs.
     """
 
     style: str
@@ -42,12 +50,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Networks:
-    """What pictures are compared by.
+    """Networks that pictures are compared with.
 
     Attributes:
-        features: ``None`` where there are none.
-        lpips: likewise.
-        style, deep: names of the files of the two networks in ``features``; empty where there are none.
+        features: feature networks, or ``None``.
+        lpips: LPIPS, or ``None``.
+        style, deep: file names of the two networks in ``features``; empty without them.
     """
 
     features: Features | None
@@ -57,8 +65,8 @@ class Networks:
 
 
 @dataclass(frozen=True)
-class Material:
-    """Everything that is read before anything is measured."""
+class EvaluationInputs:
+    """Everything that is read before measuring starts."""
 
     style: StyleModel
     photos: Pictures
@@ -68,25 +76,187 @@ class Material:
     networks: Networks
 
 
-def gather(job: Job) -> Material:
-    """Read all of it, so that every fault shows before minutes are spent.
+def read_inputs(job: EvaluationJob) -> EvaluationInputs:
+    """Read all inputs up front, so that errors show before minutes are spent.
 
     Raises:
         StylerError: the style, a picture, a clip or a feature network cannot be used.
     """
-    return Material(
-        style=StyleModel.open(styles.find(job.style)),
-        painting=None if job.painting is None else read_painting_file(job.painting),
-        photos=photographs_of(job.content, job.pictures),
-        artist=None if job.style_pictures is None else paintings_of(job.style_pictures, MOST_PAINTINGS),
+    return EvaluationInputs(
+        style=StyleModel.open(style_library.find(job.style)),
+        painting=None if job.painting is None else read_painting(job.painting),
+        photos=read_photographs(job.content, job.pictures),
+        artist=None if job.style_pictures is None else read_artist_pictures(job.style_pictures, MAX_ARTIST_PICTURES),
         clips=[read_clip(path) for path in job.clips],
         networks=_networks(job.features),
     )
 
 
 def _networks(folder: Path | None) -> Networks:
-    """From a folder, which may cost a download into it; otherwise from the cache, which may not."""
-    there = folder or cache_folder()
+    """Load the networks from a folder, downloading if needed, or from the cache without downloading."""
+    there = folder or cache_folder("features")
     features = load_features(folder) if folder is not None or network_files(there) else None
     style, deep = (file.name for file in network_files(there) or (Path(), Path()))
     return Networks(features, load_lpips(there), style, deep)
+
+
+PICTURE_SIDE = 384
+"""Short side at which pictures are stylized and compared, pixels."""
+
+SQUARE = 256
+"""Side of the squares that are compared with the artist's pictures, pixels."""
+
+MAX_ASPECT_RATIO = 4
+"""Largest ratio of long to short side; other pictures are left out."""
+
+FRAMES, START = 24, 10
+"""Consecutive frames read from a clip, and frames skipped first, which are often a fade."""
+
+MAX_CLIP_HEIGHT = 480
+"""Taller clips are scaled down to this height, pixels."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures and where they come from.
+
+    Attributes:
+        rgb: (height, width, 3) each.
+        names: file names.
+        source: description of their origin, for people.
+        skipped: one sentence for each picture that was left out.
+    """
+
+    rgb: Sequence[RGB]
+    names: Sequence[str]
+    source: str
+    skipped: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Clip:
+    """Consecutive frames of one size.
+
+    Attributes:
+        name: file name.
+        frames: (height, width, 3) each.
+    """
+
+    name: str
+    frames: Sequence[RGB]
+
+
+def read_pictures(paths: Iterable[Path]) -> list[RGB]:
+    """Read pictures, scaled to the short side ``PICTURE_SIDE``.
+
+    Raises:
+        TrainError: a picture cannot be read.
+    """
+    return [with_short_side(read_picture(path), PICTURE_SIDE) for path in paths]
+
+
+def read_photographs(folder: Path | None, count: int) -> Pictures:
+    """Read the photographs that ``rtstyle train`` would hold out of the same folder.
+
+    Args:
+        folder: of photographs; ``None`` uses those of scikit-image, if it is installed.
+        count: largest number of photographs.
+
+    Raises:
+        TrainError: there is no such folder, or no picture in it can be read.
+    """
+    if folder is None:
+        own = photographs(min(count, len(PHOTOGRAPHS)), PICTURE_SIDE)
+        return Pictures(
+            own, PHOTOGRAPHS[: len(own)], "the photographs of scikit-image, because --content was not given"
+        )
+    return _read(folder, count, PICTURE_SIDE, "--content")
+
+
+def files_in(folder: Path, option: str) -> list[Path]:
+    """List the pictures of a folder that an option names.
+
+    Raises:
+        TrainError: it is a file, does not exist, or holds no picture.
+    """
+    if folder.is_file():
+        raise TrainError(f"{folder} is a file", hint=f"{option} takes a folder of pictures")
+    return picture_files(folder, option)
+
+
+def read_painting(path: Path) -> RGB:
+    """Read the picture given as ``--painting``.
+
+    Raises:
+        TrainError: it cannot be read or is not a picture.
+    """
+    try:
+        return read_picture(path)
+    except TrainError as error:
+        hint = error.hint or "--painting takes a picture file; check that it opens in a viewer"
+        raise TrainError(error.problem, hint=hint) from error
+
+
+def read_artist_pictures(folder: Path, count: int) -> Pictures:
+    """Read an artist's pictures, the central ``SQUARE`` of each.
+
+    Raises:
+        TrainError: as ``read_photographs``.
+    """
+    found = _read(folder, count, SQUARE, "--style-pictures")
+    return replace(found, rgb=[square(rgb) for rgb in found.rgb])
+
+
+def square(rgb: RGB) -> RGB:
+    """Return the central square of a picture, ``SQUARE`` pixels wide."""
+    rgb = with_short_side(rgb, SQUARE)
+    top, left = (rgb.shape[0] - SQUARE) // 2, (rgb.shape[1] - SQUARE) // 2
+    return np.ascontiguousarray(rgb[top : top + SQUARE, left : left + SQUARE])
+
+
+def _read(folder: Path, count: int, side: int, flag: str) -> Pictures:
+    found: list[RGB] = []
+    names, skipped = [], []
+    for path in _chosen(files_in(folder, flag), count):
+        try:
+            found.append(_fit(path, side))
+            names.append(path.name)
+        except TrainError as error:
+            skipped.append(error.problem)
+    if not found:
+        raise TrainError(f"no picture in {folder} can be used: {skipped[0]}", hint=f"give {flag} another folder")
+    return Pictures(found, names, f"{len(found)} pictures in {folder.name or folder}", tuple(skipped))
+
+
+def _chosen(files: Sequence[Path], count: int) -> Sequence[Path]:
+    """Choose held-out pictures first, and stills of clips only if there is nothing else."""
+    if len(files) <= count:
+        return files
+    return split(files, count)[1] or files[:count]
+
+
+def _fit(path: Path, side: int) -> RGB:
+    rgb = read_picture(path)
+    short, long = sorted(rgb.shape[:2])
+    if short < MIN_SIDE or long > MAX_ASPECT_RATIO * short:
+        raise TrainError(f"too small or too elongated, {rgb.shape[1]}×{rgb.shape[0]}: {path}")
+    return with_short_side(rgb, side)
+
+
+def read_clip(path: Path) -> Clip:
+    """Read ``FRAMES`` consecutive frames near the start of a clip, upright.
+
+    Raises:
+        SourceError: the file does not exist or is not a clip.
+        TrainError: it has fewer than two frames.
+        ShapeError: its frames are too small.
+    """
+    with closing(FileSource(str(path))) as source:
+        height = min(source.info.height, MAX_CLIP_HEIGHT)
+    with closing(FileSource(str(path), height=height)) as source:
+        frames = [frame.rgb for frame in islice(source.frames(), START + FRAMES)][-FRAMES:]
+    same = [rgb for rgb in frames if rgb.shape == frames[-1].shape]  # the size may change within a stream
+    if len(same) < 2:
+        raise TrainError(f"{path} has fewer than two frames", hint="flicker is measured from frame to frame")
+    check_size(*same[0].shape[:2])
+    return Clip(path.name, same)

@@ -1,4 +1,4 @@
-"""LPIPS: how different two pictures look to a person, by a small network with fitted weights."""
+"""LPIPS: perceptual distance of two pictures by a small network with fitted weights."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ from train.losses.vgg_features import MEAN, STD, check_values
 NETWORK = "squeezenet1_1_fp16.safetensors"
 HEADS = "lpips_squeeze_v0.1.safetensors"
 
-_ANOTHER = "take an undamaged copy; or delete it, and LPIPS is left out"
+_ANOTHER = "replace it with an undamaged copy, or delete it to leave LPIPS out"
 
 FIRES = {
     3: (64, 16, 64), 4: (128, 16, 64), 6: (128, 32, 128), 7: (256, 32, 128), 9: (256, 48, 192), 10: (384, 48, 192),
     11: (384, 64, 256), 12: (512, 64, 256),
 }  # fmt: skip
-"""torchvision's index of each Fire module: channels in, squeezed, and of each of its two expansions."""
+"""torchvision's index of each Fire module: input, squeeze and expand channels."""
 
 POOLED = frozenset({3, 6, 9})
 """Fire modules that follow a 3×3 max pool of stride 2."""
 
 TAPS = {1: 64, 4: 128, 7: 256, 9: 384, 10: 384, 11: 512, 12: 512}
-"""torchvision's index of each layer that is compared, after its ReLU, and its channels."""
+"""torchvision's index of each compared layer, after its ReLU, and its channels."""
 
 MIN_SIDE = 32
-"""Pixels; in smaller pictures the last layers would have nothing to look at."""
+"""Smallest side, pixels; the last layers have no output for smaller pictures."""
 
 
 class Lpips(nn.Module):
     """Learned perceptual distance on SqueezeNet 1.1.
 
-    Σₗ mean over positions of wₗ · (F̂ₗ(x) − F̂ₗ(y))², F̂ the features scaled to unit length at every position, w ≥ 0
-    fitted to the judgement of people. 0 for equal pictures, symmetric.
+    Σₗ mean over positions of wₗ · (F̂ₗ(x) − F̂ₗ(y))², with features F̂ scaled to unit length at every position and weights
+    w ≥ 0 fitted to human judgements. 0 for equal pictures, symmetric.
 
     Args:
         network: ``features.N…`` of SqueezeNet 1.1 with torchvision's names.
@@ -59,10 +59,10 @@ class Lpips(nn.Module):
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        """Distance of each pair: (N, 3, H, W) in [0, 1], twice → (N,).
+        """Return the distance of each pair. Two (N, 3, H, W) in [0, 1] → (N,).
 
         Raises:
-            ShapeError: two shapes, or a side under ``MIN_SIDE``.
+            ShapeError: the shapes differ, or a side is under ``MIN_SIDE``.
         """
         if first.shape != second.shape or min(first.shape[-2:]) < MIN_SIDE:
             raise ShapeError(
@@ -78,7 +78,7 @@ class Lpips(nn.Module):
 
     @torch.no_grad()
     def distance(self, first: RGB, second: RGB) -> float:
-        """Of two pictures of one size.
+        """Return the distance of two pictures of one size.
 
         Raises:
             ShapeError: as ``forward``.
@@ -105,15 +105,15 @@ class Lpips(nn.Module):
 
 
 def _unit(x: Tensor) -> Tensor:
-    """Each position's features at length 1; (N, C, H, W)."""
+    """Scale the features of each position to length 1; (N, C, H, W)."""
     return x / (x.square().sum(1, keepdim=True).sqrt() + 1e-10)
 
 
 def load_lpips(folder: Path) -> Lpips | None:
-    """From the two files in a folder; ``None`` where one of them is not there.
+    """Load LPIPS from a folder; ``None`` if one of its two files is missing.
 
     Raises:
-        TrainError: a file is damaged or another network.
+        TrainError: a file is damaged or holds another network.
     """
     if not ((folder / NETWORK).exists() and (folder / HEADS).exists()):
         return None
@@ -121,7 +121,7 @@ def load_lpips(folder: Path) -> Lpips | None:
 
 
 def network_shapes() -> dict[str, tuple[int, ...]]:
-    """What SqueezeNet 1.1 consists of, up to its last Fire module: torchvision's name and shape of each tensor."""
+    """Return torchvision's name and shape of each tensor of SqueezeNet 1.1, up to its last Fire module."""
     weights: dict[str, tuple[int, ...]] = {"0": (64, 3, 3, 3)}
     for index, (before, squeezed, wide) in FIRES.items():
         weights[f"{index}.squeeze"] = (squeezed, before, 1, 1)
@@ -134,7 +134,7 @@ def network_shapes() -> dict[str, tuple[int, ...]]:
 
 
 def head_shapes() -> dict[str, tuple[int, ...]]:
-    """Name and shape of the weights of each compared layer."""
+    """Return name and shape of the weights of each compared layer."""
     return {f"lin{layer}.model.1.weight": (1, width, 1, 1) for layer, width in enumerate(TAPS.values())}
 
 
@@ -147,7 +147,8 @@ def _read(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor
         found = tuple(tensors[name].shape) if name in tensors else None
         if found != shape:
             raise TrainError(
-                f"{path} is no such network: {name} is {found or 'missing'}, expected {shape}", hint=_ANOTHER
+                f"{path} does not hold the expected network: {name} is {found or 'missing'}, expected {shape}",
+                hint=_ANOTHER,
             )
     check_values(path, tensors, _ANOTHER)
     return {name: tensors[name] for name in shapes}

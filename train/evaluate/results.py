@@ -1,4 +1,4 @@
-"""What was found out about a style: figures, what each means, and what was left out and why."""
+"""Results of an evaluation: metrics, what each means, and which were skipped and why."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ Better = Literal["lower", "higher", ""]
 
 
 @dataclass(frozen=True)
-class Meaning:
-    """How a figure is to be read.
+class MetricInfo:
+    """How to read a metric.
 
     Attributes:
-        label: its name for people.
-        text: what it says, in a few plain words.
-        better: the direction; empty where it depends on what is wanted.
-        unit: of the value.
+        label: name for people.
+        text: meaning in a few plain words.
+        better: which direction is better; empty where that depends on what is wanted.
+        unit: unit of the value.
     """
 
     label: str
@@ -28,35 +28,41 @@ class Meaning:
     unit: str = ""
 
 
-MEANINGS = {
-    "style_distance": Meaning("style distance", "colours and strokes against the painting's; 0 is a match", "lower"),
-    "style_ratio": Meaning("style ratio", "the same, by that of the unpainted photographs; 1 is no style", "lower"),
-    "strokes_ratio": Meaning("strokes ratio", "the coarsest layer alone, which recolouring cannot win", "lower"),
-    "content_distance": Meaning("content distance", "what a network sees change; 0 is the photograph", "lower"),
-    "ssim": Meaning("SSIM", "edges and shading that are still there; 1 is the photograph", "higher"),
-    "lpips": Meaning("LPIPS (squeeze)", "how different a person finds painting and photograph; 0 is equal", ""),
-    "feature_fid": Meaning("feature-FID", "the paintings as a set against the artist's pictures", "lower"),
-    "diversity": Meaning("picture diversity", "how unlike each other the paintings are; 0 is collapse", "higher"),
-    "ewarp": Meaning("Ewarp", "flicker that motion does not explain; squared, of 1", "lower"),
-    "e_stab": Meaning("e_stab", "flicker that motion does not explain; root, of 1", "lower"),
-    "noise": Meaning("noise amplification", "sensor noise out, by sensor noise in; 1 passes it on", "lower", "×"),
-    "parameters": Meaning("parameters", "numbers that are stored", "lower"),
-    "multiply_adds": Meaning("multiply-adds", "arithmetic for one frame of 640×360", "lower", "G"),
-    "latency": Meaning("latency, median", "one frame of 640×360 on this machine", "lower", "ms"),
-    "latency_p95": Meaning("latency, p95", "95 of 100 frames are faster", "lower", "ms"),
+METRICS = {
+    "style_distance": MetricInfo(
+        "style distance", "distance of colours and strokes to the painting; 0 is a match", "lower"
+    ),
+    "style_ratio": MetricInfo(
+        "style ratio", "the same, relative to the unstylized photographs; 1 is no style", "lower"
+    ),
+    "strokes_ratio": MetricInfo("strokes ratio", "relu3_1 alone, which recolouring cannot lower", "lower"),
+    "content_distance": MetricInfo("content distance", "change in deep features; 0 is the photograph", "lower"),
+    "ssim": MetricInfo("SSIM", "edges and shading that are kept; 1 is the photograph", "higher"),
+    "lpips": MetricInfo("LPIPS (squeeze)", "perceptual difference from the photograph; 0 is equal", ""),
+    "feature_fid": MetricInfo("feature-FID", "distance of the stylized set to the artist's pictures", "lower"),
+    "diversity": MetricInfo(
+        "picture diversity", "how different the stylized pictures are from each other; 0 is collapse", "higher"
+    ),
+    "ewarp": MetricInfo("Ewarp", "flicker that motion does not explain; mean square", "lower"),
+    "e_stab": MetricInfo("e_stab", "flicker that motion does not explain; root mean square", "lower"),
+    "noise": MetricInfo("noise amplification", "sensor noise out / sensor noise in; 1 passes it on", "lower", "×"),
+    "parameters": MetricInfo("parameters", "numbers stored in the weights", "lower"),
+    "multiply_adds": MetricInfo("multiply-adds", "arithmetic for one frame of 640×360", "lower", "G"),
+    "latency": MetricInfo("latency, median", "one frame of 640×360 on this machine", "lower", "ms"),
+    "latency_p95": MetricInfo("latency, p95", "95 of 100 frames are faster", "lower", "ms"),
 }
-"""Every figure that there is, in the order in which they are shown."""
+"""All metrics, in the order in which they are shown."""
 
 
 @dataclass(frozen=True)
-class Figure:
+class Metric:
     """One measured value.
 
     Attributes:
-        name: a key of ``MEANINGS``.
-        value: in the meaning's unit.
-        unpainted: the same of the material before it was painted, where that says something.
-        of: which clip or engine, where there are several.
+        name: a key of ``METRICS``.
+        value: in the unit of the metric.
+        unpainted: the same of the unstylized input, where that is meaningful.
+        of: the clip or engine, where there are several.
     """
 
     name: str
@@ -65,12 +71,12 @@ class Figure:
     of: str = ""
 
     @property
-    def meaning(self) -> Meaning:
-        """How it is to be read."""
-        return MEANINGS[self.name]
+    def meaning(self) -> MetricInfo:
+        """How to read it."""
+        return METRICS[self.name]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain form for JSON."""
+        """Return plain values for JSON."""
         meaning = self.meaning
         return {
             "name": self.name, "of": self.of, "value": self.value, "unpainted": self.unpainted, "unit": meaning.unit,
@@ -79,13 +85,13 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class LeftOut:
-    """Figures that could not be measured.
+class SkippedMetric:
+    """Metrics that could not be computed.
 
     Attributes:
         figures: their names for people.
         why: what was missing.
-        hint: what adds them; empty where nothing can.
+        hint: the option that adds them; empty if there is none.
     """
 
     figures: str
@@ -98,10 +104,10 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Pair:
-    """A photograph and its painting, of one size.
+    """A photograph and its stylized version, of one size.
 
     Attributes:
-        name: of the photograph's file.
+        name: file name of the photograph.
         before, after: (height, width, 3).
     """
 
@@ -112,7 +118,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Strip:
-    """The same consecutive frames before and after, to be shown above each other."""
+    """The same consecutive frames before and after, shown above each other."""
 
     name: str
     before: Sequence[RGB]
@@ -120,33 +126,33 @@ class Strip:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """All of it.
+class Results:
+    """All results of one style.
 
     Attributes:
-        style, title: of the style.
-        figures: in the order of ``MEANINGS``.
-        left_out: what could not be measured.
-        notes: what a reader must know to compare the figures with others.
-        pairs: photographs and their paintings, side by side, to be shown.
-        strips: of the clips, to be shown.
+        style, title: name and title of the style.
+        figures: metrics, in the order of ``METRICS``.
+        left_out: metrics that could not be computed.
+        notes: what to know before comparing with other figures.
+        pairs: photographs beside their stylized versions, for the page.
+        strips: frames of the clips, for the page.
     """
 
     style: str
     title: str
-    figures: Sequence[Figure]
-    left_out: Sequence[LeftOut]
+    figures: Sequence[Metric]
+    left_out: Sequence[SkippedMetric]
     notes: Sequence[str]
     pairs: Sequence[Pair] = ()
     strips: Sequence[Strip] = ()
 
     @property
     def heading(self) -> str:
-        """The title, and the name that the style is chosen by, where that is another."""
+        """The title, with the name of the style where that differs."""
         return self.title if self.title == self.style else f"{self.title} ({self.style})"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain form for JSON, without the pictures."""
+        """Return plain values for JSON, without the pictures."""
         return {
             "style": self.style,
             "title": self.title,

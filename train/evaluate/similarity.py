@@ -1,4 +1,4 @@
-"""How much of the photograph is still in its painting: structure (SSIM) and content (deep features)."""
+"""Similarity of a stylized picture to its photograph: structure (SSIM) and content (deep features)."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from train.losses.vgg_features import Vgg19
 
 
 def grey(rgb: RGB) -> Float:
-    """BT.601 luma, float32, 0 … 255. (H, W, 3) → (H, W)."""
+    """Return BT.601 luma, float32, 0 … 255. (H, W, 3) → (H, W)."""
     return np.asarray(cv2.cvtColor(rgb.astype(np.float32), cv2.COLOR_RGB2GRAY), dtype=np.float32)
 
 
 def ssim(first: RGB, second: RGB) -> float:
-    """Mean structural similarity of the grey pictures, window 11×11, σ 1.5, valid part only.
+    """Return the mean structural similarity of luma, window 11×11, σ 1.5, valid region only.
 
     Source:
         Wang et al. 2004, IEEE TIP 13(4), eq. 13, K1 = 0.01, K2 = 0.03, L = 255.
@@ -38,14 +38,10 @@ def ssim(first: RGB, second: RGB) -> float:
 
 
 @torch.no_grad()
-def content_distance(network: Vgg19, painted: RGB, original: RGB) -> float:
-    """‖F(y) − F(x)‖² / ‖F(x)‖², F the deepest tap of the network (relu4_1). 0 for equal pictures.
-
-    Args:
-        network: what the content loss is trained with.
-        painted, original: same size.
+def content_distance(network: Vgg19, stylized: RGB, original: RGB) -> float:
+    """Return ‖F(y) − F(x)‖² / ‖F(x)‖² with F the deepest tap of the network (relu4_1); 0 for equal pictures.
 
     Source:
         Gatys et al. 2016, CVPR, eq. 1, made relative.
     """
-    return float(content_loss(network(to_tensor(painted))[-1], network(to_tensor(original))[-1]))
+    return float(content_loss(network(to_tensor(stylized))[-1], network(to_tensor(original))[-1]))

@@ -1,4 +1,4 @@
-"""How near pictures are to a painting: the style distance."""
+"""Style distance: Gram matrices of stylized pictures against those of the painting."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from train.losses.vgg_features import Vgg19
 
 LAYERS = ("relu1_1", "relu2_1", "relu3_1")
 PAINTING_SIDE = 512
-"""Short side, pixels, at which the painting is looked at."""
+"""Short side at which the painting is compared, pixels."""
 
 
 @dataclass(frozen=True)
-class StyleFigure:
-    """Relative squared distance of Gram matrices to the painting's; 0 is a perfect match.
+class StyleScores:
+    """Relative squared distance of Gram matrices to those of the painting; 0 is a match.
 
     Attributes:
-        layers: mean over the pictures for each of ``LAYERS``.
+        layers: mean over the pictures, one value for each of ``LAYERS``.
     """
 
     layers: tuple[float, ...]
 
     @property
     def mean(self) -> float:
-        """Over the layers."""
+        """Mean over the layers."""
         return sum(self.layers) / len(self.layers)
 
     @property
     def strokes(self) -> float:
-        """relu3_1 alone, which recolouring cannot win."""
+        """relu3_1 alone, which recolouring cannot lower."""
         return self.layers[-1]
 
 
-class StyleJudge:
-    """Measures how near pictures are to a painting.
+class StyleDistance:
+    """Measure how close pictures are to a painting.
 
-    mean over pictures of ‖G(y) − G(s)‖² / ‖G(s)‖² (Frobenius), G = F Fᵀ / (H W), full-width VGG19, the painting at
+    The mean over pictures of ‖G(y) − G(s)‖² / ‖G(s)‖² (Frobenius), G = F Fᵀ / (H W), full-width VGG19, the painting at
     short side 512. Gatys et al. 2016, CVPR, eq. 4, made relative.
 
     Args:
@@ -59,7 +59,7 @@ class StyleJudge:
         return [gram(f) for f in self.network(to_tensor(rgb))]
 
     @torch.no_grad()
-    def __call__(self, pictures: Iterable[RGB]) -> StyleFigure:
-        """Mean over the pictures, which are taken at their own size."""
+    def __call__(self, pictures: Iterable[RGB]) -> StyleScores:
+        """Return the mean over the pictures, each at its own size."""
         rows = [style_distances(self.network(to_tensor(rgb)), self.grams) for rgb in pictures]
-        return StyleFigure(tuple(float(v) for v in torch.tensor(rows).mean(0)))
+        return StyleScores(tuple(float(v) for v in torch.tensor(rows).mean(0)))

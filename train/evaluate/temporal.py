@@ -1,4 +1,4 @@
-"""How still a style holds: under the motion of a clip, and under the noise of a sensor."""
+"""Temporal consistency: flicker under motion and under sensor noise."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ import numpy as np
 
 from engines.base import RGB
 from engines.errors import TrainError
-from train.data.optical_flow import Flow, Mask, estimate_flow, occluded, pull
+from train.data.optical_flow import Flow, Mask, backward_warp, estimate_flow, occluded
 
 _TOO_FEW = "the warping error needs two or more frames, and as many originals"
 
 CUT = 0.3
-"""Where less of a frame than this share can be followed into the next one, a cut lies between them.
+"""Two frames with less than this share of trusted motion are on either side of a cut.
 
-In 25 real clips with fast pans and water at least 0.39 could be followed; of unrelated pictures up to 0.29, by chance.
+In 25 real clips with fast pans and water the share was at least 0.39; between unrelated pictures at most 0.29.
 """
 
 
 @dataclass(frozen=True)
 class _Motion:
-    """From one frame to the next and back, with the pixels of each whose motion can be trusted."""
+    """Flow between two frames in both directions, with masks of trusted pixels."""
 
     forward: Flow
     backward: Flow
@@ -31,12 +31,11 @@ class _Motion:
     seen_before: Mask
 
 
-class ClipJudge:
-    """Measures clips against the motion of one original, which is estimated once.
+class TemporalConsistency:
+    """Measure stylized clips against the motion of the input clip, which is estimated once.
 
-    The flow comes from DIS instead of the learned networks of the papers, and is always that of the original: a
-    painting that boils must not explain its boiling as motion. Two frames on either side of a cut are left out: the
-    few pixels that seem to continue do so by chance, and their errors would outweigh all others.
+    The flow is DIS on the input, so that flicker in the stylized clip cannot pass as motion. Frame pairs across a cut
+    are left out: the few pixels that seem to match do so by chance, and their errors would dominate.
 
     Args:
         originals: two or more consecutive frames of one size.
@@ -54,20 +53,20 @@ class ClipJudge:
 
     @property
     def pairs(self) -> int:
-        """Pairs of frames that are compared; 0 for a clip of unrelated pictures."""
+        """Number of frame pairs compared; 0 for a clip of unrelated pictures."""
         return len(self._motions)
 
     def warping_error(self, frames: Sequence[RGB]) -> float:
-        """Ewarp: mean over frame pairs of the masked squared error between a frame and its successor, warped back.
+        """Return Ewarp: the masked squared error between a frame and its successor warped back, averaged over pairs.
 
         Args:
-            frames: the clip to judge, lossless, as many and as large as the originals.
+            frames: stylized clip, lossless, with as many frames of the same size as the originals.
 
         Returns:
-            mean squared error over unoccluded pixels and channels, values in [0, 1].
+            Mean squared error over unoccluded pixels and channels, values in [0, 1].
 
         Raises:
-            TrainError: not as many frames, or no pair to compare.
+            TrainError: the number of frames differs, or no pair can be compared.
 
         Source:
             Lai et al. 2018, arXiv:1808.00449, eqs. 8 and 9.
@@ -80,16 +79,18 @@ class ClipJudge:
         return float(np.mean(errors))
 
     def stability_error(self, frames: Sequence[RGB]) -> float:
-        """e_stab = √(1/(T−1) Σₜ 1/D Σ Mₜ (Oₜ − Wₜ(Oₜ₋₁))²), D = H W C: every frame against its warped predecessor.
+        """Return e_stab, which compares each frame with its warped predecessor.
 
-        It differs from Ewarp in the root, and in that it divides by all pixels, so that a clip that is occluded
-        often looks steadier than it is: compare it with the original's, which has the same mask.
+        e_stab = √(1/(T−1) Σₜ 1/D Σ Mₜ (Oₜ − Wₜ(Oₜ₋₁))²), D = H W C.
+
+        Unlike Ewarp it takes the root and divides by all pixels, so a clip with many occlusions looks steadier than it
+        is: compare it with the value of the input, which has the same mask.
 
         Args:
             frames: as for ``warping_error``.
 
         Returns:
-            root of a mean squared error, values in [0, 1].
+            Root mean squared error, values in [0, 1].
 
         Raises:
             TrainError: as ``warping_error``.
@@ -108,7 +109,7 @@ class ClipJudge:
         if len(frames) != self.count:
             raise TrainError(_TOO_FEW)
         if not self._motions:
-            raise TrainError("none of the frames continues the one before", hint="give a clip without a cut")
+            raise TrainError("no frame continues the previous one", hint="give a clip without cuts")
 
 
 def _motion(first: RGB, second: RGB) -> _Motion:
@@ -117,37 +118,37 @@ def _motion(first: RGB, second: RGB) -> _Motion:
 
 
 def warping_error(frames: Sequence[RGB], originals: Sequence[RGB]) -> float:
-    """``ClipJudge.warping_error`` of one clip.
+    """Return ``TemporalConsistency.warping_error`` of one clip.
 
     Raises:
-        TrainError: fewer than two frames, not as many originals, or a cut after every frame.
+        TrainError: there are fewer than two frames, the counts differ, or every frame is followed by a cut.
     """
-    return ClipJudge(originals).warping_error(frames)
+    return TemporalConsistency(originals).warping_error(frames)
 
 
 def masked_error(first: RGB, second: RGB, flow: Flow, valid: Mask) -> float:
-    """Mean squared error between the first frame and the second, warped back, where valid; values in [0, 1]."""
-    error = ((first.astype(np.float32) - pull(second, flow)) / 255.0) ** 2
+    """Return the mean squared error between the first frame and the second warped back, where valid; [0, 1]."""
+    error = ((first.astype(np.float32) - backward_warp(second, flow)) / 255.0) ** 2
     return float(error[valid].mean()) if valid.any() else 0.0
 
 
 def noise_amplification(
     paint: Callable[[RGB], RGB], still: RGB, sigma: float = 2.0, frames: int = 16, seed: int = 0
 ) -> float:
-    """Temporal standard deviation of the painted frames of a noisy still, divided by that of the frames.
+    """Return the temporal standard deviation of a stylized noisy still relative to that of its input.
 
-    mean over pixels of std_t(G(x + nₜ)) / mean over pixels of std_t(x + nₜ), x + nₜ rounded to 8 bits. Our own
-    figure; the stability that it measures is that of Zheng et al. 2016, arXiv:1604.04326.
+    It is the mean over pixels of std_t(G(x + nₜ)) / the mean of std_t(x + nₜ), with x + nₜ rounded to 8 bits. This is
+    our own metric for the stability of Zheng et al. 2016, arXiv:1604.04326.
 
     Args:
-        paint: frame in, frame out.
-        still: the picture that does not move.
-        sigma: of the Gaussian noise, 8-bit steps, drawn anew for each frame.
-        frames: how many.
-        seed: of the noise.
+        paint: function that stylizes one frame.
+        still: picture without motion.
+        sigma: standard deviation of the Gaussian noise, 8-bit steps, drawn independently for each frame.
+        frames: number of frames.
+        seed: seed of the noise.
     """
     rng = np.random.default_rng(seed)
     noise = rng.normal(0.0, sigma, (frames, *still.shape))
     noisy = np.clip(np.rint(still + noise), 0, 255).astype(np.uint8)
-    painted = np.stack([paint(x) for x in noisy])
-    return float(painted.std(0, dtype=np.float64).mean() / noisy.std(0, dtype=np.float64).mean())
+    stylized = np.stack([paint(x) for x in noisy])
+    return float(stylized.std(0, dtype=np.float64).mean() / noisy.std(0, dtype=np.float64).mean())

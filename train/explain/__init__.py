@@ -1,1 +1,1 @@
-"""``rtstyle explain``: what a style did to one picture, where, after which part of the painting, and at what price."""
+"""`rtstyle explain`: show on one page what a style does to a picture, where, and why."""

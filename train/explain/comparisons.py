@@ -1,9 +1,10 @@
-"""Other styles on the same picture: those that were trained already, and those that a short fine-tuning makes."""
+"""Stylize the same picture with other styles: trained ones, and short fine-tunings of this one."""
 
 from __future__ import annotations
 
+import logging
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch import Tensor
 
 import engines
 from engines.base import RGB
+from engines.cache_dirs import cache_folder
 from engines.errors import TrainError
 from engines.model.generator import Generator, fold
 from engines.style_file import StyleModel
@@ -21,42 +23,44 @@ from train.config.recipe import resolve
 from train.config.schema import STYLE_LAYERS, LossWeights, TrainConfig
 from train.data.pictures import to_tensor
 from train.evaluate.similarity import ssim
-from train.explain.inputs import Job, Material, settings_of
-from train.explain.provenance import another_painting, painting_name
+from train.explain.inputs import ExplainInputs, ExplainJob, settings_of
+from train.explain.provenance import different_painting, painting_name
+from train.inference import stylize_picture
 from train.losses.perceptual import content_loss, style_distances
-from train.losses.vgg_features import Features, cache_folder
-from train.report.contact_sheet import paint
+from train.losses.vgg_features import Features
+
+logger = logging.getLogger(__name__)
 
 FACTORS = (0.25, 4.0)
-"""By which the fine-tunings multiply the weight of a style layer."""
+"""Factors by which the fine-tunings scale the weight of a style layer."""
 
-GENTLE = 7e-4
-"""Learning rate of a fine-tuning: a third of a fresh start's, which would first undo what is there."""
+LEARNING_RATE = 7e-4
+"""Learning rate of a fine-tuning: a third of that for a fresh start, which would undo the style first."""
 
 COMPARED = ("losses", "motion", "schedule", "data", "generator", "discriminator")
-"""Sections of the record in which a difference explains something, the most telling first."""
+"""Recipe sections whose differences explain something, the most telling first."""
 
 
 @dataclass(frozen=True)
-class Rival:
-    """One more way in which the picture could have been painted.
+class Comparison:
+    """The picture stylized by another style.
 
     Attributes:
-        name: for people.
-        painted: the picture.
-        differs: in which settings it was trained otherwise, as texts.
-        learned: the painting that it learned, where that is another one; empty where it is the same.
+        name: heading for people.
+        stylized: the stylized picture.
+        differs: the settings that differ from this style's, as text.
+        other_painting: the painting that style was trained on; empty if it is the same one.
     """
 
     name: str
-    painted: RGB
+    stylized: RGB
     differs: Sequence[str] = ()
-    learned: str = ""
+    other_painting: str = ""
 
 
 @dataclass(frozen=True)
-class Figures:
-    """How near a picture is to painting and photograph.
+class Errors:
+    """How far a picture is from the painting and from the photograph.
 
     Attributes:
         style: relative squared distance of Gram matrices for each of ``STYLE_LAYERS``; empty without a painting.
@@ -70,44 +74,45 @@ class Figures:
 
 
 @torch.no_grad()
-def figures(features: Features | None, photo: RGB, painted: RGB, targets: Sequence[Tensor]) -> Figures:
-    """Compare, with what is at hand.
+def measure(features: Features | None, photo: RGB, stylized: RGB, targets: Sequence[Tensor]) -> Errors:
+    """Compare a stylized picture with the photograph and the painting.
 
     Args:
-        features: ``None`` leaves the structure alone to be compared.
-        photo, painted: the same size.
-        targets: Gram matrices of the painting, as ``maps.painting_grams`` gives them; may be empty.
+        features: feature networks; with ``None``, only SSIM is measured.
+        photo: the photograph.
+        stylized: a picture of the same size.
+        targets: Gram matrices from ``layer_maps.painting_grams``, or empty.
     """
     if features is None:
-        return Figures((), None, ssim(painted, photo))
-    x, y = to_tensor(photo), to_tensor(painted)
+        return Errors((), None, ssim(stylized, photo))
+    x, y = to_tensor(photo), to_tensor(stylized)
     deep = features.content(y)
     style = [float(d) for d in style_distances([*features.style(y), deep], targets)] if targets else []
-    return Figures(style, float(content_loss(deep, features.content(x))), ssim(painted, photo))
+    return Errors(style, float(content_loss(deep, features.content(x))), ssim(stylized, photo))
 
 
-def trained(material: Material) -> list[Rival]:
-    """The picture by each of the other styles.
+def by_other_styles(inputs: ExplainInputs) -> list[Comparison]:
+    """Stylize the photograph with each of the other styles.
 
     Raises:
-        EngineError: one of them cannot run here.
+        EngineError: a style cannot run here.
     """
     found = []
-    for style in material.against:
+    for style in inputs.against:
         with closing(engines.load(style)) as engine:
-            differs, learned = differences(material.style, style), _learned(material.style, style)
-            found.append(Rival(style.title, engine(material.photo), differs, learned))
+            differs, painting = differences(inputs.style, style), _other_painting(inputs.style, style)
+            found.append(Comparison(style.title, engine(inputs.photo), differs, painting))
     return found
 
 
-def _learned(one: StyleModel, other: StyleModel) -> str:
-    if not another_painting(one.training, other.training):
+def _other_painting(one: StyleModel, other: StyleModel) -> str:
+    if not different_painting(one.training, other.training):
         return ""
     return other.work or painting_name(other.training) or other.title
 
 
 def differences(one: StyleModel, other: StyleModel) -> list[str]:
-    """The settings that two styles' records both hold, and hold differently: ``losses.style 10 → 20``."""
+    """List the settings that both styles' training records hold with different values: ``losses.style 10 → 20``."""
     mine, theirs = settings_of(one), settings_of(other)
     found = []
     for section in COMPARED:
@@ -116,36 +121,36 @@ def differences(one: StyleModel, other: StyleModel) -> list[str]:
     return found
 
 
-def fine_tuned(job: Job, material: Material, say: Callable[[str], None]) -> list[Rival]:
-    """The picture by two short trainings on from the style, equal but for the weight of one style layer.
+def fine_tuned(job: ExplainJob, inputs: ExplainInputs) -> list[Comparison]:
+    """Stylize the photograph with two short fine-tunings of the style that differ only in one style layer's weight.
 
     Args:
-        job: has ``painting``, ``content`` and ``fine_tune``.
-        material: of the job.
-        say: is told what comes next.
+        job: must have ``painting``, ``content`` and ``fine_tune``.
+        inputs: inputs of the job.
 
     Raises:
-        TrainError, ConfigError: unusable pictures; a loss that is not finite.
+        TrainError: a picture cannot be used, or a loss is not finite.
+        ConfigError: the settings are invalid.
     """
     found = []
     for factor in FACTORS:
         with tempfile.TemporaryDirectory(prefix="rtstyle-explain-") as folder:
-            config = tuning(job, material.style, factor, Path(folder))
+            config = fine_tune_config(job, inputs.style, factor, Path(folder))
             name = f"{job.layer} × {factor:g}"
-            say(f"training {job.fine_tune:g} minutes with {name} …")
+            logger.info("fine-tuning for %g minutes with %s …", job.fine_tune, name)
             weight = getattr(config.style_layers, job.layer)
-            found.append(Rival(name, _painted(config, material.photo, say), [f"style_layers.{job.layer} {weight:g}"]))
+            found.append(Comparison(name, _stylized(config, inputs.photo), [f"style_layers.{job.layer} {weight:g}"]))
     return found
 
 
-def tuning(job: Job, style: StyleModel, factor: float, out: Path) -> TrainConfig:
-    """Settings of a fine-tuning: the recipe ``fast``, the weights that the style was trained with, one layer's scaled.
+def fine_tune_config(job: ExplainJob, style: StyleModel, factor: float, out: Path) -> TrainConfig:
+    """Build the settings of a fine-tuning: recipe ``fast``, the style's own weights, that of one layer × ``factor``.
 
     Raises:
         ConfigError: the minutes are not positive.
     """
     given = settings_of(style)
-    # The game needs a discriminator and the artist's works, which a style does not carry.
+    # Adversarial terms need the discriminator and the artist's pictures, which a style does not include.
     names = [f.name for f in fields(LossWeights) if f.name not in ("adversarial", "feature_matching")]
     sections = {"losses": names, "style_layers": STYLE_LAYERS}
     weights = {
@@ -158,10 +163,10 @@ def tuning(job: Job, style: StyleModel, factor: float, out: Path) -> TrainConfig
     flags: dict[str, Any] = weights | {
         layer: factor * weights.get(layer, 1.0),
         "data.style_picture": job.painting, "data.content": job.content, "data.hold_out": 0,
-        "data.features": job.features or cache_folder(),
+        "data.features": job.features or cache_folder("features"),
         "data.style_size": given.get("data", {}).get("style_size"),
         "generator.init": style.folder,
-        "schedule.minutes": job.fine_tune, "schedule.learning_rate": GENTLE, "schedule.warmup": 10,
+        "schedule.minutes": job.fine_tune, "schedule.learning_rate": LEARNING_RATE, "schedule.warmup": 10,
         "run.out": out, "run.sheet_steps": 10**9, "run.report_steps": 10**9,
     }  # fmt: skip
     return resolve("fast", (), flags)
@@ -171,18 +176,18 @@ def _is_weight(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
 
 
-def _painted(config: TrainConfig, photo: RGB, say: Callable[[str], None]) -> RGB:
+def _stylized(config: TrainConfig, photo: RGB) -> RGB:
     from train.loop import train
 
-    result = train(config, on_warning=say)
+    result = train(config)
     if result.step == 0:
-        raise TrainError("the fine-tuning did not take a single step", hint="give --fine-tune more minutes")
+        raise TrainError("the fine-tuning ended before its first step", hint="give --fine-tune more minutes")
     assert isinstance(result.result, Generator)
-    return paint(fold(result.result), photo)
+    return stylize_picture(fold(result.result), photo)
 
 
-def figure_rows(each: Sequence[Figures]) -> list[tuple[str, ...]]:
-    """A row for each figure that the first column has: its name, and its value in each column, as text, or a dash."""
+def table_rows(each: Sequence[Errors]) -> list[tuple[str, ...]]:
+    """Return one row of text for each error: its name, then its value in each column, or a dash."""
     rows = [
         (f"style error, {layer}", *(f"{f.style[i]:.3f}" if f.style else "–" for f in each))
         for i, layer in enumerate(STYLE_LAYERS[: len(each[0].style)])

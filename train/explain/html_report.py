@@ -1,4 +1,4 @@
-"""An explanation as one self-contained page."""
+"""The explanation as one self-contained HTML page."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from engines.base import RGB
-from train.explain.comparisons import Rival
-from train.explain.discriminator_maps import Belief
+from train.explain.comparisons import Comparison
+from train.explain.discriminator_maps import DiscriminatorMap
 from train.explain.layer_maps import LayerMap, shares
-from train.explain.overlays import PRICE, WARM, framed, heat, pair
+from train.explain.overlays import CHANGE, WARM, draw_frames, heat_map, side_by_side
 from train.explain.patch_match import Match
 from train.html import Html, document, element, join, photograph, section, table
 
 STRENGTHS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
 HEADINGS: Mapping[str, str] = {
-    "maps": "What each layer of the losses did, and where",
-    "matches": "Which part of the painting the strokes resemble",
-    "beliefs": "Where the discriminator believes, and where it doubts",
-    "rivals": "What other weights would do",
+    "maps": "What each loss layer changed, and where",
+    "matches": "Which parts of the painting the strokes resemble",
+    "discriminator": "Which parts the discriminator takes for the artist's",
+    "comparisons": "The same picture by other styles",
 }
-"""Of the sections that may be left out, by the name that ``Explanation.missing`` has for them."""
+"""Headings of the optional sections, by the keys of ``Explanation.missing``."""
 
 LAYERS: Mapping[str, tuple[str, str]] = {
     "relu1_1": ("Colour and grain", "which colours lie side by side"),
@@ -29,7 +29,7 @@ LAYERS: Mapping[str, tuple[str, str]] = {
     "relu3_1": ("Strokes", "how lines bend and repeat"),
     "relu4_1": ("Swirls", "larger shapes made of strokes"),
 }
-"""What a layer sees, for people."""
+"""What each layer responds to: heading and description."""
 
 SLIDER = """
 const [photo, painting] = document.querySelectorAll("[data-blend] img");
@@ -39,26 +39,28 @@ range.oninput = () => { painting.style.opacity = range.value; shown.value = (+ra
 document.getElementById("slider").hidden = false;
 range.oninput();
 """
-"""The blend of the engines is linear in the stored values, and so is that of a browser."""
+"""Browsers and engines both blend stored values linearly, so the slider shows the true strength."""
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """Everything that the page shows; what is empty is left out, and its section says why.
+    """Contents of the page. Empty parts are left out, and their sections say why.
 
     Attributes:
-        title, style: of the style, for people and by name.
+        title: title of the style.
+        style: name of the style.
         source: file name of the picture.
-        photo: before.
-        strip: painted with each of ``STRENGTHS``; the last one is the painted picture.
-        painting: at the size in which it was learned.
-        maps: layers of the losses.
-        matches: regions and what they resemble.
-        beliefs: of the discriminator, by what it was shown; the painted picture first.
-        rivals: other ways to paint the picture.
-        head, rows: figures of all of them, as text.
-        missing: by section, what it would need: ``maps``, ``matches``, ``beliefs``, ``rivals``.
-        notes: what else should be known, by section.
+        photo: the photograph.
+        strip: the picture stylized at each of ``STRENGTHS``; the last one is full strength.
+        painting: the painting, at the size the style was trained on.
+        maps: one map for each loss layer.
+        matches: regions and the pieces of the painting they resemble.
+        discriminator: maps by the name of the picture, the stylized one first.
+        comparisons: the picture stylized by other styles.
+        head: column names of the table of errors.
+        rows: its rows, as text.
+        missing: options that a section needs, by section: ``maps``, ``matches``, ``discriminator``, ``comparisons``.
+        notes: remarks, by section.
     """
 
     title: str
@@ -69,26 +71,26 @@ class Explanation:
     painting: RGB | None = None
     maps: Sequence[LayerMap] = ()
     matches: Sequence[Match] = ()
-    beliefs: Mapping[str, Belief] = field(default_factory=dict)
-    rivals: Sequence[Rival] = ()
+    discriminator: Mapping[str, DiscriminatorMap] = field(default_factory=dict)
+    comparisons: Sequence[Comparison] = ()
     head: Sequence[str] = ()
     rows: Sequence[Sequence[str]] = ()
     missing: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def painted(self) -> RGB:
-        """After."""
+    def stylized(self) -> RGB:
+        """The picture at full strength."""
         return self.strip[-1]
 
     @property
     def left_out(self) -> list[str]:
-        """What is not on the page, or not whole, and what it would need, a line for each section."""
+        """One line for each missing or incomplete section, naming the options it needs."""
         return [f"“{HEADINGS[part]}”: {need}" for part, need in self.missing.items()]
 
 
 def page(explanation: Explanation) -> str:
-    """The whole document."""
+    """Build the HTML document."""
     return document(
         f"{explanation.title} · explained",
         element("h1", f"{explanation.title}, explained"),
@@ -96,8 +98,8 @@ def page(explanation: Explanation) -> str:
         _strength(explanation),
         _maps(explanation),
         _matches(explanation),
-        _beliefs(explanation),
-        _rivals(explanation),
+        _discriminator(explanation),
+        _comparisons(explanation),
         script=SLIDER,
     )
 
@@ -113,14 +115,14 @@ def _strength(e: Explanation) -> Html:
         id="slider", hidden=True,
     )  # fmt: skip
     before = _figure("Photograph", "", f"{width}×{height} pixels", photograph(e.photo, "the photograph"))
-    after = _figure("Painting", "", "strength 1", element("div", photograph(e.painted, "the painted picture")))
+    after = _figure("Stylized", "", "strength 1", element("div", photograph(e.stylized, "the stylized picture")))
     strip = [
         element("figure", element("figcaption", f"{strength:g}"), photograph(rgb, f"strength {strength:g}"))
         for strength, rgb in zip(STRENGTHS, e.strip, strict=True)
     ]
     return section(
-        "Before, after, and between",
-        "Strength fades the painting over the photograph: half the strength is half of each, not smaller strokes.",
+        "Before, after and in between",
+        "Strength blends the stylized picture with the photograph: at 0.5 it shows half of each, not smaller strokes.",
         element("div", before, after, class_="grid wide", data_blend=True),
         slider,
         _strip(strip),
@@ -129,16 +131,16 @@ def _strength(e: Explanation) -> Html:
 
 def _maps(e: Explanation) -> Html:
     if not e.maps:
-        sentence = "Which part of the training goal shaped which part of the picture."
+        sentence = "Which loss term shaped which part of the picture."
         return section(HEADINGS["maps"], sentence, _missing(e, "maps"))
     styled = e.maps[0].kind == "style"
     sentence = (
-        "The style term compares how the features of a layer go together with how they do in the painting. Warm places "
-        "brought the picture nearer to the painting, cold ones took it away; a map adds up exactly to the fall of its "
-        "layer's error. The last map, violet, is the price: where the scene itself was changed."
+        "The style loss compares correlations between a layer's features with those of the painting. Warm areas moved "
+        "closer to the painting, cold areas moved away; each map sums exactly to the drop in its layer's error. The "
+        "last map, in violet, shows the cost: where the scene itself was changed."
         if styled
-        else "The more violet a place, the farther its features moved from the photograph; without the painting nobody "
-        "can say whether they moved towards it."
+        else "The more violet an area, the more its features differ from the photograph. Whether they moved towards "
+        "the painting can only be shown if the painting is given."
     )
     figures = [_map(e, each, share) for each, share in zip(e.maps, shares(e.maps), strict=True)]
     return section(HEADINGS["maps"], sentence, element("div", *figures, class_="grid"), _missing(e, "maps"))
@@ -146,40 +148,43 @@ def _maps(e: Explanation) -> Html:
 
 def _map(e: Explanation, each: LayerMap, share: float) -> Html:
     name, meaning = LAYERS[each.layer]
-    warm = WARM if each.kind == "style" else PRICE
+    warm = WARM if each.kind == "style" else CHANGE
     if each.kind == "content":
-        name, meaning = "The scene", "what is seen, however it is painted"
-        figure, words = f"{each.after:.2f}", "is the content error; 0 keeps everything"
-    elif each.kind == "moved":
-        figure, words = f"{each.after:.2f}", "of the photograph's own energy was changed"
+        name, meaning = "The scene", "the objects, however they are stylized"
+        figure, words = f"{each.after:.2f}", "is the content error; 0 means unchanged"
+    elif each.kind == "change":
+        figure, words = f"{each.after:.2f}", "of the photograph's feature energy changed"
     else:
-        fall = f"error {each.before:.2f} → {each.after:.2f}"
+        drop = f"error {each.before:.2f} → {each.after:.2f}"
         figure = f"{100 * share:.0f} %" if each.after < each.before else "none"
-        words = f"of the whole fall; {fall}"
+        words = f"of the total drop; {drop}"
     label = f"heat map of {each.layer} over the picture"
     return _figure(
-        name, figure, f"{each.layer}: {meaning}; {words}", photograph(heat(e.photo, each.places, warm), label)
+        name, figure, f"{each.layer}: {meaning}; {words}", photograph(heat_map(e.photo, each.values, warm), label)
     )
 
 
 def _matches(e: Explanation) -> Html:
     if not e.matches or e.painting is None:
-        sentence = "The nearest piece of the painting for a few regions."
+        sentence = "The most similar piece of the painting for a few regions."
         return section(HEADINGS["matches"], sentence, _missing(e, "matches"))
     sentence = (
-        "In each sixth of the picture, the region that changed most, and the piece of the painting whose strokes "
-        "(relu3_1) are most like it, no piece twice. Likeness is 1 for the same and 0 for unrelated; in brackets, the "
-        "best that the unpainted region finds. A style learns the painting as a whole and copies no piece: likeness is "
-        "no origin."
+        "For each sixth of the picture: the region that changed most, and the piece of the painting with the most "
+        "similar strokes (relu3_1); no piece appears twice. Similarity is 1 for identical and 0 for unrelated strokes; "
+        "in parentheses, the best match of the same region of the photograph. A style learns from the whole painting "
+        "and copies no piece, so a match does not show where a stroke came from."
     )
     regions, found = [m.region for m in e.matches], [m.found for m in e.matches]
     whole = [
-        _figure("Painted picture", "", "numbered regions", photograph(framed(e.painted, regions), "regions")),
-        _figure("The painting", "", "what they resemble", photograph(framed(e.painting, found), "what they resemble")),
+        _figure("Stylized picture", "", "numbered regions", photograph(draw_frames(e.stylized, regions), "regions")),
+        _figure("The painting", "", "matching pieces", photograph(draw_frames(e.painting, found), "matching pieces")),
     ]
     pairs = [
         _figure(
-            str(i + 1), f"{m.likeness:.2f} ({m.photo:.2f})", "", photograph(pair(m, i, e.painted, e.painting), "pair")
+            str(i + 1),
+            f"{m.similarity:.2f} ({m.photo_similarity:.2f})",
+            "",
+            photograph(side_by_side(m, i, e.stylized, e.painting), "pair"),
         )
         for i, m in enumerate(e.matches)
     ]
@@ -191,50 +196,55 @@ def _matches(e: Explanation) -> Html:
     )
 
 
-def _beliefs(e: Explanation) -> Html:
-    if not e.beliefs:
-        sentence = "Whether a trained eye takes it for the artist's hand."
-        return section(HEADINGS["beliefs"], sentence, _missing(e, "beliefs"))
-    shown = {"painted": e.painted, "photograph": e.photo, "painting": e.painting}
+def _discriminator(e: Explanation) -> Html:
+    if not e.discriminator:
+        sentence = "Which patches the discriminator takes for the artist's."
+        return section(HEADINGS["discriminator"], sentence, _missing(e, "discriminator"))
+    shown = {"stylized": e.stylized, "photograph": e.photo, "painting": e.painting}
     figures = [
-        _figure(name.capitalize(), f"{100 * belief.share:.0f} %", "of the patches are taken for the artist's",
-                photograph(heat(rgb, belief.margins), f"belief in the {name}"))
-        for name, belief in e.beliefs.items() if (rgb := shown[name]) is not None
+        _figure(name.capitalize(), f"{100 * found.share:.0f} %", "of the patches look like the artist's",
+                photograph(heat_map(rgb, found.margins), f"discriminator map of the {name}"))
+        for name, found in e.discriminator.items() if (rgb := shown[name]) is not None
     ]  # fmt: skip
     sentence = (
-        "Warm patches it takes for the artist's, cold ones for a machine's; each map has its own scale. It learned "
-        "this against the same generator, so equal doubt everywhere is a draw, and no fault. Photographs it was never "
-        "shown: what it says of them is a guess."
+        "Warm patches look like the artist's to the discriminator, cold ones look generated; each map has its own "
+        "scale. It was trained against this generator, so uncertainty everywhere is normal. It never saw photographs "
+        "in training, so its answer for them is a guess."
     )
-    note = element("p", e.notes["beliefs"], class_="note") if "beliefs" in e.notes else ""
+    note = element("p", e.notes["discriminator"], class_="note") if "discriminator" in e.notes else ""
     shown_maps = element("div", *figures, class_="grid uneven")
-    return section(HEADINGS["beliefs"], sentence, shown_maps, note, _missing(e, "beliefs"))
+    return section(HEADINGS["discriminator"], sentence, shown_maps, note, _missing(e, "discriminator"))
 
 
-def _rivals(e: Explanation) -> Html:
-    if not e.rivals:
-        sentence = "The same picture by a style that was trained otherwise."
-        return section(HEADINGS["rivals"], sentence, _missing(e, "rivals"))
-    figures = [_figure(e.title, "", "this style", photograph(e.painted, "this style"))]
-    for rival in e.rivals:
+def _comparisons(e: Explanation) -> Html:
+    if not e.comparisons:
+        sentence = "The same picture by styles that were trained differently."
+        return section(HEADINGS["comparisons"], sentence, _missing(e, "comparisons"))
+    figures = [_figure(e.title, "", "this style", photograph(e.stylized, "this style"))]
+    for comparison in e.comparisons:
         figures.append(
-            _figure(rival.name, "", _otherwise(rival), photograph(rival.painted, f"painted by {rival.name}"))
+            _figure(
+                comparison.name,
+                "",
+                _description(comparison),
+                photograph(comparison.stylized, f"stylized by {comparison.name}"),
+            )
         )
-    note = element("p", e.notes["rivals"], class_="note") if "rivals" in e.notes else ""
+    note = element("p", e.notes["comparisons"], class_="note") if "comparisons" in e.notes else ""
     return section(
-        HEADINGS["rivals"],
-        "Lower errors are nearer to the painting or to the photograph; a weight moves the balance between the two.",
+        HEADINGS["comparisons"],
+        "A lower error means closer to the painting or to the photograph; the loss weights trade one for the other.",
         element("div", *figures, class_="grid"),
         table(e.rows, e.head),
         note,
     )
 
 
-def _otherwise(rival: Rival) -> str:
-    differs = "; ".join(rival.differs)
-    if not rival.learned:
-        return differs or "no different setting is on record"
-    sentence = f"learned another painting, {rival.learned}, so its style errors against this one would say nothing"
+def _description(comparison: Comparison) -> str:
+    differs = "; ".join(comparison.differs)
+    if not comparison.other_painting:
+        return differs or "no recorded setting differs"
+    sentence = f"trained on another painting, {comparison.other_painting}, so style errors do not apply"
     return f"{sentence}; {differs}" if differs else sentence
 
 

@@ -1,4 +1,4 @@
-"""What an explanation is asked about, read so that all that is missing shows before anything is computed."""
+"""Inputs of an explanation, read up front so that errors show before anything is computed."""
 
 from __future__ import annotations
 
@@ -8,48 +8,49 @@ from pathlib import Path
 from typing import Any
 
 from engines.base import MIN_SIDE, RGB, check_size
+from engines.cache_dirs import cache_folder
 from engines.errors import TrainError
 from engines.style_file import StyleModel
-from rtstyle import styles
+from rtstyle import style_library
 from rtstyle.media import image_files
 from train.config.schema import STYLE_LAYERS
 from train.data.pictures import with_short_side
-from train.evaluate.material import pictures_in, read_painting_file
+from train.evaluate.inputs import files_in
+from train.evaluate.inputs import read_painting as read_painting_file
 from train.evaluate.style_distance import PAINTING_SIDE
-from train.explain.discriminator_maps import PatchJudge, read_judge
+from train.explain.discriminator_maps import PatchClassifier, read_discriminator
 from train.explain.provenance import sections
 from train.losses.vgg_features import (
     DISTILLED,
     VGG19,
     WIDE,
     Features,
-    cache_folder,
     check_folder,
     load_features,
     network_files,
 )
 
 SIDE = 384
-"""Largest short side at which the picture is painted and shown, pixels."""
+"""Largest short side at which the picture is stylized and shown, pixels."""
 
-LONGEST = 6
-"""A long side of more than so many short ones is refused: strips show nothing."""
+MAX_ASPECT_RATIO = 6
+"""Largest ratio of long to short side; longer pictures are refused."""
 
 
 @dataclass(frozen=True)
-class Job:
-    """What is asked for.
+class ExplainJob:
+    """Options of one explanation.
 
     Attributes:
         style: name or folder.
         picture: the photograph.
-        painting: what the style was trained on.
-        features: folder of the feature networks; ``None`` takes what training has downloaded, or does without.
+        painting: the painting that the style was trained on.
+        features: folder of the feature networks; ``None`` uses what training has downloaded, if anything.
         run: folder of the run that trained the style, for its discriminator.
         against: names or folders of other styles.
-        fine_tune: minutes of each of two trainings that show what the weight of ``layer`` does; ``None`` is none.
+        fine_tune: minutes of each of two fine-tunings that show the effect of ``layer``'s weight; ``None`` skips them.
         layer: one of the style layers.
-        content: folder of photographs, for those.
+        content: folder of photographs for the fine-tunings.
     """
 
     style: str
@@ -64,59 +65,60 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Material:
+class ExplainInputs:
     """Everything that was read.
 
     Attributes:
-        style, against: as asked for.
-        photo: the picture, its short side ``SIDE`` pixels at most.
-        painting: at the size in which the style learned its strokes.
-        features: ``None`` where there are none.
-        judge: discriminator of the run; ``None`` where there is none.
+        style: the style to explain.
+        photo: the photograph, scaled to a short side of ``SIDE`` at most.
+        painting: the painting, at the size that the style was trained on; ``None`` if not given.
+        features: feature networks, or ``None``.
+        classifier: discriminator of the run, or ``None``.
+        against: other styles.
     """
 
     style: StyleModel
     photo: RGB
     painting: RGB | None
     features: Features | None
-    judge: PatchJudge | None
+    classifier: PatchClassifier | None
     against: Sequence[StyleModel]
 
 
-def gather(job: Job) -> Material:
-    """Read all that was asked about.
+def read_inputs(job: ExplainJob) -> ExplainInputs:
+    """Read all inputs of a job.
 
     Raises:
-        StylerError: a style, a picture, the feature networks or the run's checkpoint cannot be used; or what
-        ``fine_tune`` needs is missing.
+        StylerError: a style, a picture, the feature networks or the run's checkpoint cannot be used, or an input of
+            ``fine_tune`` is missing.
     """
-    style = StyleModel.open(styles.find(job.style))
-    features = features_at_hand(job.features)
+    style = StyleModel.open(style_library.find(job.style))
+    features = find_features(job.features)
     if job.fine_tune is not None:
         _check_fine_tune(job, features)
-    return Material(
+    return ExplainInputs(
         style=style,
         photo=read_photo(job.picture),
         painting=None if job.painting is None else read_painting(job.painting, style),
         features=features,
-        judge=None if job.run is None else read_judge(job.run, style.training),
-        against=[StyleModel.open(styles.find(other)) for other in job.against],
+        classifier=None if job.run is None else read_discriminator(job.run, style.training),
+        against=[StyleModel.open(style_library.find(other)) for other in job.against],
     )
 
 
-def features_at_hand(folder: Path | None) -> Features | None:
-    """The feature networks, never downloaded.
+def find_features(folder: Path | None) -> Features | None:
+    """Load the feature networks without downloading them.
 
     Args:
-        folder: where they are; ``None`` looks in the cache.
+        folder: their folder; ``None`` looks in the cache.
 
     Returns:
-        ``None`` when none was asked for and the cache holds none.
+        ``None`` if no folder was given and the cache is empty.
 
     Raises:
-        TrainError: the folder holds none, or they are damaged.
+        TrainError: the folder has no networks, or they are damaged.
     """
-    there = folder or cache_folder()
+    there = folder or cache_folder("features")
     if network_files(there) is not None:
         return load_features(there)
     if folder is None:
@@ -124,27 +126,29 @@ def features_at_hand(folder: Path | None) -> Features | None:
     check_folder(folder)
     raise TrainError(
         f"{folder} has neither {WIDE} and {DISTILLED} nor {VGG19.name}",
-        hint=f"nothing is downloaded here; put {VGG19.name} there: {VGG19.url}",
+        hint=f"explain downloads nothing; download {VGG19.url} into that folder as {VGG19.name}",
     )
 
 
 def read_photo(path: Path) -> RGB:
-    """A photograph, upright, its short side ``SIDE`` pixels at most.
+    """Read a photograph, upright and scaled to a short side of ``SIDE`` at most.
 
     Raises:
-        SourceError: it cannot be read. ShapeError, TrainError: too small or too long to be painted.
+        SourceError: it cannot be read.
+        ShapeError: it is too small to be stylized.
+        TrainError: it is too elongated.
     """
     rgb, _ = image_files.read_picture(path)
     short, long = sorted(rgb.shape[:2])
     if short < MIN_SIDE:
         check_size(*rgb.shape[:2])
-    if long > LONGEST * short:
-        raise TrainError(f"{path} is too long: {rgb.shape[1]}×{rgb.shape[0]}", hint="cut a part out of it")
+    if long > MAX_ASPECT_RATIO * short:
+        raise TrainError(f"{path} is too elongated: {rgb.shape[1]}×{rgb.shape[0]}", hint="crop it first")
     return with_short_side(rgb, SIDE) if short > SIDE else rgb
 
 
 def read_painting(path: Path, style: StyleModel) -> RGB:
-    """The painting at the short side that the style's record names, so that its strokes have the learned size.
+    """Read the painting at the short side in the style's training record, so that strokes have the trained size.
 
     Raises:
         TrainError: it cannot be read.
@@ -156,17 +160,17 @@ def read_painting(path: Path, style: StyleModel) -> RGB:
 
 
 def settings_of(style: StyleModel) -> dict[str, dict[str, Any]]:
-    """The settings in a style's training record, by section; what is not in sections is left out."""
+    """Return the settings in a style's training record, by section."""
     return sections(style.training)
 
 
-def _check_fine_tune(job: Job, features: Features | None) -> None:
-    """Raises: TrainError: naming all that is missing."""
+def _check_fine_tune(job: ExplainJob, features: Features | None) -> None:
+    """Raise TrainError naming everything that is missing."""
     needed = {"--painting FILE": job.painting, "--content DIR": job.content, "--features DIR": features}
     missing = [flag for flag, value in needed.items() if value is None]
     if job.layer not in STYLE_LAYERS:
         raise TrainError(f"no style layer {job.layer!r}", hint=f"--layer is one of {', '.join(STYLE_LAYERS)}")
     if missing:
-        raise TrainError(f"--fine-tune needs {' and '.join(missing)}", hint="or leave it away")
-    assert job.content is not None  # or it were missing
-    pictures_in(job.content, "--content")
+        raise TrainError(f"--fine-tune needs {' and '.join(missing)}", hint="add them, or omit --fine-tune")
+    assert job.content is not None  # reported as missing above
+    files_in(job.content, "--content")

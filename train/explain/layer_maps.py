@@ -1,4 +1,4 @@
-"""Which layer of the losses moved, and where in the picture."""
+"""Maps of what each loss layer changed in the picture."""
 
 from __future__ import annotations
 
@@ -18,95 +18,97 @@ from train.losses.perceptual import content_loss, gram, style_distances
 from train.losses.vgg_features import Features
 
 Field = npt.NDArray[np.float32]
-"""A value for each place of a layer: float32, (height, width), coarser than the picture."""
+"""One value for each place of a layer: float32, (height, width), coarser than the picture."""
 
-Kind = Literal["style", "moved", "content"]
+Kind = Literal["style", "change", "content"]
 
 
 @dataclass(frozen=True)
 class LayerMap:
-    """What one layer of the losses has to say about photograph and painted picture.
+    """What one loss layer changed between photograph and stylized picture.
 
     Attributes:
         layer: one of ``STYLE_LAYERS``.
-        kind: ``style`` is the fall of the style term, ``moved`` the change of the features, ``content`` the content
-            term.
-        places: each place's part; their mean is ``before`` − ``after`` for the style, ``after`` for the others.
-        before, after: the term for the photograph and for the painted picture.
+        kind: ``style`` maps the drop of the style loss, ``change`` the change of the features, ``content`` the content
+            loss.
+        values: contribution of each place; their mean is ``before`` − ``after`` for ``style``, ``after`` otherwise.
+        before: the loss of the photograph.
+        after: the loss of the stylized picture.
     """
 
     layer: str
     kind: Kind
-    places: Field
+    values: Field
     before: float
     after: float
 
 
-def style_parts(photo: Tensor, painted: Tensor, target: Tensor) -> Tensor:
-    """Each place's part in the fall of a layer's style term.
+def style_contributions(photo: Tensor, stylized: Tensor, target: Tensor) -> Tensor:
+    """Return each place's contribution to the drop of a layer's style loss.
 
-    E(G) = ‖G − S‖² / ‖S‖² is quadratic in G, and G is a mean over places p of f_p f_pᵀ. So, exactly,
-    E(G_x) − E(G_y) = mean over p of f_p(x)ᵀ M f_p(x) − f_p(y)ᵀ M f_p(y), M = (G_x + G_y − 2 S) / ‖S‖²: what a place
-    gives up and takes on, each weighed by the mean slope of E on the way. (The slope at the photograph alone would
-    promise far more than is reached.) Integrated gradients along that way: Sundararajan et al. 2017, arXiv:1703.01365.
+    E(G) = ‖G − S‖² / ‖S‖² is quadratic in G, and G is a mean over places p of f_p f_pᵀ. Therefore, exactly,
+    E(G_x) − E(G_y) = mean over p of f_p(x)ᵀ M f_p(x) − f_p(y)ᵀ M f_p(y) with M = (G_x + G_y − 2 S) / ‖S‖². M is the
+    mean slope of E between the two; the slope at the photograph alone would overestimate the drop. These are integrated
+    gradients: Sundararajan et al. 2017, arXiv:1703.01365.
 
     Args:
-        photo, painted: features, (1, C, H, W).
+        photo: features of the photograph, (1, C, H, W).
+        stylized: features of the stylized picture, same shape.
         target: Gram matrix of the painting, (1, C, C).
 
     Returns:
-        (H, W); above 0 the place came nearer to the painting. The mean is the fall.
+        (H, W), positive where the picture moved closer to the painting. The mean is the drop.
     """
-    slope = (gram(photo) + gram(painted) - 2 * target) / target.square().sum()
+    slope = (gram(photo) + gram(stylized) - 2 * target) / target.square().sum()
 
     def part(features: Tensor) -> Tensor:
         flat = features.float().flatten(2)
         return (flat * (slope @ flat)).sum(1).reshape(features.shape[-2:])
 
-    return part(photo) - part(painted)
+    return part(photo) - part(stylized)
 
 
-def moved_parts(photo: Tensor, painted: Tensor) -> Tensor:
-    """Each place's part in ‖F(y) − F(x)‖² / ‖F(x)‖²: (1, C, H, W) twice → (H, W), whose mean is that."""
-    moved = (painted.float() - photo.float()).square().sum((0, 1))
+def change_contributions(photo: Tensor, stylized: Tensor) -> Tensor:
+    """Split ‖F(y) − F(x)‖² / ‖F(x)‖² by place. Two (1, C, H, W) → (H, W), whose mean is that value."""
+    moved = (stylized.float() - photo.float()).square().sum((0, 1))
     return moved * moved.numel() / photo.float().square().sum().clamp_min(1e-8)
 
 
 @torch.no_grad()
 def painting_grams(features: Features, painting: RGB) -> list[Tensor]:
-    """What the style term compares with: a Gram matrix, (1, C, C), for each of ``STYLE_LAYERS``."""
+    """Return the targets of the style loss: a Gram matrix (1, C, C) for each of ``STYLE_LAYERS``."""
     return [gram(f) for f in _layers(features, painting)]
 
 
 @torch.no_grad()
-def layer_maps(features: Features, photo: RGB, painted: RGB, targets: Sequence[Tensor]) -> list[LayerMap]:
-    """One map for each style layer, and one for the content.
+def layer_maps(features: Features, photo: RGB, stylized: RGB, targets: Sequence[Tensor]) -> list[LayerMap]:
+    """Return one map for each style layer and one for the content.
 
     Args:
-        features: what the losses are made of.
-        photo, painted: the same size.
-        targets: ``painting_grams``; where they are empty there is no style term, and the style layers tell only how far
-            they moved.
+        features: the networks of the losses.
+        photo: the photograph.
+        stylized: a picture of the same size.
+        targets: ``painting_grams``; if empty, the style layers only show how far their features moved.
     """
-    x, y = (_layers(features, rgb) for rgb in (photo, painted))
+    x, y = (_layers(features, rgb) for rgb in (photo, stylized))
     maps = []
     if targets:
         before, after = (style_distances(layers, targets) for layers in (x, y))
         for i, layer in enumerate(STYLE_LAYERS):
-            parts = style_parts(x[i], y[i], targets[i])
+            parts = style_contributions(x[i], y[i], targets[i])
             maps.append(LayerMap(layer, "style", _field(parts), float(before[i]), float(after[i])))
     else:
         for layer, a, b in zip(STYLE_LAYERS[:-1], x[:-1], y[:-1], strict=True):
-            maps.append(LayerMap(layer, "moved", _field(moved_parts(a, b)), 0.0, float(content_loss(b, a))))
-    content = _field(moved_parts(x[-1], y[-1]))
+            maps.append(LayerMap(layer, "change", _field(change_contributions(a, b)), 0.0, float(content_loss(b, a))))
+    content = _field(change_contributions(x[-1], y[-1]))
     return [*maps, LayerMap(STYLE_LAYERS[-1], "content", content, 0.0, float(content_loss(y[-1], x[-1])))]
 
 
 def shares(maps: Sequence[LayerMap]) -> list[float]:
-    """Each style layer's share of the fall of the style term, 0 … 1; 0 for a layer that came no nearer."""
-    falls = [max(0.0, m.before - m.after) if m.kind == "style" else 0.0 for m in maps]
-    whole = sum(falls)
-    return [fall / whole if whole else 0.0 for fall in falls]
+    """Return each map's share of the total drop of the style loss, 0 … 1; 0 for a layer that got no closer."""
+    drops = [max(0.0, m.before - m.after) if m.kind == "style" else 0.0 for m in maps]
+    total = sum(drops)
+    return [drop / total if total else 0.0 for drop in drops]
 
 
 def _layers(features: Features, rgb: RGB) -> list[Tensor]:

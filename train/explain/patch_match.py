@@ -1,4 +1,4 @@
-"""Which part of the painting the strokes of a region resemble most."""
+"""Find the parts of the painting with strokes most similar to those of a region."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from train.data.pictures import to_tensor
 from train.losses.vgg_features import Vgg19
 
 PATCH = 3
-"""Side of a compared square, places of relu3_1."""
+"""Side of a compared square, in places of relu3_1."""
 
 STRIDE, VIEW = 4, 24
-"""Pixels from one place of relu3_1 to the next, and the side of what one place sees, pixels."""
+"""Distance of neighbouring places of relu3_1, and side of the receptive field of one, pixels."""
 
 BOX = ((PATCH - 1) * STRIDE + VIEW) // STRIDE
-"""Side of what a square of places sees, places."""
+"""Side of the receptive field of a compared square, in places."""
 
 ROWS, COLUMNS = 2, 3
-"""Parts of the picture; one region is taken from each."""
+"""The picture is divided into this grid; one region is chosen from each part."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ class Square:
     side: int
 
     def cut(self, rgb: RGB) -> RGB:
-        """The part itself."""
+        """Crop the square from a picture."""
         return rgb[self.top : self.top + self.side, self.left : self.left + self.side]
 
-    def around(self, rgb: RGB) -> Square:
-        """The same part with as much again on all sides together, inside the picture."""
+    def surroundings(self, rgb: RGB) -> Square:
+        """Return a square of twice the side around this one, inside the picture."""
         side = min(2 * self.side, *rgb.shape[:2])
         before = (side - self.side) // 2
         return _inside(self.top - before, self.left - before, side, rgb)
@@ -47,36 +47,37 @@ class Square:
 
 @dataclass(frozen=True)
 class Match:
-    """A region and what it resembles.
+    """A region and its most similar piece of the painting.
 
     Attributes:
-        region: in the painted picture.
-        found: in the painting.
-        likeness: cosine of the two, −1 … 1.
-        photo: the most that the unpainted region resembles any of the same pieces of the painting.
+        region: square in the stylized picture.
+        found: square in the painting.
+        similarity: cosine of their features, −1 … 1.
+        photo_similarity: best similarity of the same region of the photograph to the same pieces of the painting.
     """
 
     region: Square
     found: Square
-    likeness: float
-    photo: float
+    similarity: float
+    photo_similarity: float
 
 
 @torch.no_grad()
-def matches(network: Vgg19, photo: RGB, painted: RGB, painting: RGB) -> list[Match]:
-    """Look up, for a handful of regions, the part of the painting that is most like each.
+def matches(network: Vgg19, photo: RGB, stylized: RGB, painting: RGB) -> list[Match]:
+    """Find the most similar part of the painting for a few regions.
 
-    The regions are those that the style changed most, one from each part of the picture; no piece of the painting is
-    shown for two of them, as long as there are others. Compared are squares of
-    ``PATCH`` × ``PATCH`` places of relu3_1 with the painting's mean taken away, by their cosine, at every place of the
-    painting. Patches of features: Li and Wand 2016, arXiv:1601.04589, section 3.
+    The regions are those that changed most, one from each part of the picture. No piece of the painting is used
+    twice unless it has too few. Squares of ``PATCH`` × ``PATCH`` places of relu3_1, minus the painting's mean, are
+    compared by their cosine at every place of the painting. Feature patches: Li and Wand 2016, arXiv:1601.04589,
+    section 3.
 
     Args:
-        network: its last tap is relu3_1.
-        photo, painted: the same size.
-        painting: at the size in which it was learned from.
+        network: VGG19 whose last tap is relu3_1.
+        photo: the photograph.
+        stylized: a picture of the same size.
+        painting: the painting, at the size that the style was trained on.
     """
-    x, y, s = (network(to_tensor(rgb))[-1].float() for rgb in (photo, painted, painting))
+    x, y, s = (network(to_tensor(rgb))[-1].float() for rgb in (photo, stylized, painting))
     size = min(PATCH, *y.shape[-2:], *s.shape[-2:])
     change = F.avg_pool2d((y - x).square().sum(1, keepdim=True), size, stride=1)[0, 0]
     places = list(_chosen(change))
@@ -84,16 +85,16 @@ def matches(network: Vgg19, photo: RGB, painted: RGB, painting: RGB) -> list[Mat
     after, before = (_cosines(_patches(f - mean, places, size), s - mean) for f in (y, x))
     found = []
     free = torch.ones_like(after[0], dtype=torch.bool)
-    for place, cosine, unpainted in zip(places, after, before, strict=True):
-        if not bool(free.any()):  # a small painting has not so many pieces
+    for place, cosine, of_input in zip(places, after, before, strict=True):
+        if not bool(free.any()):  # a small painting has too few pieces
             free.fill_(True)
         top, left = divmod(int(cosine.masked_fill(~free, -torch.inf).argmax()), cosine.shape[1])
         found.append(
             Match(
-                _square(place, size, painted),
+                _square(place, size, stylized),
                 _square((top, left), size, painting),
                 float(cosine[top, left]),
-                float(unpainted[free].max()),
+                float(of_input[free].max()),
             )
         )
         free[max(0, top - BOX + 1) : top + BOX, max(0, left - BOX + 1) : left + BOX] = False
@@ -101,7 +102,7 @@ def matches(network: Vgg19, photo: RGB, painted: RGB, painting: RGB) -> list[Mat
 
 
 def _chosen(change: Tensor) -> Iterator[tuple[int, int]]:
-    """(top, left) of the largest value inside each part of a map, row by row."""
+    """Yield (top, left) of the largest value inside each part of a map, row by row."""
     for top, bottom in _spans(change.shape[0], ROWS):
         for left, right in _spans(change.shape[1], COLUMNS):
             row, column = divmod(int(change[top:bottom, left:right].argmax()), right - left)
@@ -109,9 +110,9 @@ def _chosen(change: Tensor) -> Iterator[tuple[int, int]]:
 
 
 def _spans(length: int, parts: int) -> Iterator[tuple[int, int]]:
-    """The inside of each part of a line, with a box kept free at both ends, or as much of it as there is room for.
+    """Yield the inside of each part of a line, with up to a box of margin at both ends.
 
-    Two regions on either side of a border would otherwise be the same stroke twice.
+    Without the margin, regions on both sides of a border could show the same stroke.
     """
     for places in torch.arange(length).tensor_split(parts):
         if len(places):
@@ -125,7 +126,7 @@ def _patches(features: Tensor, places: list[tuple[int, int]], size: int) -> Tens
 
 
 def _cosines(patches: Tensor, features: Tensor) -> Tensor:
-    """(N, C, k, k) against every square of (1, C, H, W) → (N, H − k + 1, W − k + 1)."""
+    """Compare (N, C, k, k) with every square of (1, C, H, W) → (N, H − k + 1, W − k + 1)."""
     size = patches.shape[-1]
     energy = F.avg_pool2d(features.square().sum(1, keepdim=True), size, stride=1) * size**2
     lengths = patches.flatten(1).norm(dim=1).view(1, -1, 1, 1) * energy.sqrt()
@@ -134,9 +135,9 @@ def _cosines(patches: Tensor, features: Tensor) -> Tensor:
 
 
 def _square(place: tuple[int, int], size: int, rgb: RGB) -> Square:
-    """What a square of places sees, moved inside where it looks over the border."""
+    """Return the receptive field of a square of places, moved inside the picture."""
     side = min((size - 1) * STRIDE + VIEW, *rgb.shape[:2])
-    # The first place sees as far before its own pixels as the last one sees behind them.
+    # The receptive field extends equally on both sides of a place's own pixels.
     top, left = (STRIDE * at - (VIEW - STRIDE) // 2 for at in place)
     return _inside(top, left, side, rgb)
 

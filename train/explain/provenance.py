@@ -1,4 +1,4 @@
-"""Whether two records, each of a style or of a run's checkpoint, tell of the same training."""
+"""Compare training records of styles and runs: do they come from the same training?"""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 Record = Mapping[str, Any]
-"""Has ``settings``, by section, and ``data``, hashes by setting; either may be missing, as in old records."""
+"""Holds ``settings``, by section, and ``data``, hashes by setting; old records may lack either."""
 
 PAINTINGS = ("style_picture", "style_pictures")
-"""Settings that name what a style learns from, the one that counts first."""
+"""Settings that name what a style learns from, the most important first."""
 
 DECISIVE = (*(("data", name) for name in PAINTINGS), ("generator", "init"))
-"""Settings that a run and its style share, beside all of ``losses`` and ``style_layers``."""
+"""Settings that a run and its style share, in addition to ``losses`` and ``style_layers``."""
 
 
 def sections(record: Record) -> dict[str, dict[str, Any]]:
-    """The settings of a record; what is not in sections is left out."""
+    """Return the settings of a record by section, ignoring anything outside a section."""
     settings = record.get("settings")
     found = settings.items() if isinstance(settings, Mapping) else ()
     return {str(section): dict(members) for section, members in found if isinstance(members, Mapping)}
 
 
-def another_painting(one: Record, other: Record) -> bool:
-    """Whether two records tell of different paintings, by content, or else by name; False where they do not tell."""
+def different_painting(one: Record, other: Record) -> bool:
+    """Return True if two records name different paintings, by hash or else by name."""
     for key in PAINTINGS:
         a, b = (_hashes(record).get(key) for record in (one, other))
         if not (a and b):
@@ -34,15 +34,15 @@ def another_painting(one: Record, other: Record) -> bool:
 
 
 def painting_name(record: Record, key: str = PAINTINGS[0]) -> str:
-    """Name of the file, or of the folder, that was learned from; empty where the record does not say."""
+    """Return the name of the file or folder learned from; empty if it is not recorded."""
     return str(sections(record).get("data", {}).get(key) or "")
 
 
 def contradictions(style: Record, run: Record) -> list[str]:
-    """Why a run cannot be the one that trained a style, as texts; empty where nothing speaks against it."""
-    if another_painting(style, run):
+    """List the reasons why a run cannot have trained a style; empty if there are none."""
+    if different_painting(style, run):
         names = (painting_name(record) or "one painting" for record in (style, run))
-        return ["the style learned {}, the run another painting ({})".format(*names)]
+        return ["the style was trained on {}, the run on another painting ({})".format(*names)]
     return [f"{name} is {mine} for the style and {theirs} for the run" for name, mine, theirs in _differing(style, run)]
 
 

@@ -1,8 +1,9 @@
-"""`rtstyle explain`: read everything, paint the picture, look into it from all sides."""
+"""Run `rtstyle explain`: read the inputs, stylize the picture and analyze it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -11,121 +12,127 @@ from torch import Tensor
 
 import engines
 from engines.base import RGB
-from train.explain.comparisons import figure_rows, figures, fine_tuned, trained
-from train.explain.discriminator_maps import Belief, PatchJudge
+from train.explain.comparisons import by_other_styles, fine_tuned, measure, table_rows
+from train.explain.discriminator_maps import DiscriminatorMap, PatchClassifier
 from train.explain.html_report import STRENGTHS, Explanation, page
-from train.explain.inputs import Job, Material, gather
+from train.explain.inputs import ExplainInputs, ExplainJob, read_inputs
 from train.explain.layer_maps import layer_maps, painting_grams
 from train.explain.patch_match import matches
 from train.html import check_page, write_page
+
+logger = logging.getLogger(__name__)
 
 NETWORKS = "the feature networks: --features DIR"
 CACHED = f"{NETWORKS}, or train a style once, which downloads them"
 
 
-def explain(job: Job, out: Path, say: Callable[[str], None] = lambda _: None) -> Explanation:
-    """Explain a style on a picture, on one page.
+def explain(job: ExplainJob, out: Path) -> Explanation:
+    """Explain a style on one picture and write the page; progress is logged.
 
     Args:
-        job: what is asked for.
-        out: the page.
-        say: is told what comes next.
+        job: options.
+        out: HTML file to write.
 
     Returns:
-        what the page shows.
+        the contents of the page.
 
     Raises:
-        StylerError: something that was given cannot be used; SinkError, TrainError: the page cannot be written.
+        StylerError: an input cannot be used.
+        SinkError: the page cannot go there.
+        TrainError: the page cannot be written.
     """
     check_page(out, "--out")
-    explanation = look(job, say)
+    explanation = analyze(job)
     write_page(out, page(explanation))
+    for line in explanation.left_out:
+        logger.info("left out: %s", line)
+    logger.info("wrote %s", out)
     return explanation
 
 
-def look(job: Job, say: Callable[[str], None] = lambda _: None) -> Explanation:
-    """Everything but the page.
+def analyze(job: ExplainJob) -> Explanation:
+    """Do everything but write the page.
 
     Raises:
-        StylerError: something that was given cannot be used.
+        StylerError: an input cannot be used.
     """
-    say("reading …")
-    material = gather(job)
-    photo, painting, features = material.photo, material.painting, material.features
-    say("painting …")
-    with closing(engines.load(material.style)) as engine:
+    logger.info("reading …")
+    inputs = read_inputs(job)
+    photo, painting, features = inputs.photo, inputs.painting, inputs.features
+    logger.info("stylizing …")
+    with closing(engines.load(inputs.style)) as engine:
         strip = [engine(photo, strength) for strength in STRENGTHS]
-    painted = strip[-1]
+    stylized = strip[-1]
     found: dict[str, Any] = {}
     targets: Sequence[Tensor] = ()
     if features is not None:
-        say("comparing features …")
+        logger.info("comparing features …")
         targets = () if painting is None else painting_grams(features, painting)
-        found["maps"] = layer_maps(features, photo, painted, targets)
+        found["maps"] = layer_maps(features, photo, stylized, targets)
         if painting is not None:
-            found["matches"] = matches(features.style_network, photo, painted, painting)
-    if material.judge is not None and material.judge.takes(painted):
-        found["beliefs"] = _beliefs(material.judge, material, painted)
-    rivals = trained(material)
+            found["matches"] = matches(features.style_network, photo, stylized, painting)
+    if inputs.classifier is not None and inputs.classifier.accepts(stylized):
+        found["discriminator"] = _discriminator(inputs.classifier, inputs, stylized)
+    comparisons = by_other_styles(inputs)
     if job.fine_tune is not None:
-        rivals += fine_tuned(job, material, say)
-    if rivals:
-        each = [figures(features, photo, rgb, targets) for rgb in (photo, painted)]
-        # The errors of a style that learned another painting would only say that it did.
-        each += [figures(features, photo, r.painted, () if r.learned else targets) for r in rivals]
-        head = ["figure", "photograph", "this style", *(r.name for r in rivals)]  # two styles may share a title
-        found |= {"rivals": rivals, "head": head, "rows": figure_rows(each)}
+        comparisons += fine_tuned(job, inputs)
+    if comparisons:
+        each = [measure(features, photo, rgb, targets) for rgb in (photo, stylized)]
+        # Style errors of a style trained on another painting would only show that it was.
+        each += [measure(features, photo, c.stylized, () if c.other_painting else targets) for c in comparisons]
+        head = ["error", "photograph", "this style", *(c.name for c in comparisons)]  # two styles may share a title
+        found |= {"comparisons": comparisons, "head": head, "rows": table_rows(each)}
     return Explanation(
-        title=material.style.title, style=material.style.name, source=job.picture.name,
+        title=inputs.style.title, style=inputs.style.name, source=job.picture.name,
         photo=photo, strip=strip, painting=painting,
-        missing=_missing(job, material, found), notes=_notes(job, material), **found,
+        missing=_missing(job, inputs, found), notes=_notes(job, inputs), **found,
     )  # fmt: skip
 
 
-def _beliefs(judge: PatchJudge, material: Material, painted: RGB) -> dict[str, Belief]:
-    """Of the painted picture, of the photograph and, where it was given, of the painting."""
-    painting = material.painting if material.painting is not None and judge.takes(material.painting) else None
-    lines = None if painting is None else judge.lines(painting, painted)
-    shown = {"painted": painted, "photograph": material.photo} | ({} if painting is None else {"painting": painting})
-    return {name: judge(rgb, lines) for name, rgb in shown.items()}
+def _discriminator(classifier: PatchClassifier, inputs: ExplainInputs, stylized: RGB) -> dict[str, DiscriminatorMap]:
+    """Map the stylized picture, the photograph and, if given, the painting."""
+    painting = inputs.painting if inputs.painting is not None and classifier.accepts(inputs.painting) else None
+    thresholds = None if painting is None else classifier.thresholds(painting, stylized)
+    shown = {"stylized": stylized, "photograph": inputs.photo} | ({} if painting is None else {"painting": painting})
+    return {name: classifier(rgb, thresholds) for name, rgb in shown.items()}
 
 
-def _missing(job: Job, material: Material, found: dict[str, Any]) -> dict[str, str]:
-    """What each section would need to be there, or to be whole."""
+def _missing(job: ExplainJob, inputs: ExplainInputs, found: dict[str, Any]) -> dict[str, str]:
+    """Name the options that each missing or incomplete section needs."""
     gaps = {}
-    if material.features is None:
-        gaps["maps"] = f"This needs {CACHED}; and the painting: --painting FILE."
-    elif material.painting is None:
-        gaps["maps"] = "Give the painting with --painting FILE to see where the picture came nearer to it."
+    if inputs.features is None:
+        gaps["maps"] = f"This needs {CACHED}, and the painting: --painting FILE."
+    elif inputs.painting is None:
+        gaps["maps"] = "Give the painting with --painting FILE to see where the picture moved closer to it."
     if "matches" not in found:
-        gaps["matches"] = f"This needs {CACHED}; and the painting: --painting FILE."
-        if material.features is not None:
+        gaps["matches"] = f"This needs {CACHED}, and the painting: --painting FILE."
+        if inputs.features is not None:
             gaps["matches"] = "This needs the painting: --painting FILE."
-    if "beliefs" not in found:
-        gaps["beliefs"] = _no_belief(job, material)
-    if "rivals" not in found:
-        gaps["rivals"] = (
-            "This needs another style, --against STYLE, or two short trainings: --fine-tune MINUTES --content DIR."
+    if "discriminator" not in found:
+        gaps["discriminator"] = _no_discriminator(job, inputs)
+    if "comparisons" not in found:
+        gaps["comparisons"] = (
+            "This needs another style, --against STYLE, or two fine-tunings: --fine-tune MINUTES --content DIR."
         )
     return gaps
 
 
-def _no_belief(job: Job, material: Material) -> str:
+def _no_discriminator(job: ExplainJob, inputs: ExplainInputs) -> str:
     if job.run is None:
         return "This needs the run that trained the style: --run DIR."
-    if material.judge is None:
-        return "The run trained no discriminator: that needs --style-pictures DIR and a weight for losses.adversarial."
-    return f"The picture is too small for the discriminator: {material.judge.discriminator.smallest} pixels at least."
+    if inputs.classifier is None:
+        return "The run trained no discriminator, which needs --style-pictures DIR and a weight for losses.adversarial."
+    return f"The discriminator needs a larger picture: at least {inputs.classifier.discriminator.smallest} pixels."
 
 
-def _notes(job: Job, material: Material) -> dict[str, str]:
+def _notes(job: ExplainJob, inputs: ExplainInputs) -> dict[str, str]:
     notes = {}
     if job.fine_tune is not None:
-        notes["rivals"] = (
-            f"Both were trained on for {job.fine_tune:g} minutes, which changes a style by itself: compare them with "
-            f"each other. The only difference between them is the weight of {job.layer} in the style loss."
+        notes["comparisons"] = (
+            f"Both fine-tunings took {job.fine_tune:g} minutes, which by itself changes a style, so compare them with "
+            f"each other. They differ only in the weight of {job.layer} in the style loss."
         )
-    if material.judge is not None and material.judge.threshold is None:
-        middle = "its own mean" if material.painting is None else "the middle between the painting and this picture"
-        notes["beliefs"] = f"The scores of this loss (wgan-gp) have no zero; they are compared with {middle}."
+    if inputs.classifier is not None and inputs.classifier.threshold is None:
+        middle = "the picture's mean" if inputs.painting is None else "the midpoint of painting and stylized picture"
+        notes["discriminator"] = f"Scores of this loss (wgan-gp) have no zero, so they are compared with {middle}."
     return notes

@@ -1,7 +1,7 @@
-"""The adversarial losses, each a function with its formula and its source, and what tells that the game goes wrong.
+"""Adversarial losses with formulas and sources, and a monitor that detects when the game goes wrong.
 
-x is the artist's picture, y the painting, D the score of a patch. A ``Judgement`` holds one resolution; means are taken
-over the patches of each resolution and then over the resolutions, so that the coarse ones count as much as the fine.
+x is the artist's picture, y the stylized one, D the score of a patch. A ``PatchScores`` holds one resolution; means are
+taken over the patches of each resolution and then over the resolutions, so that coarse ones count as much as fine ones.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from train.losses.discriminator import Judgement
+from train.losses.discriminator import PatchScores
 
 Elementwise = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class AdversarialLoss:
-    """A game of two, given by what a single patch's score costs.
+    """A two-player game, defined by what the score of a single patch costs.
 
     Attributes:
-        name: as in a recipe.
-        real: cost, to the discriminator, of a score of an artist's patch.
-        fake: cost, to the discriminator, of a score of a painted patch.
-        fool: cost, to the generator, of a score of a painted patch.
-        threshold: score above which a patch is taken for the artist's; ``None`` where scores have no zero, and the
-            middle between both means is taken.
+        name: name in a recipe.
+        real: the discriminator's cost for a patch of the artist's.
+        fake: the discriminator's cost for a stylized patch.
+        fool: the generator's cost for a stylized patch.
+        threshold: score above which a patch counts as the artist's; ``None`` if scores have no zero: then the
+            middle between both means is used.
         penalty: weight of ``gradient_penalty`` in the discriminator's loss.
-        ceiling: sustained accuracy above which the discriminator has won; 1 where it may win.
+        ceiling: sustained accuracy above which the discriminator has won; 1 if it may win.
     """
 
     name: str
@@ -43,17 +43,17 @@ class AdversarialLoss:
     penalty: float = 0.0
     ceiling: float = 0.98
 
-    def discriminator(self, real: Sequence[Judgement], fake: Sequence[Judgement]) -> Tensor:
-        """What the discriminator makes small, without the gradient penalty. Judgements → scalar, float32."""
+    def discriminator(self, real: Sequence[PatchScores], fake: Sequence[PatchScores]) -> Tensor:
+        """Return the discriminator's loss without the gradient penalty, a float32 scalar."""
         return _mean(self.real, real) + _mean(self.fake, fake)
 
-    def generator(self, fake: Sequence[Judgement]) -> Tensor:
-        """What the generator makes small. Judgements → scalar, float32."""
+    def generator(self, fake: Sequence[PatchScores]) -> Tensor:
+        """Return the generator's loss, a float32 scalar."""
         return _mean(self.fool, fake)
 
     @torch.no_grad()
-    def accuracy(self, real: Sequence[Judgement], fake: Sequence[Judgement]) -> float:
-        """Share of patches told apart, 0 … 1; the artist's and the painted ones count alike."""
+    def accuracy(self, real: Sequence[PatchScores], fake: Sequence[PatchScores]) -> float:
+        """Return the share of patches classified correctly, 0 … 1; both kinds count equally."""
         shares = []
         for x, y in zip(real, fake, strict=True):
             a, b = x.scores.float(), y.scores.float()
@@ -62,8 +62,8 @@ class AdversarialLoss:
         return float(torch.stack(shares).mean())
 
 
-def _mean(cost: Elementwise, judgements: Sequence[Judgement]) -> Tensor:
-    return torch.stack([cost(judgement.scores.float()).mean() for judgement in judgements]).mean()
+def _mean(cost: Elementwise, outputs: Sequence[PatchScores]) -> Tensor:
+    return torch.stack([cost(output.scores.float()).mean() for output in outputs]).mean()
 
 
 def lsgan() -> AdversarialLoss:
@@ -80,7 +80,7 @@ def lsgan() -> AdversarialLoss:
 def bce() -> AdversarialLoss:
     """− E[log σ(D(x))] − E[log(1 − σ(D(y)))], and − E[log σ(D(y))]. Goodfellow et al. 2014, arXiv:1406.2661, eq. 1.
 
-    The generator's part is the one of its section 3 whose gradient does not vanish when D is sure.
+    The generator's part is that of section 3, whose gradient does not vanish when D is certain.
     """
     return AdversarialLoss(
         "bce",
@@ -106,7 +106,7 @@ def hinge() -> AdversarialLoss:
 def wgan_gp() -> AdversarialLoss:
     """− E[D(x)] + E[D(y)] + 10 · gradient penalty, and − E[D(y)]. Gulrajani et al. 2017, arXiv:1704.00028, eq. 3.
 
-    Only differences of scores mean something, and a critic that wins still shows the way.
+    Only differences between scores have a meaning, and a critic that wins still gives a useful gradient.
     """
     return AdversarialLoss(
         "wgan-gp", real=torch.neg, fake=torch.clone, fool=torch.neg, threshold=None, penalty=10.0, ceiling=1.0
@@ -117,7 +117,7 @@ LOSSES = {loss.name: loss for loss in (lsgan(), bce(), hinge(), wgan_gp())}
 
 
 def gradient_penalty(
-    discriminator: Callable[[Tensor], Sequence[Judgement]], real: Tensor, fake: Tensor, rng: torch.Generator
+    discriminator: Callable[[Tensor], Sequence[PatchScores]], real: Tensor, fake: Tensor, rng: torch.Generator
 ) -> Tensor:
     """E[(‖∇f(z)‖ − 1)²], z = a x + (1 − a) y with a uniform in [0, 1], one for each picture.
 
@@ -125,12 +125,13 @@ def gradient_penalty(
     not overlap ‖∇f‖ is the root mean square of their slopes. So the penalty does not depend on the size of the crops.
 
     Args:
-        discriminator: pictures → one judgement for each resolution.
-        real, fake: (N, 3, H, W), the same form. No gradient flows into either.
-        rng: of a, on any device.
+        discriminator: pictures → scores for each resolution.
+        real: (N, 3, H, W); no gradient flows into it.
+        fake: the same.
+        rng: source of a, on any device.
 
     Returns:
-        scalar, float32, the mean over the resolutions, each of which has a slope of its own.
+        the mean over the resolutions, a float32 scalar.
 
     Source:
         Gulrajani et al. 2017, arXiv:1704.00028, eq. 3.
@@ -138,29 +139,29 @@ def gradient_penalty(
     a = torch.rand(len(real), 1, 1, 1, generator=rng, device=rng.device).to(real)
     between = torch.lerp(fake.detach(), real.detach(), a).requires_grad_()
     penalties = []
-    for judgement in discriminator(between):
-        scores = judgement.scores.float()
+    for output in discriminator(between):
+        scores = output.scores.float()
         f = scores.sum() / scores[0].numel() ** 0.5
         (slope,) = torch.autograd.grad(f, between, create_graph=True)
-        # The root's own slope has no bound at 0, where a fresh critic may well stand.
+        # The root has no bounded slope at 0, where a new critic may start.
         norm = (slope.float().flatten(1).square().sum(1) + 1e-12).sqrt()
         penalties.append((norm - 1).square().mean())
     return torch.stack(penalties).mean()
 
 
 def feature_matching(
-    real: Sequence[Judgement], fake: Sequence[Judgement], average: Elementwise = lambda mean: mean
+    real: Sequence[PatchScores], fake: Sequence[PatchScores], average: Elementwise = lambda mean: mean
 ) -> Tensor:
-    """mean over layers of 1/C Σ_c |E[D_c(x)] − E[D_c(y)]|, E over batch and space.
+    """Mean over layers of 1/C Σ_c |E[D_c(x)] − E[D_c(y)]|, E over batch and space.
 
-    Wang et al. 2018, arXiv:1711.11585, eq. 4, compares the features place by place, because there each y has its x.
-    Here nothing is paired: the artist never painted this photograph. So, as in Salimans et al. 2016,
-    arXiv:1606.03498, section 3.1, only the means of the channels are compared.
+    Wang et al. 2018, arXiv:1711.11585, eq. 4, compares the features position by position, because each y has its x.
+    Nothing is paired here, so only the means of the channels are compared, as in Salimans et al. 2016,
+    arXiv:1606.03498, section 3.1.
 
     Args:
-        real, fake: judgements at the same resolutions. No gradient flows into ``real``.
-        average: of a mean, (C,), over processes, where a batch is spread over several: unlike the other losses, this
-            one is not the mean of what single pictures cost.
+        real: outputs for the artist's works; no gradient flows into them.
+        fake: outputs for stylized pictures, at the same resolutions.
+        average: averages a mean, (C,), over processes: unlike the other losses, this one is not a mean over pictures.
 
     Returns:
         scalar, float32.
@@ -174,40 +175,40 @@ def feature_matching(
 
 
 @torch.no_grad()
-def diversity(paintings: Tensor, originals: Tensor, cells: int = 8) -> float | None:
-    """Mean distance between the paintings of a batch over that between the photographs; near 0 all look the same.
+def diversity(stylized: Tensor, originals: Tensor, cells: int = 8) -> float | None:
+    """Return the mean distance between stylized pictures relative to that between photographs; near 0 all look alike.
 
-    Each picture is averaged over ``cells``×``cells`` places first, so that colours and shapes count, not strokes.
+    Each picture is averaged to ``cells``×``cells`` cells first, so that colours and shapes count, not strokes.
 
     Args:
-        paintings: (N, 3, H, W) in [0, 1].
-        originals: the same pictures, unpainted.
-        cells: places in a row.
+        stylized: (N, 3, H, W) in [0, 1].
+        originals: the input pictures, same shape.
+        cells: cells per side.
 
     Returns:
-        the ratio; ``None`` when it says nothing: a single picture, or photographs that are all alike.
+        the ratio; ``None`` for a single picture or photographs that are all alike.
     """
-    among_paintings, among_originals = (
-        torch.pdist(F.adaptive_avg_pool2d(x.float(), cells).flatten(1)) for x in (paintings, originals)
+    among_stylized, among_originals = (
+        torch.pdist(F.adaptive_avg_pool2d(x.float(), cells).flatten(1)) for x in (stylized, originals)
     )
     if among_originals.numel() == 0 or float(among_originals.mean()) < 1e-6:
         return None
-    return float(among_paintings.mean() / among_originals.mean())
+    return float(among_stylized.mean() / among_originals.mean())
 
 
-class CollapseWatch:
-    """Tells in plain words when the game between generator and discriminator is lost.
+class CollapseMonitor:
+    """Detects when the game between generator and discriminator is lost.
 
-    Judged by means over a window, because single batches vary; and not in the first steps, when the generator hands
-    photographs through and the discriminator has not learnt yet.
+    It looks at means over a window, because single batches vary, and skips the first steps, when the generator still
+    returns its input and the discriminator has not learned yet.
 
     Args:
-        window: steps that a mean is taken over.
-        grace: steps in which the discriminator is not judged.
-        won: mean accuracy above which the discriminator has won: the generator's only way is to guess. 1 is never.
-        given_up: mean accuracy below which it has given up. At the optimum it also cannot tell anything apart, but
-            painted photographs never get there; a discriminator that guesses is too weak, or its rate too low.
-        narrowed: share of the first window's diversity below which the generator paints one picture.
+        window: number of steps to average over.
+        grace: number of steps in which the discriminator is not judged.
+        won: mean accuracy above which the discriminator has won; 1 turns this off.
+        given_up: mean accuracy below which the discriminator has given up. In theory it cannot tell anything apart at
+            the optimum, but stylized photographs never get there: it is too weak, or its learning rate too low.
+        narrowed: share of the first window's diversity below which the generator has collapsed.
     """
 
     def __init__(
@@ -220,7 +221,7 @@ class CollapseWatch:
         self.diversities: deque[float] = deque(maxlen=window)
 
     def add(self, accuracy: float, diversity: float | None) -> None:
-        """Note a step: the discriminator's accuracy, and the generator's diversity where there is one."""
+        """Add the discriminator's accuracy and the generator's diversity, if known, of a step."""
         self.steps += 1
         self.accuracies.append(accuracy)
         if diversity is not None:
@@ -228,8 +229,8 @@ class CollapseWatch:
             if len(self.first_diversities) < (self.diversities.maxlen or 0):
                 self.first_diversities.append(diversity)
 
-    def verdict(self) -> str | None:
-        """One sentence while something is wrong, ``None`` while all is well or nothing can be said yet."""
+    def problem(self) -> str | None:
+        """Describe what is wrong; ``None`` while all is well or it is too early to say."""
         return self._narrowed() or self._unbalanced()
 
     def _narrowed(self) -> str | None:
@@ -239,7 +240,7 @@ class CollapseWatch:
         if now >= self.narrowed * start:
             return None
         return (
-            f"the paintings look more and more alike (diversity {now:.3f}, {start:.3f} at the start): "
+            f"all pictures look alike (diversity {now:.3f}, {start:.3f} at the start): "
             "the generator has collapsed; lower losses.adversarial or raise losses.content"
         )
 
@@ -249,18 +250,18 @@ class CollapseWatch:
         accuracy = _average(self.accuracies)
         if accuracy > self.won:
             return (
-                f"the discriminator has won (it is right about {accuracy:.1%} of the patches) and teaches nothing "
-                "more; lower discriminator.learning_rate or discriminator.steps, or turn discriminator.augment on"
+                f"the discriminator has won (it is right on {accuracy:.1%} of the patches) and no longer helps; "
+                "lower discriminator.learning_rate or discriminator.steps, or turn discriminator.augment on"
             )
         if accuracy < self.given_up:
             return (
-                f"the discriminator has given up (it is right about {accuracy:.1%} of the patches, no better than "
-                "guessing); raise discriminator.learning_rate or discriminator.steps"
+                f"the discriminator has given up (it is right on {accuracy:.1%} of the patches, no better than "
+                "chance); raise discriminator.learning_rate or discriminator.steps"
             )
         return None
 
     def state(self) -> dict[str, Any]:
-        """What a resumed run needs, in plain values."""
+        """Return what a resumed run needs, as plain values."""
         return {
             "steps": self.steps,
             "first_diversities": list(self.first_diversities),
@@ -269,7 +270,7 @@ class CollapseWatch:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from ``state``."""
+        """Continue from a state."""
         self.steps = state["steps"]
         self.first_diversities = list(state["first_diversities"])
         self.accuracies = deque(state["accuracies"], self.accuracies.maxlen)

@@ -1,4 +1,4 @@
-"""The discriminator: judges, patch by patch and at several resolutions, whether a picture is the artist's."""
+"""The discriminator: scores patches of a picture at several resolutions."""
 
 from __future__ import annotations
 
@@ -12,20 +12,19 @@ from torch.nn.utils.parametrizations import spectral_norm
 from engines.errors import ShapeError
 
 SLOPE = 0.2
-"""Of the leaky ReLUs on their negative side."""
+"""Negative slope of the leaky ReLUs."""
 
 CENTRE, SPREAD = 0.5, 0.25
-"""About the mean and the standard deviation of pictures in [0, 1], which are taken to 0 and 1 first."""
+"""Approximate mean and standard deviation of pictures in [0, 1], used to normalise the input."""
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """What the discriminator says about a batch at one resolution.
+class PatchScores:
+    """Output of the discriminator at one resolution.
 
     Attributes:
-        scores: (N, 1, h, w), one for each patch; higher means more like the artist's.
-            The loss decides what is high.
-        features: what each hidden layer saw, (N, C, h, w), from fine to coarse.
+        scores: (N, 1, h, w), one per patch; higher means more like the artist's, on the scale of the loss.
+        features: output of each hidden layer, (N, C, h, w), from fine to coarse.
     """
 
     scores: Tensor
@@ -33,19 +32,21 @@ class Judgement:
 
 
 class Conv(nn.Module):
-    """Convolution of spectral norm 1, the border reflected: zeros would tell where a crop ends.
+    """Convolution of spectral norm 1 with reflect padding: zeros would reveal the edge of a crop.
+
+    Sources:
+        spectral normalisation: Miyato et al. 2018, arXiv:1802.05957. Orthogonal initialisation, which keeps every
+        direction at full strength under it: Brock et al. 2018, arXiv:1809.11096, section 3.
 
     Args:
         in_channels, out_channels, kernel, stride: as in ``nn.Conv2d``.
-    Sources: spectral normalisation: Miyato et al. 2018, arXiv:1802.05957. Orthogonal start, which keeps every
-        direction at full strength under it: Brock et al. 2018, arXiv:1809.11096, section 3.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1):
         super().__init__()
         conv = nn.Conv2d(in_channels, out_channels, kernel, stride)
         nn.init.orthogonal_(conv.weight)
-        assert conv.bias is not None  # nn.Conv2d was made with one
+        assert conv.bias is not None
         nn.init.zeros_(conv.bias)
         spectral_norm(conv)
         self.conv, self.stride = conv, stride
@@ -53,16 +54,16 @@ class Conv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) → (N, out, ⌊H / stride⌋, ⌊W / stride⌋)."""
         with torch.autocast(x.device.type, enabled=False):
-            weight = self.conv.weight  # one power iteration, which would not converge in bfloat16
+            weight = self.conv.weight  # one power iteration, which does not converge in bfloat16
         return F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), weight, self.conv.bias, self.stride)
 
 
-class PatchCritic(nn.Module):
-    """One resolution: strided convolutions, one more that widens the view, one that scores.
+class PatchDiscriminator(nn.Module):
+    """Discriminator for one resolution: strided convolutions, one more for the field of view, and the scores.
 
     Args:
         width: channels of the first layer; they double with every layer, up to eight times as many.
-        layers: strided convolutions. With three, a score sees 54×54 pixels.
+        layers: strided convolutions. With three, a score covers 54×54 pixels.
 
     Source:
         Isola et al. 2017, arXiv:1611.07004, section 3.2.2, with 3×3 in place of 4×4 in the last two layers.
@@ -75,23 +76,22 @@ class PatchCritic(nn.Module):
         self.hidden = nn.ModuleList([*strided, Conv(widths[-2], widths[-1], kernel=3)])
         self.score = Conv(widths[-1], 1, kernel=3)
 
-    def forward(self, x: Tensor) -> Judgement:
+    def forward(self, x: Tensor) -> PatchScores:
         """(N, 3, H, W), about 0 ± 1 → scores of (N, 1, H / 2^layers, W / 2^layers)."""
         features = []
         for conv in self.hidden:
             x = F.leaky_relu(conv(x), SLOPE)
             features.append(x)
-        return Judgement(self.score(x), tuple(features))
+        return PatchScores(self.score(x), tuple(features))
 
 
 class Discriminator(nn.Module):
-    """The same question at several resolutions: strokes at the first one, composition at the last.
+    """Patch discriminators at several resolutions: strokes at the first one, composition at the last.
 
-    No statistics of the batch are taken, so that what is said of a picture does not depend on its neighbours, and
-    real and painted pictures may go in together or one after the other.
+    It uses no batch statistics, so that scores do not depend on the other pictures of a batch.
 
     Args:
-        scales: resolutions, each half of the one before.
+        scales: number of resolutions, each half of the one before.
         width: channels of each first layer.
         layers: strided convolutions at each resolution.
 
@@ -102,27 +102,29 @@ class Discriminator(nn.Module):
     def __init__(self, scales: int = 2, width: int = 32, layers: int = 3):
         super().__init__()
         self.smallest = 2 ** (layers + scales)
-        self.critics = nn.ModuleList([PatchCritic(width, layers) for _ in range(scales)])
+        self.critics = nn.ModuleList([PatchDiscriminator(width, layers) for _ in range(scales)])
 
-    def forward(self, x: Tensor) -> list[Judgement]:
-        """Judge.
+    def forward(self, x: Tensor) -> list[PatchScores]:
+        """Score pictures.
 
         Args:
-            x: (N, 3, H, W) in [0, 1], both sides from ``smallest`` pixels up.
+            x: (N, 3, H, W) in [0, 1], both sides at least ``smallest`` pixels.
 
         Returns:
-            one judgement for each resolution, the finest first.
+            one output per resolution, the finest first.
 
         Raises:
-            ShapeError: x has another form, or is too small for the coarsest resolution.
+            ShapeError: x has another shape, or is too small for the coarsest resolution.
         """
         if x.ndim != 4 or x.shape[1] != 3 or min(x.shape[2:]) < self.smallest:
-            problem = f"the discriminator takes (N, 3, H, W) from {self.smallest} pixels up, got {tuple(x.shape)}"
-            raise ShapeError(problem, hint="larger crops, or fewer scales or layers")
+            problem = (
+                f"the discriminator takes (N, 3, H, W) of at least {self.smallest} pixels a side, got {tuple(x.shape)}"
+            )
+            raise ShapeError(problem, hint="use larger crops, or fewer scales or layers")
         x = (x - CENTRE) / SPREAD
-        judgements: list[Judgement] = []
+        outputs: list[PatchScores] = []
         for critic in self.critics:
-            if judgements:
+            if outputs:
                 x = F.avg_pool2d(x, 2)
-            judgements.append(critic(x))
-        return judgements
+            outputs.append(critic(x))
+        return outputs

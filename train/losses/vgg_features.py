@@ -1,11 +1,10 @@
-"""Pretrained feature networks: where they come from, and the features the losses and figures are made of."""
+"""Pretrained feature networks, which the losses and metrics are based on, and their download."""
 
 from __future__ import annotations
 
 import hashlib
 import http.client
-import os
-import sys
+import logging
 import urllib.request
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,8 +17,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from engines.atomic_write import atomic_write
+from engines.cache_dirs import cache_folder
 from engines.errors import TrainError
 from engines.style_file import sha256
+
+logger = logging.getLogger(__name__)
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 VGG19_CONVS = (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28)
@@ -33,12 +35,12 @@ TAPS = {"relu1_1": 0, "relu2_1": 5, "relu2_2": 7, "relu3_1": 10, "relu4_1": 19, 
 
 @dataclass(frozen=True)
 class Download:
-    """A file that can be fetched and is trusted by its hash alone.
+    """A file to download, verified by its hash.
 
     Attributes:
-        url: where it is.
+        url: address of the file.
         name: file name in the features folder.
-        sha256: of the whole file.
+        sha256: hash of the file.
     """
 
     url: str
@@ -56,54 +58,45 @@ VGG19 = Download(
 WIDE = "vgg19_normalised_relu3_1_fp16.safetensors"
 DISTILLED = "vgg19_16x_relu4_1_fp16.safetensors"
 
-LARGEST = 100.0
-"""No weight of a network that pictures are compared by is larger; a flipped bit of an exponent makes larger ones."""
+MAX_WEIGHT = 100.0
+"""Larger than any weight of a feature network; a flipped bit in an exponent gives larger values."""
 
-_ANOTHER = "take an undamaged copy; or delete both small files, and torchvision's VGG19 is downloaded instead (575 MB)"
-
-
-def cache_folder() -> Path:
-    """Where downloads are kept: ``$RTSTYLE_FEATURES``, or below the user's cache folder."""
-    given = os.environ.get("RTSTYLE_FEATURES")
-    if given:
-        return Path(given)
-    root = os.environ.get("XDG_CACHE_HOME")
-    return (Path(root) if root else Path.home() / ".cache") / "rtstyle" / "features"
+_REPLACE = "use an undamaged copy, or delete both small files to download torchvision's VGG19 instead (575 MB)"
 
 
 def fetch(download: Download, folder: Path, timeout_s: float = 30.0) -> Path:
-    """Download once, verify, keep; what is downloaded is told on standard error, because it takes minutes.
+    """Download a file unless it exists, and verify it.
 
     Args:
-        download: what to fetch.
-        folder: where to keep it; made when it is not there.
+        download: file to download.
+        folder: folder to keep it in; created if needed.
         timeout_s: longest silence of the server, seconds.
 
     Returns:
         the verified file.
 
     Raises:
-        TrainError: no network, or the file that arrived has another hash; nothing is kept then.
+        TrainError: the download fails or has the wrong hash; nothing is kept.
     """
     target = folder / download.name
     if target.exists():
         if sha256(target) != download.sha256:
-            raise TrainError(f"{target} has the wrong hash", hint="delete it; it will be downloaded again")
+            raise TrainError(f"{target} has the wrong hash", hint="delete it, and it is downloaded again")
         return target
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with urllib.request.urlopen(download.url, timeout=timeout_s) as answer, atomic_write(target) as file:  # noqa: S310  # our own URL, pinned by hash
             size = f"{answer.length / 1e6:.0f} MB of " if answer.length else ""
-            print(f"downloading {size}{download.name} to {folder} …", file=sys.stderr, flush=True)
+            logger.info("downloading %s%s to %s …", size, download.name, folder)
             while block := answer.read(1 << 20):
                 file.write(block)
             file.seek(0)
             if hashlib.file_digest(file, "sha256").hexdigest() != download.sha256:
                 raise TrainError(f"{download.url} sent a file with the wrong hash", hint="try again later")
-    except (OSError, http.client.HTTPException) as error:  # URLError is an OSError; BadStatusLine is none
+    except (OSError, http.client.HTTPException) as error:  # URLError is an OSError, BadStatusLine is not
         raise TrainError(
             f"cannot download {download.url}: {error}",
-            hint=f"download it elsewhere and put it at {target}, or give --features DIR",
+            hint=f"download it elsewhere and copy it to {target}, or give --features DIR",
         ) from error
     return target
 
@@ -112,10 +105,10 @@ class Vgg19(nn.Module):
     """VGG19 up to some layer, with reflect padding; fixed weights.
 
     Args:
-        tensors: ``features.N.weight`` and ``.bias``; optional 1×1 heads ``aux.N`` that map a narrow network's
-            features to the full width (applied before the ReLU).
-        taps: names from ``TAPS`` whose features are returned, in rising order.
-        dtype: of the arithmetic; features come back in it.
+        tensors: ``features.N.weight`` and ``.bias``; optional 1×1 heads ``aux.N`` map a narrow network's features to
+            the full width, before the ReLU.
+        taps: names from ``TAPS`` whose features are returned, in ascending order.
+        dtype: type of the computation and of the features.
     """
 
     def __init__(self, tensors: Mapping[str, Tensor], taps: Sequence[str], dtype: torch.dtype = torch.float32):
@@ -133,14 +126,14 @@ class Vgg19(nn.Module):
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, x: Tensor, taps: Sequence[str] | None = None) -> list[Tensor]:
-        """Compute the features of pictures; nothing beyond the last tap is computed.
+        """Compute features up to the last tap.
 
         Args:
             x: (N, 3, H, W) in [0, 1].
-            taps: names from ``TAPS`` within the network, in rising order; by default those it was made with.
+            taps: names from ``TAPS`` within the network, in ascending order; by default those of the constructor.
 
         Returns:
-            one tensor (N, C, H / s, W / s) for each tap.
+            one tensor (N, C, H / s, W / s) per tap.
         """
         wanted = self.taps if taps is None else [TAPS[name] for name in taps]
         x = ((x - self.get_buffer("mean")) / self.get_buffer("std")).to(self.dtype)
@@ -165,11 +158,11 @@ class Vgg19(nn.Module):
 
 
 class Features(nn.Module):
-    """The two views of a picture: what it shows (content) and how it is painted (style).
+    """Content and style features of pictures.
 
     Args:
         style: network with the taps relu1_1, relu2_1, relu3_1.
-        deep: network with the tap relu4_1, which serves content and, as a fourth layer, style.
+        deep: network with the tap relu4_1, used for content and as fourth style layer.
     """
 
     def __init__(self, style: Vgg19, deep: Vgg19):
@@ -177,15 +170,15 @@ class Features(nn.Module):
         self.style_network, self.deep_network = style, deep
 
     def content(self, x: Tensor) -> Tensor:
-        """relu4_1: (N, 3, H, W) → (N, 512, H / 8, W / 8)."""
+        """Return relu4_1. (N, 3, H, W) → (N, 512, H / 8, W / 8)."""
         return self.deep_network(x)[-1]  # type: ignore[no-any-return]
 
     def style(self, x: Tensor) -> list[Tensor]:
-        """relu1_1, relu2_1, relu3_1."""
+        """Return relu1_1, relu2_1, relu3_1."""
         return self.style_network(x)  # type: ignore[no-any-return]
 
     def layers(self, x: Tensor, names: Collection[str]) -> dict[str, Tensor]:
-        """Features by layer: relu4_1 from the deep network, all others from the style network.
+        """Return features by layer: relu4_1 from the deep network, all others from the style network.
 
         Args:
             x: (N, 3, H, W) in [0, 1].
@@ -201,15 +194,11 @@ class Features(nn.Module):
 
 
 def _tensors(path: Path, last: int, heads: Sequence[int] = ()) -> dict[str, Tensor]:
-    """A network up to its convolution ``last``, with 1×1 heads behind some.
-
-    Raises:
-        TrainError: it cannot be read, a tensor is missing or has another shape, or a value is damaged.
-    """
+    """Read and check a network up to its convolution ``last``, with 1×1 heads after some convolutions."""
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise TrainError(f"cannot read the feature network {path}: {error}", hint=_ANOTHER) from error
+        raise TrainError(f"cannot read the feature network {path}: {error}", hint=_REPLACE) from error
     channels = 3
     for index in (index for index in VGG19_CONVS if index <= last):
         width = _checked(path, tensors, f"features.{index}", channels, 3)
@@ -220,52 +209,48 @@ def _tensors(path: Path, last: int, heads: Sequence[int] = ()) -> dict[str, Tens
     return tensors
 
 
-def check_values(path: Path, tensors: Mapping[str, Tensor], hint: str = _ANOTHER) -> None:
-    """Find the damage that a network's shapes do not show: safetensors has no checksum.
+def check_values(path: Path, tensors: Mapping[str, Tensor], hint: str = _REPLACE) -> None:
+    """Check the values of a network, because safetensors has no checksum.
 
     Args:
-        path: of the file, for the message.
-        tensors: what was read from it.
-        hint: what to do about damage.
+        path: file of the network, for the message.
+        tensors: tensors of the file.
+        hint: hint of the error.
 
     Raises:
-        TrainError: a value is not finite, or over ``LARGEST``.
+        TrainError: a value is not finite, or larger than ``MAX_WEIGHT``.
     """
     for name, tensor in tensors.items():
-        if not bool((tensor.float().abs() <= LARGEST).all()):  # NaN is not, either
-            raise TrainError(f"{path} is damaged: {name} holds values that no such network has", hint=hint)
+        if not bool((tensor.float().abs() <= MAX_WEIGHT).all()):  # also False for NaN
+            raise TrainError(f"{path} is damaged: {name} holds impossible values", hint=hint)
 
 
 def _checked(path: Path, tensors: Mapping[str, Tensor], name: str, channels: int, kernel: int) -> int:
-    """How many channels a convolution gives.
-
-    Raises:
-        TrainError: its weight or bias is missing, or it does not take so many channels with such a kernel.
-    """
+    """Check the shapes of a convolution and return its number of output channels."""
     shapes: dict[str, tuple[int, ...]] = {}
     for part in (f"{name}.weight", f"{name}.bias"):
         if part not in tensors:
-            raise TrainError(f"{path.name} is no such feature network: {part} is missing", hint=_ANOTHER)
+            raise TrainError(f"{path.name} is not this feature network: {part} is missing", hint=_REPLACE)
         shapes[part] = tuple(tensors[part].shape)
     weight, bias = shapes.values()
     width = weight[0] if weight else 0
     if weight != (width, channels, kernel, kernel) or bias != (width,):
-        told = ", ".join(f"{part} has shape {list(shape)}" for part, shape in shapes.items())
+        actual = ", ".join(f"{part} has shape {list(shape)}" for part, shape in shapes.items())
         raise TrainError(
-            f"{path.name} is no such feature network: {told}",
-            hint=f"a {kernel}×{kernel} convolution of {channels} channels is expected",
+            f"{path.name} is not this feature network: {actual}",
+            hint=f"expected a {kernel}×{kernel} convolution of {channels} channels",
         )
     return width
 
 
 def network_files(folder: Path) -> tuple[Path, Path] | None:
-    """Files of the style network and of the deep one: the two small files, or twice torchvision's whole VGG19.
+    """Return the files of the style and deep networks: the two small ones, or twice torchvision's whole VGG19.
 
     Returns:
-        ``None`` where the folder has none of them.
+        ``None`` if the folder has none of them.
 
     Raises:
-        TrainError: it has one of the small files alone.
+        TrainError: the folder has only one of the small files.
     """
     small, whole = (folder / WIDE, folder / DISTILLED), folder / VGG19.name
     missing = [file.name for file in small if not file.exists()]
@@ -275,38 +260,42 @@ def network_files(folder: Path) -> tuple[Path, Path] | None:
         return whole, whole
     if len(missing) < len(small):
         raise TrainError(
-            f"{folder} lacks {missing[0]}, the other one of the two small feature networks",
-            hint="put it there, too; or take the small file away, and torchvision's VGG19 is used instead (575 MB)",
+            f"{folder} lacks {missing[0]}, the other of the two small feature networks",
+            hint="add it, or remove the small file to use torchvision's VGG19 instead (575 MB)",
         )
     return None
 
 
 def check_folder(folder: Path) -> None:
-    """What ``--features`` takes.
+    """Check the folder given with ``--features``.
 
     Raises:
-        TrainError: no such folder.
+        TrainError: it does not exist, or is a file.
     """
     if folder.is_file():
-        raise TrainError(f"{folder} is a file", hint=f"--features takes the folder that holds {WIDE} and {DISTILLED}")
+        raise TrainError(f"{folder} is a file", hint=f"--features takes the folder with {WIDE} and {DISTILLED}")
     if not folder.is_dir():
-        raise TrainError(f"no such folder: {folder}", hint="leave --features away to use the cache")
+        raise TrainError(f"no such folder: {folder}", hint="omit --features to use the cache")
 
 
 def load_features(folder: Path | None = None, dtype: torch.dtype = torch.float32) -> Features:
-    """The feature networks, from a folder or from the cache, downloaded when they are nowhere.
+    """Load the feature networks from a folder or the cache; download VGG19 if they are missing.
 
-    A folder may hold the two small files (full-width VGG19 to relu3_1 and a distilled one to relu4_1) or
-    torchvision's whole VGG19. What a given folder lacks is told on standard error before it is downloaded.
+    A folder holds either the two small files (full-width VGG19 to relu3_1 and a distilled one to relu4_1) or
+    torchvision's whole VGG19.
+
+    Args:
+        folder: folder of the networks; by default the cache.
+        dtype: type of the computation.
 
     Raises:
-        TrainError: a file is missing, damaged, or cannot be downloaded.
+        TrainError: a file is missing or damaged, or cannot be downloaded.
     """
     if folder is not None:
         check_folder(folder)
         if network_files(folder) is None:
-            print(f"{folder} has neither {WIDE} and {DISTILLED} nor {VGG19.name}", file=sys.stderr, flush=True)
-    folder = folder or cache_folder()
+            logger.info("%s has neither %s and %s nor %s", folder, WIDE, DISTILLED, VGG19.name)
+    folder = folder or cache_folder("features")
     if network_files(folder) == (folder / WIDE, folder / DISTILLED):
         wide = _tensors(folder / WIDE, last=TAPS["relu3_1"])
         deep = _tensors(folder / DISTILLED, last=TAPS["relu4_1"], heads=(TAPS["relu4_1"],))

@@ -1,4 +1,4 @@
-"""The report of a run: one page that tells a person how the training goes, while it goes."""
+"""The HTML report of a run, updated while training goes on."""
 
 from train.report.html_report import REFRESH_S, REPORT, State, Status, in_words, write_report
 

@@ -1,4 +1,4 @@
-"""Axes of charts: where a value lies, which round values to name, and how to write them."""
+"""Chart axes: linear or logarithmic scales, tick values and number formatting."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 DECADES = 1.5
-"""A curve that spans more than this is drawn on a logarithmic axis."""
+"""A curve that spans more decades than this gets a logarithmic axis."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """Values to places along an axis, 0 … 1, and back.
+    """Map values to positions on an axis, 0 … 1, and back.
 
     Attributes:
-        low, high: ends of the axis, low < high, both positive on a logarithmic one.
-        log: logarithmic.
+        low: lower end; positive on a logarithmic axis.
+        high: upper end, above ``low``.
+        log: True for a logarithmic axis.
     """
 
     low: float
@@ -25,7 +26,7 @@ class Axis:
 
     @classmethod
     def around(cls, values: Sequence[float]) -> Axis:
-        """An axis for a curve: logarithmic over more than ``DECADES``, from 0 where the curve comes near it."""
+        """Return an axis that fits a curve: logarithmic above ``DECADES``, and from 0 if the curve comes near it."""
         finite = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
         low, high = min(finite), max(finite)
         above = min((value for value in finite if value > 0), default=math.inf)
@@ -37,19 +38,19 @@ class Axis:
         return cls(low if low == 0 else low - room, high + room)
 
     def place(self, value: float) -> float:
-        """Where a value lies, 0 … 1 between the ends; NaN for one that the axis cannot show."""
+        """Return the position of a value, 0 … 1 within the axis; NaN if a logarithmic axis cannot show it."""
         if not self.log:
             return (value - self.low) / (self.high - self.low)
         return math.log(value / self.low) / math.log(self.high / self.low) if value > 0 else math.nan
 
     def value(self, place: float) -> float:
-        """What lies at a place."""
+        """Return the value at a position."""
         if not self.log:
             return self.low + place * (self.high - self.low)
         return self.low * float((self.high / self.low) ** place)
 
     def ticks(self, about: int = 5) -> list[float]:
-        """Round values between the ends."""
+        """Return about ``about`` round values within the axis."""
         if not self.log:
             return _round_steps(self.low, self.high, about)
         first, last = math.ceil(math.log10(self.low)), math.floor(math.log10(self.high))
@@ -68,7 +69,7 @@ def _round_steps(low: float, high: float, about: int) -> list[float]:
 
 
 def number(value: float) -> str:
-    """Three digits, as a person writes them: 0.0034, 12.5, 1,250, 3×10⁻⁷."""
+    """Format a number with three significant digits: 0.0034, 12.5, 1,250, 3×10⁻⁷."""
     if not math.isfinite(value):
         return "–"
     if abs(value) < 1000:

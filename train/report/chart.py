@@ -1,6 +1,6 @@
-"""Charts as inline SVG: lines with a smoothed one over the raw, and shares stacked to a whole.
+"""Charts as inline SVG: smoothed line charts and stacked area charts.
 
-Colours come from the page's style sheet, so that one chart suits light and dark.
+Colours come from the page's style sheet, so that charts suit light and dark themes.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from train.html import Html, element, join
 from train.report.axis import Axis, number
 
 Points = Sequence[tuple[float, float]]
-"""(x, y), x rising; a y that is not finite is a gap."""
+"""(x, y) with ascending x; a y that is not finite is a gap."""
 
 Rows = Sequence[tuple[float, Mapping[str, float]]]
-"""x, rising, and a share for each name."""
+"""Ascending x, and a share for each name."""
 
 WIDTH, WIDE, HEIGHT = 360, 420, 210
-"""Of a curve and of an area, in pixels where there is room."""
+"""Width of a line chart, width of an area chart, and height of both, pixels."""
 
 LEFT, RIGHT, TOP, BOTTOM = 46, 14, 24, 38
-"""Around the area inside the axes."""
+"""Margins around the plot area, pixels."""
 
-MOST = 500
-"""Points of a drawn curve."""
+MAX_POINTS = 500
+"""Largest number of points that are drawn for a curve."""
 
 COLOURS = 10
-"""Different colours of areas in the style sheet."""
+"""Number of area colours in the style sheet."""
 
 
-def thin(points: Points, most: int = MOST) -> Points:
-    """At most so many points, with the lowest and the highest of every stretch, so that no spike is lost."""
+def thin(points: Points, most: int = MAX_POINTS) -> Points:
+    """Reduce a curve to ``most`` points, keeping the lowest and highest of every stretch so that no spike is lost."""
     if len(points) <= most:
         return points
     inner, stretches = points[1:-1], most // 2 - 1
@@ -46,7 +46,7 @@ def thin(points: Points, most: int = MOST) -> Points:
 
 
 def smooth(points: Points, axis: Axis) -> Points:
-    """The mean over about a thirtieth of the curve around each point, taken on the axis; gaps stay."""
+    """Average each point with its neighbours, over about a thirtieth of the curve, on the axis's scale; gaps stay."""
     places = [axis.place(y) for _, y in points]
     there = [math.isfinite(place) for place in places]
     sums = [0.0, *accumulate(place if known else 0.0 for place, known in zip(places, there, strict=True))]
@@ -62,11 +62,12 @@ def smooth(points: Points, axis: Axis) -> Points:
 
 @dataclass(frozen=True)
 class Plot:
-    """Where values lie in a drawing.
+    """Coordinate system of a drawing.
 
     Attributes:
-        x, y: the axes.
-        width: of the drawing.
+        x: horizontal axis.
+        y: vertical axis.
+        width: width of the drawing, pixels.
     """
 
     x: Axis
@@ -74,12 +75,12 @@ class Plot:
     width: int = WIDTH
 
     def spot(self, across: float, up: float) -> str:
-        """Places on both axes, 0 … 1 → a point of the drawing; what lies outside is drawn at the edge."""
+        """Convert positions on both axes, 0 … 1, to SVG coordinates, clamped to the plot area."""
         across, up = min(1.0, max(0.0, across)), min(1.0, max(0.0, up))
         return f"{LEFT + across * (self.width - LEFT - RIGHT):.1f} {HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM):.1f}"
 
     def curve(self, points: Points, class_: str) -> Html:
-        """A line with gaps; a point without neighbours is a dot, which the round ends of the line make."""
+        """Draw a line with gaps; the round line caps show a point without neighbours as a dot."""
         path, pen_down = [], False
         for step, value in points:
             place = self.y.place(value)
@@ -90,20 +91,20 @@ class Plot:
         return element("path", d="".join(path), class_=class_)
 
     def area(self, steps: Sequence[float], low: Sequence[float], high: Sequence[float], name: str, class_: str) -> Html:
-        """What lies between two curves."""
+        """Fill the area between two curves."""
         there = [self.spot(self.x.place(step), self.y.place(y)) for step, y in zip(steps, high, strict=True)]
         back = [self.spot(self.x.place(step), self.y.place(y)) for step, y in zip(steps, low, strict=True)]
         return element("path", element("title", name), d=f"M{'L'.join([*there, *reversed(back)])}Z", class_=class_)
 
     def mark(self, value: float, text: str) -> Html:
-        """A dashed line at a value, with what it means."""
+        """Draw a labelled dashed line at a value."""
         start, end = (self.spot(across, self.y.place(value)) for across in (0, 1))
         right, height = end.split()
         line = element("path", d=f"M{start}L{end}", class_="mark")
         return join([line, element("text", text, x=right, y=float(height) - 4, class_="end")])
 
     def drawing(self, label: str, inside: Sequence[Html], *, percent: bool = False) -> Html:
-        """The axes with their labels around what is drawn."""
+        """Draw axes and labels around the given contents."""
         ticks = []
         for value in self.y.ticks():
             start, end = (self.spot(across, self.y.place(value)) for across in (0, 1))
@@ -131,14 +132,14 @@ def line_chart(
     marks: Mapping[float, str] | None = None,
     raw: bool = True,
 ) -> Html:
-    """A curve over the steps, pale, and its smoothed course, strong.
+    """Draw a curve over the steps, pale, and its smoothed version, strong.
 
     Args:
-        points: step and value.
-        label: of the value's axis.
-        y: the axis; by default one that fits.
-        marks: values at which a dashed line is drawn, with what it means.
-        raw: draw both; otherwise the curve itself is strong.
+        points: steps and values.
+        label: label of the value axis.
+        y: value axis; by default one that fits.
+        marks: labels of dashed lines, by value.
+        raw: False draws the curve itself strong, without smoothing.
     """
     y = y or Axis.around([value for _, value in points])
     plot = Plot(_steps(points), y)
@@ -150,15 +151,15 @@ def line_chart(
 
 
 def area_chart(rows: Rows, names: Sequence[str], label: str) -> Html:
-    """Shares of a whole over the steps, stacked, the first name at the bottom.
+    """Draw stacked shares over the steps, the first name at the bottom.
 
     Args:
-        rows: step and the share of each name; they are scaled to a sum of 1.
-        names: in the order of their colours.
-        label: of the value's axis.
+        rows: steps and the share of each name, scaled to a sum of 1.
+        names: names, in the order of their colours.
+        label: label of the value axis.
     """
     plot = Plot(_steps(rows), Axis(0.0, 1.0), WIDE)
-    means = [mean_shares(stretch, names) for stretch in _stretches(rows, MOST // 5)]
+    means = [mean_shares(stretch, names) for stretch in _stretches(rows, MAX_POINTS // 5)]
     steps = [step for step, _ in means]
     edges = [[sum(shares[:i]) for _, shares in means] for i in range(len(names) + 1)]
     areas = [
@@ -169,7 +170,7 @@ def area_chart(rows: Rows, names: Sequence[str], label: str) -> Html:
 
 
 def legend(entries: Sequence[tuple[str, str]]) -> Html:
-    """The names of an area chart with a figure each, the first at the bottom, as its area is."""
+    """List the names of an area chart, each with a value, in the order of the stacked areas."""
     items = [
         element("li", element("span", class_=f"swatch c{i % COLOURS}"), name, element("b", figure))
         for i, (name, figure) in enumerate(entries)
@@ -188,7 +189,7 @@ def _stretches(rows: Rows, most: int) -> Iterator[Rows]:
 
 
 def mean_shares(stretch: Rows, names: Sequence[str]) -> tuple[float, list[float]]:
-    """The mean step of a stretch and the mean share of each name, scaled to a sum of 1."""
+    """Return the mean step of a stretch and the mean share of each name, scaled to a sum of 1."""
     sums = [sum(shares[name] for _, shares in stretch if _positive(shares.get(name))) for name in names]
     total = sum(sums) or 1.0
     return sum(step for step, _ in stretch) / len(stretch), [value / total for value in sums]

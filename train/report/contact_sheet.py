@@ -1,59 +1,27 @@
-"""Contact sheets: what the generator paints now, on the same pictures every time."""
+"""Contact sheets: the same photographs and their stylized versions at one step of training."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import cv2
 import numpy as np
-import torch
-from torch import Tensor, nn
 
 from engines.base import RGB
 from engines.errors import TrainError
-from engines.model.generator import Generator, stylize
-from train.data.pictures import Pictures, read_picture, to_picture, to_tensor, with_short_side
+from train.data.pictures import Pictures, read_picture, with_short_side
 
 COLUMNS, CELL = 4, (288, 216)
-"""Pictures on a sheet, and the width and height of each one, pixels."""
+"""Pictures on a sheet; width and height of each, pixels."""
 
 LARGEST = 384
-"""Short side at which larger pictures are painted, pixels."""
-
-
-N = TypeVar("N", bound=nn.Module)
-
-
-@torch.no_grad()
-def painted(network: N, stylize: Callable[[N, Tensor], Tensor], rgb: RGB) -> RGB:
-    """One picture through a network with fixed statistics.
-
-    Args:
-        network: that is trained.
-        stylize: how it paints: (1, 3, H, W) in [0, 1] → the same shape, about in [0, 1].
-        rgb: (H, W, 3).
-
-    Returns:
-        the same shape.
-    """
-    was_training = network.training
-    network.eval()
-    device = next(network.parameters()).device
-    picture = to_picture(stylize(network, to_tensor(rgb).to(device)))
-    network.train(was_training)
-    return picture
-
-
-def paint(generator: Generator, rgb: RGB) -> RGB:
-    """One picture through a generator with fixed statistics. (H, W, 3) → same shape."""
-    return painted(generator, stylize, rgb)
+"""Short side to which larger pictures are scaled before they are stylized, pixels."""
 
 
 def cell(rgb: RGB) -> RGB:
-    """Cut the middle of a picture in the sheet's shape and show it at the sheet's size."""
+    """Crop the center of a picture to the shape of a cell and scale it."""
     width, height = CELL
     scale = max(width / rgb.shape[1], height / rgb.shape[0])
     cut_width, cut_height = max(1, round(width / scale)), max(1, round(height / scale))
@@ -64,37 +32,34 @@ def cell(rgb: RGB) -> RGB:
 
 
 def _originals(pictures: Pictures) -> list[RGB]:
-    """Up to ``COLUMNS`` readable pictures from all over the list, none too small or too large to be painted."""
+    """Read up to ``COLUMNS`` pictures from all over the list, each scaled to a size that can be stylized."""
     every = max(1, len(pictures.files) // COLUMNS)
     found: list[RGB] = []
     for path in pictures.files[::every]:
         if len(found) < COLUMNS and path not in pictures.skipped:
-            with contextlib.suppress(TrainError):  # damaged, and training has not met it yet
+            with contextlib.suppress(TrainError):  # damaged, and training has not read it yet
                 rgb = read_picture(path)
                 found.append(with_short_side(rgb, min(max(min(rgb.shape[:2]), CELL[1]), LARGEST)))
     return found
 
 
-def save_sheet(path: Path, paint: Callable[[RGB], RGB], pictures: Pictures) -> None:
-    """Write a JPEG with a row of photographs and, below it, the row of their paintings.
+def save_sheet(path: Path, stylize: Callable[[RGB], RGB], pictures: Pictures) -> None:
+    """Write a JPEG with a row of photographs above a row of their stylized versions.
 
     Args:
-        path: of the JPEG.
-        paint: one picture.
-        pictures: to choose from.
-
-    Raises:
-        TrainError: it cannot be written.
+        path: file to write; its folder must exist.
+        stylize: stylizes one picture.
+        pictures: photographs to choose from.
     """
     originals = _originals(pictures)
     if not originals:
         return
-    rows = [[cell(rgb) for rgb in originals], [cell(paint(rgb)) for rgb in originals]]
+    rows = [[cell(rgb) for rgb in originals], [cell(stylize(rgb)) for rgb in originals]]
     sheet = np.vstack([np.hstack(row) for row in rows])
     ok, data = cv2.imencode(".jpg", np.ascontiguousarray(sheet[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 90])
     if ok:
         try:
             path.write_bytes(data.tobytes())
         except OSError as error:
-            hint = "is the disk full? then make room; --resume goes on"
+            hint = "free some disk space, then continue with --resume"
             raise TrainError(f"cannot write {path}: {error.strerror}", hint=hint) from error

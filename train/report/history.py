@@ -1,4 +1,4 @@
-"""What happened in a run, in a file that only grows: one JSON object a line."""
+"""The log of a run: an append-only file with one JSON object per line."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from typing import Any
 from engines.errors import TrainError
 
 HISTORY = "history.jsonl"
-"""Name of the file in the folder of a run."""
+"""Name of the file in the run folder."""
 
 MEASURED = ("discriminator", "penalty", "accuracy", "diversity", "data_wait")
-"""Fields of an entry that are there only where they were measured."""
+"""Fields of an entry that are present only if they were measured."""
 
 
 def _now() -> str:
@@ -26,26 +26,26 @@ def _now() -> str:
 
 @dataclass(frozen=True)
 class Entry:
-    """A logged step, and the steps since the one logged before.
+    """One logged step, with means over the steps since the previous entry.
 
-    One step says little: its pictures are easy or hard, and with two sources of motion a logged step always meets the
-    same one. So losses and figures are means over the steps since the last entry of this part of the run.
+    Means, because single steps vary: their pictures are easy or hard, and if two sources of motion alternate, a logged
+    step would always meet the same one.
 
     Attributes:
         step: steps done.
-        seconds: spent training, over all resumed parts.
-        learning_rate: of the generator.
-        losses: value of each term, unweighted, over the steps in which it occurred; ``total`` is weighted. One that is
-            not finite is kept as NaN.
-        shares: each term's share of the generator's gradient at this step, 0 … 1; empty where it was not measured.
-        steadiness: ``flicker.Scene.steadiness`` of the last contact sheet; empty where none was made since the last
+        seconds: training time, over all resumed parts.
+        learning_rate: learning rate of the generator.
+        losses: mean of each term, unweighted, over the steps in which it occurred; ``total`` is weighted. Values that
+            are not finite are NaN.
+        shares: each term's share of the generator's gradient at this step, 0 … 1; empty if not measured.
+        steadiness: ``flicker_probe.Scene.steadiness`` of the last contact sheet; empty if there was none since the last
             entry.
-        discriminator: the discriminator's loss, its gradient penalty included; ``None`` without one.
-        penalty: the gradient penalty alone, unweighted; ``None`` where the loss has none.
-        accuracy: share of patches that the discriminator told apart, 0 … 1; ``None`` without one.
-        diversity: how different the paintings are, relative to the photographs; ``None`` where it was not measured.
+        discriminator: loss of the discriminator, including its gradient penalty; ``None`` without one.
+        penalty: gradient penalty alone, unweighted; ``None`` if the loss has none.
+        accuracy: share of patches that the discriminator classified correctly, 0 … 1; ``None`` without one.
+        diversity: diversity of the stylized pictures relative to the photographs; ``None`` if not measured.
         data_wait: share of the time since the last entry spent waiting for pictures, 0 … 1.
-        at: when, ISO 8601 in UTC.
+        at: time of the entry, ISO 8601 in UTC.
     """
 
     step: int
@@ -62,20 +62,20 @@ class Entry:
     at: str = field(default_factory=_now)
 
     def to_line(self) -> bytes:
-        """The entry as JSON with a line end; JSON has no NaN, so that is ``null``."""
+        """Encode as one line of JSON; NaN becomes ``null``."""
         plain = {key: _plain(value) for key, value in vars(self).items() if value is not None and value != {}}
         return json.dumps(plain, allow_nan=False).encode() + b"\n"
 
     @classmethod
     def from_line(cls, line: bytes) -> Entry:
-        """Read a line back.
+        """Decode a line.
 
         Raises:
-            ValueError: it is cut, or no entry.
+            ValueError: the line is truncated or not an entry.
         """
         values = json.loads(line)
         if not isinstance(values, dict) or not line.endswith(b"\n"):
-            raise ValueError("no whole entry")
+            raise ValueError("not a complete entry")
         try:
             return cls(
                 step=int(values["step"]),
@@ -88,7 +88,7 @@ class Entry:
                 **{key: _number(values[key]) for key in MEASURED if key in values},
             )
         except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError("no entry of a history") from error
+            raise ValueError("not an entry of a history") from error
 
 
 def _plain(value: Any) -> Any:
@@ -108,11 +108,11 @@ def _numbers(values: Mapping[str, float | None]) -> dict[str, float]:
 
 
 class History:
-    """The record of a run. Lines that a crash has cut are not there; those of a step that is done again go.
+    """The log of a run, without truncated lines and without steps that are repeated after a resume.
 
     Args:
-        path: of the file.
-        entries: that it holds.
+        path: file.
+        entries: entries that the file already holds.
     """
 
     def __init__(self, path: Path, entries: Sequence[Entry] = ()):
@@ -121,11 +121,11 @@ class History:
 
     @classmethod
     def open(cls, path: Path, step: int) -> History:
-        """Go on after a step: 0 starts anew, that of a checkpoint resumes.
+        """Open the log at a step: 0 starts a new one, the step of a checkpoint continues.
 
         Args:
-            path: of the file, which need not exist.
-            step: entries beyond this one are cut off.
+            path: file, which need not exist.
+            step: later entries are cut off.
 
         Raises:
             TrainError: the file cannot be read or written.
@@ -146,11 +146,11 @@ class History:
 
     @property
     def entries(self) -> Sequence[Entry]:
-        """In the order of the steps."""
+        """Entries in the order of their steps."""
         return self._entries
 
     def add(self, entry: Entry) -> None:
-        """Append, so that a killed process loses nothing that was added.
+        """Append an entry, unbuffered, so that a killed process loses none.
 
         Raises:
             TrainError: the disk is full or the folder is gone.
@@ -164,7 +164,7 @@ class History:
 
 
 def read_history(path: Path) -> list[Entry]:
-    """Every whole entry of a history, without touching the file.
+    """Read every complete entry of a log without changing the file.
 
     Raises:
         TrainError: it cannot be read.
@@ -176,7 +176,7 @@ def read_history(path: Path) -> list[Entry]:
 
 
 def _entries(data: bytes) -> Iterator[tuple[Entry, int]]:
-    """Whole entries, and for each the number of bytes up to its end; damaged lines are passed over."""
+    """Yield complete entries, each with the offset of its end, skipping damaged lines."""
     end = 0
     for line in data.splitlines(keepends=True):
         end += len(line)
@@ -187,5 +187,5 @@ def _entries(data: bytes) -> Iterator[tuple[Entry, int]]:
 
 
 def _failed(path: Path, error: OSError) -> TrainError:
-    hint = "is the disk full? then make room; --resume goes on"
-    return TrainError(f"cannot keep the history {path}: {error.strerror}", hint=hint)
+    hint = "free some disk space, then continue with --resume"
+    return TrainError(f"cannot read or write the history {path}: {error.strerror}", hint=hint)

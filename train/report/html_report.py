@@ -1,4 +1,4 @@
-"""The page itself, part by part."""
+"""Build the HTML report of a run."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from typing import Any, Literal
 
 from train.html import Html, document, element, join, markup, section, table, write_page
 from train.report.axis import number
-from train.report.curves import discriminator, gradient, losses, pace, steadiness
+from train.report.curves import discriminator, gradient, losses, pace, temporal_consistency
 from train.report.history import Entry, History
 from train.report.timeline import Sheet, sheets
 
 REPORT = "report.html"
-"""Name of the page in the folder of a run."""
+"""Name of the page in the run folder."""
 
 REFRESH_S = 20
-"""Seconds after which a browser loads the page of a running training again."""
+"""Interval at which a browser reloads the page of a running training, seconds."""
 
 STALE_MIN = 15
-"""Minutes without news after which the page says that the run may have been killed."""
+"""Minutes without an update after which the page says that the run may have been killed."""
 
 AGE = f"""
 const written = document.querySelector("time[data-live]");
-function tell() {{
+function update() {{
   const minutes = Math.floor((Date.now() - Date.parse(written.dateTime)) / 60000);
   const age = minutes < 120 ? minutes + " min ago" : Math.floor(minutes / 60) + " hours ago";
   written.textContent = minutes < 1 ? "just now" : age;
   document.getElementById("stale").hidden = minutes < {STALE_MIN};
 }}
-if (written) {{ tell(); setInterval(tell, 10000); }}
+if (written) {{ update(); setInterval(update, 10000); }}
 """
-"""The page of a killed run cannot be written any more, so it must find out by itself."""
+"""A killed run cannot update its page, so the page tracks its own age."""
 
 State = Literal["running", "stopped", "finished", "failed"]
 
@@ -48,14 +48,14 @@ STATES: Mapping[State, str] = {
 
 @dataclass(frozen=True)
 class Status:
-    """Where a run stands.
+    """Progress of a run.
 
     Attributes:
-        share: of the run that is done, 0 … 1.
-        seconds: spent training, over all resumed parts.
-        seconds_left: as far as can be told; ``None`` where it cannot.
-        state: running, stopped by a person, finished, or failed.
-        message: anything that the person should know, in plain words: a warning, or why it failed.
+        share: share of the run that is done, 0 … 1.
+        seconds: training time, over all resumed parts.
+        seconds_left: estimate; ``None`` if unknown.
+        state: running, stopped by the user, finished or failed.
+        message: warning or cause of the failure, in plain words; may be empty.
     """
 
     share: float
@@ -66,13 +66,13 @@ class Status:
 
 
 def write_report(out: Path, history: History, settings: Mapping[str, Any], status: Status) -> None:
-    """Write ``report.html``, whole or not at all.
+    """Write ``report.html`` atomically.
 
     Args:
-        out: folder of the run; its contact sheets, ``sheet-*.jpg``, are shown.
-        history: of the run.
-        settings: of the run, plain values in sections, as in ``TrainConfig.to_dict``.
-        status: where it stands.
+        out: run folder; its contact sheets, ``sheet-*.jpg``, are included.
+        history: log of the run.
+        settings: settings of the run by section, as in ``TrainConfig.to_dict``.
+        status: progress of the run.
 
     Raises:
         TrainError: it cannot be written.
@@ -85,7 +85,7 @@ def write_report(out: Path, history: History, settings: Mapping[str, Any], statu
         losses(entries, settings),
         *gradient(entries),
         *discriminator(entries),
-        *steadiness(entries),
+        *temporal_consistency(entries),
         pace(entries),
         *([_timeline(pictures)] if len(pictures) > 1 else []),
         _recipe(settings),
@@ -98,7 +98,7 @@ def write_report(out: Path, history: History, settings: Mapping[str, Any], statu
 
 
 def in_words(seconds: float) -> str:
-    """A length of time as a person says it: less than a minute, 1 minute, 35 minutes, 2 hours 5 minutes."""
+    """Format a duration: less than a minute, 1 minute, 35 minutes, 2 hours 5 minutes."""
     minutes = round(seconds / 60)
     if minutes < 1:
         return "less than a minute"
@@ -108,7 +108,7 @@ def in_words(seconds: float) -> str:
 
 
 def _subject(settings: Mapping[str, Any]) -> tuple[str, str]:
-    """The name of the style, and what it is learned from."""
+    """Return the name of the style and a description of what it learns from."""
     values = dict(_flat(settings))
     painting, works = values.get("data.style_picture"), values.get("data.style_pictures")
     name = values.get("run.name") or (Path(str(painting or works)).stem if painting or works else "style")
@@ -119,13 +119,13 @@ def _subject(settings: Mapping[str, Any]) -> tuple[str, str]:
 
 def _head(name: str, subject: str, entries: Sequence[Entry], status: Status) -> Html:
     started = _started(entries)
-    about = ["A style learned from ", element("b", subject)] if subject else ["A style"]
+    about = ["A style trained on ", element("b", subject)] if subject else ["A style"]
     about += [f", started {_time(started)}"] if started else []
     running = status.state == "running"
     stale = element(
         "p",
-        f"Nothing has been written for {STALE_MIN} minutes. If the computer is not asleep, the run was killed: "
-        "the same command with --resume goes on from its last checkpoint.",
+        f"No update for {STALE_MIN} minutes. Unless the computer was asleep, the run was killed. Run the same command "
+        "with --resume to continue from its last checkpoint.",
         class_="note bad",
         id="stale",
         hidden=True,
@@ -151,9 +151,9 @@ def _state(status: Status) -> Iterator[object]:
         left = status.seconds_left
         yield f", {_about(left)} left. " if left is not None and math.isfinite(left) else ". "
         now = datetime.now(UTC)
-        yield join(["Written ", element("time", _time(now), datetime=now.isoformat(), data_live=True), "."])
+        yield join(["Updated ", element("time", _time(now), datetime=now.isoformat(), data_live=True), "."])
     elif status.state == "stopped":
-        yield ". The same command with --resume goes on."
+        yield ". Run the same command with --resume to continue."
     else:
         yield "."
 
@@ -169,7 +169,7 @@ def _tiles(entries: Sequence[Entry], status: Status) -> Html:
         last = entries[-1]
         tiles.append(("Step", f"{last.step:,}"))
         if last.seconds > 0:
-            tiles.append(("Steps a minute", number(float(f"{60 * last.step / last.seconds:.2g}"))))
+            tiles.append(("Steps per minute", number(float(f"{60 * last.step / last.seconds:.2g}"))))
     tiles.append(("Trained for", in_words(status.seconds)))
     if entries and entries[-1].data_wait is not None:
         tiles.append(("Waiting for pictures", f"{100 * entries[-1].data_wait:.1f} %"))
@@ -179,7 +179,7 @@ def _tiles(entries: Sequence[Entry], status: Status) -> Html:
 
 
 def _started(entries: Sequence[Entry]) -> datetime | None:
-    """When the first step began, by the first entry."""
+    """Return the time of the first step, from the first entry."""
     if not entries:
         return None
     try:
@@ -195,18 +195,17 @@ def _time(when: datetime) -> str:
 
 def _newest(sheet: Sheet) -> Html:
     return section(
-        "What it paints now",
-        "Photographs of the training above, their paintings below: look at faces, even skies and thin lines, where "
-        "styles fail first.",
+        "Latest result",
+        "Training photographs above, stylized below. Check faces, plain skies and thin lines, where styles fail first.",
         element("figure", _caption(sheet), sheet.picture, class_="large"),
     )
 
 
 def _timeline(pictures: Sequence[Sheet]) -> Html:
     return section(
-        "How it came about",
-        "The same photographs from the start of the run to now: when two neighbours look alike, more of the same "
-        "training changes little.",
+        "Progress",
+        "The same photographs from the start of the run to now. Once neighbours look alike, more of the same training "
+        "changes little.",
         element("div", *(element("figure", _caption(x), x.picture) for x in pictures), class_="grid wide"),
     )
 
@@ -223,7 +222,7 @@ def _recipe(settings: Mapping[str, Any]) -> Html:
     tables = [element("div", element("h3", group) if group else "", table(rows)) for group, rows in sections.items()]
     return section(
         "Recipe",
-        "Every setting of this run: with the same settings, pictures and seed it can be repeated.",
+        "Every setting of this run, enough to repeat it with the same pictures.",
         element("div", *tables, class_="recipe"),
     )
 

@@ -1,4 +1,4 @@
-"""Pictures that show a style: photographs from scikit-image's wheel, which anybody may use, and their paintings.
+"""Previews of a style: photographs from scikit-image's wheel and their stylized versions.
 
 Astronaut and rocket are in the public domain, chelsea and coffee are CC0.
 """
@@ -20,11 +20,11 @@ SMALL_LIMIT = 60_000
 """Largest preview inside a style, bytes."""
 
 SMALLEST = 16
-"""Short side below which a preview is not shrunk, pixels."""
+"""Previews with a shorter side than this are not shrunk further, pixels."""
 
 
 def photographs(count: int, side: int) -> list[RGB]:
-    """The middle squares of the first photographs, ``side`` pixels; none where scikit-image is not installed."""
+    """Return the central squares of the first photographs, ``side`` pixels; none without scikit-image."""
     spec = importlib.util.find_spec("skimage")
     if spec is None or spec.origin is None:
         return []
@@ -39,9 +39,9 @@ def _square(rgb: RGB, side: int) -> RGB:
 
 
 def jpeg(rgb: RGB, limit: int) -> bytes:
-    """Encode at the best quality that fits into ``limit`` bytes, and smaller where none does.
+    """Encode at the best quality that fits into ``limit`` bytes, shrinking the picture if none does.
 
-    A preview must not end a training: one that cannot become small enough is as small as it can be.
+    A preview must not end a training, so one that never fits is returned as small as possible.
     """
     bgr = np.ascontiguousarray(rgb[..., ::-1])
     while True:
@@ -55,7 +55,7 @@ def jpeg(rgb: RGB, limit: int) -> bytes:
         bgr = np.asarray(smaller, dtype=np.uint8)
 
 
-def small_preview(paint: Callable[[RGB], RGB]) -> bytes | None:
-    """The preview inside a style: one photograph and its painting; ``None`` without scikit-image."""
+def small_preview(stylize: Callable[[RGB], RGB]) -> bytes | None:
+    """Return the preview inside a style: a photograph beside its stylized version; ``None`` without scikit-image."""
     originals = photographs(1, 320)
-    return jpeg(np.hstack([originals[0], paint(originals[0])]), SMALL_LIMIT) if originals else None
+    return jpeg(np.hstack([originals[0], stylize(originals[0])]), SMALL_LIMIT) if originals else None

@@ -1,101 +1,83 @@
-"""The history of a run for TensorBoard, where its package is installed."""
+"""Write the history of a run for TensorBoard, if it is installed."""
 
 from __future__ import annotations
 
 import importlib.util
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engines.errors import TrainError
-from rtstyle.commands.options import warn
 from train.data.pictures import read_picture
 from train.report.history import Entry
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
+logger = logging.getLogger(__name__)
+
 FLUSH_S = 20
-"""Seconds after which events reach the disk: what a killed run may lose."""
+"""Interval at which events reach the disk, seconds."""
 
 
-class NoBoard:
-    """Stands in where TensorBoard is not installed; does nothing."""
-
-    def add(self, entry: Entry) -> None:
-        """Nothing."""
-
-    def add_sheet(self, step: int, path: Path) -> None:
-        """Nothing."""
-
-    def flush(self) -> None:
-        """Nothing."""
-
-    def close(self) -> None:
-        """Nothing."""
-
-
-class Board:
-    """Writes events. A board that cannot be written warns once and is silent from then on: training goes on.
+class TensorBoardWriter:
+    """Write events. After a failed write it logs one warning and does nothing more, so that training continues.
 
     Args:
-        writer: of the event file.
-        on_warning: is given one line when something cannot be written.
+        writer: writer of the event file; ``None`` does nothing.
     """
 
-    def __init__(self, writer: SummaryWriter, on_warning: Callable[[str], None] = warn):
-        self._writer: SummaryWriter | None = writer
-        self._warn = on_warning
+    def __init__(self, writer: SummaryWriter | None):
+        self._writer = writer
 
     @classmethod
-    def open(cls, folder: Path, step: int, on_warning: Callable[[str], None] = warn) -> Board | NoBoard:
-        """Begin an event file.
+    def open(cls, folder: Path, step: int) -> TensorBoardWriter:
+        """Begin an event file; log a warning if that is not possible.
 
         Args:
-            folder: of the event files, made where there is none.
-            step: of the checkpoint that the run goes on from, 0 for a new run; later events of a part of the run that
-                is done again disappear from the curves.
-            on_warning: is given one line where there can be no board.
+            folder: folder of the event files, created if missing.
+            step: step of the checkpoint that the run resumes from, 0 for a new run; later events are dropped from the
+                curves, because their steps are repeated.
         """
         if importlib.util.find_spec("tensorboard") is None:
-            on_warning("no curves for TensorBoard, it is not installed: pip install tensorboard")
-            return NoBoard()
+            logger.warning("no TensorBoard curves, because it is not installed: pip install tensorboard")
+            return cls(None)
         try:
             from torch.utils.tensorboard import SummaryWriter
 
-            writer = SummaryWriter(str(folder), purge_step=step + 1, flush_secs=FLUSH_S)
+            return cls(SummaryWriter(str(folder), purge_step=step + 1, flush_secs=FLUSH_S))
         except (ImportError, OSError) as error:
-            on_warning(f"no curves for TensorBoard: {error}")
-            return NoBoard()
-        return cls(writer, on_warning)
+            logger.warning("no TensorBoard curves: %s", error)
+            return cls(None)
 
     def add(self, entry: Entry) -> None:
-        """One logged step: every loss, share and figure that was measured."""
+        """Write every loss, share and metric of a logged step."""
         self._write(lambda writer: _add_scalars(writer, entry))
 
     def add_sheet(self, step: int, path: Path) -> None:
-        """A contact sheet; a damaged one is left out."""
+        """Write a contact sheet; a damaged one is left out."""
         self._write(lambda writer: writer.add_image("sheet", read_picture(path), step, dataformats="HWC"))
 
     def flush(self) -> None:
-        """Bring everything to the disk, as when a checkpoint is written: a resumed run does not do its steps again."""
+        """Flush to disk. Call it with each checkpoint: a resumed run does not repeat the steps before it."""
         self._write(lambda writer: writer.flush())
 
     def close(self) -> None:
-        """Bring everything to the disk and end."""
+        """Flush to disk and stop writing."""
         self._write(lambda writer: writer.close())
         self._writer = None
 
-    def _write(self, what: Callable[[SummaryWriter], None]) -> None:
+    def _write(self, write: Callable[[SummaryWriter], None]) -> None:
         if self._writer is None:
             return
         try:
-            what(self._writer)
-        except TrainError as error:  # a sheet that cannot be read
-            self._warn(f"not in TensorBoard: {error.problem}")
+            write(self._writer)
+        except TrainError as error:  # the sheet cannot be read
+            logger.warning("not in TensorBoard: %s", error.problem)
         except OSError as error:
             self._writer = None
-            self._warn(f"no more curves for TensorBoard: {error}")
+            logger.warning("no more TensorBoard curves: %s", error)
 
 
 def _add_scalars(writer: SummaryWriter, entry: Entry) -> None:

@@ -1,4 +1,4 @@
-"""The contact sheets of a run, from first to last, small enough to lie in a page."""
+"""The contact sheets of a run, from first to last, shrunk to be embedded in a page."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from train.data.pictures import read_picture
 from train.html import Html, picture
 from train.report.preview import jpeg
 
-MOST = 8
-"""Sheets in a page."""
+MAX_SHEETS = 8
+"""Largest number of sheets in a page."""
 
 SIDE = 960
 """Longer side of a sheet in a page, pixels."""
 
 LIMIT = 180_000
-"""Largest sheet in a page, bytes: all of them, in base64, and the newest twice, stay under 2.5 MB."""
+"""Largest sheet in a page, bytes. All of them in base64, the newest twice, stay under 2.5 MB."""
 
 NAME = re.compile(r"sheet-(\d+)\.jpg")
 
@@ -33,8 +33,8 @@ class Sheet:
     """One contact sheet.
 
     Attributes:
-        step: at which it was painted.
-        picture: the sheet, inside markup.
+        step: step at which it was made.
+        picture: the sheet as an HTML image.
     """
 
     step: int
@@ -42,10 +42,10 @@ class Sheet:
 
 
 def sheets(out: Path) -> list[Sheet]:
-    """Up to ``MOST`` contact sheets of a run, evenly spread from the first to the last; damaged ones are left out."""
+    """Return up to ``MAX_SHEETS`` contact sheets, evenly spread over the run; damaged ones are left out."""
     found = sorted((int(match[1]), path) for path in out.glob("sheet-*.jpg") if (match := NAME.fullmatch(path.name)))
-    if len(found) > MOST:
-        found = [found[round(i * (len(found) - 1) / (MOST - 1))] for i in range(MOST)]
+    if len(found) > MAX_SHEETS:
+        found = [found[round(i * (len(found) - 1) / (MAX_SHEETS - 1))] for i in range(MAX_SHEETS)]
     return list(_readable(found))
 
 
@@ -53,15 +53,15 @@ def _readable(found: list[tuple[int, Path]]) -> Iterator[Sheet]:
     for step, path in found:
         try:
             yield Sheet(step, _embedded(path, path.stat().st_mtime_ns, step))
-        except (TrainError, OSError):  # damaged, or deleted a moment ago: the report is no place to fail
+        except (TrainError, OSError):  # damaged or just deleted; the report must not fail
             continue
 
 
-@functools.lru_cache(maxsize=2 * MOST)
+@functools.lru_cache(maxsize=2 * MAX_SHEETS)
 def _embedded(path: Path, changed_ns: int, step: int) -> Html:  # noqa: ARG001  # a changed file is read again
-    """A sheet is painted once and shown in every report after it, so it is shrunk once."""
+    """Shrink and encode a sheet, once for all reports that show it."""
     rgb = read_picture(path)
     scale = min(1.0, SIDE / max(rgb.shape[:2]))
     size = (max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale)))
     small = np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    return picture(jpeg(small, LIMIT), f"photographs and their paintings at step {step}")
+    return picture(jpeg(small, LIMIT), f"photographs and stylized pictures at step {step}")

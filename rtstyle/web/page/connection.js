@@ -1,9 +1,9 @@
-// One connection to the server: WebRTC for pictures, a data channel for settings and figures.
+// One connection to the server: WebRTC for video, a data channel for settings and figures.
 
 const RETRY_S = [1, 2, 4, 8, 10];
 
 export class Connection {
-  // options: watch, width, height, device, headers, stun, begin (settings), painting (the video element)
+  // options: watch, width, height, device, headers, stun, begin (settings), stylized (the video element)
   constructor(options) {
     this.options = options;
     this.closed = false;
@@ -23,7 +23,7 @@ export class Connection {
           },
         });
         if (this.closed) return this.release();
-        this.camera.getVideoTracks()[0].onended = () => this.fail("The camera has gone.");
+        this.camera.getVideoTracks()[0].onended = () => this.fail("The camera was disconnected.");
         this.onCamera(this.camera);
       }
     } catch (error) {
@@ -45,15 +45,15 @@ export class Connection {
     this.channel.onopen = () => this.send(options.begin);
     this.channel.onmessage = (event) => this.receive(JSON.parse(event.data));
     peer.ontrack = (event) => {
-      // Shown as soon as it is there: a late frame is worth less than a jerk.
+      // Show each frame at once: delay is worse than jitter.
       if ("jitterBufferTarget" in event.receiver) event.receiver.jitterBufferTarget = 0;
       if ("playoutDelayHint" in event.receiver) event.receiver.playoutDelayHint = 0;
-      options.painting.srcObject = new MediaStream([event.track]);
+      options.stylized.srcObject = new MediaStream([event.track]);
     };
     peer.onconnectionstatechange = () => {
       if (peer !== this.peer || this.closed) return;
-      if (peer.connectionState === "connected") { this.tries = 0; this.onState(options.watch ? "Watching." : "Painting."); }
-      if (["failed", "disconnected", "closed"].includes(peer.connectionState)) this.again("the connection broke off");
+      if (peer.connectionState === "connected") { this.tries = 0; this.onState(options.watch ? "Watching." : "Running."); }
+      if (["failed", "disconnected", "closed"].includes(peer.connectionState)) this.again("Connection lost");
     };
     if (options.watch) peer.addTransceiver("video", { direction: "recvonly" });
     else this.addCamera(peer);
@@ -64,7 +64,7 @@ export class Connection {
       body: JSON.stringify({ sdp: peer.localDescription.sdp, watch: options.watch, begin: options.watch ? {} : options.begin }),
     });
     const body = await answer.json();
-    if (!answer.ok) throw Object.assign(new Error(body.error), { refused: answer.status < 500 ? answer.status : 0 });
+    if (!answer.ok) throw Object.assign(new Error(explain(body)), { refused: answer.status < 500 ? answer.status : 0 });
     if (this.closed || peer !== this.peer) return;
     await peer.setRemoteDescription({ type: "answer", sdp: body.sdp });
     clearInterval(this.timer);
@@ -80,9 +80,9 @@ export class Connection {
     });
   }
 
-  send(wishes) {
-    Object.assign(this.options.begin, wishes); // what a new connection begins with
-    if (this.channel?.readyState === "open") this.channel.send(JSON.stringify(wishes));
+  send(changes) {
+    Object.assign(this.options.begin, changes); // a new connection starts with them
+    if (this.channel?.readyState === "open") this.channel.send(JSON.stringify(changes));
   }
 
   receive(message) {
@@ -91,7 +91,7 @@ export class Connection {
     this.onMessage(message);
   }
 
-  // Delay: the server's part is measured there, ours is what the browser tells of its own parts, and the way between.
+  // Delay: the server reports its part; the browser's statistics give encoding, buffering, decoding and the round trip.
   async measure() {
     if (this.peer?.connectionState !== "connected") return;
     const now = {}, peer = this.peer;
@@ -113,12 +113,12 @@ export class Connection {
     this.before = now;
   }
 
-  // A connection that broke is made again, later each time.
+  // Connect again after a failure, waiting longer each time.
   again(reason) {
     if (this.closed || this.waiting) return;
     this.drop();
     const wait = RETRY_S[Math.min(this.tries++, RETRY_S.length - 1)];
-    this.onState(`${reason}; trying again in ${wait} s`, true);
+    this.onState(`${reason}; retrying in ${wait} s`, true);
     this.waiting = setTimeout(() => { this.waiting = null; if (!this.closed) this.open(); }, wait * 1000);
   }
 
@@ -149,17 +149,21 @@ export class Connection {
   }
 }
 
-function problem(error) {
-  const texts = {
-    NotAllowedError: "The camera was not allowed: allow it in the browser's address bar, then press Start.",
-    NotFoundError: "This machine has no camera.",
-    NotReadableError: "The camera is taken by another program.",
-    OverconstrainedError: "That camera is not there any more.",
-  };
-  return texts[error.name] ?? `The camera cannot be opened: ${error.message}`;
+export function explain({ error, hint }) {
+  return hint ? `${error} (${hint})` : error;
 }
 
-// All addresses are in the first message; without STUN they are known at once.
+function problem(error) {
+  const texts = {
+    NotAllowedError: "Camera access was denied. Allow it in the browser's address bar, then press Start.",
+    NotFoundError: "No camera was found.",
+    NotReadableError: "Another program is using the camera.",
+    OverconstrainedError: "This camera is no longer available.",
+  };
+  return texts[error.name] ?? `Cannot open the camera: ${error.message}`;
+}
+
+// Wait until the offer has all candidates; without STUN they are known at once.
 function gathered(peer) {
   if (peer.iceGatheringState === "complete") return Promise.resolve();
   return new Promise((done) => {

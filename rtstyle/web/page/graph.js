@@ -1,4 +1,4 @@
-// Delay and frames per second of the last minute, as two lines and two numbers.
+// Delay and frame rate of the last minute, as two lines and two numbers.
 
 const SECONDS = 60, MOST_MS = 400, MOST_FPS = 60;
 

@@ -1,22 +1,29 @@
-// The page of rtstyle: sends a camera, shows the painting. No framework, nothing from elsewhere.
-import { Connection } from "./connection.js";
+// The page of rtstyle: sends a camera, shows the stylized video. No framework, nothing from other servers.
+import { Connection, explain } from "./connection.js";
 import { Graph } from "./graph.js";
 
 const $ = (id) => document.getElementById(id);
 const BARE = new URLSearchParams(location.search).get("view") === "only";
 const token = new URLSearchParams(location.hash.slice(1).replaceAll("+", "%2B")).get("token") ?? "";
 const headers = token ? { Authorization: `Bearer ${token}` } : {};
-const stage = $("stage"), painting = $("painting"), original = $("original");
+const stage = $("stage"), stylized = $("stylized"), original = $("original");
 const graph = new Graph($("graph"), $("delay"), $("fps"));
 
-let connection = null; // what runs, or null
-let known = { styles: [], watchable: false, begin: {} };
-let strengthOn = 1; // what 0 brings back
+let connection = null; // the running connection, if any
+let known = { entries: [], watchable: false, begin: {} };
+let strengthOn = 1; // restored by the 0 key
 let recorder = null;
 
-function say(text, alarm = false) {
+function setStatus(text, alarm = false) {
   $("status").textContent = text;
   $("status").classList.toggle("alarm", alarm);
+}
+
+// Show why the page cannot start; the bare page has no status line.
+function fail(text) {
+  setStatus(text, true);
+  if (BARE) $("empty").textContent = text;
+  $("empty").classList.toggle("alarm", BARE);
 }
 
 function settings() {
@@ -28,26 +35,26 @@ function settings() {
   };
 }
 
-function send(wishes) {
-  connection?.send(wishes);
+function send(changes) {
+  connection?.send(changes);
 }
 
-// What the painting's own settings say; somebody else may have changed them.
+// Show the settings of the session; another viewer may have changed them.
 function show(state) {
-  if (state.error) say(state.error, true);
+  if (state.error) setStatus(state.error, true);
   if (state.strength === undefined) return;
   const style = [...document.querySelectorAll("input[name=style]")].find((one) => one.value === state.wanted);
   if (style) style.checked = true;
   if (document.activeElement !== $("strength")) $("strength").value = state.strength;
   if (document.activeElement !== $("scale")) $("scale").value = Math.log2(state.scale);
   $("mirror").checked = state.mirror;
-  tellValues();
+  showValues();
   const wrong = state.fault || (state.source_state !== "live" && state.source_state);
-  if (wrong) say(wrong, true);
-  else if ($("status").classList.contains("alarm") && !state.error) say("Painting.");
+  if (wrong) setStatus(wrong, true);
+  else if ($("status").classList.contains("alarm") && !state.error) setStatus("Running.");
 }
 
-function tellValues() {
+function showValues() {
   $("strength-now").textContent = `${Math.round(Number($("strength").value) * 100)} %`;
   $("scale-now").textContent = `${(2 ** Number($("scale").value)).toFixed(2).replace(/\.?0+$/, "")}×`;
   stage.classList.toggle("mirrored", $("mirror").checked);
@@ -57,8 +64,8 @@ async function start() {
   const watch = $("source").value === "watch";
   const [width, height] = $("size").value.split("x").map(Number);
   const device = watch || $("source").value === "camera" ? undefined : $("source").value;
-  connection = new Connection({ watch, width, height, device, headers, stun: known.begin.stun, begin: settings(), painting });
-  connection.onState = (text, alarm) => say(text, alarm);
+  connection = new Connection({ watch, width, height, device, headers, stun: known.begin.stun, begin: settings(), stylized });
+  connection.onState = (text, alarm) => setStatus(text, alarm);
   connection.onMessage = show;
   connection.onCamera = (stream) => { original.srcObject = stream; listCameras(); };
   connection.onFigures = (reading) => graph.add(reading);
@@ -70,9 +77,9 @@ async function start() {
 function ended(refused) {
   stopRecording();
   connection = null;
-  // Nobody is there to press Start: a source that ended, or a server that was away, may come back.
+  // Nobody is there to press Start, and the source or the server may come back.
   if (BARE && !refused) setTimeout(start, 3000);
-  original.srcObject = painting.srcObject = null;
+  original.srcObject = stylized.srcObject = null;
   running(false);
 }
 
@@ -86,7 +93,7 @@ function running(yes) {
 }
 
 function toggle() {
-  if (connection) { connection.close(); say("Stopped."); }
+  if (connection) { connection.close(); setStatus("Stopped."); }
   else start();
 }
 
@@ -96,23 +103,23 @@ function offer(name, blob) {
   link.download = `rtstyle-${new Date().toISOString().slice(0, 19).replace(/[-:]/g, "").replace("T", "-")}.${name}`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60000);
-  say(`${link.download} is among your downloads.`);
+  setStatus(`${link.download} was saved to your downloads.`);
 }
 
 function savePicture() {
-  if (!painting.videoWidth) return;
+  if (!stylized.videoWidth) return;
   const canvas = document.createElement("canvas");
-  [canvas.width, canvas.height] = [painting.videoWidth, painting.videoHeight];
-  canvas.getContext("2d").drawImage(painting, 0, 0);
+  [canvas.width, canvas.height] = [stylized.videoWidth, stylized.videoHeight];
+  canvas.getContext("2d").drawImage(stylized, 0, 0);
   canvas.toBlob((blob) => offer("png", blob), "image/png");
 }
 
 function record() {
   if (recorder) return stopRecording();
-  if (!connection || !painting.srcObject) return;
+  if (!connection || !stylized.srcObject) return;
   const type = ["video/mp4;codecs=avc1", "video/webm;codecs=vp9", "video/webm"].find((one) => MediaRecorder.isTypeSupported(one));
   const parts = [];
-  recorder = new MediaRecorder(painting.srcObject, { mimeType: type, videoBitsPerSecond: 8e6 });
+  recorder = new MediaRecorder(stylized.srcObject, { mimeType: type, videoBitsPerSecond: 8e6 });
   recorder.ondataavailable = (event) => parts.push(event.data);
   recorder.onstop = () => {
     offer(type.startsWith("video/mp4") ? "mp4" : "webm", new Blob(parts, { type }));
@@ -123,7 +130,7 @@ function record() {
   recorder.start(1000);
   $("record").setAttribute("aria-pressed", "true");
   $("record").textContent = "Stop recording";
-  say("Recording.");
+  setStatus("Recording.");
 }
 
 function stopRecording() {
@@ -173,9 +180,9 @@ function listen() {
   $("record").onclick = record;
   $("full").onclick = fullScreen;
   $("settings").onsubmit = (event) => event.preventDefault();
-  $("strength").oninput = () => { tellValues(); send({ strength: Number($("strength").value) }); };
-  $("scale").oninput = () => { tellValues(); send({ scale: 2 ** Number($("scale").value) }); };
-  $("mirror").onchange = () => { tellValues(); send({ mirror: $("mirror").checked }); };
+  $("strength").oninput = () => { showValues(); send({ strength: Number($("strength").value) }); };
+  $("scale").oninput = () => { showValues(); send({ scale: 2 ** Number($("scale").value) }); };
+  $("mirror").onchange = () => { showValues(); send({ mirror: $("mirror").checked }); };
   $("styles").onchange = (event) => send({ style: event.target.value });
   $("wipe").oninput = () => stage.style.setProperty("--wipe", `${$("wipe").value}%`);
   $("source").onchange = $("size").onchange = () => { if (connection) { connection.close(); start(); } };
@@ -221,26 +228,29 @@ function begin() {
 async function learn() {
   try {
     const answer = await fetch("styles", { headers });
-    if (!answer.ok) return say((await answer.json()).error, true);
+    if (!answer.ok) return fail(explain(await answer.json()));
     known = await answer.json();
   } catch (error) {
-    say(`The server does not answer: ${error.message}`, true);
+    setStatus(`The server does not respond: ${error.message}`, true);
     if (BARE) setTimeout(learn, 3000);
     return;
   }
-  $("styles").append(...known.styles.map(describe));
+  $("styles").append(...known.entries.map(describe));
   $("strength").value = known.begin.strength;
   $("scale").value = Math.log2(known.begin.scale);
   $("mirror").checked = known.begin.mirror;
-  tellValues();
+  showValues();
   if (known.watchable) $("source").append(new Option("the machine that runs rtstyle", "watch"));
   if (!navigator.mediaDevices?.getUserMedia) {
     $("source").options[0].disabled = true;
     if (known.watchable) $("source").value = "watch";
-    else say("This browser gives no camera to a page without TLS: open it as localhost, or start rtstyle web with --cert and --key.", true);
+    else setStatus("Browsers allow no camera on a page without TLS. Open it as localhost, or start rtstyle web with --cert and --key.", true);
+  }
+  if (BARE && !known.watchable) {
+    return fail("There is nothing to show: start the server with a source, for example rtstyle web --source 0.");
   }
   if (BARE) {
-    if (known.watchable) $("source").value = "watch";
+    $("source").value = "watch";
     start();
   }
 }

@@ -1,0 +1,119 @@
+"""Captured CUDA graphs that all styles of one architecture share.
+
+Every style of one architecture has the same arithmetic, and a captured graph reads its weights from where they were
+when it was captured. So the styles of a process share one set of graphs: changing the style copies a quarter of a
+megabyte of weights to that place, on the stream on which the frames are computed, and captures nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from engines.base import RGB, PendingFrame
+from engines.cuda.fp16 import Fp16Body, Fp16Graph, Stylize
+from engines.cuda.stream_pipeline import StreamPipeline
+from engines.errors import EngineError
+from engines.model.generator import Arch, Generator, load_generator
+from engines.shared_pool import SharedPool
+from engines.style_file import StyleModel
+
+BodyName = Literal["eager", "compile", "triton"]
+"""How the graph's body is made: torch's own kernels; kernels that torch.compile makes and times, in minutes; or torch's
+own kernels between the first and the last of ``engines.cuda.triton_kernels``."""
+
+RECOMPILATIONS = 64
+"""Frame sizes that torch.compile may compile for in one process; its own limit is 8."""
+
+
+@dataclass(frozen=True)
+class GraphKey:
+    """What styles must have in common to share graphs: architecture, device and kind of body."""
+
+    arch: Arch
+    device: str
+    body: BodyName
+
+
+@dataclass(frozen=True, eq=False)
+class StyleWeights:
+    """Weights of one style on the device, in the order of the generator's state."""
+
+    tensors: list[Tensor]
+
+
+class SharedGraphs:
+    """The graphs of one architecture for all frame sizes, and the style whose weights they hold now.
+
+    Args:
+        key: what the styles have in common.
+
+    Raises:
+        RuntimeError: torch cannot use the device.
+    """
+
+    def __init__(self, key: GraphKey) -> None:
+        self.pipeline = StreamPipeline(self._make, key.device)
+        self._device = torch.device(key.device)
+        self._body = key.body
+        self._graph: Fp16Graph | None = Fp16Graph(Generator(key.arch), self._device)
+        self._stylize: Stylize = self._graph
+        if key.body == "compile":
+            self._stylize = torch.compile(self._graph, mode="max-autotune-no-cudagraphs", dynamic=False, fullgraph=True)
+        self._weights = _state(self._graph.generator)
+        self._loaded: StyleWeights | None = None
+
+    def submit(self, rgb: RGB, strength: float, weights: StyleWeights) -> PendingFrame:
+        """Start on one frame in the style of ``weights``; see ``StreamPipeline.submit``."""
+
+        def load() -> None:
+            if self._loaded is not weights:
+                self._loaded = None  # a copy that fails leaves weights of both styles
+                torch._foreach_copy_(self._weights, weights.tensors)
+                self._loaded = weights
+
+        return self.pipeline.submit(rgb, strength, load)
+
+    def upload(self, style: StyleModel) -> StyleWeights:
+        """Copy a style's weights to the device, beside those of the graphs.
+
+        Raises:
+            StyleError: they do not fit the generator.
+        """
+        generator = Fp16Graph(load_generator(style), torch.device("cpu")).generator
+        with self.pipeline.on_compute():
+            return StyleWeights([value.to(self._device) for value in _state(generator)])
+
+    def close(self) -> None:
+        """Free everything."""
+        self.pipeline.close()
+        self._graph, self._loaded, self._weights = None, None, []
+        self._stylize = _closed
+
+    def _make(self, height: int, width: int) -> Fp16Body:
+        if self._body == "eager":
+            return Fp16Body(self._stylize, height, width, self._device)
+        if self._body == "triton":
+            from engines.cuda.triton_kernels import TritonBody
+
+            assert self._graph is not None  # a closed pipeline makes no bodies
+            return TritonBody(self._graph, height, width, self._device)
+        from torch._dynamo import config
+
+        with config.patch(recompile_limit=RECOMPILATIONS):
+            return Fp16Body(self._stylize, height, width, self._device)
+
+
+pool: SharedPool[GraphKey, SharedGraphs] = SharedPool()
+"""The graphs that are in use in this process."""
+
+
+def _state(generator: Generator) -> list[Tensor]:
+    return list(generator.state_dict().values())
+
+
+def _closed(*_: Tensor) -> Tensor:
+    raise EngineError("the engine is closed")

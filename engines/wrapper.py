@@ -1,0 +1,44 @@
+"""The base class of engines that wrap another engine."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from engines.base import RGB, Engine, EngineInfo, PendingFrame, PipelinedEngine, SharedGraphEngine
+
+
+class EngineWrapper:
+    """Passes everything on to another engine, including ``submit`` and ``prepare`` if that engine has them.
+
+    The two are attributes of the instance, so that ``isinstance`` with ``PipelinedEngine`` or ``SharedGraphEngine`` is
+    true exactly if it is true for the inner engine. Subclasses override ``_submit`` and ``_prepare`` to change them.
+
+    Args:
+        inner: the engine that does the work.
+    """
+
+    def __init__(self, inner: Engine) -> None:
+        self._inner = inner
+        if isinstance(inner, PipelinedEngine):
+            self.submit = self._submit
+        if isinstance(inner, SharedGraphEngine):
+            self.prepare = self._prepare
+
+    @property
+    def info(self) -> EngineInfo:
+        """Description of the engine that does the work."""
+        return self._inner.info
+
+    def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
+        """Stylize one frame; see ``engines.base.Engine``."""
+        return self._inner(rgb, strength)
+
+    def close(self) -> None:
+        """Close the inner engine. May be called twice."""
+        self._inner.close()
+
+    def _submit(self, rgb: RGB, strength: float = 1.0) -> PendingFrame:
+        return cast("PipelinedEngine", self._inner).submit(rgb, strength)
+
+    def _prepare(self, height: int, width: int) -> None:
+        cast("SharedGraphEngine", self._inner).prepare(height, width)

@@ -1,0 +1,142 @@
+"""The functions of ``import rtstyle``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self, cast
+
+import engines
+from engines.base import Engine
+from engines.wrapper import EngineWrapper
+from rtstyle import style_library
+from rtstyle.defaults import DEFAULT_STYLE
+from rtstyle.style_library import StyleEntry
+
+if TYPE_CHECKING:
+    from rtstyle.video import VideoProgress, VideoReport
+
+
+class LoadedEngine(Engine, Protocol):
+    """An engine that closes itself at the end of a ``with`` block."""
+
+    def __enter__(self) -> Self:
+        """Return the engine itself."""
+        ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close the engine."""
+        ...
+
+
+def load(style: str | Path = DEFAULT_STYLE, engine: str = "auto", *, threads: int | None = None) -> LoadedEngine:
+    """Load a style into an engine that stylizes pictures.
+
+    ::
+
+        with rtstyle.load("vangogh") as engine:
+            painting = engine(photo, strength=0.8)
+
+    Pictures are uint8 RGB arrays of shape (height, width, 3). The first one of each size takes longer.
+
+    Args:
+        style: a name from ``rtstyle.styles()``, or the folder of your own style.
+        engine: ``auto`` takes the fastest that works here; see ``engines.NAMES``.
+        threads: for arithmetic on the CPU; ``None`` takes every core.
+
+    Returns:
+        the engine. Call ``close`` if you do not use ``with``.
+
+    Raises:
+        StyleError: there is no such style, or it is damaged.
+        EngineError: there is no such engine, or it cannot run here.
+    """
+    loaded = engines.load(style_library.find(str(style)), engine, threads=threads)
+    return cast("LoadedEngine", loaded if hasattr(loaded, "__enter__") else _Managed(loaded))
+
+
+def styles() -> list[StyleEntry]:
+    """Return the styles that come with rtstyle, sorted by name. A damaged one has a ``fault``."""
+    return style_library.installed()
+
+
+def stylize_video(
+    input: str | Path,  # noqa: A002  # the name that a caller expects
+    output: str | Path,
+    style: str | Path = DEFAULT_STYLE,
+    *,
+    strength: float = 1.0,
+    scale: float = 1.0,
+    height: int | None = None,
+    start: float | None = None,
+    end: float | None = None,
+    codec: str | None = None,
+    crf: int | None = None,
+    preset: str | None = None,
+    audio: bool = True,
+    overwrite: bool = False,
+    engine: str = "auto",
+    threads: int | None = None,
+    on_progress: Callable[[VideoProgress], None] | None = None,
+) -> VideoReport:
+    """Stylize a video file; sound, subtitles, timing, rotation and colours are kept.
+
+    Args:
+        input: file or URL.
+        output: file to write; its name ends in ``.mp4``, ``.m4v``, ``.mov``, ``.mkv`` or ``.webm``. It appears when
+            it is complete, or not at all.
+        style: a name from ``rtstyle.styles()``, or the folder of your own style.
+        strength: 0 leaves the video as it is, 1 is the full style.
+        scale: size of the brush strokes, 0.5 to 2.
+        height: of the output, pixels; ``None`` keeps the size.
+        start: first second of the input to use.
+        end: last second of the input to use.
+        codec: ``h264``, ``hevc``, ``av1`` or ``vp9``; ``None`` chooses by the name of the output.
+        crf: quality of the encoder; lower looks better and makes a larger file.
+        preset: speed of the encoder, for example ``slow``.
+        audio: False leaves the sound out.
+        overwrite: replace an existing output.
+        engine: as in ``load``.
+        threads: as in ``load``.
+        on_progress: called after each frame.
+
+    Returns:
+        what was done, with all warnings.
+
+    Raises:
+        ConfigError: settings are wrong; every error is named.
+        SourceError: the input cannot be read.
+        SinkError: the output cannot be written.
+        StyleError: there is no such style, or it is damaged.
+        EngineError: there is no such engine, or it cannot run here.
+    """
+    from rtstyle import video
+
+    job = video.VideoJob(
+        input=str(input),
+        output=Path(output),
+        strength=strength,
+        height=height,
+        start=start,
+        end=end,
+        codec=codec,
+        crf=crf,
+        preset=preset,
+        overwrite=overwrite,
+        audio=audio,
+        scale=scale,
+    )
+    return video.stylize_video(job, lambda: load(style, engine, threads=threads), on_progress=on_progress)
+
+
+class _Managed(EngineWrapper):
+    """Adds ``with`` to an engine that has none."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

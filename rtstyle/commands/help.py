@@ -1,0 +1,65 @@
+"""Plain help texts, and short names for commands."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import typer.core
+
+ALIASES = {"live": "webcam", "picture": "image", "photo": "image", "cameras": "devices"}
+"""Other names of commands, which the help does not list."""
+
+
+class PlainCommand(typer.core.TyperCommand):
+    """A command whose help groups its options, and keeps the lines of its examples.
+
+    Rich's help takes longer to import than to read.
+    """
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.help = with_examples(self.help)
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the arguments without the braces that typer adds."""
+        return [piece.strip("{}").replace("}", "") for piece in super().collect_usage_pieces(ctx)]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write a section for each group of options."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is None:
+                continue
+            name, text = record
+            is_argument = parameter.param_type_name == "argument"
+            heading = getattr(parameter, "rich_help_panel", None) or ("Arguments" if is_argument else "Options")
+            # Types of arguments, like <list[Path]>, mean nothing to a reader.
+            groups.setdefault(heading, []).append((re.sub(r" <.*>$", "", name) if is_argument else name, text))
+        for heading, records in groups.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
+
+
+class Commands(typer.core.TyperGroup):
+    """A group of commands that also answers to ``help`` and to aliases."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.help = with_examples(self.help)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return the command of a name or alias, or ``None``."""
+        return super().get_command(ctx, ALIASES.get(cmd_name, cmd_name))
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read ``help COMMAND`` as ``COMMAND --help``."""
+        if args[:1] == ["help"]:
+            args = [*args[1:], "--help"]
+        return super().parse_args(ctx, args)
+
+
+def with_examples(text: str | None) -> str | None:
+    """Keep the lines of the section ``Examples:``, which would be wrapped into one paragraph."""
+    return text and text.replace("\n\nExamples:\n", "\n\n\b\nExamples:\n")

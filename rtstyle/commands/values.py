@@ -1,0 +1,111 @@
+"""Parsers for the values of options: sizes, times and numbers within a range."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import typer
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Size:
+    """Width and height in pixels."""
+
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Parser(Generic[T]):
+    """Read the text of an option.
+
+    Attributes:
+        expected: what the text must be, for messages.
+        read: returns the value; raises ValueError if the text is not one.
+    """
+
+    expected: str
+    read: Callable[[str], T]
+
+    def __call__(self, value: object) -> T:
+        """Return the value of a text; a value that was read before may be given too.
+
+        Raises:
+            typer.BadParameter: the text is not what was expected.
+        """
+        try:
+            return self.read(str(value).strip())
+        except ValueError:
+            raise typer.BadParameter(f"must be {self.expected}, not {value!r}{self._suggestion(value)}") from None
+
+    def _suggestion(self, value: object) -> str:
+        """Return the number without its unit: 720 for 720p, 0.8 for 80%."""
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(%|[a-z]+)\s*", str(value), re.IGNORECASE)
+        if match is None:
+            return ""
+        number = f"{float(match[1]) / 100:g}" if match[2] == "%" else match[1]
+        try:
+            self.read(number)
+        except ValueError:
+            return ""
+        return f"; did you mean {number}?"
+
+
+@dataclass(frozen=True)
+class NumberParser(Parser[T]):
+    """Read a number from ``least`` to ``most``."""
+
+    least: float
+    most: float | None
+
+
+def number(least: float, most: float) -> NumberParser[float]:
+    """Return a parser of numbers from ``least`` to ``most``."""
+
+    def read(text: str) -> float:
+        value = float(text)
+        if not (math.isfinite(value) and least <= value <= most):
+            raise ValueError(text)
+        return value
+
+    return NumberParser(f"a number from {least:g} to {most:g}", read, least, most)
+
+
+def whole(least: int, most: int | None = None) -> NumberParser[int]:
+    """Return a parser of whole numbers from ``least`` to ``most``."""
+
+    def read(text: str) -> int:
+        value = int(text)
+        if value < least or (most is not None and value > most):
+            raise ValueError(text)
+        return value
+
+    span = f"of at least {least}" if most is None else f"from {least} to {most}"
+    return NumberParser(f"a whole number {span}", read, least, most)
+
+
+def _read_size(text: str) -> Size:
+    from engines.frame_size import parse_size
+
+    return Size(*parse_size(text))
+
+
+def _read_time(text: str) -> float:
+    if not re.fullmatch(r"(\d+:){0,2}\d+(\.\d*)?", text):
+        raise ValueError(text)
+    seconds = 0.0
+    for part in text.split(":"):
+        seconds = 60 * seconds + float(part)
+    return seconds
+
+
+SIZE: Parser[Size] = Parser("a size like 1280x720", _read_size)
+TIME: Parser[float] = Parser("a time in seconds like 90, or like 1:30 or 0:01:30", _read_time)
+RATE = number(0.01, 1000)
+"""Frames per second."""

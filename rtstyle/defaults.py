@@ -1,0 +1,3 @@
+"""Defaults that the command line and the Python API share."""
+
+DEFAULT_STYLE = "vangogh"

@@ -1,0 +1,140 @@
+"""Keys of the window, translated into the actions of a live run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+from engines.errors import StylerError
+from rtstyle.live.actions import Actions
+from rtstyle.sinks.window import WindowSink
+from rtstyle.stroke_scale import SCALES
+
+STRENGTH_STEP = 0.1
+"""Change of strength for one press of Z or C."""
+
+SCALE_PRESSES = 4
+"""Presses of ] that double the scale."""
+
+
+class WindowKeys:
+    """Steers a window and, through it, a live run: a ``rtstyle.sinks.window.WindowController``.
+
+    The keys are those of avatarify where it has them.
+    """
+
+    help = (
+        ("1-9", "style"),
+        ("A D", "previous, next style"),
+        ("0", "style off and on"),
+        ("Z C", "less, more strength"),
+        ("[ ]", "smaller, larger strokes"),
+        ("S", "side by side with the input"),
+        ("T", "mirror"),
+        ("P", "pause"),
+        ("Space", "save the picture"),
+        ("R", "start, stop recording"),
+        ("I", "figures"),
+        ("F", "full screen"),
+        ("H", "this help"),
+        ("Esc", "stop"),
+    )
+
+    def __init__(self, actions: Actions) -> None:
+        self._actions, self._controls = actions, actions.live.controls
+        self._strength_on = self._controls.strength or 1.0
+        self._recording: Path | None = None
+        self._keys: dict[str, Callable[[WindowSink], str]] = {
+            "a": lambda _: self._choose("previous"),
+            "d": lambda _: self._choose("next"),
+            "0": lambda _: self._toggle_style(),
+            "z": lambda _: self._change_strength(-STRENGTH_STEP),
+            "c": lambda _: self._change_strength(STRENGTH_STEP),
+            "[": lambda _: self._change_scale(-1),
+            "]": lambda _: self._change_scale(1),
+            "t": lambda _: f"mirror {'on' if actions.change('mirror')['mirror'] else 'off'}",
+            "p": lambda _: "paused" if actions.change("pause")["paused"] else "running",
+            "space": lambda window: f"saved {actions.change('snapshot', window.picture)['saved']}",
+            "r": lambda _: self._record(),
+            "s": lambda window: window.toggle_side_by_side(),
+            "i": lambda window: window.toggle_figures(),
+            "h": lambda window: window.toggle_help(),
+            "f": lambda window: window.toggle_full_screen(),
+        }
+
+    @property
+    def paused(self) -> bool:
+        """True while the window keeps its picture."""
+        return self._controls.paused
+
+    def figures(self) -> list[str]:
+        """Return the lines that the I key shows."""
+        return self._actions.live.read().lines()
+
+    def press(self, key: str, window: WindowSink) -> bool:
+        """Carry out what a key asks for, and show a caption.
+
+        Args:
+            key: the character on the key, or its name, in lower case.
+            window: that has the focus.
+
+        Returns:
+            False when it asks to stop.
+        """
+        if key in ("escape", "q"):
+            return False
+        action = self._keys.get(key)
+        if action is None and key.isdecimal() and int(key) <= len(self._controls.styles):
+            name = self._controls.styles[int(key) - 1]
+            action = lambda _: self._choose(name)  # noqa: E731
+        if action is not None:
+            try:
+                caption = action(window)
+            except StylerError as error:
+                caption = str(error)
+            if caption:
+                window.show_caption(caption)
+        return True
+
+    def look(self, window: WindowSink) -> bool:
+        """Show a caption when a recording has started or ended, by whomever; return True while there is one."""
+        recorder = self._actions.live.recorder
+        path = recorder.path
+        if path != self._recording:
+            window.show_caption(f"recording {path}" if path else recorder.fault or f"recorded {self._recording}")
+        self._recording = path
+        return path is not None
+
+    def _choose(self, style: str) -> str:
+        if not self._controls.styles:
+            return ""
+        name = str(self._actions.change("style", style)["style"])
+        if not self._controls.strength:  # whoever chooses a style wants to see it
+            self._actions.change("strength", self._strength_on)
+        return name
+
+    def _toggle_style(self) -> str:
+        if self._controls.strength:
+            self._strength_on = self._controls.strength
+            self._actions.change("strength", 0.0)
+            return "style off"
+        self._actions.change("strength", self._strength_on)
+        return self._controls.style or "style on"
+
+    def _change_strength(self, step: float) -> str:
+        strength = round(min(1.0, max(0.0, self._controls.strength + step)), 2)
+        return f"strength {self._actions.change('strength', strength)['strength']:.1f}"
+
+    def _change_scale(self, presses: int) -> str:
+        # On a grid that holds 1: steps there and back must end at the style's own size, which costs nothing.
+        steps = round(SCALE_PRESSES * math.log2(self._controls.scale) + presses)
+        scale = min(SCALES[1], max(SCALES[0], 2.0 ** (steps / SCALE_PRESSES)))
+        return f"scale {self._actions.change('scale', scale)['scale']:.2f}"
+
+    def _record(self) -> str:
+        answer = self._actions.change("record")
+        if answer["recording"] is not None:
+            return ""  # ``look`` shows it
+        path, self._recording = self._recording, None
+        return f"recorded {answer['recorded'] or path}"

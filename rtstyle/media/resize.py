@@ -1,0 +1,40 @@
+"""Sizes that keep the proportions of a picture, and pictures put onto a canvas of another size."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from engines.base import RGB
+
+
+def size_for_height(height: int, width: int, target_height: int | None) -> tuple[int, int]:
+    """Return the (height, width) of a picture scaled to ``target_height``, with the nearest even width.
+
+    ``None`` keeps the size.
+    """
+    if target_height is None or target_height == height:
+        return height, width
+    return target_height, max(2, 2 * round(width * target_height / height / 2))
+
+
+def fit(width: int, height: int, canvas_width: int, canvas_height: int) -> tuple[int, int, int, int]:
+    """Return (left, top, width, height) of a picture centred on a canvas, as large as possible. All in pixels."""
+    scale = min(canvas_width / width, canvas_height / height)
+    width, height = max(1, round(width * scale)), max(1, round(height * scale))
+    return (canvas_width - width) // 2, (canvas_height - height) // 2, width, height
+
+
+def letterbox(rgb: RGB, size: tuple[int, int]) -> RGB:
+    """Fit a picture onto a black canvas of ``size``, (width, height) in pixels. Returns a contiguous array."""
+    width, height = size
+    if rgb.shape[:2] == (height, width):
+        return np.ascontiguousarray(rgb)
+    import cv2
+
+    left, top, fitted_width, fitted_height = fit(rgb.shape[1], rgb.shape[0], width, height)
+    canvas = np.zeros((height, width, 3), np.uint8)
+    method = cv2.INTER_AREA if fitted_width < rgb.shape[1] else cv2.INTER_LINEAR
+    canvas[top : top + fitted_height, left : left + fitted_width] = cv2.resize(
+        rgb, (fitted_width, fitted_height), interpolation=method
+    )
+    return canvas

@@ -1,0 +1,176 @@
+"""Open the sinks that the texts of ``--sink`` name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from engines.errors import SinkError
+from rtstyle.frame import SourceInfo
+from rtstyle.media.urls import check_output_url, is_url, is_whip, redact
+from rtstyle.sinks.base import Sink
+from rtstyle.sinks.tee import PausableSink, TeeSink
+
+if TYPE_CHECKING:
+    from rtstyle.sinks.window import WindowController
+
+KINDS = "use window, virtual, null, a URL like rtmp://SERVER/APP/KEY, or a video file like out.mp4"
+
+
+def _never() -> bool:
+    return False
+
+
+@dataclass(frozen=True)
+class SinkOptions:
+    """What sinks need to know of the run that they show.
+
+    Attributes:
+        info: the source.
+        paused: returns True while the run is paused.
+        controller: steers the window.
+        overwrite: replace an existing file.
+        bits: bit rate of streams, per second; ``None`` chooses by size.
+    """
+
+    info: SourceInfo
+    paused: Callable[[], bool] = field(default=_never)
+    controller: WindowController | None = None
+    overwrite: bool = False
+    bits: int | None = None
+
+
+Opener = Callable[[str, SinkOptions], Sink]
+
+
+def check_sinks(sinks: Sequence[str], *, source: str, overwrite: bool) -> None:
+    """Refuse sinks that cannot work before a camera is started.
+
+    Args:
+        sinks: texts of ``--sink``.
+        source: text of ``--source``; a recording must not overwrite it.
+        overwrite: whether files may be replaced.
+
+    Raises:
+        SinkError: no sink, one twice, an unknown kind, or a file that cannot be written.
+        ConfigError: a container that cannot be written.
+    """
+    if not sinks:
+        raise SinkError("no sink was given", hint=KINDS)
+    where = [sink if kind_of(sink) != "file" else str(Path(sink).resolve()) for sink in sinks]
+    twice = next((number for number, sink in enumerate(where) if sink in where[:number]), None)
+    if twice is not None:
+        raise SinkError(f"the sink {redact(sinks[twice])} is given twice")
+    for sink in sinks:
+        if is_url(sink):
+            check_output_url(sink)
+        elif kind_of(sink) == "file":
+            _check_file(sink, source, overwrite)
+
+
+def _check_file(sink: str, source: str, overwrite: bool) -> None:
+    from rtstyle.media.codecs import choose
+
+    if _plugin(sink) is not None:
+        return
+    path = Path(sink)
+    if not path.suffix:
+        raise SinkError(f"unknown sink {sink!r}", hint=KINDS)
+    choose(path, None)
+    if path.exists() and Path(source).exists() and path.samefile(source):
+        raise SinkError(f"{path} is the source itself", hint="give the recording another name")
+    if path.exists() and not overwrite:
+        raise SinkError(f"{path} exists", hint="add --overwrite to replace it")
+    if not path.parent.is_dir():
+        raise SinkError(f"no such folder: {path.parent}", hint="create it first")
+
+
+def _plugin(sink: str) -> Opener | None:
+    """Return the function of another package that opens the sink, if any."""
+    from engines import plugins
+
+    if Path(sink).suffix and ":" not in sink:
+        return None
+    return plugins.find("rtstyle.sinks", sink.partition(":")[0], SinkError)
+
+
+def kind_of(sink: str) -> str:
+    """Return the kind of sink that a text names, a key of ``OPENERS``."""
+    if is_url(sink):
+        return "whip" if is_whip(sink) else "stream"
+    prefix = sink.partition(":")[0]
+    return prefix if sink in ("window", "null") or prefix == "virtual" else "file"
+
+
+def open_sinks(sinks: Sequence[str], options: SinkOptions) -> Sink:
+    """Open all sinks, as one.
+
+    Raises:
+        SinkError: one of them cannot be opened; then none is left open.
+    """
+    opened: list[Sink] = []
+    try:
+        for sink in sinks:
+            opened.append(OPENERS[kind_of(sink)](sink, options))  # on an error the first must be closed
+    except BaseException:
+        for one in opened:
+            one.close(completed=False)
+        raise
+    return opened[0] if len(opened) == 1 else TeeSink(opened)
+
+
+def _open_window(_text: str, options: SinkOptions) -> Sink:
+    from rtstyle.sinks.window import WindowSink
+
+    info = options.info
+    return WindowSink(f"rtstyle · {info.name} · H for help", options.controller, size=(info.width, info.height))
+
+
+def _open_virtual(text: str, options: SinkOptions) -> Sink:
+    from rtstyle.sinks.virtual_camera import VirtualCameraSink
+
+    info = options.info
+    device = text.partition(":")[2] or None
+    return VirtualCameraSink(device, (info.width or 640, info.height or 360), info.fps, paused=options.paused)
+
+
+def _open_null(_text: str, _options: SinkOptions) -> Sink:
+    from rtstyle.sinks.null import NullSink
+
+    return NullSink()
+
+
+def _open_file(text: str, options: SinkOptions) -> Sink:
+    plugin = _plugin(text)
+    if plugin is not None:
+        return plugin(text, options)
+    from rtstyle.sinks.file import FileSink
+
+    recording = FileSink(Path(text), fps=options.info.fps or Fraction(0), overwrite=options.overwrite, live=True)
+    return PausableSink(recording, options.paused)
+
+
+def _open_stream(text: str, options: SinkOptions) -> Sink:
+    from rtstyle.sinks.stream import StreamSink
+
+    return StreamSink(text, options.info.fps, bits=options.bits, paused=options.paused)
+
+
+def _open_whip(text: str, options: SinkOptions) -> Sink:
+    from rtstyle.sinks.whip import WhipSink
+
+    return WhipSink(text, paused=options.paused)
+
+
+OPENERS: dict[str, Opener] = {
+    "window": _open_window,
+    "virtual": _open_virtual,
+    "null": _open_null,
+    "file": _open_file,
+    "stream": _open_stream,
+    "whip": _open_whip,
+}
+"""Function that opens each kind of sink; other packages add theirs as ``engines.plugins`` describes."""

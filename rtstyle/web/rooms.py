@@ -1,0 +1,220 @@
+"""Everything behind the page: settings, sessions and peers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from aioice.ice import get_host_addresses
+
+from engines.base import Engine
+from engines.errors import ConfigError, SinkError, SourceError, StylerError
+from rtstyle.controls import Controls
+from rtstyle.live.actions import apply_settings
+from rtstyle.live.engine_pool import EnginePool
+from rtstyle.live.http_guard import Address, Guard, is_loopback
+from rtstyle.sources.base import Source
+from rtstyle.style_library import installed
+from rtstyle.web.peer import OnEnd, Peer
+from rtstyle.web.session import PageSession
+from rtstyle.webrtc.mdns_candidates import with_addresses
+from rtstyle.webrtc.tracks import BrowserSource
+
+
+@dataclass(frozen=True)
+class WebSettings:
+    """How the page is served.
+
+    Attributes:
+        host, port: where to listen; port 0 takes a free one.
+        token: token that requests must bear; required unless only this machine can reach the address.
+        cert, key: TLS certificate and its private key, PEM files; ``None`` serves without TLS.
+        peers: most browsers at a time.
+        style, strength, scale, mirror: initial settings of a browser.
+        stun: URL of a STUN server, for browsers beyond a router; ``None`` contacts no other machine.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8765
+    token: str = ""
+    cert: Path | None = None
+    key: Path | None = None
+    peers: int = 4
+    style: str = "vangogh"
+    strength: float = 1.0
+    scale: float = 1.0
+    mirror: bool = False
+    stun: str | None = None
+
+    def check(self) -> None:
+        """Check the address, the token and the TLS files.
+
+        Raises:
+            ConfigError: others could connect without a token, or a file is missing.
+        """
+        Guard(Address(self.host, self.port), self.token or None)
+        if (self.cert is None) != (self.key is None):
+            raise ConfigError("a TLS certificate and its key belong together", hint="give --cert and --key")
+        for file in (self.cert, self.key):
+            if file is not None and not file.is_file():
+                raise ConfigError(f"no such file: {file}")
+
+    def address(self, port: int) -> str:
+        """Return the page's URL; the token is in its fragment, which browsers do not send."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        scheme = "http" if self.cert is None else "https"
+        return f"{scheme}://{host}:{port}/" + (f"#token={quote(self.token, safe='')}" if self.token else "")
+
+    def advice(self) -> list[str]:
+        """Return hints for whoever starts the server."""
+        if self.cert is None and not is_loopback(self.host):
+            return ["browsers allow no camera on a page from another machine without TLS: add --cert and --key"]
+        return []
+
+
+class Rooms:
+    """All sessions and peers of the page. Call it from the event loop only.
+
+    Args:
+        settings: initial settings of browsers, and how many there may be.
+        load: makes the engine of a style.
+        source: opens this machine's own source, which browsers can watch; ``None`` if there is none.
+    """
+
+    def __init__(
+        self, settings: WebSettings, load: Callable[[str], Engine], source: Callable[[], Source] | None = None
+    ) -> None:
+        self.settings = settings
+        self.entries = [entry for entry in installed() if not entry.fault]
+        self.watchable = source is not None
+        self._pool = EnginePool(load)
+        self._open_source = source
+        self._local: PageSession | None = None
+        self._opening = asyncio.Lock()
+        self._peers: set[Peer] = set()
+        self._count = self._joining = 0
+        self._closing = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def styles(self) -> list[str]:
+        """Names to choose from; a style outside the library comes first."""
+        names = [entry.name for entry in self.entries]
+        return names if self.settings.style in names else [self.settings.style, *names]
+
+    async def join(self, offer: str, *, sender: str, watch: bool, initial: dict[str, Any]) -> str:
+        """Answer a browser's offer.
+
+        Args:
+            offer: session description, SDP.
+            sender: address that the offer came from.
+            watch: show this machine's own source instead of the browser's camera.
+            initial: initial settings, as ``apply_settings`` takes them; ignored with ``watch``.
+
+        Returns:
+            Our session description, SDP.
+
+        Raises:
+            SinkError: there are too many browsers, or the server is stopping.
+            SourceError: there is nothing to watch, or the offer is invalid.
+            ConfigError, StyleError, ShapeError: an initial setting is invalid.
+        """
+        if len(self._peers) + self._joining >= self.settings.peers:
+            raise SinkError(f"{self.settings.peers} browsers are connected already", hint="close one, or raise --peers")
+        apply_settings(self._controls(), initial)  # fail before anything begins
+        self._joining += 1
+        try:
+            watched = await self._local_session() if watch else None
+        finally:
+            self._joining -= 1
+        self._refuse_when_closing()
+        self._count += 1
+        begin = None if watch else partial(self._begin, initial)
+        peer = Peer(self._count, begin, watched, self.settings.stun, self._left)
+        self._peers.add(peer)
+        try:
+            return await peer.answer(with_addresses(offer, sender, get_host_addresses(True, True)))
+        except StylerError:
+            await peer.ended()
+            raise
+
+    def state(self) -> list[dict[str, Any]]:
+        """Return what each peer sees, as plain values."""
+        return [peer.state() for peer in self._peers]
+
+    def stats(self) -> dict[str, Any]:
+        """Return the figures of this machine's own source, as ``--control`` does; empty while nobody watches it."""
+        return self._local.state() if self._local else {}
+
+    async def close(self) -> None:
+        """Refuse new browsers, and end everything."""
+        self._closing = True
+        await asyncio.gather(*(peer.ended() for peer in list(self._peers)))
+        with suppress(TimeoutError):  # whoever is opening the source closes it
+            async with asyncio.timeout(2):
+                await self._close_unwatched()
+
+    def _controls(self) -> Controls:
+        settings = self.settings
+        return Controls(settings.strength, settings.mirror, settings.scale, self.styles, settings.style)
+
+    def _begin(self, initial: dict[str, Any], source: BrowserSource, on_end: OnEnd) -> PageSession:
+        controls = self._controls()
+        apply_settings(controls, initial)
+        return PageSession(source, self._pool.load, controls, on_end)
+
+    async def _local_session(self) -> PageSession:
+        """Return the session of this machine's own source; the first viewer starts it."""
+        if self._open_source is None:
+            raise SourceError("this server has no source of its own", hint="start it with --source")
+        async with self._opening:  # two viewers at once must not open a camera twice
+            if self._local is None:
+                self._refuse_when_closing()
+                loop = asyncio.get_running_loop()
+                source = await loop.run_in_executor(None, self._open_source)
+                try:
+                    self._refuse_when_closing()
+                except SinkError:
+                    source.close()
+                    raise
+
+                def on_end(ended: PageSession, reason: str) -> None:
+                    with suppress(RuntimeError):  # the session outlived the event loop
+                        loop.call_soon_threadsafe(self._local_ended, ended, reason)
+
+                self._local = PageSession(source, self._pool.load, self._controls(), on_end)
+                self._local.start()
+            return self._local
+
+    def _refuse_when_closing(self) -> None:
+        if self._closing:
+            raise SinkError("the server is stopping")
+
+    def _left(self, peer: Peer) -> None:
+        """Forget a peer, and close the source that only it watched."""
+        self._peers.discard(peer)
+        task = asyncio.get_running_loop().create_task(self._close_unwatched())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _close_unwatched(self) -> None:
+        """Close the source if nobody watches it, because a camera's light must not stay on."""
+        async with self._opening:  # a new viewer waits: a camera cannot be opened twice
+            local = self._local
+            if local is None or self._joining or any(one.watches(local) for one in self._peers):
+                return
+            self._local = None
+            await asyncio.get_running_loop().run_in_executor(None, local.close)
+
+    def _local_ended(self, ended: PageSession, reason: str) -> None:
+        if self._local is ended:
+            self._local = None
+        for peer in list(self._peers):
+            if peer.watches(ended):
+                peer.end(reason or "the source has ended")

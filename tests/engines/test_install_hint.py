@@ -1,0 +1,50 @@
+"""The pip command that hints name."""
+
+from __future__ import annotations
+
+import json
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from engines.install_hint import pip_install
+from tests.conftest import ROOT
+
+
+class Installed:
+    """A distribution with this ``direct_url.json``."""
+
+    def __init__(self, url: str | None) -> None:
+        self._text = None if url is None else json.dumps({"url": url, "dir_info": {}})
+
+    def read_text(self, _name: str) -> str | None:
+        return self._text
+
+
+def installed_from(monkeypatch: pytest.MonkeyPatch, url: str | None) -> None:
+    monkeypatch.setattr(metadata, "distribution", lambda _: Installed(url))
+
+
+def test_from_a_package_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    installed_from(monkeypatch, None)
+    assert pip_install("web") == 'pip install "rtstyle[web]"'
+    installed_from(monkeypatch, "https://example.org/rtstyle.whl")
+    assert pip_install("web") == 'pip install "rtstyle[web]"'
+
+
+def test_from_a_checkout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    folder = tmp_path / "my checkout"
+    folder.mkdir()
+    installed_from(monkeypatch, folder.as_uri())
+    assert pip_install("web") == 'pip install "rtstyle[web]"', "it is gone"
+    (folder / "pyproject.toml").touch()
+    assert pip_install("web") == f'pip install "{folder}[web]"'
+
+
+def test_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(_: str) -> None:
+        raise metadata.PackageNotFoundError
+
+    monkeypatch.setattr(metadata, "distribution", missing)
+    assert pip_install("cuda") == f'pip install "{ROOT}[cuda]"'

@@ -1,0 +1,226 @@
+"""The first and the last kernel in Triton without a GPU: its interpreter runs them, its compiler accepts them."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from importlib import util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from engines.base import RGB
+from engines.cuda.engine import CudaEngine
+from engines.errors import EngineError
+from engines.export import save_style
+from engines.model.cells import CELL_IN, pad_reflect, space_to_depth
+from engines.style_file import StyleMeta, StyleModel
+from rtstyle.style_library import GALLERY
+from tests.conftest import ROOT
+from tests.engines.test_golden import picture
+from tests.generators import narrow, unlike_identity
+
+SIZES = [(16, 16), (17, 31), (20, 20), (18, 27), (16, 400), (17, 171)]
+"""A side of 20 needs no filling up; a row of 400 is wider than a program's block, one of 171 by a single value."""
+
+STRENGTHS = (0.0, 0.3, 1.0)
+
+CAPABILITIES = (75, 80, 86, 89, 90, 100, 120)
+"""Turing, Ampere, Ada, Hopper and Blackwell."""
+
+
+@pytest.fixture(scope="module")
+def other_style(tmp_path_factory: pytest.TempPathFactory) -> StyleModel:
+    """One of the shape of ``tiny``, with a smoothing of its own in which no two weights are alike."""
+    kernel = torch.rand(3, 3, generator=torch.Generator().manual_seed(0))
+    generator = unlike_identity(narrow(), seed=1)
+    generator.softening.copy_(of_cells(kernel / kernel.sum()))
+    meta = StyleMeta("other", "Other", "nobody", "noise", "CC0-1.0", {})
+    return save_style(tmp_path_factory.mktemp("styles") / "other", generator, meta)
+
+
+def of_cells(kernel: Tensor) -> Tensor:
+    """A 3×3 convolution of pixels as one of 2×2 cells, (12, 12, 3, 3)."""
+    weight = torch.zeros(2, 2, 3, 2, 2, 3, 3, 3)
+    for row, column, down, right in itertools.product(range(2), range(2), range(3), range(3)):
+        (y, from_row), (x, from_column) = divmod(row + down - 1, 2), divmod(column + right - 1, 2)
+        weight[row, column, :, from_row, from_column, :, y + 1, x + 1] = kernel[down, right] * torch.eye(3)
+    return weight.reshape(12, 12, 3, 3)
+
+
+def test_is_loaded_only_where_it_is_asked_for(tiny_style: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "engines.cuda.triton_kernels", raising=False)
+    engine = CudaEngine(StyleModel.open(tiny_style), device="cpu")
+    engine(picture(16, 16))
+    engine.close()
+    assert "engines.cuda.triton_kernels" not in sys.modules
+
+
+def test_says_that_triton_is_missing(tiny_style: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    style = StyleModel.open(tiny_style)
+    with monkeypatch.context() as patch:
+        patch.setattr(util, "find_spec", lambda name: None)
+        with pytest.raises(EngineError, match="need the package triton.*eager") as caught:
+            CudaEngine(style, device="cpu", body="triton")
+    assert "\n" not in str(caught.value)
+
+
+def run(script: str, *arguments: str | Path | int, **environment: str) -> None:
+    """In a process of its own: what Triton is for is decided when it is imported."""
+    pytest.importorskip("triton", reason='pip install ".[triton]"')
+    command = [sys.executable, "-W", "ignore", "-c", script, *map(str, arguments)]
+    done = subprocess.run(
+        command, cwd=ROOT, env={**os.environ, **environment}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+PAINTER = """
+import sys
+import numpy as np
+import torch
+from engines.cuda.engine import CudaEngine
+from engines.style_file import StyleModel
+from engines.cuda.triton_kernels import first
+
+source, target, *folders = sys.argv[1:]
+engines = [CudaEngine(StyleModel.open(folder), device="cpu", body="triton") for folder in folders]
+assert all(engine._graphs is engines[0]._graphs for engine in engines)
+made = {}
+with np.load(source) as frames:
+    strengths = frames["strengths"].tolist()
+    for name in set(frames) - {"strengths"}:
+        made[f"{name} cells"] = first(torch.from_numpy(frames[name])[None]).numpy()
+        for strength in strengths:
+            for engine in engines:
+                made[f"{name} {engine.info.style} {strength}"] = engine(frames[name], strength)
+for engine in engines:
+    engine.close()
+np.savez(target, **made)
+"""
+
+
+@pytest.fixture(scope="module")
+def painted(
+    tiny_style: Path, other_style: StyleModel, tmp_path_factory: pytest.TempPathFactory
+) -> Mapping[str, np.ndarray]:
+    """What Triton's interpreter makes of a picture of each size, both styles in turns."""
+    folder = tmp_path_factory.mktemp("painted")
+    frames: dict[str, RGB] = {f"{size[1]}x{size[0]}": picture(*size) for size in SIZES}
+    np.savez(folder / "frames.npz", strengths=np.array(STRENGTHS), **frames)
+    made = folder / "made.npz"
+    run(PAINTER, folder / "frames.npz", made, tiny_style, other_style.folder, TRITON_INTERPRET="1")
+    with np.load(made) as arrays:
+        return dict(arrays)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[1]}x{size[0]}")
+class TestInterpreted:
+    def test_the_network_takes_the_same(self, painted: Mapping[str, np.ndarray], size: tuple[int, int]) -> None:
+        expected = space_to_depth(pad_reflect(torch.from_numpy(picture(*size))[None]), CELL_IN).half().div_(255.0)
+        np.testing.assert_array_equal(painted[f"{size[1]}x{size[0]} cells"], expected.numpy())
+
+    def test_paints_what_the_eager_body_paints(
+        self, painted: Mapping[str, np.ndarray], size: tuple[int, int], tiny_style: Path, other_style: StyleModel
+    ) -> None:
+        rgb = picture(*size)
+        for style in (StyleModel.open(tiny_style), other_style):
+            engine = CudaEngine(style, device="cpu")
+            for strength in STRENGTHS:
+                actual, expected = painted[f"{size[1]}x{size[0]} {style.name} {strength}"], engine(rgb, strength)
+                off = np.abs(actual.astype(int) - expected)
+                assert off.max() <= 1 and (off > 0).mean() < 0.15, (style.name, strength)
+            np.testing.assert_array_equal(painted[f"{size[1]}x{size[0]} {style.name} 0.0"], rgb)
+            engine.close()
+
+
+def test_every_style_smooths_pixels() -> None:
+    """The nine weights that the kernel reads, those of the first pixel of a cell, say all."""
+    for path in sorted(GALLERY.glob("*/style.json")):
+        weights = torch.from_numpy(StyleModel.open(path.parent).tensors()["softening"])
+        nine = [
+            weights[0, 3 * ((down + 1) % 2 * 2 + (right + 1) % 2), (down + 1) // 2, (right + 1) // 2]
+            for down, right in itertools.product(range(3), range(3))
+        ]
+        assert torch.equal(of_cells(torch.stack(nine).reshape(3, 3)).to(weights), weights), path.parent.name
+
+
+COMPILER = """
+import sys
+import torch
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+from engines.cuda import triton_kernels as kernels
+
+TYPES = {torch.uint8: "*u8", torch.float16: "*fp16", torch.float32: "*fp32"}
+
+
+class Compiled:
+    def __init__(self, kernel):
+        self.kernel = kernel
+
+    def __getitem__(self, grid):
+        return self.compile
+
+    def compile(self, *values):
+        signature, constants = {}, {}
+        for parameter, value in zip(self.kernel.params, values, strict=True):
+            if parameter.is_constexpr:
+                constants[parameter.name] = value
+            fixed = "constexpr" if parameter.is_constexpr else "i32"
+            signature[parameter.name] = TYPES[value.dtype] if isinstance(value, torch.Tensor) else fixed
+        for capability in sys.argv[1:]:
+            target = GPUTarget("cuda", int(capability), 32)
+            made = triton.compile(ASTSource(self.kernel, signature, constants), target=target)
+            assert made.asm["cubin"], capability
+
+
+kernels._first, kernels._last = Compiled(kernels._first), Compiled(kernels._last)
+frame = torch.zeros(1, 16, 16, 3, dtype=torch.uint8)
+cells = kernels.first(frame)
+change = torch.zeros(1, 2 * cells.shape[1] - 6, 2 * cells.shape[2] - 6, 12).half()
+kernels.last(frame, change, torch.zeros(12, 12, 3, 3).half(), torch.ones(1), torch.empty_like(frame))
+"""
+
+
+@pytest.mark.slow
+def test_is_compiled_for_every_card(tmp_path: Path) -> None:
+    run(COMPILER, *CAPABILITIES, TRITON_CACHE_DIR=str(tmp_path), TRITON_INTERPRET="0")
+
+
+FAILING = """
+import sys
+import numpy as np
+from triton.errors import TritonError
+from engines.cuda import triton_kernels
+from engines.cuda.engine import CudaEngine
+from engines.errors import EngineError
+from engines.style_file import StyleModel
+
+
+def fail(frame):
+    raise TritonError("no kernel\\nfor this card")
+
+
+triton_kernels.first = fail
+engine = CudaEngine(StyleModel.open(sys.argv[1]), device="cpu", body="triton")
+try:
+    engine(np.zeros((16, 16, 3), np.uint8))
+except EngineError as error:
+    told = str(error)
+engine.close()
+assert "TritonError: no kernel" in told and "eager" in told and "\\n" not in told, told
+"""
+
+
+@pytest.mark.slow
+def test_what_cannot_be_compiled_is_one_line(tiny_style: Path) -> None:
+    run(FAILING, tiny_style)
