@@ -40,7 +40,6 @@ class BrowserSource:
     def __init__(self, name: str, height: int, width: int) -> None:
         self._info = SourceInfo(name, width, height, BROWSER_FPS, None, True)
         self._queue: FrameQueue[tuple[VideoFrame, float]] = FrameQueue(1, newest_wins=True)
-        self._dropped = 0
 
     @property
     def info(self) -> SourceInfo:
