@@ -1,7 +1,7 @@
 """Every style of the gallery on pictures and clips that training never saw, and ``docs/styles.md`` that shows them.
 
 python -m benchmarks.gallery            the table
-python -m benchmarks.gallery --page     docs/styles.md, with the figures of the last table
+python -m benchmarks.gallery --page     docs/styles.md and the model cards, with the figures of the last table
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from benchmarks.report import ROOT, Row, Section, at_least, at_most
 from benchmarks.subject import NotMeasuredError, Subject
 from engines.base import RGB
 from engines.openvino.engine import CpuEngine
+from engines.style_card import CARD, model_card
 from engines.style_file import StyleModel, sha256
 from rtstyle import style_library
 from train import evaluate
@@ -192,7 +193,7 @@ def kept() -> dict[str, Figures]:
 
 
 def page() -> None:
-    """Write ``docs/styles.md`` with its pictures, and the poster above them."""
+    """Write ``docs/styles.md`` with its pictures, the poster above them, and the model cards."""
     figures = kept()
     originals = photographs(4, SIDE)
     missing = [entry.name for entry in style_library.installed() if entry.name not in figures]
@@ -202,7 +203,10 @@ def page() -> None:
     (PICTURES / "photographs.jpg").write_bytes(jpeg(np.hstack(originals), LIMIT))
     parts, tiles = [HEAD], list[RGB]()
     for entry in style_library.installed():
-        engine = engines.load(style_library.find(entry.name))
+        style = StyleModel.open(style_library.find(entry.name))
+        card = model_card(style, asdict(figures[entry.name]), preview=style.preview is not None)
+        (style.folder / CARD).write_text(card, "utf-8")
+        engine = engines.load(style)
         painted = [engine(rgb) for rgb in originals]
         engine.close()
         (PICTURES / f"{entry.name}.jpg").write_bytes(jpeg(np.hstack(painted), LIMIT))

@@ -5,7 +5,9 @@ Importing this package loads no runtime; ``load`` imports the one that it starts
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import TypeAlias, cast
 
@@ -15,6 +17,8 @@ from engines.errors import EngineError
 from engines.style_file import StyleModel
 
 __all__ = ["AUTO_ORDER", "GPU_ENGINES", "NAMES", "load"]
+
+logger = logging.getLogger(__name__)
 
 _Maker: TypeAlias = Callable[[StyleModel, int | None], Engine]
 
@@ -124,8 +128,15 @@ def _auto(makers: Mapping[str, _Maker], style: StyleModel, threads: int | None, 
         except EngineError as error:
             failures[name] = error
             continue
+        if "cuda" in failures:
+            _warn_without_gpu(name, str(failures["cuda"]))
         return _with_hot_swap(engine, style) if name == "cuda" and build_ahead else engine
     raise failures["cpu"]  # the one that every machine can have
+
+
+@cache  # once: a live run loads an engine for each style
+def _warn_without_gpu(name: str, why: str) -> None:
+    logger.warning("the NVIDIA GPU is not used, and %s is slower: %s", name, why)
 
 
 def _with_hot_swap(engine: Engine, style: StyleModel) -> Engine:

@@ -19,6 +19,21 @@ PART = ".part"
 ABANDONED_S = 600
 """Age in seconds at which an unfinished file has no writer any more: a writer changes it every few seconds."""
 
+NAME_BYTES = 255
+"""Longest name of a file on common systems."""
+
+
+def hidden_name(name: str, ending: str) -> str:
+    """Return the name of an unfinished file, ``.NAME`` and an ending, with as much of a long name as fits."""
+    short = os.fsencode(name)[: NAME_BYTES - len(os.fsencode(ending)) - 1]
+    return f".{short.decode(errors='ignore')}{ending}"
+
+
+def link_target(path: Path) -> Path:
+    """Return the file that a symbolic link points to, so that it is replaced and the link stays."""
+    target = path.resolve() if path.is_symlink() else path
+    return target if target.is_file() or not target.exists() else path
+
 
 @contextmanager
 def atomic_write(path: Path, *, durable: bool = False, private: bool = False) -> Iterator[BufferedRandom]:
@@ -27,16 +42,11 @@ def atomic_write(path: Path, *, durable: bool = False, private: bool = False) ->
     Args:
         path: the target; it stays as it is if the body of the context raises.
         durable: flush the file and its name to the disk, so that this also holds for a power failure.
-        private: let only this user read and write the file.
-
-    Yields:
-        the new file, open for writing and reading in binary mode.
-
-    Raises:
-        OSError: it cannot be written.
+        private: let only this user read and write the file; a symbolic link in its place is not followed.
     """
+    path = path if private else link_target(path)
     _remove_abandoned(path)
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}{PART}")
+    part = path.with_name(hidden_name(path.name, f".{secrets.token_hex(4)}{PART}"))
     mode = 0o600 if private else 0o666
     try:
         with open(part, "x+b", opener=lambda name, flags: os.open(name, flags, mode)) as file:
@@ -54,16 +64,9 @@ def atomic_write(path: Path, *, durable: bool = False, private: bool = False) ->
 
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
-    """Fill a folder beside the target, then let it replace the target.
+    """Yield an empty, private folder beside the target to fill, then let it replace the target.
 
-    Args:
-        folder: the target; it stays as it is if the body of the context raises.
-
-    Yields:
-        an empty folder, private until the body changes its mode.
-
-    Raises:
-        OSError: it cannot be made, or cannot replace the target, which is then put back.
+    If the body of the context raises, or the folder cannot replace the target, the target stays as it is.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -92,7 +95,8 @@ def _replace_folder(folder: Path, draft: Path) -> None:
 
 
 def _remove_abandoned(path: Path) -> None:
-    for part in path.parent.glob(f".{escape(path.name)}.????????{PART}"):
+    ending = f".{'?' * 8}{PART}"
+    for part in path.parent.glob(escape(hidden_name(path.name, ending).removesuffix(ending)) + ending):
         with suppress(OSError):  # another process may have removed it just now
             if time.time() - part.stat().st_mtime > ABANDONED_S:
                 part.unlink()

@@ -77,10 +77,7 @@ class PendingFrame(Protocol):
     """A frame that an engine is working on."""
 
     def result(self) -> RGB:
-        """Wait for the stylized frame, without holding the GIL.
-
-        Returns:
-            an array that belongs to the caller; the same one on every call.
+        """Wait for the stylized frame, without holding the GIL; the array belongs to the caller.
 
         Raises:
             EngineError: the device failed.
@@ -97,18 +94,9 @@ class PipelinedEngine(Engine, Protocol):
     """
 
     def submit(self, rgb: RGB, strength: float = 1.0) -> PendingFrame:
-        """Start on one frame; the caller may change ``rgb`` as soon as this returns.
+        """Start on one frame, with the arguments and errors of the call; ``rgb`` may change as soon as this returns.
 
-        Args:
-            rgb: (height, width, 3), uint8.
-            strength: as in the call of the engine.
-
-        Returns:
-            the frame under way.
-
-        Raises:
-            ShapeError: as the call of the engine.
-            EngineError: as the call of the engine; a failure of the device may appear in ``PendingFrame.result`` only.
+        A failure of the device may appear in ``PendingFrame.result`` only.
         """
         ...
 
@@ -118,61 +106,39 @@ class SharedGraphEngine(Engine, Protocol):
     """An engine that shares compiled graphs with other styles in the process, so that another style costs little."""
 
     def prepare(self, height: int, width: int) -> None:
-        """Compile and load everything that the first frame of a size, in pixels, needs.
+        """Compile and load everything that the first frame of a size, in pixels, needs; errors are those of the call.
 
         If the size is compiled already, engines in other threads do not have to wait.
-
-        Raises:
-            ShapeError: outside the size limits.
-            EngineError: as the call of the engine.
         """
         ...
 
 
 class BaseEngine:
-    """The part that all engines have in common. Subclasses set ``_info``.
+    """The part that all engines have in common. Subclasses set ``info``."""
 
-    Args:
-        threads: CPU threads; ``None`` leaves the choice to the runtime.
-
-    Raises:
-        EngineError: ``threads`` is less than 1.
-    """
-
-    _info: EngineInfo
+    info: EngineInfo
 
     def __init__(self, threads: int | None) -> None:
         if threads is not None and threads < 1:
             raise EngineError(f"cannot run on {threads} threads", hint="give 1 or more")
 
-    @property
-    def info(self) -> EngineInfo:
-        """Description of this engine."""
-        return self._info
 
-
-def check_rgb(rgb: RGB) -> None:
-    """Check that an array is an RGB frame within the size limits.
-
-    Raises:
-        ShapeError: it is not; the message contains the actual and the expected shape.
-    """
+def check_rgb(rgb: object) -> None:
+    """Raise ShapeError unless this is an RGB frame within the size limits."""
+    if not isinstance(rgb, np.ndarray):
+        hint = "give a NumPy array; cv2.imread returns None for a file that it cannot read"
+        raise ShapeError(f"expected uint8 (height, width, 3), got {type(rgb).__name__}", hint=hint)
     if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8:
         raise ShapeError(f"expected uint8 (height, width, 3), got {rgb.dtype} {rgb.shape}")
     check_size(rgb.shape[0], rgb.shape[1])
 
 
 def check_size(height: int, width: int) -> None:
-    """Check that a frame size, in pixels, is within the limits.
-
-    Raises:
-        ShapeError: a side is below ``MIN_SIDE``, or the frame is larger than ``MAX_SIZE``.
-    """
+    """Raise ShapeError unless a frame size, in pixels, is from ``MIN_SIDE`` to ``MAX_SIZE``."""
     short, long = sorted((height, width))
     if short < MIN_SIDE:
         raise ShapeError(
-            f"a frame of {width}×{height} is too small",
-            hint=f"both sides must be at least {MIN_SIDE} pixels",
+            f"a frame of {width}×{height} is too small", hint=f"both sides must be at least {MIN_SIDE} pixels"
         )
     if short > MAX_SIZE[0] or long > MAX_SIZE[1]:
         raise ShapeError(
@@ -182,10 +148,6 @@ def check_size(height: int, width: int) -> None:
 
 
 def check_strength(strength: float) -> None:
-    """Check that a strength is from 0 to 1.
-
-    Raises:
-        ShapeError: it is out of range or not a number.
-    """
+    """Raise ShapeError unless a strength is from 0 to 1."""
     if not 0.0 <= strength <= 1.0:
         raise ShapeError(f"strength {strength} is out of range", hint="give a value from 0 to 1")

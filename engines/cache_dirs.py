@@ -13,13 +13,9 @@ FOLDER_VARIABLES: dict[CacheKind, str] = {"engines": "RTSTYLE_CACHE", "features"
 
 
 def cache_folder(kind: CacheKind) -> Path:
-    """Return the cache folder for one kind of file; it may not exist yet.
+    """Return the folder for built engines or feature networks, by environment variable or in the user's cache folder.
 
-    Args:
-        kind: ``engines`` for built engines, ``features`` for the networks that training compares images with.
-
-    Returns:
-        the folder that the environment variable names, or one in the user's cache folder of this operating system.
+    It may not exist yet.
     """
     named = os.environ.get(FOLDER_VARIABLES[kind])
     if named:

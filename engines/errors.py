@@ -13,10 +13,6 @@ class StylerError(Exception):
     Args:
         problem: one sentence about what is wrong, without a full stop.
         hint: what the user can do about it; empty if there is nothing to do.
-
-    Attributes:
-        problem: as given.
-        hint: as given.
     """
 
     def __init__(self, problem: str, hint: str = "") -> None:
@@ -55,12 +51,7 @@ class ConfigError(StylerError):
 class SettingsError(ConfigError):
     """One or more settings of a command line, configuration file or recipe are wrong; all are reported together.
 
-    Args:
-        errors: one for each wrong setting, in the order in which they are reported.
-        hint: replaces the hints of the errors.
-
-    Attributes:
-        errors: as given, as a tuple.
+    There is one error for each wrong setting, in the order in which they are reported. A hint replaces all of theirs.
     """
 
     def __init__(self, errors: Sequence[ConfigError], hint: str = "") -> None:

@@ -25,6 +25,7 @@ from engines.errors import EngineError, StyleError
 from engines.install_hint import pip_install
 from engines.model.cells import STRIDE
 from engines.model.generator import FrameGraph, Generator, fold
+from engines.style_card import CARD, model_card, weights_metadata
 from engines.style_file import FORMAT, GRAPH, MANIFEST, PREVIEW, WEIGHTS, StyleMeta, StyleModel, sha256
 
 if TYPE_CHECKING:
@@ -36,20 +37,20 @@ OPSET = 18
 MAX_CONSTANT = 1024
 """Largest constant, in bytes, that may be stored inline; the graph's own constants, such as shapes, are smaller."""
 
+HEADER_BLOCK = 4096
+"""The tensors start at a multiple of this many bytes, so that graphs are equal whatever the metadata says."""
+
 _PREFIX = "generator."
 
 
 def save_style(folder: str | Path, generator: Generator, meta: StyleMeta, preview: bytes | None = None) -> StyleModel:
-    """Fold the normalisation, round to fp16, export and write a style; the folder is complete or absent.
+    """Fold the normalisation, round to fp16, export, write and verify a style; the folder is complete or absent.
 
     Args:
         folder: the target; an existing style is replaced, anything else is an error.
         generator: a trained generator, with or without normalisation layers; not changed.
         meta: description of the style.
         preview: the bytes of a JPEG file.
-
-    Returns:
-        the style, read back and verified.
 
     Raises:
         StyleError: the folder contains something else or cannot be written, or a weight is not finite in fp16.
@@ -68,15 +69,9 @@ def save_style(folder: str | Path, generator: Generator, meta: StyleMeta, previe
 
 
 def rounded(generator: Generator) -> Generator:
-    """Round the weights of a generator to fp16 values, in place, kept as fp32; return the generator.
+    """Round the weights of a folded generator to fp16 values, in place, kept as fp32; return the generator.
 
-    This is what the stored style computes.
-
-    Args:
-        generator: a folded generator.
-
-    Raises:
-        StyleError: a weight is not finite in fp16.
+    This is what the stored style computes. Raise StyleError if a weight is not finite in fp16.
     """
     with torch.no_grad():
         for name, value in generator.state_dict().items():
@@ -88,13 +83,12 @@ def rounded(generator: Generator) -> Generator:
 
 
 def _write(draft: Path, generator: Generator, meta: StyleMeta, preview: bytes | None) -> None:
-    """Write all files of a style; ``style.json`` comes last because it holds the hashes of the others."""
-    from safetensors.torch import save_file
+    """Write all files of a style; ``style.json`` follows those whose hashes it holds."""
+    from safetensors.torch import save
 
     draft.chmod(0o755)
     tensors = {name: value.half().contiguous() for name, value in generator.state_dict().items()}
-    save_file(tensors, draft / WEIGHTS)
-    (draft / WEIGHTS).chmod(0o644)  # safetensors creates private files
+    (draft / WEIGHTS).write_bytes(_with_metadata(save(tensors), weights_metadata(meta)))
     model = _onnx(generator)
     _point_into(model, draft / WEIGHTS, tensors)
     (draft / GRAPH).write_bytes(model.SerializeToString(deterministic=True))
@@ -113,6 +107,15 @@ def _write(draft: Path, generator: Generator, meta: StyleMeta, preview: bytes | 
     }
     text = json.dumps(manifest, indent=2, ensure_ascii=False, allow_nan=False)
     (draft / MANIFEST).write_text(text + "\n", encoding="utf-8")
+    (draft / CARD).write_text(model_card(meta, preview=preview is not None), encoding="utf-8")
+
+
+def _with_metadata(weights: bytes, metadata: Mapping[str, str]) -> bytes:
+    """Return a safetensors file with ``__metadata__``, whose entries the library would write in a random order."""
+    length, header = _header(weights)
+    text = json.dumps({"__metadata__": metadata, **header}, separators=(",", ":"), ensure_ascii=False).encode()
+    padded = -(-(8 + len(text)) // HEADER_BLOCK) * HEADER_BLOCK - 8
+    return struct.pack("<Q", padded) + text.ljust(padded) + weights[8 + length :]
 
 
 def _onnx(generator: Generator) -> onnx.ModelProto:
@@ -194,14 +197,17 @@ def _point_into(model: onnx.ModelProto, weights: Path, tensors: Mapping[str, Ten
 
 def _byte_ranges(weights: Path) -> dict[str, tuple[int, int]]:
     """Return the offset in the file and the length of each tensor, in bytes."""
-    # The safetensors format: u64 little-endian length of a JSON header, the header, the data.
-    with weights.open("rb") as file:
-        (header_length,) = struct.unpack("<Q", file.read(8))
-        header: dict[str, Any] = json.loads(file.read(header_length))
+    length, header = _header(weights.read_bytes())
     header.pop("__metadata__", None)
-    start = 8 + header_length
+    start = 8 + length
     offsets = {name: entry["data_offsets"] for name, entry in header.items()}
     return {name: (start + begin, end - begin) for name, (begin, end) in offsets.items()}
+
+
+def _header(weights: bytes) -> tuple[int, dict[str, Any]]:
+    """Return the length and the content of a safetensors header, which a little-endian u64 with the length precedes."""
+    (length,) = struct.unpack_from("<Q", weights)
+    return length, json.loads(weights[8 : 8 + length])
 
 
 def _check_no_second_copy(model: onnx.ModelProto) -> None:

@@ -9,11 +9,7 @@ SIZE = r"\d{1,5}[xX×]\d{1,5}"
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """Return the (width, height) that ``WIDTHxHEIGHT`` names, in pixels.
-
-    Raises:
-        ValueError: the text is not a size.
-    """
+    """Return the (width, height) that ``WIDTHxHEIGHT`` names, in pixels. Raise ValueError if the text is not a size."""
     if re.fullmatch(SIZE, text.strip()) is None:
         raise ValueError(f"{text!r} is not a size like 1280x720")
     width, height = re.split("[xX×]", text)

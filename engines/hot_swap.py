@@ -12,9 +12,9 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from threading import Condition, Thread
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -43,6 +43,8 @@ KEPT_SIZES = 3
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 
 class EngineBuild(Protocol):
     """The build of an engine for one frame size. One thread at a time calls it, never the thread of the frames."""
@@ -57,11 +59,7 @@ class EngineBuild(Protocol):
         ...
 
     def load(self) -> Engine:
-        """Return the engine, which the caller must close. This may take a while.
-
-        Raises:
-            EngineError: it cannot be loaded.
-        """
+        """Return the engine, which the caller must close, or raise EngineError. This may take a while."""
         ...
 
     def close(self) -> None:
@@ -106,26 +104,24 @@ class HotSwapEngine(EngineWrapper):
         """Stylize one frame; see ``engines.base.Engine``."""
         swap = self._swap(rgb)
         if (engine := swap.engine) is not None:
-            try:
-                return engine(rgb, strength)
-            except EngineError as error:
-                swap.give_up(f"it failed: {error}")
+            with suppress(EngineError):
+                return swap.watch(lambda: engine(rgb, strength))
         stylized = self._inner(rgb, strength)
-        if swap.wants(rgb, strength):
-            swap.offer(rgb.copy(), strength, stylized.copy())
-        return stylized
+        return swap.offer(rgb.copy(), strength, stylized) if swap.wants(rgb, strength) else stylized
 
     def _submit(self, rgb: RGB, strength: float = 1.0) -> PendingFrame:
         """Start on one frame. A faster engine that fails only in ``result`` loses its frames; the first one goes on."""
         swap = self._swap(rgb)
         if (engine := swap.engine) is not None:
-            try:
-                return _Watched(_submitted(engine, rgb, strength), swap)
-            except EngineError as error:
-                swap.give_up(f"it failed: {error}")
+            with suppress(EngineError):
+                fast = swap.watch(lambda: _submitted(engine, rgb, strength))
+                return _Pending(lambda: swap.watch(fast.result))
         wanted = swap.wants(rgb, strength)
         pending = super()._submit(rgb, strength)
-        return _Offered(pending, swap, rgb.copy(), strength) if wanted else pending
+        if not wanted:
+            return pending
+        kept = rgb.copy()
+        return _Pending(lambda: swap.offer(kept, strength, pending.result()))
 
     def close(self) -> None:
         """Free both engines and stop the builds. May be called twice."""
@@ -134,7 +130,7 @@ class HotSwapEngine(EngineWrapper):
         for swap in swaps:
             swap.stop()
         for swap in swaps:
-            swap.join()
+            swap.thread.join()
         self._leaving.clear()
         self._swaps.clear()
         super().close()
@@ -164,7 +160,7 @@ class HotSwapEngine(EngineWrapper):
         """Drop a size without waiting for its thread."""
         del self._swaps[swap.size]
         swap.stop()
-        self._leaving = [*(one for one in self._leaving if one.alive), swap]
+        self._leaving = [*(one for one in self._leaving if one.thread.is_alive()), swap]
 
 
 class _Swap:
@@ -175,6 +171,7 @@ class _Swap:
         engine: the faster engine, once it may be used.
         progress: the current step, as one line; empty if there is none.
         settled: the faster engine is in use, or never will be.
+        thread: once it has ended, everything is freed.
     """
 
     def __init__(self, size: tuple[int, int], start_build: Callable[[int, int], EngineBuild], settled_s: float) -> None:
@@ -187,13 +184,8 @@ class _Swap:
         self._stopped = self._waits_for_sample = False
         self._refused_s = math.inf  # when the first unsuitable frame came
         self._sample: tuple[RGB, float, RGB] | None = None
-        self._thread = Thread(target=self._run, name="hot-swap", daemon=True)
-        self._thread.start()
-
-    @property
-    def alive(self) -> bool:
-        """True until the thread has ended."""
-        return self._thread.is_alive()
+        self.thread = Thread(target=self._run, name="hot-swap", daemon=True)
+        self.thread.start()
 
     def wants(self, rgb: RGB, strength: float) -> bool:
         """Return True if this frame should be offered for the comparison."""
@@ -205,28 +197,29 @@ class _Swap:
         self._refused_s = min(self._refused_s, now)
         return now >= self._refused_s + PATIENCE_S
 
-    def offer(self, rgb: RGB, strength: float, stylized: RGB) -> None:
-        """Hand over a frame and the first engine's result; nobody may change the arrays afterwards."""
+    def offer(self, rgb: RGB, strength: float, stylized: RGB) -> RGB:
+        """Hand over a frame, which nobody may change afterwards, and the first engine's result; return the result."""
         with self._changed:
             if self._waits_for_sample:
-                self._waits_for_sample, self._sample = False, (rgb, strength, stylized)
+                self._waits_for_sample, self._sample = False, (rgb, strength, stylized.copy())
                 self._changed.notify_all()
+        return stylized
 
-    def give_up(self, fault: str) -> None:
-        """Stop using the faster engine."""
-        self.engine = None
-        self._fail(fault)
-        self.stop()
+    def watch(self, work: Callable[[], T]) -> T:
+        """Let the faster engine work; stop using it if it fails."""
+        try:
+            return work()
+        except EngineError as error:
+            self.engine = None
+            self._fail(f"it failed: {error}")
+            self.stop()
+            raise
 
     def stop(self) -> None:
         """Tell the thread to end, without waiting for it."""
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
-
-    def join(self) -> None:
-        """Wait until everything is freed."""
-        self._thread.join()
 
     def _run(self) -> None:
         candidate: Engine | None = None
@@ -293,46 +286,15 @@ class _Swap:
         self.progress, self.settled = "", True
 
 
-class _Offered:
-    """A frame of the first engine whose result is also offered for the comparison."""
+class _Pending:
+    """A frame under way, and the function that waits for it; see ``PendingFrame``."""
 
-    def __init__(self, pending: PendingFrame, swap: _Swap, rgb: RGB, strength: float) -> None:
-        self._pending, self._swap, self._rgb, self._strength = pending, swap, rgb, strength
-
-    def result(self) -> RGB:
-        """See ``PendingFrame``."""
-        stylized = self._pending.result()
-        self._swap.offer(self._rgb, self._strength, stylized.copy())
-        return stylized
-
-
-class _Watched:
-    """A frame of the faster engine, which is given up if it fails."""
-
-    def __init__(self, pending: PendingFrame, swap: _Swap) -> None:
-        self._pending, self._swap = pending, swap
-
-    def result(self) -> RGB:
-        """See ``PendingFrame``."""
-        try:
-            return self._pending.result()
-        except EngineError as error:
-            self._swap.give_up(f"it failed: {error}")
-            raise
-
-
-class _Finished:
-    """A frame that is stylized already."""
-
-    def __init__(self, stylized: RGB) -> None:
-        self._stylized = stylized
-
-    def result(self) -> RGB:
-        """See ``PendingFrame``."""
-        return self._stylized
+    def __init__(self, result: Callable[[], RGB]) -> None:
+        self.result = result
 
 
 def _submitted(engine: Engine, rgb: RGB, strength: float) -> PendingFrame:
     if isinstance(engine, PipelinedEngine):
         return engine.submit(rgb, strength)
-    return _Finished(engine(rgb, strength))
+    stylized = engine(rgb, strength)
+    return _Pending(lambda: stylized)

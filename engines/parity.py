@@ -11,12 +11,7 @@ NEAR, NEAR_SHARE, FARTHEST = 2, 0.999, 6
 
 
 def mismatch(expected: RGB, actual: RGB) -> str:
-    """Describe how two stylized frames differ; empty if nobody could see it.
-
-    Args:
-        expected: (height, width, 3), uint8.
-        actual: (height, width, 3), uint8.
-    """
+    """Describe how two stylized frames differ; empty if nobody could see it."""
     if expected.shape != actual.shape:
         return f"{actual.shape[1]}×{actual.shape[0]} pixels instead of {expected.shape[1]}×{expected.shape[0]}"
     distance = np.abs(expected.astype(np.int16) - actual)

@@ -31,10 +31,7 @@ def names(group: str) -> list[str]:
 def find(group: str, name: str, error: type[StylerError]) -> Callable[..., Any] | None:
     """Return the function that a package registered under a name, or ``None`` if there is none.
 
-    Args:
-        group: ``rtstyle.engines``, ``rtstyle.sources`` or ``rtstyle.sinks``.
-        name: as declared by the package.
-        error: raised if the package cannot be imported, and by the returned function if the package's code fails.
+    ``error`` is raised if the package cannot be imported, and by the returned function if the package's code fails.
     """
     entry = next(iter(metadata.entry_points(group=group, name=name)), None)
     if entry is None:

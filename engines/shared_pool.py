@@ -29,9 +29,7 @@ class SharedPool(Generic[K, V]):
     def borrow(self, key: K, make: Callable[[], V]) -> V:
         """Return the value for a key; call ``give_back`` once for each call.
 
-        Args:
-            key: what the users have in common.
-            make: makes the value if nobody has it. It runs under the pool's lock and may raise.
+        ``make`` is called if nobody has the value. It runs under the pool's lock and may raise.
         """
         with self._lock:
             value, users = self._entries.get(key) or (make(), 0)

@@ -5,6 +5,7 @@
       weights.safetensors    fp16 weights of the folded generator, stored only here
       graph.onnx             the frame graph; its weights are external data in weights.safetensors
       preview.jpg            optional
+      README.md              optional, the model card, see ``engines.style_card``
 
 Nothing here can run code: JSON, safetensors and ONNX are data, and pickles are refused without being read.
 Reading a style needs neither torch nor onnx; ``engines.export`` writes one.
@@ -106,13 +107,10 @@ class StyleModel(StyleMeta):
 
     @classmethod
     def open(cls, folder: str | Path) -> StyleModel:
-        """Read and verify a style.
+        """Read a style and verify the sha256 of its files.
 
         Args:
             folder: the folder that contains ``style.json``.
-
-        Returns:
-            a style whose files all have the recorded sha256.
 
         Raises:
             StyleError: there is no style, it is from a newer version, a file is missing, truncated or altered, or the
@@ -131,14 +129,7 @@ class StyleModel(StyleMeta):
         return cls(folder=folder, arch=arch, **texts)
 
     def tensors(self) -> dict[str, npt.NDArray[np.float16]]:
-        """Read the weights.
-
-        Returns:
-            fp16 arrays by name.
-
-        Raises:
-            StyleError: the file is not a safetensors file, or contains other types than fp16.
-        """
+        """Read the weights by name. Raise StyleError if the file is not safetensors, or has other types than fp16."""
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
@@ -152,11 +143,7 @@ class StyleModel(StyleMeta):
 
 
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, 64 hex digits.
-
-    Raises:
-        OSError: it cannot be read.
-    """
+    """Return the SHA-256 of a file, 64 hex digits."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

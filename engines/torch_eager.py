@@ -16,13 +16,11 @@ class EagerEngine(BaseEngine):
     """Stylizes with torch on CUDA, MPS or the CPU; implements ``engines.base.Engine``.
 
     Args:
-        style: a verified style.
         threads: CPU threads of torch, a setting of the whole process; ``None`` leaves it alone.
         device: ``cuda``, ``mps``, ``cpu``, or ``auto`` for the first of these that is available.
 
     Raises:
-        EngineError: torch is missing or has no such device, or ``threads`` is less than 1.
-        StyleError: the weights do not fit the generator.
+        EngineError: torch is missing or has no such device.
     """
 
     def __init__(self, style: StyleModel, threads: int | None = None, device: str = "auto") -> None:
@@ -42,21 +40,16 @@ class EagerEngine(BaseEngine):
             self._graph: Any = FrameGraph(load_generator(style), shuffle_bytes=on_cpu).eval().to(self._device)
         except RuntimeError as error:
             raise EngineError(f"torch cannot use {self._device}: {error}") from error
-        self._info = EngineInfo(
+        self.info = EngineInfo(
             name="torch",
             runtime=f"torch {torch.__version__}",
-            device=_device_name(self._device),
+            device=str(torch.cuda.get_device_name()) if self._device == "cuda" else self._device,
             precision="fp32",
             style=style.name,
         )
 
     def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
-        """Stylize one frame; see ``engines.base.Engine``.
-
-        Raises:
-            ShapeError: not an RGB frame or outside the size limits, or ``strength`` is outside 0…1.
-            EngineError: the engine is closed, or torch failed (out of memory).
-        """
+        """Stylize one frame; see ``engines.base.Engine``."""
         import torch
 
         check_rgb(rgb)
@@ -90,9 +83,3 @@ def _device(name: str) -> str:
         devices = ", ".join(device for device, available in present.items() if available)
         raise EngineError(f"torch has no device {name} here", hint=f"available: {devices}")
     return name
-
-
-def _device_name(device: str) -> str:
-    import torch
-
-    return str(torch.cuda.get_device_name()) if device == "cuda" else device

@@ -34,10 +34,7 @@ class RefusedError(Exception):
 
 
 def check_folder(folder: Path) -> None:
-    """Check that nobody else can write to a folder or replace it.
-
-    Args:
-        folder: an absolute path without links, as from ``Path.resolve``.
+    """Check that nobody else can write to a folder or replace it; its path has no links, as from ``Path.resolve``.
 
     Raises:
         EngineError: there is no such folder, or it cannot be trusted; the hint says how to fix it.
@@ -70,11 +67,7 @@ def _check_above(folder: Path, parent: Path, state: os.stat_result) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Create a folder and its missing parents, accessible to this user only.
-
-    Raises:
-        OSError: it cannot be created.
-    """
+    """Create a folder and its missing parents, accessible to this user only."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     for path in reversed(missing):
         with suppress(FileExistsError):  # another process created it
@@ -115,11 +108,7 @@ def _check_file(path: Path, state: os.stat_result) -> None:
 
 
 def remove_untrusted(path: Path) -> None:
-    """Remove a path unless it is a regular file of ours; a lock might have been replaced with a link, for example.
-
-    Raises:
-        OSError: it cannot be removed.
-    """
+    """Remove a path unless it is a regular file of ours; a lock might have been replaced with a link, for example."""
     with suppress(FileNotFoundError):
         try:
             _check_file(path, path.lstat())
@@ -148,11 +137,7 @@ def write_own(folder: Path, files: Sequence[tuple[str, bytes]]) -> None:
 
 
 def remove(path: Path) -> int:
-    """Remove a file, a link or an empty folder; return its size in bytes, or 0 if there was none.
-
-    Raises:
-        OSError: it cannot be removed.
-    """
+    """Remove a file, a link or an empty folder; return its size in bytes, or 0 if there was none."""
     try:
         state = path.lstat()
         if stat.S_ISDIR(state.st_mode):

@@ -12,9 +12,6 @@ class EngineWrapper:
 
     The two are attributes of the instance, so that ``isinstance`` with ``PipelinedEngine`` or ``SharedGraphEngine`` is
     true exactly if it is true for the inner engine. Subclasses override ``_submit`` and ``_prepare`` to change them.
-
-    Args:
-        inner: the engine that does the work.
     """
 
     def __init__(self, inner: Engine) -> None:

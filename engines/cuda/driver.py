@@ -37,15 +37,7 @@ def device_count() -> int:
 
 
 def check(engine: str, modules: tuple[str, ...] = ("torch",)) -> None:
-    """Check quickly that an engine has what it needs.
-
-    Args:
-        engine: its name, which is also the name of its extra.
-        modules: packages that it imports.
-
-    Raises:
-        EngineError: there is no GPU, a package is missing, or torch was built without CUDA.
-    """
+    """Raise EngineError unless an engine has a GPU, the packages that it imports, and a torch with CUDA. Quick."""
     if not device_count():
         raise EngineError(
             f"the {engine} engine needs an NVIDIA GPU and its driver, and none was found",

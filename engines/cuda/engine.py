@@ -24,7 +24,6 @@ class CudaEngine(BaseEngine):
     weights, and changing the style between two frames costs a copy of them. Thread-safe.
 
     Args:
-        style: a verified style.
         threads: CPU threads of torch, a setting of the whole process; ``None`` leaves it alone.
         device: ``cuda``, ``cuda:1`` …; ``cpu`` runs the same code slowly without a GPU, for tests.
         body: ``eager``, ``compile`` or ``triton``, see ``engines.cuda.shared_graphs.BodyName``.
@@ -32,7 +31,6 @@ class CudaEngine(BaseEngine):
     Raises:
         EngineError: torch is missing or has no CUDA, there is no GPU, or Triton is missing for a body that needs it;
             the hint says what to install.
-        StyleError: the weights do not fit the generator.
     """
 
     def __init__(
@@ -69,7 +67,7 @@ class CudaEngine(BaseEngine):
             if isinstance(error, RuntimeError):
                 raise EngineError(f"torch cannot use {device}: {str(error).splitlines()[0]}") from error
             raise
-        self._info = EngineInfo(
+        self.info = EngineInfo(
             name="cuda",
             runtime=f"torch {torch.__version__}",
             device="cpu" if device == "cpu" else str(torch.cuda.get_device_name(device)),
@@ -79,20 +77,13 @@ class CudaEngine(BaseEngine):
 
     @property
     def pipeline(self) -> StreamPipeline:
-        """The pipeline that the frames go through, for measurements.
-
-        Raises:
-            EngineError: the engine is closed.
-        """
+        """The pipeline that the frames go through, for measurements."""
         return self._open().pipeline
 
     def submit(self, rgb: RGB, strength: float = 1.0) -> PendingFrame:
         """Start on one frame; see ``engines.base.PipelinedEngine``.
 
-        Raises:
-            ShapeError: not an RGB frame, or outside the size limits; strength outside 0…1.
-            EngineError: the engine is closed, the GPU failed, or its memory is too small for this size. In the last
-                case the engine still stylizes smaller frames.
+        If the memory is too small for this size, the engine still stylizes smaller frames.
         """
         check_rgb(rgb)
         check_strength(strength)
@@ -124,11 +115,7 @@ class CudaEngine(BaseEngine):
 
 
 def require(device: str = "cuda") -> None:
-    """Check that torch can use a device; quick on a machine without a GPU.
-
-    Raises:
-        EngineError: it cannot; the hint says what to install where that helps.
-    """
+    """Raise EngineError, with a hint what to install, unless torch can use a device. Quick without a GPU."""
     if device == "cpu":
         return
     driver.check("cuda")

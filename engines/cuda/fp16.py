@@ -54,12 +54,7 @@ def to_fp16(generator: Generator) -> Generator:
 
 
 class Fp16Graph(FrameGraph):
-    """The deployed graph in fp16, channels innermost, on a device.
-
-    Args:
-        generator: a folded generator of any weights; it is changed.
-        device: where it runs.
-    """
+    """The deployed graph in fp16, channels innermost, on a device. It changes the folded generator that it is given."""
 
     def __init__(self, generator: Generator, device: torch.device) -> None:
         super().__init__(generator)
@@ -94,8 +89,7 @@ class Fp16Graph(FrameGraph):
 def without_tf32(*, benchmark: bool) -> Iterator[None]:
     """Give cuDNN full fp32: TF32 has the ten bits of fp16, which are too few for contrasts.
 
-    Args:
-        benchmark: cuDNN times the deterministic kernels and takes the fastest, once for each size.
+    With ``benchmark``, cuDNN times the deterministic kernels and takes the fastest, once for each size.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Please use the new API settings")
@@ -109,13 +103,7 @@ def reflect_index(size: int) -> Tensor:
 
 
 class Fp16Body:
-    """One frame size of a ``Fp16Graph``: an ``engines.cuda.stream_pipeline.Body``.
-
-    Args:
-        stylize: the graph, or what torch.compile made of it.
-        height, width: of the frame, pixels.
-        device: where the graph is.
-    """
+    """One frame size of a ``Fp16Graph``, compiled or not: an ``engines.cuda.stream_pipeline.Body``."""
 
     def __init__(self, stylize: Stylize, height: int, width: int, device: torch.device) -> None:
         self.frame = torch.zeros((1, height, width, 3), dtype=torch.uint8, device=device)

@@ -23,12 +23,8 @@ def capture(work: Callable[[], None], device: str | torch.device) -> Callable[[]
     """Warm up, capture as a CUDA graph, and return the function that replays it on the current stream.
 
     ``work`` is captured on a stream that serves nothing else: anything that another thread enqueued there would become
-    part of the graph. The graph's memory is freed when the returned function is dropped. On ``cpu``, ``work`` itself is
-    returned.
-
-    Args:
-        work: reads and writes tensors that outlive the graph; it must not wait for the device.
-        device: where its tensors are.
+    part of the graph. It reads and writes tensors that outlive the graph, and must not wait for the device. The graph's
+    memory is freed when the returned function is dropped. On ``cpu``, ``work`` itself is returned.
 
     Raises:
         RuntimeError: torch failed; a lack of memory shows in the warm-up, before the capture starts.

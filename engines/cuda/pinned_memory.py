@@ -7,6 +7,7 @@ the memory is NumPy's, registered with CUDA, and giving a buffer back only puts 
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections import deque
 from collections.abc import Iterator
@@ -46,12 +47,7 @@ class Event(Protocol):
 
 
 class Buffer:
-    """Page-aligned memory.
-
-    Args:
-        size: bytes, a multiple of ``PAGE``.
-        locked: register it with CUDA; if that fails, it is ordinary memory and copies are slower.
-    """
+    """Page-aligned memory of a multiple of ``PAGE`` bytes, locked if CUDA can register it; else copies are slower."""
 
     def __init__(self, size: int, *, locked: bool) -> None:
         self.size = size
@@ -62,7 +58,7 @@ class Buffer:
 
     def tensor(self, shape: tuple[int, ...]) -> Tensor:
         """Return the beginning of the buffer as a uint8 tensor of this shape."""
-        return self._tensor[: _size(shape)].view(shape)
+        return self._tensor[: math.prod(shape)].view(shape)
 
     def unlock(self) -> bool:
         """Unregister an idle buffer. Returns: False if that has to wait; then it must not be freed yet."""
@@ -76,11 +72,7 @@ class Buffer:
 
 
 class PinnedPool:
-    """Buffers to reuse; one pool for each process, or for a test.
-
-    Args:
-        locked: False on a machine without a GPU.
-    """
+    """Buffers to reuse, ``locked`` unless there is no GPU; one pool for each process, or for a test."""
 
     def __init__(self, *, locked: bool) -> None:
         self._locked = locked
@@ -90,13 +82,8 @@ class PinnedPool:
         self._held: dict[int, Buffer] = {}
 
     def take(self, shape: tuple[int, ...]) -> Buffer:
-        """Return a free buffer for a uint8 array of this shape; give it back or lend it.
-
-        Raises:
-            MemoryError: there is no memory.
-            RuntimeError: the device is lost.
-        """
-        size = max(1, -(-_size(shape) // PAGE)) * PAGE
+        """Return a free buffer for a uint8 array of this shape; give it back or lend it."""
+        size = max(1, -(-math.prod(shape) // PAGE)) * PAGE
         with self._lock:
             buffer = self._reuse(size)
             if buffer is None:
@@ -171,10 +158,6 @@ _process_pool = PinnedPool(locked=True)
 def pinned_pool(device: torch.device) -> PinnedPool:
     """Return the buffers for frames of a device; all GPUs of a process share one pool."""
     return _process_pool if device.type == "cuda" else PinnedPool(locked=False)
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    return int(np.prod(shape))
 
 
 @contextmanager

@@ -8,7 +8,7 @@ megabyte of weights to that place, on the stream on which the frames are compute
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
@@ -38,22 +38,12 @@ class GraphKey:
     body: BodyName
 
 
-@dataclass(frozen=True, eq=False)
-class StyleWeights:
-    """Weights of one style on the device, in the order of the generator's state."""
-
-    tensors: list[Tensor]
+StyleWeights: TypeAlias = list[Tensor]
+"""Weights of one style on the device, in the order of the generator's state."""
 
 
 class SharedGraphs:
-    """The graphs of one architecture for all frame sizes, and the style whose weights they hold now.
-
-    Args:
-        key: what the styles have in common.
-
-    Raises:
-        RuntimeError: torch cannot use the device.
-    """
+    """The graphs of one architecture for all frame sizes, and the style whose weights they hold now."""
 
     def __init__(self, key: GraphKey) -> None:
         self.pipeline = StreamPipeline(self._make, key.device)
@@ -72,20 +62,16 @@ class SharedGraphs:
         def load() -> None:
             if self._loaded is not weights:
                 self._loaded = None  # a copy that fails leaves weights of both styles
-                torch._foreach_copy_(self._weights, weights.tensors)
+                torch._foreach_copy_(self._weights, weights)
                 self._loaded = weights
 
         return self.pipeline.submit(rgb, strength, load)
 
     def upload(self, style: StyleModel) -> StyleWeights:
-        """Copy a style's weights to the device, beside those of the graphs.
-
-        Raises:
-            StyleError: they do not fit the generator.
-        """
+        """Copy a style's weights to the device, beside those of the graphs."""
         generator = Fp16Graph(load_generator(style), torch.device("cpu")).generator
         with self.pipeline.on_compute():
-            return StyleWeights([value.to(self._device) for value in _state(generator)])
+            return [value.to(self._device) for value in _state(generator)]
 
     def close(self) -> None:
         """Free everything."""

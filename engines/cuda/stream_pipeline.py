@@ -17,8 +17,9 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import dataclass
 from threading import RLock
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -50,9 +51,8 @@ class Body(Protocol):
     A body may have an attribute ``bytes_beside``: device memory, in bytes, that it holds beside torch's.
 
     Attributes:
-        frame: (1, height, width, 3) uint8, on the device.
+        frame, stylized: (1, height, width, 3) uint8, on the device.
         strength: (1,) float32, on the device.
-        stylized: (1, height, width, 3) uint8, on the device.
     """
 
     frame: Tensor
@@ -94,12 +94,9 @@ class StreamPipeline:
             return tuple(self._compiled)
 
     def submit(self, rgb: RGB, strength: float, before: Callable[[], None] | None = None) -> PendingFrame:
-        """Start on one frame.
+        """Start on one frame, which may be changed as soon as this returns.
 
-        Args:
-            rgb: (height, width, 3), uint8; it may be changed as soon as this returns.
-            strength: 0 … 1.
-            before: enqueues work on the compute stream before the body runs, e.g. a copy of other weights.
+        ``before`` enqueues work on the compute stream before the body runs, e.g. a copy of other weights.
 
         Raises:
             EngineError: the pipeline is closed, the device failed, or its memory is too small for this size. In the
@@ -116,11 +113,7 @@ class StreamPipeline:
         return self._guarded(enqueue, rgb.shape[0], rgb.shape[1], taken)
 
     def prepare(self, height: int, width: int) -> None:
-        """Compile for frames of this size, in pixels, without running any.
-
-        Raises:
-            EngineError: as ``submit``.
-        """
+        """Compile for frames of this size, in pixels, without running any. Errors are those of ``submit``."""
         self._guarded(lambda: self._for_size(height, width), height, width, [])
 
     def body(self, height: int, width: int) -> Body:
@@ -178,7 +171,8 @@ class StreamPipeline:
     ) -> PendingFrame:
         """Enqueue all steps of one frame; ``buffers`` are its host memory for the upload and the download."""
         upload, compute, download = self._streams
-        staging, body = compiled.next_staging(), compiled.body
+        compiled.staging.rotate(-1)
+        staging, body = compiled.staging[0], compiled.body
         with upload.entered():
             upload.wait(staging.read)
             staging.frame[0].copy_(buffers[0].tensor(shape), non_blocking=True)
@@ -316,6 +310,7 @@ class _Stream:
             self._stream.synchronize()
 
 
+@dataclass(eq=False)
 class _Staging:
     """Device buffers in which a frame waits for its turn, and its result for the download.
 
@@ -324,22 +319,18 @@ class _Staging:
         fetched: the download stream has read ``stylized``.
     """
 
-    def __init__(self, frame: Tensor, stylized: Tensor) -> None:
-        self.frame, self.stylized = frame, stylized
-        self.read: torch.cuda.Event | None = None
-        self.fetched: torch.cuda.Event | None = None
+    frame: Tensor
+    stylized: Tensor
+    read: torch.cuda.Event | None = None
+    fetched: torch.cuda.Event | None = None
 
 
-class _CompiledSize:
+class _CompiledSize(NamedTuple):
     """The body and the staging buffers of one frame size, and the bytes that they hold on the device."""
 
-    def __init__(self, body: Body, staging: deque[_Staging], held: int) -> None:
-        self.body, self.held = body, held
-        self._staging = staging
-
-    def next_staging(self) -> _Staging:
-        self._staging.rotate(-1)
-        return self._staging[0]
+    body: Body
+    staging: deque[_Staging]
+    held: int
 
 
 class _Download:

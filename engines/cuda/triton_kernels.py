@@ -38,13 +38,9 @@ of a warp read at once span one cache line, 128 bytes."""
 
 
 def first(frame: Tensor) -> Tensor:
-    """Make the network's input in one pass.
+    """Make the network's input, (1, h, w, 48), fp16, 0 … 1, in one pass over a contiguous (1, height, width, 3) frame.
 
-    Args:
-        frame: (1, height, width, 3), uint8, contiguous.
-
-    Returns:
-        (1, h, w, 48), fp16, 0 … 1: the reflected frame after ``generator.space_to_depth``.
+    It is the reflected frame after ``generator.space_to_depth``.
     """
     _, height, width, _ = frame.shape
     (top, bottom), (left, right) = margins(height), margins(width)
@@ -78,12 +74,7 @@ def last(frame: Tensor, change: Tensor, softening: Tensor, strength: Tensor, sty
 
 
 class TritonBody(Fp16Body):
-    """One frame size, with the network between the two kernels; see ``Fp16Body``.
-
-    Args:
-        graph: its network is used.
-        height, width: of the frame, pixels.
-        device: where the graph is.
+    """One frame size, with the network of a graph between the two kernels; see ``Fp16Body``.
 
     Raises:
         EngineError: Triton cannot compile the kernels here.

@@ -22,15 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engines.errors import StyleError
-from engines.model.cells import (
-    CELL_IN,
-    CELL_OUT,
-    crop_fill,
-    crop_margin,
-    depth_to_space,
-    pad_reflect,
-    space_to_depth,
-)
+from engines.model.cells import CELL_IN, CELL_OUT, crop_fill, crop_margin, depth_to_space, pad_reflect, space_to_depth
 from engines.model.local_contrast import CONTRASTS, Contrast, mean_around
 from engines.style_file import StyleModel
 
@@ -66,14 +58,7 @@ class Arch:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Arch:
-        """Return the architecture from a dict.
-
-        Args:
-            values: as from ``to_dict``.
-
-        Raises:
-            StyleError: fields are unknown or missing, or not integers from 1 to 512.
-        """
+        """Return the architecture from a dict. Raise StyleError unless its fields are integers from 1 to 512."""
         names = {field.name for field in fields(cls)}
         if set(values) != names or not all(type(v) is int and 0 < v <= 512 for v in values.values()):
             raise StyleError(
@@ -83,13 +68,10 @@ class Arch:
 
 
 class Conv(nn.Module):
-    """A convolution, optionally followed by batch normalisation during training.
+    """An ``nn.Conv2d``, optionally followed by batch normalisation during training.
 
     Args:
-        in_channels: as in ``nn.Conv2d``.
-        out_channels: as in ``nn.Conv2d``.
-        kernel: as in ``nn.Conv2d``.
-        stride: as in ``nn.Conv2d``.
+        in_channels, out_channels, kernel, stride: as in ``nn.Conv2d``.
         norm: normalise the output over the batch; ``folded`` merges this into the weights.
         edge: repeat the border so that the output is as large as the input; otherwise nothing is padded. Padding with
             zeros would show the network where the border is, and it would draw a frame there.
@@ -149,10 +131,6 @@ class Canvas(nn.Module):
     A camera sees only noise on such a wall, and strokes that follow noise boil. The texture is fine, with no coarser
     level: anything larger than a stroke would stand still like a dirty window in front of a moving scene.
 
-    Args:
-        channels: channels of the stored texture.
-        out_channels: channels of the layer that it is added to.
-
     Source:
         learned constant inputs, Karras et al. 2019, arXiv:1812.04948, section 2.
     """
@@ -174,9 +152,7 @@ class Canvas(nn.Module):
 class Generator(nn.Module):
     """Computes from the cells of an image in [0, 1] what to add to the ``softened`` image; the sum is about in [0, 1].
 
-    Args:
-        arch: widths and depth.
-        norm: normalise every hidden layer over the batch, for training only.
+    ``norm`` normalises every hidden layer over the batch, for training only.
     """
 
     mean_of_cell: Tensor
@@ -237,13 +213,8 @@ class Generator(nn.Module):
     def softened(self, cells: Tensor) -> Tensor:
         """Blur part of the finest detail of an image, to which the paint is then added.
 
-        Sensor noise is such detail; adding the paint to the image itself would pass it on unchanged.
-
-        Args:
-            cells: (N, h, w, 12), squares of 2×2 pixels.
-
-        Returns:
-            (N, h − 2, w − 2, 12).
+        Sensor noise is such detail; adding the paint to the image itself would pass it on unchanged. Squares of 2×2
+        pixels, (N, h, w, 12), become (N, h − 2, w − 2, 12).
         """
         return F.conv2d(cells.permute(0, 3, 1, 2), self.softening).permute(0, 2, 3, 1)
 
@@ -279,11 +250,7 @@ def _near_identity(head: nn.Conv2d) -> None:
 
 
 def fold(generator: Generator) -> Generator:
-    """Return an equal generator without normalisation layers, whose statistics are merged into the convolutions.
-
-    Args:
-        generator: a generator with or without normalisation layers; not changed.
-    """
+    """Return an equal generator without normalisation layers, whose statistics are merged into the convolutions."""
     plain = Generator(generator.arch)
     sources = dict(generator.named_modules())
     for name, module in plain.named_modules():
@@ -299,14 +266,7 @@ def fold(generator: Generator) -> Generator:
 
 
 def load_generator(style: StyleModel) -> Generator:
-    """Load the folded generator of a style, its weights in fp32.
-
-    Args:
-        style: a verified style.
-
-    Raises:
-        StyleError: the weights do not fit the generator.
-    """
+    """Load the folded generator of a style, its weights in fp32. Raise StyleError if they do not fit it."""
     generator = Generator(Arch.from_dict(dict(style.arch)))
     tensors = {name: torch.from_numpy(value).float() for name, value in style.tensors().items()}
     try:
@@ -330,10 +290,8 @@ def stylize(generator: Generator, x: Tensor, shift: tuple[int, int] = (0, 0)) ->
 class FrameGraph(nn.Module):
     """The deployed graph: everything from uint8 RGB to uint8 RGB, in the precision of the weights.
 
-    Args:
-        generator: a folded generator.
-        shuffle_bytes: pad and shuffle pixels as bytes, a quarter of the memory traffic; False for runtimes that can
-            only convert bytes.
+    With ``shuffle_bytes``, pixels are padded and shuffled as bytes, a quarter of the memory traffic; some runtimes can
+    only convert bytes. The generator is folded.
     """
 
     def __init__(self, generator: Generator, *, shuffle_bytes: bool = True):
@@ -342,27 +300,13 @@ class FrameGraph(nn.Module):
         self.shuffle_bytes = shuffle_bytes
 
     def forward(self, frame: Tensor, strength: Tensor) -> Tensor:
-        """Stylize, blend, clamp, round.
-
-        Args:
-            frame: (1, height, width, 3), uint8 sRGB.
-            strength: (1,), float32, 0 … 1.
-
-        Returns:
-            (1, height, width, 3), uint8.
-        """
+        """Stylize, blend, clamp, round: (1, height, width, 3) uint8 and (1,) float32, 0 … 1, to the frame's shape."""
         dtype = self.generator.softening.dtype
         padded = pad_reflect(frame if self.shuffle_bytes else frame.to(dtype))
         return self.stylize_padded(padded, strength, frame.shape[1], frame.shape[2]).to(torch.uint8)
 
     def stylize_padded(self, padded: Tensor, strength: Tensor, height: int, width: int) -> Tensor:
-        """Stylize a frame that ``pad_reflect`` has padded.
-
-        Args:
-            padded: (1, height′, width′, 3).
-            strength: (1,), float32, 0 … 1.
-            height: of the frame before padding, pixels.
-            width: of the frame before padding, pixels.
+        """Stylize a frame of height×width pixels that ``pad_reflect`` has padded to (1, height′, width′, 3).
 
         Returns:
             (1, height, width, 3); without ``shuffle_bytes``, floats from 0.5 to 255.5 that the caller must truncate.

@@ -30,14 +30,12 @@ class CpuEngine(BaseEngine):
     """Stylizes on the CPU; implements ``engines.base.Engine``.
 
     Args:
-        style: a verified style.
         threads: CPU threads; ``None`` uses one for each core that this process may use.
         precision: arithmetic of the convolutions. ``bf16`` is faster on CPUs that support it, and off by up to a few
             8-bit steps.
 
     Raises:
-        EngineError: OpenVINO is missing or cannot run here, ``threads`` is less than 1, or the CPU has no bf16.
-        StyleError: the style's graph cannot be read or is not a frame graph.
+        EngineError: OpenVINO is missing or cannot run here, or the CPU has no bf16.
     """
 
     def __init__(self, style: StyleModel, threads: int | None = None, precision: Precision = "fp32") -> None:
@@ -45,17 +43,14 @@ class CpuEngine(BaseEngine):
         self._core = shared_core()
         if precision == "bf16" and "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise EngineError("this CPU has no bf16 arithmetic", hint="use fp32")
-        self._options: dict[str, Any] = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": _HINTS[precision],
-        }
+        self._options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": _HINTS[precision]}
         if threads is not None:
             self._options["INFERENCE_NUM_THREADS"] = threads
         self._graph: ov.Model | None = None
         self._sized: OrderedDict[tuple[int, int], SizedGraph] = OrderedDict()
         self._closed = False
         self._open(style)
-        self._info = EngineInfo(
+        self.info = EngineInfo(
             name="cpu",
             runtime=f"OpenVINO {import_openvino().__version__.split('-')[0]}",
             device=str(self._core.get_property("CPU", "FULL_DEVICE_NAME")).strip(),
@@ -64,12 +59,7 @@ class CpuEngine(BaseEngine):
         )
 
     def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
-        """Stylize one frame; see ``engines.base.Engine``.
-
-        Raises:
-            ShapeError: not an RGB frame or outside the size limits, or ``strength`` is outside 0…1.
-            EngineError: the engine is closed, or OpenVINO failed (out of memory).
-        """
+        """Stylize one frame; see ``engines.base.Engine``."""
         check_rgb(rgb)
         check_strength(strength)
         frame = np.ascontiguousarray(rgb)[None]
@@ -126,9 +116,6 @@ def shared_core() -> ov.Core:
     A new runtime sets an alternate stack for signal handlers in its thread and restores the previous one when it is
     freed (openvino, src/plugins/intel_cpu/src/cpu_special_setup). Freeing two in the order of their creation, or one in
     another thread, leaves a stack that is no longer mapped, and the next Ctrl-C crashes.
-
-    Raises:
-        EngineError: OpenVINO is not installed, or cannot run here.
     """
     try:
         core: ov.Core = import_openvino().Core()
@@ -142,9 +129,6 @@ def import_openvino() -> Any:
 
     ``import openvino`` also imports the converter, whose telemetry client reports the import to Intel unless the user
     has opted out. Nothing here needs the converter, and the import is a third faster without it.
-
-    Raises:
-        EngineError: OpenVINO is not installed.
     """
     try:
         with _blocked("openvino.tools.ovc"):
@@ -185,11 +169,7 @@ def compile_graph(core: ov.Core, graph: ov.Model, height: int, width: int, optio
 
 
 def read_graph(core: ov.Core, style: StyleModel) -> ov.Model:
-    """Read the style's graph, with free height and width.
-
-    Raises:
-        StyleError: OpenVINO cannot read it, or it is not a frame graph.
-    """
+    """Read the style's graph, with free height and width. Raise StyleError if it is not a frame graph."""
     try:
         graph = core.read_model(style.graph)
         inputs = [port.get_any_name() for port in graph.inputs]

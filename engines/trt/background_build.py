@@ -29,7 +29,6 @@ class BackgroundBuild:
     program run one after the other: ten at once, where each style needs its own, would leave nothing for the frames.
 
     Args:
-        style: a verified style.
         height, width: of a frame, pixels.
         cache: where the plans are; by default the user's cache.
         min_speedup: an engine that is known to be fewer times as fast as the cuda engine counts as failed.
@@ -120,19 +119,9 @@ class BackgroundBuild:
 
 
 def build_plan(style: StyleModel, height: int, width: int, cache: PlanCache | None = None) -> str:
-    """Build a plan and wait for it; the progress is logged.
+    """Build a plan, log the progress, and return why it failed; empty if it is in the cache now.
 
-    Args:
-        style: a verified style.
-        height: of a frame, pixels.
-        width: of a frame, pixels.
-        cache: where the plans are; by default the user's cache.
-
-    Returns:
-        empty once it is in the cache, else why it is not.
-
-    Raises:
-        EngineError: nothing can be built here, or the cache is not safe to use.
+    Arguments and errors are those of ``BackgroundBuild``.
     """
     build, last = BackgroundBuild(style, height, width, cache), ""
     try:
@@ -147,18 +136,7 @@ def build_plan(style: StyleModel, height: int, width: int, cache: PlanCache | No
 
 
 def speedups(style: StyleModel, cache: PlanCache | None = None) -> dict[tuple[int, int], float]:
-    """Return the speedup over the cuda engine of each engine that was built for a style on this machine.
-
-    Args:
-        style: a verified style.
-        cache: where the plans are; by default the user's cache.
-
-    Returns:
-        by (height, width) of a frame, pixels; without those that were not timed.
-
-    Raises:
-        EngineError: as ``BackgroundBuild``.
-    """
+    """Return the speedups over the cuda engine of a style's built and timed engines, by (height, width) in pixels."""
     entries = {entry.key: entry for entry in (cache or PlanCache()).entries() if not entry.fault}
     found: dict[tuple[int, int], float] = {}
     for height, width in sorted({(key.height, key.width) for key in entries}):

@@ -54,7 +54,7 @@ class BuildProcess:
     Only ``wait`` and ``close`` block.
 
     Args:
-        style: folder of the style.
+        style: its folder.
         height, width: of a frame, pixels.
         builder: ``module:attribute`` of the builder; by default the first of ``engines.trt.build_worker``.
         folder: of the cache; by default the user's.

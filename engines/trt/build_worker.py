@@ -29,16 +29,8 @@ from engines.errors import EngineError, StylerError
 from engines.frame_size import parse_size
 from engines.install_hint import pip_install
 from engines.style_file import StyleModel
-from engines.trt.build_process import (
-    DONE_LINE,
-    FAILED,
-    FAULT_LINE,
-    INTERRUPTED,
-    KEY_LINE,
-    BuildProcess,
-    is_out_of_memory,
-    one_line,
-)
+from engines.trt import build_process
+from engines.trt.build_process import FAILED, INTERRUPTED, BuildProcess, is_out_of_memory, one_line
 from engines.trt.plan_cache import BusyError, PlanCache, PlanKey
 
 __all__ = ["BUILDERS", "BuildProcess", "Builder", "build_once", "is_transient", "load_builder", "main"]
@@ -59,18 +51,11 @@ class Builder(Protocol):
     """Makes engines; logs its progress to a logger under ``engines``."""
 
     def key(self, style: StyleModel, height: int, width: int) -> PlanKey:
-        """Return everything that the engine depends on, on this machine.
-
-        Raises:
-            EngineError: no engine can be built here.
-        """
+        """Return all that the engine depends on, on this machine. Raise EngineError if none can be built here."""
         ...
 
     def build(self, style: StyleModel, height: int, width: int) -> tuple[bytes, Mapping[str, Any]]:
-        """Build the engine for a frame size in pixels.
-
-        Returns:
-            its bytes, and metadata as plain JSON.
+        """Build the engine for a frame size in pixels; return its bytes, and metadata as plain JSON.
 
         Raises:
             EngineError: it cannot be built. Raise it ``from`` an OSError or a MemoryError if that was the cause: only
@@ -87,12 +72,9 @@ def build_once(
     cache: PlanCache,
     on_key: Callable[[PlanKey], None] = lambda _: None,
 ) -> PlanKey:
-    """Build an engine for a frame size in pixels into the cache, unless it is there; the progress is logged.
+    """Build an engine for a frame size in pixels into the cache, unless it is there; return its key. Logs progress.
 
     ``on_key`` is called with the key as soon as it is known.
-
-    Returns:
-        its key.
 
     Raises:
         ShapeError: no frame can have that size.
@@ -127,11 +109,7 @@ def is_transient(error: BaseException) -> bool:
 
 
 def load_builder(name: str) -> Builder:
-    """Import the builder at ``module:attribute``.
-
-    Raises:
-        EngineError: there is none, or a package that it needs is not installed.
-    """
+    """Import the builder at ``module:attribute``. Raise EngineError if it or a package that it needs is missing."""
     module, _, attribute = name.partition(":")
     try:
         found = getattr(importlib.import_module(module), attribute, None)
@@ -200,19 +178,17 @@ class _Output(logging.Handler):
         self._write(one_line(record.getMessage()))
 
     def key(self, key: PlanKey) -> None:
-        if self._is_child:
-            self._write(KEY_LINE + json.dumps(asdict(key)))
+        self.report(build_process.KEY_LINE + json.dumps(asdict(key)))
 
-    def done(self) -> None:
+    def report(self, line: str) -> None:
         if self._is_child:
-            self._write(DONE_LINE)
+            self._write(line)
 
     def fault(self, error: Exception) -> None:
         hint = error.hint if isinstance(error, StylerError) else ""
-        if self._is_child:
-            self._write(FAULT_LINE + json.dumps({"problem": _message(error), "hint": hint}))
-        else:
-            print(f"{_message(error)}{f' ({hint})' if hint else ''}", file=sys.stderr)  # its only output
+        self.report(build_process.FAULT_LINE + json.dumps({"problem": _message(error), "hint": hint}))
+        if not self._is_child:
+            print(StylerError(_message(error), hint), file=sys.stderr)  # its only output
 
     def _write(self, line: str) -> None:
         with contextlib.suppress(OSError):  # a closed pipe does not stop a build
@@ -280,8 +256,9 @@ def main(argv: list[str] | None = None) -> int:
     width, height = arguments.size
     try:
         style = StyleModel.open(arguments.style)
-        build_once(style, height, width, load_builder(arguments.builder), PlanCache(arguments.cache), output.key)
-        output.done()
+        builder, cache = load_builder(arguments.builder), PlanCache(arguments.cache)
+        build_once(style, height, width, builder, cache, output.key)
+        output.report(build_process.DONE_LINE)
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001  # whatever it is, report it in one line

@@ -37,11 +37,7 @@ logger = logging.getLogger(__name__)
 
 
 class FloatOutputGraph(nn.Module):
-    """The frame graph without its last cast: Torch-TensorRT takes bytes as input but cannot return them.
-
-    Args:
-        generator: of ``to_fp16``.
-    """
+    """The frame graph of a ``to_fp16`` generator without its last cast, as Torch-TensorRT cannot return bytes."""
 
     def __init__(self, generator: generator.Generator) -> None:
         super().__init__()
@@ -83,15 +79,11 @@ class PlanBuilder:
             tensorrt=flavour.runtime,
             torch=torch.__version__,
             torch_tensorrt=flavour.torch_tensorrt,
-            flags=f"{_flags(self.settings(Path()))}; {_arch(style)}; code {code_sha256()[:16]}",
+            flags=f"{_flags(self.settings(Path()))}; {_flags(style.arch)}; code {code_sha256()[:16]}",
         )
 
     def build(self, style: StyleModel, height: int, width: int) -> tuple[bytes, Mapping[str, Any]]:
-        """See ``engines.trt.build_worker.Builder``.
-
-        Raises:
-            EngineError: TensorRT cannot build it, or its engine gives another result than the network.
-        """
+        """See ``engines.trt.build_worker.Builder``. An engine whose result is not the network's is an error."""
         require()
         flavour = installed()
         logger.info("loading TensorRT")
@@ -109,10 +101,9 @@ class PlanBuilder:
         return plan, {**extra, **speedup}
 
     def settings(self, folder: Path) -> dict[str, Any]:
-        """Return the settings for Torch-TensorRT; ``engines.trt.compat`` drops names that a version does not know.
+        """Return the settings for Torch-TensorRT, which writes files into the private ``folder`` while it builds.
 
-        Args:
-            folder: private, for the files that it writes while building.
+        ``engines.trt.compat`` drops names that a version does not know.
         """
         return {
             "min_block_size": 1,
@@ -133,10 +124,11 @@ class PlanBuilder:
         network = to_fp16(random_generator(arch) if self.shared else load_generator(style))
         weights = refittable_weights(network, height, width) if self.shared else {}
         module = FloatOutputGraph(network).eval().to(DEVICE)
-        example = (
+        frame, strength = (
             torch.zeros((1, height, width, 3), dtype=torch.uint8, device=DEVICE),
             torch.ones(1, device=DEVICE),
         )
+        example = (frame, strength)
         with torch.no_grad():
             program = torch.export.export(module, example)
             if not self.shared:
@@ -205,7 +197,3 @@ def _synchronize(device: torch.device) -> None:
 def _flags(settings: Mapping[str, Any]) -> str:
     """Return the settings as one line, without paths."""
     return ", ".join(f"{name}={value}" for name, value in sorted(settings.items()) if not isinstance(value, str))
-
-
-def _arch(style: StyleModel) -> str:
-    return ", ".join(f"{name} {value}" for name, value in sorted(style.arch.items()))

@@ -26,7 +26,7 @@ import logging
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -39,6 +39,7 @@ RTX_CAPABILITIES = ("7.5", "8.6", "8.9", "12.0", "12.1")
 """Compute capabilities in the support matrix of TensorRT for RTX; those of A100, H100 and H200 are not in it."""
 
 _CUDA_SUFFIXES = ("", "-cu13", "-cu12")
+_CONVERT = "convert_exported_program_to_serialized_trt_engine"
 _NEEDED = ("arg_inputs", "disable_tf32", "immutable_weights", "timing_cache_path")
 _DRIVER_FILE = Path("/proc/driver/nvidia/version")
 
@@ -57,21 +58,9 @@ class Flavour:
     runtime: str
     torch_tensorrt: str
 
-    @property
-    def is_rtx(self) -> bool:
-        """True for TensorRT for RTX."""
-        return self.module == "tensorrt_rtx"
-
     def check(self, capability: str) -> None:
-        """Check that this flavour runs on a GPU.
-
-        Args:
-            capability: compute capability like ``8.9``.
-
-        Raises:
-            EngineError: it does not.
-        """
-        if self.is_rtx and capability not in RTX_CAPABILITIES:
+        """Raise EngineError unless this flavour runs on a GPU of a compute capability like ``8.9``."""
+        if self.module == "tensorrt_rtx" and capability not in RTX_CAPABILITIES:
             raise EngineError(
                 f"TensorRT for RTX does not run on a GPU of compute capability {capability}",
                 hint=f"pip uninstall torch-tensorrt-rtx; {pip_install('tensorrt')}, or use --engine cuda",
@@ -81,11 +70,7 @@ class Flavour:
 def installed(version_of: Callable[[str], str] = version) -> Flavour:
     """Return the flavour that ``torch_tensorrt`` uses: the one for RTX if it is installed.
 
-    Args:
-        version_of: returns the version of a package, or raises PackageNotFoundError.
-
-    Raises:
-        EngineError: Torch-TensorRT or its TensorRT is missing.
+    ``version_of`` returns the version of a package, or raises PackageNotFoundError.
     """
     for package, module in (("torch-tensorrt-rtx", "tensorrt_rtx"), ("torch-tensorrt", "tensorrt")):
         builder = _versions([package], version_of)
@@ -102,19 +87,13 @@ def _versions(packages: Sequence[str], version_of: Callable[[str], str]) -> str:
     """Return all that are installed, since any of them may provide the module."""
     found = []
     for package in packages:
-        try:
+        with suppress(PackageNotFoundError):
             found.append(f"{package} {version_of(package)}")
-        except PackageNotFoundError:
-            continue
     return ", ".join(found)
 
 
 def driver_version() -> str:
-    """Return the NVIDIA driver's version, like ``580.65.06``, from NVML or from /proc.
-
-    Raises:
-        EngineError: neither has it.
-    """
+    """Return the NVIDIA driver's version, like ``580.65.06``, from NVML or from /proc."""
     try:
         library = ctypes.CDLL("nvml.dll" if sys.platform == "win32" else "libnvidia-ml.so.1")
         text = ctypes.create_string_buffer(96)
@@ -136,26 +115,16 @@ def driver_version() -> str:
 
 
 def import_tensorrt(flavour: Flavour) -> Any:
-    """Import TensorRT.
-
-    Raises:
-        EngineError: it does not load.
-    """
+    """Import TensorRT."""
     try:
         return importlib.import_module(flavour.module)
     except (ImportError, OSError) as error:
-        raise EngineError(
-            f"{flavour.runtime} does not load: {error}",
-            hint=pip_install("rtx" if flavour.is_rtx else "tensorrt"),
-        ) from error
+        hint = pip_install("rtx" if flavour.module == "tensorrt_rtx" else "tensorrt")
+        raise EngineError(f"{flavour.runtime} does not load: {error}", hint=hint) from error
 
 
 def import_torch_tensorrt() -> Any:
-    """Import Torch-TensorRT.
-
-    Raises:
-        EngineError: it does not load, for example without CUDA.
-    """
+    """Import Torch-TensorRT, which does not load without CUDA."""
     try:
         return importlib.import_module("torch_tensorrt")
     except (ImportError, OSError) as error:
@@ -167,29 +136,20 @@ def import_torch_tensorrt() -> Any:
 def serialize(dynamo: Any, program: Any, inputs: Sequence[Any], settings: Mapping[str, Any]) -> bytes:
     """Build an exported program into one serialized TensorRT engine, with any supported ``torch_tensorrt.dynamo``.
 
-    Args:
-        dynamo: the module.
-        program: of ``torch.export.export``.
-        inputs: example inputs of the exact shapes.
-        settings: those that this version knows are passed on.
-
-    Raises:
-        EngineError: TensorRT cannot build it, or this version lacks a required setting.
+    ``inputs`` are examples of the exact shapes. Those settings that this version knows are passed on.
     """
-    convert = getattr(dynamo, "convert_exported_program_to_serialized_trt_engine", None)
+    convert = getattr(dynamo, _CONVERT, None)
     known = inspect.signature(convert).parameters if convert is not None else {}
-    missing = [name for name in _NEEDED if name not in known]
+    missing = [name for name in _NEEDED if name not in known] if convert is not None else [_CONVERT]
     if convert is None or missing:
         raise EngineError(
-            "this version of Torch-TensorRT is not supported: it lacks "
-            + (", ".join(missing) if convert is not None else "convert_exported_program_to_serialized_trt_engine"),
+            f"this version of Torch-TensorRT is not supported: it lacks {', '.join(missing)}",
             hint="2.11 to 2.14 are supported",
         )
+    chosen = {name: value for name, value in settings.items() if name in known}
     with _logged_errors() as logged:
         try:
-            plan = convert(
-                program, arg_inputs=list(inputs), **{name: value for name, value in settings.items() if name in known}
-            )
+            plan = convert(program, arg_inputs=list(inputs), **chosen)
         except Exception as error:
             reason = logged[-1] if logged else (str(error) or type(error).__name__)
             raise EngineError(f"TensorRT cannot build the engine: {reason.strip().splitlines()[0]}") from error
@@ -220,9 +180,6 @@ def recorded_weights(torch_tensorrt: Any) -> Iterator[dict[str, Any]]:
     """Record the weights that go into an engine while it is built, by the engine's names for them.
 
     Every version keeps this table for its own refit (``ConversionContext.record_weight``) but does not expose it.
-
-    Raises:
-        EngineError: this version does not keep it.
     """
     found: dict[str, Any] = {}
     try:

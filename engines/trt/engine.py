@@ -28,14 +28,12 @@ class TensorRtEngine(BaseEngine):
     and takes no time. Importing this module imports torch; ``engines.cuda.engine.require`` says whether that works.
 
     Args:
-        style: a verified style.
         threads: ignored, but must be 1 or more; as for the other engines.
         cache: where the plans are; by default the user's cache.
         device: for tests only, ``cpu`` with a stand-in for TensorRT.
 
     Raises:
         EngineError: there is no GPU, TensorRT is missing or does not run on this GPU, or the cache is not safe to use.
-        StyleError: the style's files cannot be read.
     """
 
     def __init__(
@@ -57,7 +55,7 @@ class TensorRtEngine(BaseEngine):
         self._style, self._device = style, device
         self._cache = cache or PlanCache()
         self._pipeline = StreamPipeline(self._body, str(device))
-        self._info = EngineInfo(
+        self.info = EngineInfo(
             name="tensorrt",
             runtime=self._flavour.runtime,
             device=str(torch.cuda.get_device_name(device)) if device.type == "cuda" else str(device),
@@ -66,12 +64,7 @@ class TensorRtEngine(BaseEngine):
         )
 
     def submit(self, rgb: RGB, strength: float = 1.0) -> PendingFrame:
-        """Start on one frame; see ``engines.base.PipelinedEngine``.
-
-        Raises:
-            ShapeError: not an RGB frame, or outside the size limits; strength outside 0…1.
-            EngineError: the engine is closed, no plan is built for this size, it cannot be used, or the GPU failed.
-        """
+        """Start on one frame; see ``engines.base.PipelinedEngine``. Raise EngineError if its size has no plan."""
         check_rgb(rgb)
         check_strength(strength)
         return self._pipeline.submit(rgb, strength)

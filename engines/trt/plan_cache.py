@@ -17,7 +17,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,31 +25,9 @@ from typing import Any
 from engines.atomic_write import PART
 from engines.cache_dirs import FOLDER_VARIABLES, cache_folder
 from engines.errors import EngineError
-from engines.trt.plan_record import (
-    FAULT,
-    FORMAT,
-    LOCK,
-    METADATA,
-    PLAN,
-    Entry,
-    Plan,
-    PlanKey,
-    digest_of,
-    entry,
-    fault_entry,
-    figures,
-    read_metadata,
-    seal,
-)
-from engines.trusted_files import (
-    RefusedError,
-    check_folder,
-    make_folder,
-    read_own,
-    remove,
-    remove_untrusted,
-    write_own,
-)
+from engines.trt import plan_record
+from engines.trt.plan_record import FAULT, FORMAT, LOCK, METADATA, PLAN, Entry, Plan, PlanKey, digest_of
+from engines.trusted_files import RefusedError, check_folder, make_folder, read_own, remove, remove_untrusted, write_own
 
 __all__ = ["BusyError", "Entry", "Plan", "PlanCache", "PlanKey"]
 
@@ -82,7 +60,8 @@ class PlanCache:
         limit_bytes: for all engines together.
 
     Raises:
-        EngineError: another user may write to the folder, or could replace it.
+        EngineError: here and in every method: another user may write to the folder or could replace it, or it cannot
+            be used.
     """
 
     def __init__(self, folder: Path | None = None, limit_bytes: int = 2 << 30) -> None:
@@ -96,47 +75,27 @@ class PlanCache:
         self._exists()
 
     def get(self, key: PlanKey) -> Plan | None:
-        """Return the engine, or ``None``. A damaged one is removed.
-
-        Raises:
-            EngineError: the folder is not safe to use.
-        """
-        if not self._exists():
-            return None
+        """Return the engine, or ``None``. A damaged one is removed."""
         try:
-            return self._read(key)
+            return self._read(key) if self._exists() else None
         except OSError:  # missing, or not readable now: it can be rebuilt
             return None
         except RefusedError:
             return self._read_again(key)
 
     def put(self, key: PlanKey, plan: bytes, *, seconds: float, extra: Mapping[str, Any]) -> None:
-        """Store an engine, forget its fault, and make room.
-
-        Args:
-            key: what it is for.
-            plan: its bytes.
-            seconds: time that the build took.
-            extra: plain JSON that ``get`` returns.
+        """Store an engine that took ``seconds`` to build, forget its fault, and make room.
 
         Raises:
             EngineError: it cannot be written, it exceeds the limit, or ``extra`` is not plain JSON.
         """
-        metadata = seal(
-            {
-                "format": FORMAT,
-                "key": asdict(key),
-                "sha256": hashlib.sha256(plan).hexdigest(),
-                "bytes": len(plan),
-                "seconds": float(seconds),
-                "extra": dict(extra),
-            }
-        )
+        about = {"sha256": hashlib.sha256(plan).hexdigest(), "bytes": len(plan), "seconds": float(seconds)}
+        metadata = plan_record.seal({"format": FORMAT, "key": asdict(key), "extra": dict(extra), **about})
         if len(plan) + len(metadata) > self.limit_bytes:
             raise EngineError(
                 f"an engine of {len(plan) >> 20} MB is more than the limit of {self.limit_bytes >> 20} MB for all"
             )
-        with self.lock(key, WRITE_WAIT_S), self._writing():
+        with self.lock(key, WRITE_WAIT_S), self._usable():
             self._sweep(key.digest)
             remove(self._path(key, FAULT))
             # Older metadata does not match the new engine: it has another sha256.
@@ -144,97 +103,62 @@ class PlanCache:
         self._shrink(key.digest)
 
     def fault(self, key: PlanKey) -> str:
-        """Return why the engine could not be built; empty if it exists or was never tried.
-
-        Raises:
-            EngineError: the folder is not safe to use.
-        """
+        """Return why the engine could not be built; empty if it exists or was never tried."""
         path = self._path(key, FAULT)
-        if not self._exists():
-            return ""
-        try:
-            return fault_entry(path, key).fault
-        except OSError:
-            return ""
-        except RefusedError:
-            with suppress(OSError):
+        with suppress(OSError):
+            try:
+                return plan_record.entry(path, key).fault if self._exists() else ""
+            except RefusedError:
                 remove(path)
-            return ""
+        return ""
 
     def mark_failed(self, key: PlanKey, fault: str, *, extra: Mapping[str, Any] | None = None) -> None:
-        """Remember that the engine cannot be built or used, until the key changes or ``clear``; remove it if it exists.
-
-        Args:
-            key: what it would have been for.
-            fault: why; kept as one line.
-            extra: plain JSON for ``entries``.
-
-        Raises:
-            EngineError: the fault cannot be written.
-        """
+        """Remember why an engine cannot be built or used, until its key changes or ``clear``; remove it."""
         line = " ".join(fault.split())[:FAULT_LENGTH] or "it cannot be built"
-        metadata = seal({"format": FORMAT, "key": asdict(key), "fault": line, "extra": dict(extra or {})})
-        with self._writing():
+        metadata = plan_record.seal({"format": FORMAT, "key": asdict(key), "fault": line, "extra": dict(extra or {})})
+        with self._usable():
             self._ready()
             write_own(self.folder, [(key.digest + FAULT, metadata)])
-            for suffix in (METADATA, PLAN):
-                remove(self._path(key, suffix))
+            self._remove(key.digest)
             faults = [path for path in self._files() if path.suffix == FAULT]
             for path in sorted(faults, key=_age_s)[FAULTS_KEPT:]:
                 remove(path)
 
     def entries(self) -> list[Entry]:
-        """Return engines and faults, the most recently used first, without damaged ones. Reads no engine's bytes.
-
-        Raises:
-            EngineError: the folder is not safe to use.
-        """
+        """Return engines and faults, the most recently used first, without damaged ones. Reads no engine's bytes."""
         found: list[Entry] = []
         for path in self._files():
             with suppress(OSError, RefusedError):
-                if path.suffix == METADATA:
-                    found.append(entry(path))
-                elif path.suffix == FAULT:
-                    found.append(fault_entry(path))
+                if path.suffix in (METADATA, FAULT):
+                    found.append(plan_record.entry(path))
         return sorted(found, key=lambda entry: -entry.used_s)
 
     def clear(self) -> int:
-        """Remove all engines, faults and leftovers, except engines that are being built. Returns: bytes freed.
-
-        Raises:
-            EngineError: the folder is not safe to use, or not writable.
-        """
+        """Remove all engines, faults and leftovers, except engines that are being built; return the bytes freed."""
         freed = 0
         for digest in sorted({digest_of(path) for path in self._files()}):
-            with suppress(BusyError), self._locked(digest, 0), self._writing():
+            with suppress(BusyError), self._locked(digest, 0), self._usable():
                 # Metadata goes first. The lock goes last, while it is held: whoever waits for it then makes a new one.
                 mine = [path for path in self._files() if digest_of(path) == digest]
                 freed += sum(remove(path) for path in sorted(mine, key=lambda path: _ORDER.get(path.suffix, 0)))
         return freed
 
-    @contextmanager
-    def lock(self, key: PlanKey, timeout_s: float) -> Iterator[None]:
+    def lock(self, key: PlanKey, timeout_s: float) -> AbstractContextManager[None]:
         """Lock the engine against other processes and threads; re-entrant within a thread.
 
         The kernel releases the lock of a process that dies.
 
-        Args:
-            key: which engine.
-            timeout_s: how long to wait, seconds.
-
         Raises:
             BusyError: another process or thread still holds it.
-            EngineError: the folder is not writable, or not safe to use.
         """
-        with self._locked(key.digest, timeout_s):
-            yield
+        return self._locked(key.digest, timeout_s)
 
     @contextmanager
     def _locked(self, digest: str, timeout_s: float) -> Iterator[None]:
         from filelock import FileLock, Timeout
 
         path = self.folder / (digest + LOCK)
-        with self._writing():
+        with self._usable():
             self._ready()
             remove_untrusted(path)
             # Without flock, a lock that is a mere file would outlive its owner.
@@ -253,12 +177,11 @@ class PlanCache:
 
     def _exists(self) -> bool:
         """Return True if the folder exists. Raises: EngineError: it is not safe to use."""
-        try:
-            self.folder.lstat()
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            raise self._unusable(error) from error
+        with self._usable():
+            try:
+                self.folder.lstat()
+            except FileNotFoundError:
+                return False
         check_folder(self.folder)
         return True
 
@@ -268,30 +191,27 @@ class PlanCache:
             check_folder(self.folder)
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
+    def _usable(self) -> Iterator[None]:
         """Turn an OSError into an EngineError with a hint."""
         try:
             yield
         except OSError as error:
-            raise self._unusable(error) from error
-
-    def _unusable(self, error: OSError) -> EngineError:
-        full = error.errno in (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", None))
-        hint = "free some space" if full else f"set {FOLDER_VARIABLE} to a folder of your own"
-        return EngineError(f"{self.folder} cannot be used: {error.strerror or error}", hint=hint)
+            full = error.errno in (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", None))
+            hint = "free some space" if full else f"set {FOLDER_VARIABLE} to a folder of your own"
+            raise EngineError(f"{self.folder} cannot be used: {error.strerror or error}", hint=hint) from error
 
     def _files(self) -> list[Path]:
         """Return all files that this cache could have written, by name."""
         if not self._exists():
             return []
-        with self._writing():
+        with self._usable():
             return [path for path in self.folder.iterdir() if _OURS.fullmatch(path.name)]
 
     def _read(self, key: PlanKey) -> Plan:
         """Raises: RefusedError, OSError: as ``read_own``; metadata without its engine is refused."""
         path = self._path(key, METADATA)
-        metadata, _ = read_metadata(path, key)
-        size, seconds, extra = figures(metadata)
+        metadata, _ = plan_record.read_metadata(path, key)
+        size, seconds, extra = plan_record.figures(metadata)
         try:
             data, _ = read_own(self._path(key, PLAN), size)
         except FileNotFoundError as error:
@@ -308,18 +228,19 @@ class PlanCache:
             try:
                 return self._read(key)
             except RefusedError:
-                for suffix in (METADATA, PLAN):
-                    remove(self._path(key, suffix))
+                self._remove(key.digest)
         return None
+
+    def _remove(self, digest: str) -> None:
+        for suffix in (METADATA, PLAN):
+            remove(self.folder / (digest + suffix))
 
     def _sweep(self, digest: str) -> None:
         """Remove what dead writers left: everything of this engine, whose lock we hold, and old files of others."""
         for path in self._files():
-            mine = digest_of(path) == digest
+            mine, dead = digest_of(path) == digest, _age_s(path) > DEAD_AFTER_S
             orphan = path.suffix == PLAN and not path.with_suffix(METADATA).exists()
-            if (path.suffix == PART and (mine or _age_s(path) > DEAD_AFTER_S)) or (
-                orphan and not mine and _age_s(path) > DEAD_AFTER_S
-            ):
+            if (path.suffix == PART and (mine or dead)) or (orphan and dead and not mine):
                 remove(path)
 
     def _shrink(self, newest: str) -> None:
@@ -332,8 +253,7 @@ class PlanCache:
             if digest_of(metadata) != newest:
                 total -= self._size(digest_of(metadata))
                 with suppress(OSError):  # in use, on Windows
-                    remove(metadata)
-                    remove(metadata.with_suffix(PLAN))
+                    self._remove(digest_of(metadata))
 
     def _size(self, digest: str) -> int:
         total = 0

@@ -73,11 +73,7 @@ class PlanKey:
 
     @classmethod
     def from_dict(cls, values: object) -> Self:
-        """Return a key from its plain form.
-
-        Raises:
-            RefusedError: a field is missing, unknown, or of another type.
-        """
+        """Return a key from its plain form. Raise RefusedError if a field is missing, unknown, or of another type."""
         expected = {field.name: int if field.name in _NUMBERS else str for field in fields(cls)}
         if not isinstance(values, dict) or {name: type(value) for name, value in values.items()} != expected:
             raise RefusedError("not the key of an engine")
@@ -86,13 +82,7 @@ class PlanKey:
 
 @dataclass(frozen=True)
 class Plan:
-    """A built engine, its bytes verified.
-
-    Attributes:
-        data: its bytes.
-        seconds: time that the build took.
-        extra: the builder's own metadata.
-    """
+    """A built engine: its verified bytes, the seconds that the build took, and the builder's own metadata."""
 
     data: bytes
     seconds: float
@@ -139,11 +129,7 @@ def _canonical(value: object) -> bytes:
 
 
 def seal(metadata: Mapping[str, Any]) -> bytes:
-    """Serialize metadata with its own sha256, so that any changed bit shows.
-
-    Raises:
-        EngineError: it is not plain JSON, or it is too large.
-    """
+    """Serialize metadata with its own sha256, so that any changed bit shows. It must be plain JSON and small."""
     try:
         plain = json.loads(_canonical(metadata))  # a number as a key becomes a string, which sorts differently
         sealed = _canonical({"record": plain, "sha256": hashlib.sha256(_canonical(plain)).hexdigest()})
@@ -188,21 +174,17 @@ def figures(metadata: Mapping[str, Any]) -> tuple[int, float, dict[str, Any]]:
     return size, seconds, metadata["extra"]
 
 
-def entry(path: Path) -> Entry:
-    """Return the list entry for an engine without reading its bytes. Raises: as ``read_metadata``."""
-    metadata, state = read_metadata(path)
-    _, seconds, extra = figures(metadata)
-    size = path.with_suffix(PLAN).lstat().st_size + state.st_size
-    return Entry(PlanKey.from_dict(metadata["key"]), size, seconds, state.st_mtime, extra)
-
-
-def fault_entry(path: Path, key: PlanKey | None = None) -> Entry:
-    """Return the list entry for a failed build. Raises: as ``read_metadata``."""
+def entry(path: Path, key: PlanKey | None = None) -> Entry:
+    """Return the list entry for an engine, whose bytes are not read, or a failed build; errors of ``read_metadata``."""
     metadata, state = read_metadata(path, key)
-    fault = metadata.get("fault")
+    found, fault = PlanKey.from_dict(metadata["key"]), metadata.get("fault")
+    if path.suffix != FAULT:
+        _, seconds, extra = figures(metadata)
+        size = path.with_suffix(PLAN).lstat().st_size + state.st_size
+        return Entry(found, size, seconds, state.st_mtime, extra)
     if not isinstance(fault, str) or not fault:
         raise RefusedError("not the record of a failed build")
-    return Entry(PlanKey.from_dict(metadata["key"]), state.st_size, 0.0, state.st_mtime, metadata["extra"], fault)
+    return Entry(found, state.st_size, 0.0, state.st_mtime, metadata["extra"], fault)
 
 
 def digest_of(path: Path) -> str:

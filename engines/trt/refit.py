@@ -89,17 +89,9 @@ def _is(value: Tensor, weight: Tensor, name: str) -> bool:
 
 
 def refit(trt: Any, engine: Any, logger: Any, known: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
-    """Replace the weights of an engine that is not running.
+    """Replace the weights of a refittable engine that is not running.
 
-    Args:
-        trt: the TensorRT module.
-        engine: refittable.
-        logger: TensorRT's.
-        known: of ``refit_table``.
-        weights: of ``refittable_weights``, for the style.
-
-    Raises:
-        RefitError: TensorRT does not replace all of them.
+    ``known`` is of ``refit_table``, and ``weights`` of ``refittable_weights`` for the style.
     """
     refitter = trt.Refitter(engine, logger)
     kept: list[Tensor] = []  # TensorRT reads them only at the end

@@ -31,17 +31,10 @@ class PlanBody:
     """One frame size of one style: an ``engines.cuda.stream_pipeline.Body``. Not thread-safe.
 
     TensorRT's graph takes bytes and returns fp16, see ``engines.trt.compat``; the truncation to bytes is captured in
-    the same CUDA graph.
-
-    Args:
-        trt: the TensorRT module.
-        engine: loaded, its weights refitted.
-        height, width: of the frame, pixels.
-        device: where it runs.
+    the same CUDA graph. The engine is loaded already, and its weights refitted.
 
     Raises:
         EngineError: the engine is not a frame graph of this size.
-        RuntimeError: torch failed, for example for lack of memory.
     """
 
     def __init__(self, trt: Any, engine: Any, height: int, width: int, device: torch.device) -> None:
@@ -98,7 +91,6 @@ def load_body(
         RefitError: its weights cannot be refitted.
         MismatchError: its result is not the network's.
         EngineError: TensorRT cannot load it.
-        RuntimeError: torch failed, for example for lack of memory.
     """
     trt = import_tensorrt(flavour)
     logger, runtime = _runtime(trt)
@@ -118,9 +110,6 @@ def verify(body: PlanBody, style: StyleModel) -> None:
     """Compare an engine with torch in fp32 on a test frame.
 
     TensorRT's release notes mention refittable engines that lose a bias (11.3, known issues); only the output shows it.
-
-    Raises:
-        MismatchError: the results differ visibly.
     """
     picture = torch.from_numpy(verification_frame(body.frame.shape[1], body.frame.shape[2]))[None]
     body.frame.copy_(picture)

@@ -112,6 +112,20 @@ def test_auto_takes_the_card_where_there_is_one(tiny_style: Path, monkeypatch: p
         engines.load(tiny_style)
 
 
+def test_auto_says_once_that_it_leaves_the_card_unused(
+    tiny_style: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    engines._warn_without_gpu.cache_clear()
+    card(monkeypatch, "cpu")
+    for _ in range(2):
+        engines.load(tiny_style)
+    assert caplog.messages == ["the NVIDIA GPU is not used, and cpu is slower: the cuda engine does not work"]
+    monkeypatch.setattr(driver, "device_count", lambda: 0)
+    engines._warn_without_gpu.cache_clear()
+    engines.load(tiny_style)
+    assert len(caplog.messages) == 1
+
+
 def test_auto_does_not_try_a_card_that_is_not_there(tiny_style: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     card(monkeypatch, "cuda", "cpu")
     monkeypatch.setattr(driver, "device_count", lambda: 0)

@@ -42,7 +42,6 @@ def test_the_flavour_is_the_one_that_torch_tensorrt_takes() -> None:
     assert installed(both) == Flavour("tensorrt_rtx", "tensorrt_rtx-cu13 1.5.0", "torch-tensorrt-rtx 2.13.0")
     plain = installed(versions(torch_tensorrt="2.14.0", tensorrt_cu13="11.1.0"))
     assert plain == Flavour("tensorrt", "tensorrt-cu13 11.1.0", "torch-tensorrt 2.14.0")
-    assert not plain.is_rtx
 
 
 @pytest.mark.parametrize(
