@@ -36,7 +36,7 @@ from engines.style_file import StyleModel, sha256
 from rtstyle import style_library
 from rtstyle.signals import STOPPER
 from train.distributed import SINGLE_PROCESS, ProcessGroup
-from train.inference import run_picture
+from train.inference import stylize_picture
 from train.progress_bar import show_progress
 
 STYLES = ("vangogh", "udnie", "wave")
@@ -151,7 +151,7 @@ def judged(rival: Rival, network: nn.Module, material: Material) -> Figures:
     print(f"  judging {rival.name}", file=sys.stderr, flush=True)
     painting = rival.config.data.style_picture
     assert painting is not None  # a rival has one
-    found = material.judged(partial(run_picture, network, stylize), painting.name, weights)
+    found = material.judged(partial(stylize_picture, network, forward=stylize), painting.name, weights)
     with atomic_write(file) as lines:
         lines.write(json.dumps(asdict(found), indent=1).encode())
     return found

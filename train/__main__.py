@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
@@ -27,29 +27,10 @@ from train.progress_bar import show_progress
 from train.run_dir import check_run, check_start
 
 if TYPE_CHECKING:
+    from engines.style_file import StyleModel
     from train.distributed import ProcessGroup
 
-DATA, RECIPE, SCHEDULE, WEIGHTS, RUN, RECORD = (
-    "Training data",
-    "Recipe",
-    "Schedule and sizes (default: from the recipe)",
-    "Loss weights (default: from the recipe)",
-    "Run (default: from the recipe)",
-    "Metadata of the style",
-)
-"""Groups of options, in the order of the help."""
-
 logger = logging.getLogger("train")
-
-
-def _flag(group: str, text: str, *names: str, metavar: str | None = None, default: bool = False) -> Any:
-    return typer.Option(*names, help=text, metavar=metavar, rich_help_panel=group, show_default=default)
-
-
-def _epilog() -> str:
-    listing = "".join(f"\n  {name:<9}{line}" for name, line in recipes().items())
-    return f"\b\nRecipes:{listing}"
-
 
 UNSPECIFIED = "unspecified"
 """Licence of a style if none is given."""
@@ -62,75 +43,107 @@ app = typer.Typer(
 )
 
 
-@app.command(cls=PlainCommand, epilog=_epilog())
+def _group(heading: str) -> Callable[..., Any]:
+    """Return a function that declares an option under this heading of the help."""
+
+    def option(text: str, metavar: str | None = None, name: str = "", default: bool = False) -> Any:
+        names = (name,) if name else ()
+        return typer.Option(*names, help=text, metavar=metavar, rich_help_panel=heading, show_default=default)
+
+    return option
+
+
+DATA = _group("Training data")
+StylePicture = Annotated[Path | None, DATA("The painting; with --recipe STYLE also the folder that holds it.", "FILE")]
+StylePictures = Annotated[
+    Path | None, DATA("Works of one artist, for the discriminator; with or without --style-picture.", "DIR")
+]
+Content = Annotated[Path | None, DATA("Photographs; a few hundred are enough.", "DIR")]
+Clips = Annotated[Path | None, DATA("Videos to learn real motion from.", "DIR")]
+Init = Annotated[str | None, DATA("A trained style to start from, by name or folder.", "STYLE")]
+Features = Annotated[Path | None, DATA("Feature networks; by default VGG19 is downloaded once (575 MB).", "DIR")]
+
+RECIPE = _group("Recipe")
+Recipe = Annotated[
+    str | None,
+    RECIPE(
+        "Source of all settings that no option gives; default: fast, or default on a GPU. A trained style is also "
+        "a recipe: it is trained again.",
+        "NAME|FILE|STYLE",
+    ),
+]
+Overrides = Annotated[
+    list[str] | None, RECIPE("Replace one setting of the recipe. Repeat for more.", "SECTION.KEY=VALUE", "--set")
+]
+Show = Annotated[bool, RECIPE("Check all settings, print them as a recipe, and exit.", name="--show")]
+
+SCHEDULE = _group("Schedule and sizes (default: from the recipe)")
+Steps = Annotated[int | None, SCHEDULE("Number of steps.", "N")]
+Minutes = Annotated[float | None, SCHEDULE("Train for this long instead of a number of steps.", "N")]
+Batch = Annotated[int | None, SCHEDULE("Pictures per step.", "N")]
+Crop = Annotated[int | None, SCHEDULE("Side of the training crops, pixels.", "N")]
+StyleSize = Annotated[int | None, SCHEDULE("Short side of the painting, pixels: larger means larger strokes.", "N")]
+LearningRate = Annotated[float | None, SCHEDULE("Initial learning rate; it falls to 1 %.", "N")]
+
+WEIGHTS = _group("Loss weights (default: from the recipe)")
+ContentWeight = Annotated[float | None, WEIGHTS("Weight of similarity to the photograph.", "N")]
+StyleWeight = Annotated[float | None, WEIGHTS("Weight of similarity to the painting.", "N")]
+TemporalWeight = Annotated[float | None, WEIGHTS("Weight of stability under motion.", "N")]
+NoiseWeight = Annotated[float | None, WEIGHTS("Weight of stability under sensor noise.", "N")]
+ToneWeight = Annotated[float | None, WEIGHTS("Weight of keeping bright areas bright.", "N")]
+
+RUN = _group("Run (default: from the recipe)")
+Out = Annotated[Path | None, RUN("Folder for the checkpoint, contact sheets and finished style.", "DIR")]
+Resume = Annotated[bool, RUN("Continue from the checkpoint in --out.", name="--resume")]
+CheckpointSteps = Annotated[int | None, RUN("Steps between checkpoints.", "N")]
+SheetSteps = Annotated[int | None, RUN("Steps between contact sheets.", "N")]
+HoldOut = Annotated[int | None, RUN("Photographs kept out of training, for evaluation.", "N")]
+Threads = Annotated[int | None, RUN("CPU threads; 0 means all.", "N")]
+Seed = Annotated[int | None, RUN("Seed of all random numbers.", "N")]
+
+RECORD = _group("Metadata of the style")
+Name = Annotated[str | None, RECORD("Name of the style; default: name of the painting's file.", "TEXT")]
+Title = Annotated[str, RECORD("Title of the artwork.", "TEXT")]
+Artist = Annotated[str, RECORD("Artist of the artwork.", "TEXT")]
+Licence = Annotated[str, RECORD("Licence of the trained style.", "TEXT", default=True)]
+
+
+EPILOG = "\b\nRecipes:" + "".join(f"\n  {name:<9}{line}" for name, line in recipes().items())
+
+
+@app.command(cls=PlainCommand, epilog=EPILOG)
 def run(
-    style_picture: Annotated[
-        Path | None, _flag(DATA, "The painting; with --recipe STYLE also the folder that holds it.", metavar="FILE")
-    ] = None,
-    style_pictures: Annotated[
-        Path | None,
-        _flag(DATA, "Works of one artist, for the discriminator; with or without --style-picture.", metavar="DIR"),
-    ] = None,
-    content: Annotated[Path | None, _flag(DATA, "Photographs; a few hundred are enough.", metavar="DIR")] = None,
-    clips: Annotated[Path | None, _flag(DATA, "Videos to learn real motion from.", metavar="DIR")] = None,
-    init: Annotated[
-        str | None, _flag(DATA, "A trained style to start from, by name or folder.", metavar="STYLE")
-    ] = None,
-    features: Annotated[
-        Path | None, _flag(DATA, "Feature networks; by default VGG19 is downloaded once (575 MB).", metavar="DIR")
-    ] = None,
-    recipe: Annotated[
-        str | None,
-        _flag(
-            RECIPE,
-            "Source of all settings that no option gives; default: fast, or default on a GPU. A trained style is also "
-            "a recipe: it is trained again.",
-            metavar="NAME|FILE|STYLE",
-        ),
-    ] = None,
-    overrides: Annotated[
-        list[str] | None,
-        _flag(RECIPE, "Replace one setting of the recipe. Repeat for more.", "--set", metavar="SECTION.KEY=VALUE"),
-    ] = None,
-    show: Annotated[bool, _flag(RECIPE, "Check all settings, print them as a recipe, and exit.", "--show")] = False,
-    steps: Annotated[int | None, _flag(SCHEDULE, "Number of steps.", metavar="N")] = None,
-    minutes: Annotated[
-        float | None, _flag(SCHEDULE, "Train for this long instead of a number of steps.", metavar="N")
-    ] = None,
-    batch: Annotated[int | None, _flag(SCHEDULE, "Pictures per step.", metavar="N")] = None,
-    crop: Annotated[int | None, _flag(SCHEDULE, "Side of the training crops, pixels.", metavar="N")] = None,
-    style_size: Annotated[
-        int | None, _flag(SCHEDULE, "Short side of the painting, pixels: larger means larger strokes.", metavar="N")
-    ] = None,
-    learning_rate: Annotated[
-        float | None, _flag(SCHEDULE, "Initial learning rate; it falls to 1 %.", metavar="N")
-    ] = None,
-    content_weight: Annotated[
-        float | None, _flag(WEIGHTS, "Weight of similarity to the photograph.", metavar="N")
-    ] = None,
-    style_weight: Annotated[float | None, _flag(WEIGHTS, "Weight of similarity to the painting.", metavar="N")] = None,
-    temporal_weight: Annotated[float | None, _flag(WEIGHTS, "Weight of stability under motion.", metavar="N")] = None,
-    noise_weight: Annotated[
-        float | None, _flag(WEIGHTS, "Weight of stability under sensor noise.", metavar="N")
-    ] = None,
-    tone_weight: Annotated[float | None, _flag(WEIGHTS, "Weight of keeping bright areas bright.", metavar="N")] = None,
-    out: Annotated[
-        Path | None, _flag(RUN, "Folder for the checkpoint, contact sheets and finished style.", metavar="DIR")
-    ] = None,
-    resume: Annotated[bool, _flag(RUN, "Continue from the checkpoint in --out.", "--resume")] = False,
-    checkpoint_steps: Annotated[int | None, _flag(RUN, "Steps between checkpoints.", metavar="N")] = None,
-    sheet_steps: Annotated[int | None, _flag(RUN, "Steps between contact sheets.", metavar="N")] = None,
-    hold_out: Annotated[
-        int | None, _flag(RUN, "Photographs kept out of training, for evaluation.", metavar="N")
-    ] = None,
-    threads: Annotated[int | None, _flag(RUN, "CPU threads; 0 means all.", metavar="N")] = None,
-    seed: Annotated[int | None, _flag(RUN, "Seed of all random numbers.", metavar="N")] = None,
-    name: Annotated[
-        str | None, _flag(RECORD, "Name of the style; default: name of the painting's file.", metavar="TEXT")
-    ] = None,
-    title: Annotated[str, _flag(RECORD, "Title of the artwork.", metavar="TEXT")] = "",
-    artist: Annotated[str, _flag(RECORD, "Artist of the artwork.", metavar="TEXT")] = "",
-    licence: Annotated[str, _flag(RECORD, "Licence of the trained style.", metavar="TEXT", default=True)] = UNSPECIFIED,
+    style_picture: StylePicture = None,
+    style_pictures: StylePictures = None,
+    content: Content = None,
+    clips: Clips = None,
+    init: Init = None,
+    features: Features = None,
+    recipe: Recipe = None,
+    overrides: Overrides = None,
+    show: Show = False,
+    steps: Steps = None,
+    minutes: Minutes = None,
+    batch: Batch = None,
+    crop: Crop = None,
+    style_size: StyleSize = None,
+    learning_rate: LearningRate = None,
+    content_weight: ContentWeight = None,
+    style_weight: StyleWeight = None,
+    temporal_weight: TemporalWeight = None,
+    noise_weight: NoiseWeight = None,
+    tone_weight: ToneWeight = None,
+    out: Out = None,
+    resume: Resume = False,
+    checkpoint_steps: CheckpointSteps = None,
+    sheet_steps: SheetSteps = None,
+    hold_out: HoldOut = None,
+    threads: Threads = None,
+    seed: Seed = None,
+    name: Name = None,
+    title: Title = "",
+    artist: Artist = "",
+    licence: Licence = UNSPECIFIED,
 ) -> None:
     """Train a real-time style from one painting, from an artist's works, or from both.
 
@@ -143,43 +156,50 @@ def run(
         rtstyle train --style-picture wave.jpg --content photos/ --out runs/wave --minutes 20 --set losses.style=12
         torchrun --nproc-per-node 4 -m train --style-picture wave.jpg …  # one run on four GPUs, which share --batch
     """
-    known = recorded_style(recipe) if recipe else None
-    if known and style_picture and style_picture.is_dir():
-        painting = recorded_painting(known)
-        if painting is None:
-            raise ConfigError(
-                f"{known.name} was not trained on a single painting", hint="give the works with --style-pictures"
-            )
-        style_picture /= painting
-    flags: dict[str, Any] = {
+    flags = {
         "data.style_picture": style_picture, "data.style_pictures": style_pictures, "data.content": content,
         "data.clips": clips, "data.features": features, "data.batch": batch, "data.crop": crop,
-        "data.style_size": style_size, "data.hold_out": hold_out,
-        "generator.init": None if init is None else style_library.find(init),
+        "data.style_size": style_size, "data.hold_out": hold_out, "generator.init": init,
         "losses.content": content_weight, "losses.style": style_weight, "losses.temporal": temporal_weight,
-        "losses.noise": noise_weight, "losses.tone": tone_weight,
-        "schedule.steps": steps, "schedule.minutes": minutes, "schedule.learning_rate": learning_rate,
-        "run.out": out, "run.name": name, "run.seed": seed, "run.threads": threads,
-        "run.checkpoint_steps": checkpoint_steps, "run.sheet_steps": sheet_steps,
+        "losses.noise": noise_weight, "losses.tone": tone_weight, "schedule.steps": steps, "schedule.minutes": minutes,
+        "schedule.learning_rate": learning_rate, "run.out": out, "run.name": name, "run.seed": seed,
+        "run.threads": threads, "run.checkpoint_steps": checkpoint_steps, "run.sheet_steps": sheet_steps,
     }  # fmt: skip
-    if steps is not None and minutes is not None:
-        raise ConfigError("--steps and --minutes are both given", hint="give only one of them")
-    options = {name: _option(name) for name in flags}
-    config = resolve(recipe or _default_recipe(), overrides or (), flags, options=options, unfinished=show)
-    if config.generator.init is not None:  # a recipe or --set may also name a style of the gallery
-        found = style_library.find(str(config.generator.init))
-        config = replace(config, generator=replace(config.generator, init=found))
+    known = recorded_style(recipe) if recipe else None
+    config = _settings(recipe, known, overrides or (), flags, show)
     if show:
         typer.echo(to_toml(config), nl=False)
     else:
-        record = {"title": title, "artist": artist, "licence": licence}
-        if known:
-            record = {
-                "title": title or known.work,
-                "artist": artist or known.painter,
-                "licence": known.licence if licence == UNSPECIFIED else licence,
-            }
-        _run(config, resume, record)
+        _run(config, resume, _record(known, title, artist, licence))
+
+
+def _settings(
+    recipe: str | None, known: StyleModel | None, overrides: Sequence[str], flags: dict[str, Any], show: bool
+) -> TrainConfig:
+    """Combine recipe, overrides and flags; ``known`` is the style that the recipe names, if it names one."""
+    if flags["schedule.steps"] is not None and flags["schedule.minutes"] is not None:
+        raise ConfigError("--steps and --minutes are both given", hint="give only one of them")
+    folder = flags["data.style_picture"]
+    if known and folder and folder.is_dir():
+        painting = recorded_painting(known)
+        if painting is None:
+            problem = f"{known.name} was not trained on a single painting"
+            raise ConfigError(problem, hint="give the works with --style-pictures")
+        flags["data.style_picture"] = folder / painting
+    options = {name: _option(name) for name in flags}
+    config = resolve(recipe or _default_recipe(), overrides, flags, options=options, unfinished=show)
+    if config.generator.init is None:
+        return config
+    found = style_library.find(str(config.generator.init))  # it may be the name of a style of the gallery
+    return replace(config, generator=replace(config.generator, init=found))
+
+
+def _record(known: StyleModel | None, title: str, artist: str, licence: str) -> dict[str, str]:
+    """Return the metadata of the style: as given, or those of the style that is trained again."""
+    if known:
+        title, artist = title or known.work, artist or known.painter
+        licence = known.licence if licence == UNSPECIFIED else licence
+    return {"title": title, "artist": artist, "licence": licence}
 
 
 def _option(name: str) -> str:

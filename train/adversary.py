@@ -12,7 +12,7 @@ from torch import Tensor
 
 from engines.errors import TrainError
 from train.config.schema import TrainConfig
-from train.data.augment import ALL, augment
+from train.data.augment import augment
 from train.data.pictures import Pictures, picture_files, prefetch
 from train.distributed import SINGLE_PROCESS, ProcessGroup
 from train.losses.adversarial import LOSSES, CollapseMonitor, diversity, feature_matching, gradient_penalty
@@ -144,7 +144,7 @@ class Adversary:
     def _augment(self, x: Tensor, rng: torch.Generator) -> Tensor:
         if not self.config.discriminator.augment:
             return x
-        return self.group.apply_random(lambda pictures: augment(pictures, ALL, rng), x)
+        return self.group.apply_random(lambda pictures: augment(pictures, rng), x)
 
     def _gather_scores(self, outputs: list[PatchScores]) -> list[PatchScores]:
         """Copy the scores of the whole batch to the host."""

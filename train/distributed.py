@@ -175,14 +175,9 @@ class ProcessGroup:
         return clock, stops > 0
 
     def average_gradients(self, network: nn.Module, values: Sequence[Tensor]) -> list[Tensor]:
-        """Average the gradients of a network in place, and some scalars, in one flattened all-reduce.
+        """Average the gradients of a network in place, and return the averaged scalars, in one flattened all-reduce.
 
-        Args:
-            network: the network, after its backward pass; the same parameters have a gradient in every process.
-            values: scalars to average.
-
-        Returns:
-            the averaged scalars, detached.
+        The same parameters must have a gradient in every process.
         """
         values = [value.detach() for value in values]
         if self.is_single:
@@ -221,11 +216,7 @@ class ProcessGroup:
         """Apply a random change to this part of a batch as if to the whole batch.
 
         The change draws numbers for every picture it gets, so it gets as many as the whole batch has, and the others
-        are dropped: cheap, compared with the networks.
-
-        Args:
-            change: (N, …) → (N, …), each picture independently.
-            x: pictures of this process.
+        are dropped: cheap, compared with the networks. It must change each picture independently.
         """
         if self.is_single:
             return change(x)

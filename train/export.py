@@ -14,9 +14,9 @@ from engines.errors import TrainError
 from engines.export import rounded, save_style
 from engines.model.generator import Generator, fold
 from engines.style_file import StyleMeta, StyleModel
-from train.data.pictures import picture_files, read_picture, split
+from train.data.pictures import fill, picture_files, read_picture, split
 from train.inference import stylize_picture
-from train.report.contact_sheet import cell
+from train.report.contact_sheet import CELL
 from train.report.preview import small_preview
 from train.trainer import Trainer, versions
 
@@ -26,15 +26,6 @@ TOLERANCE = 2
 
 def finish(trainer: Trainer, *, title: str = "", artist: str = "", licence: str = "unspecified") -> StyleModel:
     """Fold the trained generator, save it as ``OUT/style``, and verify that the engines agree on it.
-
-    Args:
-        trainer: trainer of the finished run.
-        title: title of the artwork.
-        artist: its artist.
-        licence: licence of the style.
-
-    Returns:
-        the style on disk.
 
     Raises:
         TrainError: two engines disagree.
@@ -80,7 +71,7 @@ def verify(model: StyleModel, trainer: Trainer) -> None:
     Raises:
         TrainError: they differ by more than ``TOLERANCE`` somewhere.
     """
-    picture = cell(read_picture(trainer.paintings[0]))
+    picture = fill(read_picture(trainer.paintings[0]), *CELL)
     results = {}
     for name in ("torch", "cpu"):
         engine = engines.load(model, name)

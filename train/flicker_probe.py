@@ -16,7 +16,7 @@ from engines.errors import StylerError
 from rtstyle.sources.file import FileSource
 from train.config.schema import MotionConfig, TrainConfig
 from train.data.clips import clip_files
-from train.data.pictures import Pictures, read_picture, to_picture, to_tensor, with_short_side
+from train.data.pictures import Pictures, fill, read_picture, to_picture, to_tensor
 from train.data.synthetic_motion import add_noise, inside, random_flow, sensor_noise, warp
 from train.evaluate.temporal import TemporalConsistency, masked_error
 
@@ -45,20 +45,12 @@ class FlickerProbe:
     def measure(self, stylize: Callable[[RGB], RGB]) -> dict[str, float]:
         """Return ``ewarp`` and ``e_stab`` of the stylized frames, and the same of the input as ``…_unpainted``."""
         ewarp, e_stab = self.errors([stylize(rgb) for rgb in self.frames])
-        return {
-            "ewarp": ewarp,
-            "e_stab": e_stab,
-            "ewarp_unpainted": self._of_input[0],
-            "e_stab_unpainted": self._of_input[1],
-        }
+        of_input = dict(zip(("ewarp_unpainted", "e_stab_unpainted"), self._of_input, strict=True))
+        return {"ewarp": ewarp, "e_stab": e_stab} | of_input
 
 
 def make_probe(config: TrainConfig, pictures: Pictures) -> FlickerProbe | None:
-    """Make a probe from the first usable clip of a run, or else from its first photograph.
-
-    Returns:
-        ``None`` if nothing can be read.
-    """
+    """Make a probe from the first usable clip of a run, or else its first photograph; ``None`` if none can be read."""
     for clip in clip_files(config.data.clips) if config.data.clips is not None else ():
         with contextlib.suppress(StylerError):  # training has warned about it
             return probe_from_clip(clip)
@@ -75,7 +67,7 @@ def probe_from_clip(clip: Path) -> FlickerProbe:
         StylerError: the clip cannot be decoded, or has a cut before every frame.
     """
     with closing(FileSource(str(clip))) as source:
-        frames = [_middle(frame.rgb) for frame in islice(source.frames(), START + FRAMES)][-FRAMES:]
+        frames = [fill(frame.rgb, SIDE, SIDE) for frame in islice(source.frames(), START + FRAMES)][-FRAMES:]
     consistency = TemporalConsistency(frames)
     return FlickerProbe(
         frames, lambda stylized: (consistency.warping_error(stylized), consistency.stability_error(stylized))
@@ -87,13 +79,9 @@ def probe_from_photograph(photograph: RGB, motion: MotionConfig) -> FlickerProbe
 
     Each moved frame is compared with the first one. The random numbers are the same in every run, so that runs on the
     same photographs can be compared.
-
-    Args:
-        photograph: (H, W, 3), any size.
-        motion: strength of motion and noise.
     """
     rng = torch.Generator().manual_seed(0)
-    still = to_tensor(_middle(photograph))
+    still = to_tensor(fill(photograph, SIDE, SIDE))
     flow = random_flow(FRAMES - 1, (SIDE, SIDE), motion.shift, rng)
     clean = torch.cat([still, warp(still.expand(FRAMES - 1, -1, -1, -1), flow)])
     noise = sensor_noise(FRAMES, (SIDE, SIDE), motion.noise_sigma, rng)
@@ -105,10 +93,3 @@ def probe_from_photograph(photograph: RGB, motion: MotionConfig) -> FlickerProbe
         return float(np.mean(squares)), float(np.sqrt(np.mean(squares * seen.mean((1, 2)))))
 
     return FlickerProbe(frames, errors)
-
-
-def _middle(rgb: RGB) -> RGB:
-    """Return the centre square of a picture, scaled to ``SIDE`` pixels."""
-    side = min(rgb.shape[:2])
-    top, left = (rgb.shape[0] - side) // 2, (rgb.shape[1] - side) // 2
-    return with_short_side(rgb[top : top + side, left : left + side], SIDE)

@@ -13,12 +13,10 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from engines.atomic_write import atomic_write
 from engines.base import RGB
 from engines.errors import SinkError, TrainError
+from train.data.pictures import encode_jpeg
 
 Attribute = str | float | bool | None
 
@@ -75,6 +73,12 @@ def section(heading: str, sentence: str, *children: object, tag: str = "h2") -> 
     return element("section", element(tag, heading), element("p", sentence, class_="lead"), *children)
 
 
+def figure(shown: Html, title: str, value: str = "", words: str = "", class_: str | None = None) -> Html:
+    """Put a picture or chart under its title, with a value beside it, and words about it."""
+    heading = element("h3", title, element("b", value) if value else "")
+    return element("figure", element("figcaption", heading, words), shown, class_=class_)
+
+
 def table(rows: Iterable[Sequence[object]], head: Sequence[object] = ()) -> Html:
     """Build a table with row headings in the first column."""
     body = [
@@ -85,31 +89,17 @@ def table(rows: Iterable[Sequence[object]], head: Sequence[object] = ()) -> Html
 
 
 def picture(data: bytes, alt: str, kind: str = "jpeg") -> Html:
-    """Embed an encoded picture.
-
-    Args:
-        data: contents of the file.
-        alt: description for readers who cannot see it.
-        kind: jpeg, png or webp.
-    """
+    """Embed a file of this kind (jpeg, png or webp), described in ``alt`` for readers who cannot see it."""
     return element("img", src=f"data:image/{kind};base64,{base64.b64encode(data).decode()}", alt=alt)
 
 
 def photograph(rgb: RGB, alt: str, quality: int = 85) -> Html:
     """Embed a picture, (height, width, 3), as a JPEG of this quality, 0 … 100."""
-    _, data = cv2.imencode(".jpg", np.ascontiguousarray(rgb[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return picture(data.tobytes(), alt)
+    return picture(encode_jpeg(rgb, quality), alt)
 
 
 def document(title: str, *body: object, refresh: int | None = None, script: str = "") -> str:
-    """Build a whole page.
-
-    Args:
-        title: window title.
-        body: text or markup.
-        refresh: interval at which the browser reloads the page, seconds; ``None`` never reloads it.
-        script: trusted JavaScript without ``</script``.
-    """
+    """Build a whole page, which the browser reloads every ``refresh`` seconds; the script must be trusted."""
     head = element(
         "head",
         element("meta", charset="utf-8"),
@@ -126,11 +116,7 @@ def document(title: str, *body: object, refresh: int | None = None, script: str 
 
 
 def check_page(path: Path, option: str) -> None:
-    """Check before long work that a page can be written, and that it would replace nothing but a page.
-
-    Args:
-        path: where the page will go.
-        option: the command line option that named it, for the hint.
+    """Check before long work that a page can be written to the path of an option, and replaces nothing but a page.
 
     Raises:
         SinkError: it cannot be written there, or the file there is not a page.

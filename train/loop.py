@@ -35,7 +35,6 @@ class Progress:
     """Progress of a run.
 
     Attributes:
-        step: number of steps done.
         share: share of the run that is done, 0 … 1.
         seconds: training time, over all resumed parts.
         losses: value of each term at this step, unweighted, and ``total``, weighted.
@@ -212,12 +211,10 @@ class _Guard:
         self.lowest = math.inf
 
     def check(self, numbers: Mapping[str, float], step: int) -> None:
-        """Check a step before the optimizer takes it.
+        """Check the numbers of a step before the optimizer takes it.
 
-        Args:
-            numbers: losses of the discriminator, loss terms and gradient norm, in this order: the first one that is
-                not finite is reported, because it spoils the others.
-            step: number of the step.
+        They are losses of the discriminator, loss terms and gradient norm, in this order: the first one that is not
+        finite is reported, because it spoils the others.
 
         Raises:
             TrainError: a number is not finite, or the losses have exploded; the message names the term.

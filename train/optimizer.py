@@ -20,12 +20,9 @@ KERNEL = 4
 
 
 class Optimizer:
-    """Both optimizers behind one interface.
+    """Both optimizers behind one interface; that of the kernels is ``muon`` or ``adam``.
 
-    Args:
-        network: network to train, already on its device.
-        learning_rate: initial learning rate.
-        kernels: optimizer of the kernels, ``muon`` or ``adam``.
+    The network must already be on its device.
     """
 
     def __init__(self, network: nn.Module, learning_rate: float, kernels: str):

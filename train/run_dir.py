@@ -18,13 +18,28 @@ def check_start(config: TrainConfig) -> None:
 
     Raises:
         ConfigError: the run folder lies in a folder of training data.
-        TrainError: a package needed for the export is missing, or the run folder cannot be written.
+        TrainError: training data or a package needed for the export is missing, or the run folder cannot be written.
     """
     missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
     if missing:
         raise TrainError(f"saving a style needs {' and '.join(missing)}", hint=pip_install("train"))
+    _check_inputs(config)
     _check_apart(config)
     _check_writable(config.run.out)
+
+
+def _check_inputs(config: TrainConfig) -> None:
+    """Check that all training data exist, before networks of hundreds of megabytes are fetched."""
+    data = config.data
+    inputs = {
+        "--style-picture": data.style_picture,
+        "--style-pictures": data.style_pictures,
+        "--content": data.content,
+        "--clips": data.clips,
+    }
+    missing = [f"{option} {path}" for option, path in inputs.items() if path is not None and not path.exists()]
+    if missing:
+        raise TrainError(f"there is no {' and no '.join(missing)}", hint="check the names and the current folder")
 
 
 def _check_apart(config: TrainConfig) -> None:

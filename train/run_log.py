@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean
-from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -53,12 +52,6 @@ def gradient_shares(
     return {name: norm / whole for name, norm in norms.items()} if whole > 0 else {}
 
 
-def _is_due(trainer: Trainer) -> bool:
-    """Return True if the coming step is logged."""
-    step, schedule = trainer.step + 1, trainer.config.schedule
-    return step % trainer.config.run.report_steps == 0 or (schedule.minutes is None and step == schedule.steps)
-
-
 class NullRunLog:
     """Log of the processes that do not write: does nothing."""
 
@@ -69,8 +62,10 @@ class NullRunLog:
         return self
 
     def is_due(self) -> bool:
-        """Return True if the coming step is logged: measuring gradients takes all processes."""
-        return _is_due(self.trainer)
+        """Return True if the coming step is logged, with gradient shares: measuring those takes all processes."""
+        step, config = self.trainer.step + 1, self.trainer.config
+        last = config.schedule.steps if config.schedule.minutes is None else None
+        return step % config.run.report_steps == 0 or step == last
 
     def add_wait(self, seconds: float) -> None:
         """Do nothing."""
@@ -87,17 +82,12 @@ class NullRunLog:
         """Do nothing."""
 
 
-class RunLog:
-    """Log of a run; as a context manager it also records how the run ended.
-
-    Args:
-        trainer: trainer of the run, restored if the run is resumed.
-        adversary: adversary, if there is one.
-        pictures: pictures for the contact sheets.
-    """
+class RunLog(NullRunLog):
+    """Log of a run, whose trainer is already restored; as a context manager it also records how the run ended."""
 
     def __init__(self, trainer: Trainer, adversary: Adversary | None, pictures: Pictures) -> None:
-        self.trainer, self.adversary, self.pictures = trainer, adversary, pictures
+        super().__init__(trainer)
+        self.adversary, self.pictures = adversary, pictures
         self.config: TrainConfig = trainer.config
         self.out: Path = self.config.run.out
         self.history = History.open(self.out / HISTORY, trainer.step)
@@ -113,10 +103,6 @@ class RunLog:
         logger.info("watch the training in %s", self.out / REPORT)
         return self
 
-    def is_due(self) -> bool:
-        """Return True if the coming step is logged, and gradient shares are needed."""
-        return _is_due(self.trainer)
-
     def add_wait(self, seconds: float) -> None:
         """Add time that a step waited for its pictures."""
         self.waited_s += seconds
@@ -128,11 +114,7 @@ class RunLog:
 
         Both are due at the last step, however short the run is.
 
-        Args:
-            losses: value of each term, and ``total``.
-            game: losses and metrics of the adversary; empty while there is no game.
-            shares: gradient shares, if they were measured.
-            rate: learning rate of the generator.
+        ``game`` holds losses and metrics of the adversary, ``shares`` the gradient shares; both may be empty.
         """
         self.losses.add(losses)
         self.game.add(game)
@@ -143,7 +125,8 @@ class RunLog:
             self._write(shares, rate)
 
     def _write(self, shares: Mapping[str, float], rate: float) -> None:
-        now_s, game = time.monotonic(), self.game.take()
+        now_s = time.monotonic()
+        game: dict[str, Any] = self.game.take()
         entry = Entry(
             step=self.trainer.step,
             seconds=self.trainer.seconds,
@@ -151,11 +134,8 @@ class RunLog:
             losses=self.losses.take(),
             shares=shares,
             steadiness=self.steadiness,
-            discriminator=game.get("discriminator"),
-            penalty=game.get("penalty"),
-            accuracy=game.get("accuracy"),
-            diversity=game.get("diversity"),
             data_wait=self.waited_s / max(now_s - self.since_s, 1e-9),
+            **game,
         )
         self.waited_s, self.since_s, self.steadiness = 0.0, now_s, {}
         self.history.add(entry)
@@ -197,9 +177,8 @@ class RunLog:
         left = seconds * (1 - share) / share if share > 0 else None
         write_report(self.out, self.history, self.config.to_dict(), Status(share, seconds, left, state, message))
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: object) -> None:
+        error = raised[1]
         self.board.close()
         # A report that cannot be written must not hide why the run ends.
         try:
@@ -220,7 +199,6 @@ class _Means:
         self.seen: dict[str, list[float]] = {}
 
     def add(self, values: Mapping[str, float]) -> None:
-        """Add the numbers of a step."""
         for name, value in values.items():
             self.seen.setdefault(name, []).append(value)
 

@@ -26,7 +26,7 @@ from train.data.clips import clip_files
 from train.data.pictures import Pictures, fingerprint, picture_files, read_picture, split, to_tensor, with_short_side
 from train.data.synthetic_motion import add_noise, inside, warp
 from train.distributed import SINGLE_PROCESS, ProcessGroup, share_statistics
-from train.inference import run_picture
+from train.inference import stylize_picture
 from train.losses.perceptual import (
     content_loss,
     gram,
@@ -87,7 +87,7 @@ class Trainer:
     Args:
         config: settings of the run.
         features: feature networks, on ``device``.
-        device: where to compute; by default the CPU.
+        device: by default the CPU.
         group: process group; this process stylizes its part of each batch.
 
     Attributes:
@@ -134,26 +134,27 @@ class Trainer:
         return {"arch": self.generator.arch.to_dict(), "norm": self.generator.stem.norm is not None}
 
     def make_network(self) -> nn.Module:
-        """Return the network to train: a new one, or that of ``generator.init``."""
-        return _make_generator(self.config)
+        """Return the network to train: a new one, or that of ``generator.init`` with its normalisation restored."""
+        config, data = self.config.generator, self.config.data
+        if config.init is None:
+            return Generator(config.arch, norm=config.norm)
+        plain = load_generator(StyleModel.open(config.init))
+        if not config.norm:
+            return plain
+        files, _ = split(picture_files(data.content), data.hold_out)
+        return with_norms(plain, Pictures(files, CALIBRATION_CROPS, data.crop, self.config.run.seed)(0))
 
     def stylize(self, network: nn.Module, x: Tensor, shift: tuple[int, int] = (0, 0)) -> Tensor:
-        """Run the network.
+        """Run the network. (N, 3, H, W) in [0, 1] → same shape, roughly in [0, 1].
 
-        Args:
-            network: from ``make_network``, or its average.
-            x: (N, 3, H, W) in [0, 1].
-            shift: shift of the canvas, (y, x), in cells; networks without a canvas ignore it.
-
-        Returns:
-            same shape, roughly in [0, 1].
+        ``shift`` is that of the canvas, (y, x), in cells; networks without a canvas ignore it.
         """
         assert isinstance(network, Generator)
         return stylize(network, x, shift)
 
     def stylize_picture(self, rgb: RGB) -> RGB:
         """Stylize one picture with the current result. (H, W, 3) → same shape."""
-        return run_picture(self.result, self.stylize, rgb)
+        return stylize_picture(self.result, rgb, self.stylize)
 
     @torch.no_grad()
     def _measure_paintings(self) -> tuple[list[Tensor], tuple[float, float]]:
@@ -325,18 +326,6 @@ def versions() -> dict[str, str]:
 def _still(x: Tensor) -> Tensor:
     """Return the pictures of a batch that do not move; a single picture is both moved and still."""
     return x[1::2] if len(x) > 1 else x
-
-
-def _make_generator(config: TrainConfig) -> Generator:
-    """Return a new generator, or that of the initial style with its folded normalisation restored."""
-    if config.generator.init is None:
-        return Generator(config.generator.arch, norm=config.generator.norm)
-    plain = load_generator(StyleModel.open(config.generator.init))
-    if not config.generator.norm:
-        return plain
-    data = config.data
-    files, _ = split(picture_files(data.content), data.hold_out)
-    return with_norms(plain, Pictures(files, CALIBRATION_CROPS, data.crop, config.run.seed)(0))
 
 
 def painting_files(data: DataConfig) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -48,3 +49,18 @@ def test_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(metadata, "distribution", missing)
     assert pip_install("cuda") == f'pip install "{ROOT}[cuda]"'
+
+
+@pytest.mark.parametrize(
+    ("prefix", "command"),
+    [
+        ("/home/me/.local/share/pipx/venvs/rtstyle", "pipx install --force"),
+        ("/home/me/.local/share/uv/tools/rtstyle", "uv tool install --force"),
+        ("/home/me/.cache/uv/archive-v0/xyz", "uvx --from"),
+        ("/home/me/venv", "pip install"),
+    ],
+)
+def test_environments_that_pip_must_not_change(monkeypatch: pytest.MonkeyPatch, prefix: str, command: str) -> None:
+    installed_from(monkeypatch, None)
+    monkeypatch.setattr(sys, "prefix", prefix)
+    assert pip_install("web") == f'{command} "rtstyle[web]"'

@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import pytest
 
-from engines.errors import ConfigError
+from engines.errors import ConfigError, SettingsError
 from engines.model.generator import Arch
 from train.config.diff import FIXED, IGNORED, blocking_changes, diff
-from train.config.schema import LEAST, MOST, POSITIVE, GeneratorConfig, LossWeights, TrainConfig
+from train.config.schema import KINDS, SECTIONS, GeneratorConfig, LossWeights, TrainConfig, build
 from train.losses.discriminator import Discriminator
 
-SECTIONS = get_type_hints(TrainConfig)
 PLACES: dict[str, dict[str, Any]] = {
     "data": {"style_picture": Path("deep/painting.jpg"), "content": Path("deep/photos")},
     "run": {"out": Path("deep/out")},
 }
+LIMITS: dict[str, dict[str, float]] = {
+    f"{section}.{member}": {
+        limit: getattr(note, limit)
+        for note in info.metadata
+        for limit in ("ge", "gt", "le", "lt")
+        if hasattr(note, limit)
+    }
+    for section, kind in SECTIONS.items()
+    for member, info in kind.__pydantic_fields__.items()
+}
+"""Limits of every setting."""
+
+NUMBERS = [name for name, kind in KINDS.items() if kind in (int, float, float | None)]
 
 
 def made(**sections: dict[str, Any]) -> TrainConfig:
     """Settings that hold, but for what is given."""
-    return TrainConfig(
-        **{name: kind(**(PLACES.get(name, {}) | sections.get(name, {}))) for name, kind in SECTIONS.items()}
-    )
+    given = {name: PLACES.get(name, {}) | sections.get(name, {}) for name in PLACES | sections}
+    return build({f"{section}.{name}": value for section, members in given.items() for name, value in members.items()})
 
 
 def at(name: str, value: object) -> dict[str, dict[str, Any]]:
@@ -56,25 +68,37 @@ def test_all_faults_are_reported_together() -> None:
     assert caught.value.hint
 
 
-@pytest.mark.parametrize("name", [*LEAST, *POSITIVE, "generator.freeze_at", "generator.ema", "schedule.learning_rate"])
+@pytest.mark.parametrize("name", NUMBERS)
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_what_is_no_finite_number_is_refused(name: str, value: float) -> None:
     with pytest.raises(ConfigError, match=name):
         made(**at(name, value))
 
 
-def test_the_smallest_values_hold() -> None:
-    for name, least in LEAST.items():
-        if name not in ("losses.adversarial", "losses.feature_matching"):
-            made(**at(name, least))
+def limited(limit: str) -> dict[str, float]:
+    """The settings with a limit of this kind that may have any value within it."""
+    contested = ("losses.adversarial", "losses.feature_matching")  # above 0 they need works
+    return {name: limits[limit] for name, limits in LIMITS.items() if limit in limits and name not in contested}
+
+
+def test_the_smallest_values_hold_and_no_smaller_ones() -> None:
+    for name, least in limited("ge").items():
+        made(**at(name, KINDS[name](least)))
+        with pytest.raises(ConfigError, match=rf"{name} must be (at least|a multiple)"):
+            made(**at(name, KINDS[name](least - 1)))
+    for name, below in limited("gt").items():
+        with pytest.raises(ConfigError, match=f"{name} must be above 0, got 0"):
+            made(**at(name, below))
 
 
 def test_the_largest_values_hold_and_no_larger_ones() -> None:
-    for name, most in MOST.items():
-        if name not in ("losses.adversarial", "losses.feature_matching"):
-            made(**at(name, most))
-        with pytest.raises(ConfigError, match=f"{name} must be at most"):
-            made(**at(name, most + 1))
+    for name, most in limited("le").items():
+        made(**at(name, int(most) if KINDS[name] is int else most))
+        with pytest.raises(ConfigError, match=rf"{name} must be (at most|a multiple)"):
+            made(**at(name, most + 1 if KINDS[name] is not int else int(most) + 1))
+    for name, above in limited("lt").items():
+        with pytest.raises(ConfigError, match=f"{name} must be below 1, got 1"):
+            made(**at(name, above))
 
 
 @pytest.mark.parametrize("change", [{}, {"scales": 5}, {"scales": 6}, {"layers": 5, "scales": 3}, {"scales": 10**9}])
@@ -95,19 +119,38 @@ def test_a_discriminator_fits_the_crop_or_is_refused_at_once(crop: int, change: 
         made(**sections, losses={"adversarial": 1.0})
 
 
-def test_every_number_has_a_bound() -> None:
+@pytest.mark.parametrize("name", NUMBERS)
+def test_every_number_has_a_bound(name: str) -> None:
     """A new field cannot be forgotten here."""
-    other = {
-        "data.crop",
-        "generator.freeze_at",
-        "generator.ema",
-        "schedule.learning_rate",
-        "discriminator.learning_rate",
+    assert {"ge", "gt"} & LIMITS[name].keys()
+
+
+def test_an_error_shows_what_was_given() -> None:
+    wrong: dict[str, dict[str, Any]] = {
+        "data": {"content": "", "clips": 3, "batch": 2.5},
+        "schedule": {"minutes": "few"},
     }
-    for section, kind in SECTIONS.items():
-        for member, hint in get_type_hints(kind).items():
-            if hint in (int, float, float | None):
-                assert f"{section}.{member}" in {*LEAST, *POSITIVE, *other}
+    with pytest.raises(SettingsError) as caught:
+        made(**wrong, discriminator={"loss": "least squares", "augment": 1}, run={"name": 7})
+    assert [error.problem for error in caught.value.errors] == [
+        "data.content must be a path, got ''",
+        "data.clips must be a path, got 3",
+        "data.batch must be a whole number, got 2.5",
+        "discriminator.loss must be 'lsgan', 'bce', 'hinge' or 'wgan-gp', got 'least squares'",
+        "discriminator.augment must be true or false, got 1",
+        "schedule.minutes must be a number, got 'few'",
+        "run.name must be text, got 7",
+    ]
+
+
+def test_no_error_is_in_the_words_of_pydantic() -> None:
+    wrong: list[object] = [None, "text", b"x", 1.5, -1, True, [], {}, 10**400]
+    for name in KINDS:
+        for value in wrong:
+            with contextlib.suppress(SettingsError):
+                made(**at(name, value))
+    with pytest.raises(SettingsError, match=r"data\.colour is not a setting"):
+        made(data={"colour": 1})
 
 
 def test_one_of_two_sources_of_style_is_enough() -> None:
@@ -146,10 +189,9 @@ def test_a_style_is_named_after_its_painting() -> None:
     assert made(run={"name": "wave"}).name == "wave"
 
 
-@pytest.mark.parametrize("kind", [*SECTIONS.values(), TrainConfig])
-def test_every_field_is_documented(kind: type) -> None:
-    for member in fields(kind):
-        assert f"\n        {member.name}: " in (kind.__doc__ or "")
+def test_every_setting_says_what_it_means() -> None:
+    for kind in SECTIONS.values():
+        assert all(info.description for info in kind.__pydantic_fields__.values())
 
 
 def test_the_record_is_plain_and_names_no_folder() -> None:
@@ -192,5 +234,4 @@ class TestDifferences:
 
     def test_what_matters_exists(self) -> None:
         for name in (*FIXED, *IGNORED):
-            section, member = name.split(".")
-            assert member in get_type_hints(SECTIONS[section])
+            assert name in KINDS

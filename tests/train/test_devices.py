@@ -174,3 +174,17 @@ def test_batches_hold_their_draws_however_they_are_loaded(config: Callable[..., 
         assert one.draws.shift == other.draws.shift and torch.equal(one.x, other.x)
         assert one.draws.flow is not None and other.draws.flow is not None
         assert torch.equal(one.draws.flow, other.draws.flow)
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_bfloat16_is_left_alone_where_it_is_only_emulated(
+    config: Callable[..., TrainConfig], monkeypatch: pytest.MonkeyPatch, native: bool
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: native or including_emulation)
+    monkeypatch.setattr(torch, "autocast", lambda *arguments: arguments)
+    gpu = torch.device("cuda")
+    for precision, expected in {"auto": native, "bf16": True, "fp32": False}.items():
+        settings = config(schedule={"precision": precision})
+        assert (loop._feature_dtype(settings, gpu) == torch.bfloat16) is expected
+        assert (loop._precision(settings, gpu) == ("cuda", torch.bfloat16)) is expected
+    assert isinstance(loop._precision(config(), torch.device("cpu")), nullcontext)

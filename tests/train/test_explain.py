@@ -216,7 +216,7 @@ def test_differences_are_those_of_both_records(tiny_style: Path, monkeypatch: py
     style = StyleModel.open(tiny_style)
     assert comparisons.differences(style, style) == []
     records = iter([{"losses": {"style": 10, "old": 1}}, {"losses": {"style": 20, "new": 2}, "motion": {"gap": 1}}])
-    monkeypatch.setattr(comparisons, "settings_of", lambda _: next(records))
+    monkeypatch.setattr(comparisons, "recorded_settings", lambda _: next(records))
     assert comparisons.differences(style, style) == ["losses.style 10 → 20"]
 
 
@@ -236,7 +236,7 @@ def test_a_fine_tuning_differs_in_the_weight_of_one_layer_alone(
 ) -> None:
     record: dict[str, Any] = {"style_layers": {"relu2_1": 3.0}}
     record |= {"losses": {"style": 12.0, "content": 3.0, "adversarial": 1.0, "odd": 4}, "data": {"style_size": 96}}
-    monkeypatch.setattr(comparisons, "settings_of", lambda _: record)
+    monkeypatch.setattr(comparisons, "recorded_settings", lambda _: record)
     job = ExplainJob(
         str(tiny_style),
         photos,

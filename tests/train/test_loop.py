@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -21,12 +20,12 @@ from train import checkpoint
 from train.checkpoint import CHECKPOINT
 from train.config.schema import LossWeights, TrainConfig
 from train.data.batches import Batch, Draws
-from train.data.pictures import Pictures, picture_files, read_picture
+from train.data.pictures import Pictures, fill, picture_files, read_picture
 from train.export import record
-from train.loop import Progress, _feature_dtype, _Guard, _precision, learning_rate, train
+from train.loop import Progress, _Guard, learning_rate, train
 from train.losses.vgg_features import load_features
 from train.report import REPORT
-from train.report.contact_sheet import CELL, COLUMNS, cell, save_sheet
+from train.report.contact_sheet import CELL, COLUMNS, save_sheet
 from train.report.history import HISTORY, read_history
 from train.run_log import TENSORBOARD_DIR
 from train.trainer import StepOutput, Trainer
@@ -191,7 +190,7 @@ def test_a_run_leaves_checkpoint_and_sheets(config: Make) -> None:
 
 @pytest.mark.parametrize("size", [(500, 700), (700, 300), (96, 120), (1, 1), (1, 900)])
 def test_any_picture_fits_on_a_sheet(size: tuple[int, int]) -> None:
-    assert cell(texture(*size, 0)).shape == (CELL[1], CELL[0], 3)
+    assert fill(texture(*size, 0), *CELL).shape == (CELL[1], CELL[0], 3)
 
 
 def test_a_damaged_photograph_does_not_spoil_the_sheet(config: Make, photos: Path) -> None:
@@ -389,17 +388,3 @@ class Order:
 
     def close(self) -> None:
         self.order.append("closed")
-
-
-@pytest.mark.parametrize("native", [True, False])
-def test_bfloat16_is_left_alone_where_it_is_only_emulated(
-    config: Make, monkeypatch: pytest.MonkeyPatch, native: bool
-) -> None:
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: native or including_emulation)
-    monkeypatch.setattr(torch, "autocast", lambda *arguments: arguments)
-    gpu = torch.device("cuda")
-    for precision, expected in {"auto": native, "bf16": True, "fp32": False}.items():
-        settings = config(schedule={"precision": precision})
-        assert (_feature_dtype(settings, gpu) == torch.bfloat16) is expected
-        assert (_precision(settings, gpu) == ("cuda", torch.bfloat16)) is expected
-    assert isinstance(_precision(config(), torch.device("cpu")), nullcontext)

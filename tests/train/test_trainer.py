@@ -37,7 +37,7 @@ def test_a_damaged_work_is_skipped_by_name(config: Make, works: Path, caplog: py
     settings = config(data={"style_picture": None, "style_pictures": works})
     features = load_features(settings.data.features)
     trainer = Trainer(settings, features)
-    assert logged(caplog)[0] == f"not a picture, or damaged: {works / 'work_0.png'}; skipped"
+    assert logged(caplog)[0] == f"{works / 'work_0.png'} is not a picture, or is damaged; skipped"
     assert [path.name for path in trainer.paintings] == ["work_1.png", "work_2.png", "work_3.png"]
     (works / "work_0.png").unlink()
     for ours, without in zip(trainer.painting_grams, Trainer(settings, features).painting_grams, strict=True):

@@ -107,8 +107,8 @@ def test_bad_settings_are_told_together_a_line_each(
     assert lines == [
         "rtstyle: unknown setting losses.stile (did you mean losses.style?)",
         "rtstyle: --batch must be at least 1, got 0",
+        "rtstyle: --crop must be a multiple of 8, got 13",
         "rtstyle: mine.toml: losses.noise must be at least 0, got -1.0",
-        "rtstyle: --crop must be a multiple of 8 from 64 up, got 13",
     ]
 
 
@@ -356,4 +356,15 @@ def test_what_would_fail_at_the_end_fails_at_once(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnxscript" else find_spec(name))
     with pytest.raises(TrainError, match="needs onnxscript"):
         main(arguments)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_missing_painting_is_noticed_before_anything_is_loaded(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("train.loop.load_features", lambda *_: pytest.fail("the feature networks were loaded"))
+    arguments[1], arguments[3] = str(tmp_path / "none.jpg"), str(tmp_path / "photographs")
+    assert command_line(["train", *arguments]) == 1
+    problem = f"there is no --style-picture {arguments[1]} and no --content {arguments[3]}"
+    assert problem in capsys.readouterr().err
     assert not (tmp_path / "run").exists()

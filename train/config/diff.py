@@ -21,27 +21,13 @@ Fingerprints show if the photographs themselves have changed."""
 
 
 def blocking_changes(config: TrainConfig, settings: Mapping[str, Any]) -> list[str]:
-    """Describe each setting in ``FIXED`` that differs, which prevents a run from being resumed.
-
-    Args:
-        config: current settings.
-        settings: ``to_dict`` of the earlier settings; missing ones count as equal.
-    """
+    """Describe each setting in ``FIXED`` that differs from those of a run, which prevents it from being resumed."""
     found = _differing(config, settings)
     return [f"{name} was {was} and is now {now}" for name, was, now in found if name in FIXED]
 
 
 def diff(config: TrainConfig, settings: Mapping[str, Any], step: int) -> list[dict[str, Any]]:
-    """List the settings that a resumed run changes, for its record.
-
-    Args:
-        config: current settings.
-        settings: ``to_dict`` of the earlier settings; missing ones count as equal.
-        step: first step with the current settings.
-
-    Returns:
-        for each changed setting: ``setting``, ``was``, ``now`` and ``from_step``.
-    """
+    """List the settings that a run changes when it is resumed at a step, for its record: name, before and now."""
     return [
         {"setting": name, "was": was, "now": now, "from_step": step}
         for name, was, now in _differing(config, settings)
@@ -50,6 +36,7 @@ def diff(config: TrainConfig, settings: Mapping[str, Any], step: int) -> list[di
 
 
 def _differing(config: TrainConfig, settings: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Compare with ``to_dict`` of earlier settings; those that it lacks count as equal."""
     for section, members in config.to_dict().items():
         before = settings.get(section, {})
         for member, now in members.items():

@@ -6,13 +6,9 @@ the generator; the random numbers may differ. Zhao et al. 2020, arXiv:2006.10738
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-from engines.errors import ConfigError
 
 GREY = 0.5
 """The middle of [0, 1]; the paper's 0 in [−1, 1]."""
@@ -40,14 +36,10 @@ def translation(x: Tensor, rng: torch.Generator, ratio: float = 0.125) -> Tensor
     height, width = x.shape[-2:]
     high, wide = int(ratio * height + 0.5), int(ratio * width + 0.5)
     padded = F.pad(x, (wide, wide, high, high), mode="reflect")
-    offsets = _uniform(rng, (2, len(x), 1)) * torch.tensor([2 * high + 1, 2 * wide + 1], device=rng.device).view(
-        2, 1, 1
-    )
-    tops, lefts = offsets.long().flatten(1).tolist()
-    shifted = [
-        one[:, top : top + height, left : left + width] for one, top, left in zip(padded, tops, lefts, strict=True)
-    ]
-    return torch.stack(shifted)
+    choices = torch.tensor([2 * high + 1, 2 * wide + 1], device=rng.device).view(2, 1, 1)
+    tops, lefts = (_uniform(rng, (2, len(x), 1)) * choices).long().flatten(1).tolist()
+    places = zip(padded, tops, lefts, strict=True)
+    return torch.stack([one[:, top : top + height, left : left + width] for one, top, left in places])
 
 
 def cutout(x: Tensor, rng: torch.Generator, ratio: float = 0.5) -> Tensor:
@@ -65,36 +57,14 @@ def cutout(x: Tensor, rng: torch.Generator, ratio: float = 0.5) -> Tensor:
     return x.masked_fill(inside, GREY)
 
 
-KINDS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
-    "colour": colour,
-    "translation": translation,
-    "cutout": cutout,
-}
-
-ALL = tuple(KINDS)
-"""A policy for a hundred to a few thousand pictures."""
-
-
-def augment(x: Tensor, policy: Sequence[str], rng: torch.Generator) -> Tensor:
-    """Augment pictures differentiably.
+def augment(x: Tensor, rng: torch.Generator) -> Tensor:
+    """Change colours, shift and cover pictures differentiably, without clamping: for up to a few thousand pictures.
 
     Args:
         x: (N, 3, H, W) in [0, 1], any floating type and device.
-        policy: names from ``KINDS``, applied in this order; an empty one returns x itself.
         rng: source of all random numbers, on any device.
-
-    Returns:
-        same shape, type and device, not clamped.
-
-    Raises:
-        ConfigError: the policy contains an unknown name.
     """
-    unknown = [name for name in policy if name not in KINDS]
-    if unknown:
-        raise ConfigError(f"unknown augmentation: {', '.join(unknown)}", hint=f"choose from {', '.join(KINDS)}")
-    for name in policy:
-        x = KINDS[name](x, rng)
-    return x
+    return cutout(translation(colour(x, rng), rng), rng)
 
 
 def _uniform(rng: torch.Generator, shape: tuple[int, ...]) -> Tensor:

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from engines.cache_dirs import cache_folder
 from engines.model.generator import CANVAS
-from train.config.schema import DataConfig, TrainConfig
-from train.data.clips import ClipProgress, PairBatch, PairSet, build_pairs, clip_files
+from train.config.schema import TrainConfig
+from train.data.clips import PairBatch, PairSet, build_pairs, clip_files
 from train.data.pictures import Pictures, picture_files, prefetch, split
 from train.data.synthetic_motion import random_flow, sensor_noise
 from train.distributed import SINGLE_PROCESS, ProcessGroup
@@ -50,7 +50,7 @@ class Draws:
             config: settings of the run.
             step: number of the step.
             places: places of this process's pictures in the whole batch.
-            has_pairs: whether the step learns from real motion, which takes the place of the synthetic one.
+            has_pairs: True if the step learns from real motion, which takes the place of the synthetic one.
         """
 
         def rng(place: int) -> torch.Generator:
@@ -115,11 +115,8 @@ def _learns_from_clips(config: TrainConfig) -> bool:
 class BatchLoader:
     """Loads batches; each is a function of the seed and the step, so that a resumed run sees the same ones.
 
-    Clips are decoded and matched once, in the constructor; later runs find the pairs in the cache.
-
-    Args:
-        config: settings of the run.
-        group: process group; this process loads its part of each batch.
+    Clips are decoded and matched once, in the constructor; later runs find the pairs in the cache. A process of a group
+    loads its part of each batch.
 
     Raises:
         TrainError: there are no photographs, or no usable clip.
@@ -138,7 +135,7 @@ class BatchLoader:
         self.pairs: PairSet | None = None
         if data.clips is not None and _learns_from_clips(config):
             cache, side = cache_folder("features").parent / "pairs", max(CLIP_SIDE, data.crop)
-            self.pairs = build_pairs(clip_files(data.clips), cache, side, motion.gap, on_progress=_log_clip)
+            self.pairs = build_pairs(clip_files(data.clips), cache, side, motion.gap)
 
     def __call__(self, step: int) -> Batch:
         """Load the batch of a step. With both kinds of motion, real clips take every other step."""
@@ -168,22 +165,13 @@ class BatchLoader:
             clips = _counted(len(self.pairs.entries), "clip")
             parts.append(f"{_counted(len(self.pairs), 'pair')} of frames from {clips}")
         logger.info("learning from %s", ", ".join(parts))
-        for text in _hold_out_warnings(data, rest, held):
-            logger.warning("%s", text)
-
-
-def _hold_out_warnings(data: DataConfig, rest: int, held: int) -> Iterator[str]:
-    if held < data.hold_out:
-        yield f"only {held} of {data.hold_out} photographs can be held out: stills of clips (frame_…) never are"
-    if rest < held:
-        yield f"{held} of {rest + held} photographs are held out, which leaves {rest} to learn from: lower --hold-out"
+        if held < data.hold_out:
+            text = "only %d of %d photographs can be held out: stills of clips (frame_…) never are"
+            logger.warning(text, held, data.hold_out)
+        if rest < held:
+            text = "%d of %d photographs are held out, which leaves %d to learn from: lower --hold-out"
+            logger.warning(text, held, rest + held, rest)
 
 
 def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}{'s' * (count != 1)}"
-
-
-def _log_clip(progress: ClipProgress) -> None:
-    if progress.pairs and not progress.cached:
-        text = "motion of clip %d of %d: %d pairs from %s"
-        logger.info(text, progress.number, progress.total, progress.pairs, progress.file.name)

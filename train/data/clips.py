@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from itertools import accumulate
@@ -26,7 +26,7 @@ from torch import Tensor
 
 from engines.atomic_write import atomic_write
 from engines.base import RGB
-from engines.errors import ConfigError, SourceError, TrainError
+from engines.errors import SourceError, TrainError
 from engines.style_file import sha256
 from rtstyle.sources.file import FileSource
 from train.data.optical_flow import backward_warp, estimate_flow, occluded
@@ -58,25 +58,6 @@ _DIGEST_BYTES = 32
 
 
 @dataclass(frozen=True)
-class ClipProgress:
-    """Progress after each clip.
-
-    Attributes:
-        file: the clip.
-        number: number of the clip, from 1.
-        total: number of clips.
-        pairs: number of its pairs; 0 if it was skipped.
-        cached: whether the pairs were in the cache.
-    """
-
-    file: Path
-    number: int
-    total: int
-    pairs: int
-    cached: bool
-
-
-@dataclass(frozen=True)
 class PairBatch:
     """Pairs of frames with the motion between them: ``warp(first, flow)`` equals ``second`` where ``valid``.
 
@@ -94,12 +75,7 @@ class PairBatch:
 
 
 class PairSet:
-    """Pairs of frames on disk; without open files or state, so that threads and processes may share it.
-
-    Args:
-        entries: files in the cache.
-        skipped: skipped clips and why.
-    """
+    """Pairs of frames in files of the cache, without open files or state: threads and processes may share it."""
 
     def __init__(self, entries: Sequence[Path], skipped: Mapping[Path, str]):
         self.entries = list(entries)
@@ -111,12 +87,9 @@ class PairSet:
         return self._ends[-1] if self._ends else 0
 
     def batch(self, count: int, crop: int, rng: np.random.Generator) -> PairBatch:
-        """Load random squares of random pairs, mirrored half of the time.
+        """Load squares, ``crop`` pixels wide, of random pairs, mirrored half of the time.
 
-        Args:
-            count: number of pairs.
-            crop: side of the squares, pixels; they are not scaled, so that the motion keeps its speed.
-            rng: source of choice, position and mirroring.
+        They are not scaled, so that the motion keeps its speed.
 
         Raises:
             TrainError: the crop is larger than the frames, or an entry is missing.
@@ -131,9 +104,8 @@ class PairSet:
         record = records[index - self._ends[number]]  # counted from the entry's end
         height, width = record["valid"].shape
         if crop > min(height, width):
-            raise TrainError(
-                f"crops of {crop} pixels do not fit clips of {height}×{width}", hint="use smaller crops or larger clips"
-            )
+            problem = f"crops of {crop} pixels do not fit clips of {height}×{width}"
+            raise TrainError(problem, hint="use smaller crops or larger clips")
         top, left = int(rng.integers(height - crop + 1)), int(rng.integers(width - crop + 1))
         mirrored = rng.random() < 0.5
         part = (slice(top, top + crop), slice(left, left + crop))
@@ -157,17 +129,6 @@ class _PairSettings:
     gap: int
     per_clip: int
 
-    def __post_init__(self) -> None:
-        """Raises: ConfigError: some fields are wrong; it names all of them."""
-        checks = [
-            (self.size >= 64, f"the clips' short side must be at least 64 pixels, got {self.size}"),
-            (1 <= self.gap <= 16, f"the gap must be 1 to 16 frames, got {self.gap}"),
-            (self.per_clip >= 1, f"pairs per clip must be at least 1, got {self.per_clip}"),
-        ]
-        errors = [error for holds, error in checks if not holds]
-        if errors:
-            raise ConfigError("; ".join(errors))
-
     def key(self, clip: Path) -> str:
         """Return the key of a clip's entry, 64 hex digits."""
         return hashlib.sha256(f"{FORMAT} {asdict(self)} {sha256(clip)}".encode()).hexdigest()
@@ -188,15 +149,7 @@ def clip_files(folder: Path) -> list[Path]:
     return files
 
 
-def build_pairs(
-    files: Sequence[Path],
-    cache: Path,
-    size: int,
-    gap: int = 1,
-    per_clip: int = 40,
-    *,
-    on_progress: Callable[[ClipProgress], None] = lambda _: None,
-) -> PairSet:
+def build_pairs(files: Sequence[Path], cache: Path, size: int, gap: int = 1, per_clip: int = 40) -> PairSet:
     """Return the pairs of all clips; decode and match those that are not in the cache.
 
     Args:
@@ -205,53 +158,44 @@ def build_pairs(
         size: short side of the stored frames, pixels.
         gap: number of frames from the first of a pair to the second.
         per_clip: most pairs of one clip, spread evenly over it.
-        on_progress: called after every clip.
 
     Raises:
         TrainError: no clip can be used, or the cache cannot be written.
-        ConfigError: a setting is out of range.
     """
     settings = _PairSettings(size, gap, per_clip)
-    _make_cache(cache)
+    try:
+        cache.mkdir(parents=True, exist_ok=True)  # before any clip is decoded
+    except OSError as error:
+        problem = f"cannot store the clips' pairs in {cache}: {error.strerror}"
+        raise TrainError(problem, hint="choose another cache folder") from error
     entries: list[Path] = []
     skipped: dict[Path, str] = {}
     for number, file in enumerate(files, 1):
-        pairs, cached = 0, False
         try:
-            entry, cached = _entry(file, cache, settings)
+            entry = _entry(file, cache, settings)
+            cached = _is_intact(entry)
+            if not cached:
+                _write(entry, _extract(file, settings))
             pairs = len(_records(entry))
             if not pairs:
                 raise SourceError("nothing moves, or it is too short")
-            entries.append(entry)
         except SourceError as error:
             skipped[file] = str(error)
             logger.warning("skipped the clip %s: %s", file.name, error)
-        on_progress(ClipProgress(file, number, len(files), pairs, cached))
+            continue
+        entries.append(entry)
+        if not cached:
+            logger.info("motion of clip %d of %d: %d pairs from %s", number, len(files), pairs, file.name)
     if not entries:
         raise TrainError("none of the clips can be used", hint=next(iter(skipped.values()), "add at least one"))
     return PairSet(entries, skipped)
 
 
-def _make_cache(cache: Path) -> None:
-    """Create the cache folder before any clip is decoded."""
+def _entry(file: Path, cache: Path, settings: _PairSettings) -> Path:
     try:
-        cache.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TrainError(
-            f"cannot store the clips' pairs in {cache}: {error.strerror}", hint="choose another cache folder"
-        ) from error
-
-
-def _entry(file: Path, cache: Path, settings: _PairSettings) -> tuple[Path, bool]:
-    """Return the entry of a clip, and True if it was in the cache."""
-    try:
-        entry = cache / f"{settings.key(file)}.pairs"
+        return cache / f"{settings.key(file)}.pairs"
     except OSError as error:
         raise SourceError(f"{error.strerror or error}") from error
-    cached = _is_intact(entry)
-    if not cached:
-        _write(entry, _extract(file, settings))
-    return entry, cached
 
 
 def _extract(file: Path, settings: _PairSettings) -> Records:
@@ -284,14 +228,8 @@ def _extract(file: Path, settings: _PairSettings) -> Records:
 
 def _record(height: int, width: int) -> np.dtype[np.void]:
     """Return the type of a pair; ``flow`` and ``valid`` are on the grid of the second frame."""
-    return np.dtype(
-        [
-            ("first", "u1", (height, width, 3)),
-            ("second", "u1", (height, width, 3)),
-            ("flow", "<f2", (height, width, 2)),
-            ("valid", "?", (height, width)),
-        ]
-    )
+    rgb, flow = (height, width, 3), (height, width, 2)
+    return np.dtype([("first", "u1", rgb), ("second", "u1", rgb), ("flow", "<f2", flow), ("valid", "?", rgb[:2])])
 
 
 def _count_frames(file: Path) -> int:

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,8 +22,9 @@ import torch
 from torch import Tensor
 
 from engines.base import RGB
-from engines.errors import TrainError
+from engines.errors import SourceError, TrainError
 from engines.style_file import sha256
+from rtstyle.media import image_files
 
 T = TypeVar("T")
 
@@ -34,15 +36,13 @@ MEMORY_SHARE = 0.25
 UNKNOWN_MEMORY = 8 << 30
 """Bytes assumed free if the system does not report free memory."""
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".jp2"})
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".avif", ".jp2", ".heic", ".heif"}
+)
 
 
 def picture_files(folder: Path, option: str = "--content") -> list[Path]:
-    """List the pictures under a folder, recursively, in a fixed order.
-
-    Args:
-        folder: folder of pictures.
-        option: command line option for the folder, for the hint.
+    """List the pictures under the folder of an option, recursively, in a fixed order.
 
     Raises:
         TrainError: the folder does not exist or contains no pictures.
@@ -64,8 +64,8 @@ def split(files: Sequence[Path], hold_out: int) -> tuple[list[Path], list[Path]]
     Raises:
         TrainError: no training picture would be left.
     """
-    eligible = sorted((p for p in files if not p.name.startswith("frame_")), key=_name_hash)
-    held = set(eligible[:hold_out])
+    eligible = [path for path in files if not path.name.startswith("frame_")]
+    held = set(sorted(eligible, key=lambda path: hashlib.sha256(path.name.encode()).digest())[:hold_out])
     rest = [p for p in files if p not in held]
     if not rest:
         raise TrainError(f"only {len(files)} pictures, of which {hold_out} are held out", hint="lower --hold-out")
@@ -92,27 +92,16 @@ def _content_hash(file: Path) -> str:
         return ""
 
 
-def _name_hash(path: Path) -> bytes:
-    return hashlib.sha256(path.name.encode()).digest()
-
-
 def read_picture(path: Path) -> RGB:
-    """Decode a picture to RGB, rotated by its EXIF orientation.
+    """Read a picture as ``rtstyle image`` does: upright, as sRGB, with transparent parts on white.
 
     Raises:
         TrainError: the file cannot be read or is not a picture.
     """
     try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-    except OSError as error:
-        raise TrainError(f"cannot read {path}: {error.strerror}") from error
-    try:
-        bgr = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    except cv2.error:  # OpenCV's limit of 2^30 pixels
-        bgr = None
-    if bgr is None:
-        raise TrainError(f"not a picture, or damaged: {path}")
-    return np.ascontiguousarray(bgr[..., ::-1], dtype=np.uint8)
+        return image_files.read_picture(path)[0]
+    except SourceError as error:
+        raise TrainError(error.problem, hint=error.hint) from error
 
 
 def with_short_side(rgb: RGB, pixels: int) -> RGB:
@@ -133,6 +122,29 @@ def to_picture(x: Tensor) -> RGB:
     """Convert float (1, 3, H, W) or (3, H, W), roughly in [0, 1], to uint8 (H, W, 3), clamped and rounded."""
     x = x.detach().reshape(x.shape[-3:]).clamp(0, 1)
     return np.asarray((x * 255.0 + 0.5).to(torch.uint8).permute(1, 2, 0).contiguous().cpu().numpy())
+
+
+def encode_jpeg(rgb: RGB, quality: int) -> bytes:
+    """Encode as JPEG of this quality, 0 … 100."""
+    _, data = cv2.imencode(".jpg", np.ascontiguousarray(rgb[..., ::-1]), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return data.tobytes()
+
+
+def central_square(rgb: RGB, side: int) -> RGB:
+    """Scale to the short side ``side`` and return the central square, both in pixels."""
+    rgb = with_short_side(rgb, side)
+    top, left = (rgb.shape[0] - side) // 2, (rgb.shape[1] - side) // 2
+    return np.ascontiguousarray(rgb[top : top + side, left : left + side])
+
+
+def fill(rgb: RGB, width: int, height: int) -> RGB:
+    """Crop the center of a picture to the shape of ``width`` × ``height`` pixels and scale it to that size."""
+    scale = max(width / rgb.shape[1], height / rgb.shape[0])
+    cut_width, cut_height = max(1, round(width / scale)), max(1, round(height / scale))
+    top, left = (rgb.shape[0] - cut_height) // 2, (rgb.shape[1] - cut_width) // 2
+    cut = rgb[top : top + cut_height, left : left + cut_width]
+    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(cut, (width, height), interpolation=method), dtype=np.uint8)
 
 
 def random_crop(rgb: RGB, crop: int, rng: np.random.Generator) -> RGB:
@@ -171,12 +183,7 @@ def memory_budget() -> int:
 
 
 def free_memory(meminfo: Path = Path("/proc/meminfo"), limit: Path = Path("/sys/fs/cgroup/memory.max")) -> int:
-    """Return free memory in bytes; ``UNKNOWN_MEMORY`` if the system does not report it.
-
-    Args:
-        meminfo: Linux's report about the machine.
-        limit: memory limit of the container, if any.
-    """
+    """Return free memory in bytes, of the machine and within the container; ``UNKNOWN_MEMORY`` if not reported."""
     free = UNKNOWN_MEMORY
     with suppress(OSError, StopIteration):
         lines = meminfo.read_text("ascii").splitlines()
@@ -272,9 +279,8 @@ class Pictures:
             rgb = with_short_side(rgb, self._max_side) if min(rgb.shape[:2]) > self._max_side else rgb
             self._keep(path, rgb)
             return rgb
-        raise TrainError(
-            f"none of the pictures in {self.option} can be read", hint=next(iter(self.skipped.values()), "add pictures")
-        )
+        hint = next(iter(self.skipped.values()), "add pictures")
+        raise TrainError(f"none of the pictures in {self.option} can be read", hint=hint)
 
     def _keep(self, path: Path, rgb: RGB) -> None:
         with self._lock:
@@ -284,24 +290,15 @@ class Pictures:
 
 
 def prefetch(make: Callable[[int], T], step: int, workers: int) -> Iterator[T]:
-    """Yield ``make(step)``, ``make(step + 1)``, … without end, computed ahead by threads.
-
-    Args:
-        make: function that several threads may call at once.
-        step: first argument.
-        workers: number of threads and of results computed ahead; 0 computes each one on demand.
-    """
+    """Yield ``make(step)``, ``make(step + 1)``, … without end, computed ahead by as many threads as ``workers``."""
     if workers == 0:
-        while True:
-            yield make(step)
-            step += 1
+        yield from map(make, count(step))
     pool = ThreadPoolExecutor(workers, thread_name_prefix="pictures")
     try:
-        pending: deque[Future[T]] = deque()
+        pending, steps = deque[Future[T]](), count(step)
         while True:
             while len(pending) < workers:
-                pending.append(pool.submit(make, step))
-                step += 1
+                pending.append(pool.submit(make, next(steps)))
             yield pending.popleft().result()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

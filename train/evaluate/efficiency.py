@@ -22,9 +22,7 @@ class Latency:
     """Latency of one engine at ``WIDTH`` × ``HEIGHT``.
 
     Attributes:
-        engine: name, e.g. ``cpu``.
-        runtime: library and version, or why the engine does not run here.
-        timing: time of one call; ``None`` if the engine does not run here.
+        runtime: library and version, or why the engine does not run here; then there is no timing.
     """
 
     engine: str
@@ -76,12 +74,7 @@ def _products(node: Any) -> int:
 
 
 def latencies(style: StyleModel, seconds: float = 2.0) -> list[Latency]:
-    """Time every engine that may run here, at ``WIDTH`` × ``HEIGHT``: those for a card where there is one.
-
-    Args:
-        style: what is stylized.
-        seconds: for each engine; at least five calls are made.
-    """
+    """Time every engine that may run here for some seconds each: those for a card where there is one."""
     found = []
     for name in engines.NAMES:
         if name == "auto" or (name in engines.GPU_ENGINES and not driver.device_count()):

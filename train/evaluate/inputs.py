@@ -8,15 +8,13 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
-
 from engines.base import MIN_SIDE, RGB, check_size
 from engines.cache_dirs import cache_folder
 from engines.errors import TrainError
 from engines.style_file import StyleModel
 from rtstyle import style_library
 from rtstyle.sources.file import FileSource
-from train.data.pictures import picture_files, read_picture, split, with_short_side
+from train.data.pictures import central_square, picture_files, read_picture, split, with_short_side
 from train.evaluate.lpips import Lpips, load_lpips
 from train.losses.vgg_features import Features, load_features, network_files
 from train.report.preview import PHOTOGRAPHS, photographs
@@ -27,17 +25,7 @@ MAX_ARTIST_PICTURES = 200
 
 @dataclass(frozen=True)
 class EvaluationJob:
-    """Options of one evaluation.
-
-    Attributes:
-        style: name or folder.
-        content: folder of photographs.
-        painting: the painting that the style was trained on.
-        style_pictures: folder of the artist's pictures, preferably unseen by training.
-        clips: video files.
-        features: folder of the feature networks; ``None`` uses what training has downloaded, if anything.
-        pictures: largest number of photographs.
-    """
+    """Options of one evaluation; see `rtstyle evaluate --help`."""
 
     style: str
     content: Path | None = None
@@ -50,13 +38,7 @@ class EvaluationJob:
 
 @dataclass(frozen=True)
 class Networks:
-    """Networks that pictures are compared with.
-
-    Attributes:
-        features: feature networks, or ``None``.
-        lpips: LPIPS, or ``None``.
-        style, deep: file names of the two networks in ``features``; empty without them.
-    """
+    """Networks that pictures are compared with; ``style`` and ``deep`` are the file names of those in ``features``."""
 
     features: Features | None
     lpips: Lpips | None
@@ -118,14 +100,7 @@ MAX_CLIP_HEIGHT = 480
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures and where they come from.
-
-    Attributes:
-        rgb: (height, width, 3) each.
-        names: file names.
-        source: description of their origin, for people.
-        skipped: one sentence for each picture that was left out.
-    """
+    """Pictures, their file names and origin in words, and a sentence for each picture that was left out."""
 
     rgb: Sequence[RGB]
     names: Sequence[str]
@@ -135,32 +110,21 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Clip:
-    """Consecutive frames of one size.
-
-    Attributes:
-        name: file name.
-        frames: (height, width, 3) each.
-    """
+    """Consecutive frames of one size, and the name of their file."""
 
     name: str
     frames: Sequence[RGB]
 
 
 def read_pictures(paths: Iterable[Path]) -> list[RGB]:
-    """Read pictures, scaled to the short side ``PICTURE_SIDE``.
-
-    Raises:
-        TrainError: a picture cannot be read.
-    """
+    """Read pictures, scaled to the short side ``PICTURE_SIDE``."""
     return [with_short_side(read_picture(path), PICTURE_SIDE) for path in paths]
 
 
 def read_photographs(folder: Path | None, count: int) -> Pictures:
-    """Read the photographs that ``rtstyle train`` would hold out of the same folder.
+    """Read up to ``count`` photographs that ``rtstyle train`` would hold out of the same folder.
 
-    Args:
-        folder: of photographs; ``None`` uses those of scikit-image, if it is installed.
-        count: largest number of photographs.
+    Without a folder they are those of scikit-image, if it is installed.
 
     Raises:
         TrainError: there is no such folder, or no picture in it can be read.
@@ -193,8 +157,7 @@ def read_painting(path: Path) -> RGB:
     try:
         return read_picture(path)
     except TrainError as error:
-        hint = error.hint or "--painting takes a picture file; check that it opens in a viewer"
-        raise TrainError(error.problem, hint=hint) from error
+        raise TrainError(error.problem, hint=f"--painting: {error.hint or 'check the file in a viewer'}") from error
 
 
 def read_artist_pictures(folder: Path, count: int) -> Pictures:
@@ -204,14 +167,7 @@ def read_artist_pictures(folder: Path, count: int) -> Pictures:
         TrainError: as ``read_photographs``.
     """
     found = _read(folder, count, SQUARE, "--style-pictures")
-    return replace(found, rgb=[square(rgb) for rgb in found.rgb])
-
-
-def square(rgb: RGB) -> RGB:
-    """Return the central square of a picture, ``SQUARE`` pixels wide."""
-    rgb = with_short_side(rgb, SQUARE)
-    top, left = (rgb.shape[0] - SQUARE) // 2, (rgb.shape[1] - SQUARE) // 2
-    return np.ascontiguousarray(rgb[top : top + SQUARE, left : left + SQUARE])
+    return replace(found, rgb=[central_square(rgb, SQUARE) for rgb in found.rgb])
 
 
 def _read(folder: Path, count: int, side: int, flag: str) -> Pictures:

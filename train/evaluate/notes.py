@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
-from engines.style_file import StyleModel
 from rtstyle.doctor import cpu_name
+from train.config.recipe import recorded_painting
 from train.evaluate.efficiency import Latency
 from train.evaluate.inputs import SQUARE, EvaluationInputs, EvaluationJob
 from train.evaluate.lpips import HEADS, NETWORK
@@ -28,22 +27,14 @@ def left_out(job: EvaluationJob, inputs: EvaluationInputs) -> Iterator[SkippedMe
     if networks.lpips is None:
         yield SkippedMetric("LPIPS", "its networks were not found", f"--features DIR with {NETWORK} and {HEADS}")
     if job.painting is None:
-        trained = _painting_of(inputs.style)
-        yield SkippedMetric("style distance", "the painting was not given", f"--painting {trained or 'FILE'}")
+        trained = recorded_painting(inputs.style) or "FILE"
+        yield SkippedMetric("style distance", "the painting was not given", f"--painting {trained}")
     if inputs.artist is None:
         yield SkippedMetric("feature-FID", "no pictures of the artist were given", "--style-pictures DIR")
     elif min(photos, len(inputs.artist.rgb)) < 2:
         yield SkippedMetric("feature-FID", "it needs two or more pictures of each kind")
     if not job.clips:
         yield SkippedMetric("Ewarp, e_stab", "no clip was given", "--clip FILE (repeatable)")
-
-
-def _painting_of(style: StyleModel) -> str:
-    """Return the file name of the painting from the training record, or an empty string."""
-    settings = style.training.get("settings")
-    tables = [settings, settings.get("data")] if isinstance(settings, Mapping) else []
-    names = [table.get("style_picture") for table in tables if isinstance(table, Mapping)]
-    return next((Path(str(name)).name for name in names if name), "")
 
 
 def notes(inputs: EvaluationInputs, times: Sequence[Latency]) -> list[str]:
@@ -68,9 +59,5 @@ def notes(inputs: EvaluationInputs, times: Sequence[Latency]) -> list[str]:
     if skipped:
         more = f" and {len(skipped) - 5} more" if len(skipped) > 5 else ""
         found.append(f"Pictures left out: {'; '.join(skipped[:5])}{more}.")
-    return found + _timing_notes(times)
-
-
-def _timing_notes(times: Sequence[Latency]) -> list[str]:
     there = [f"{each.engine} is {each.runtime}" for each in times if each.timing is not None]
-    return [f"Engines: {', '.join(there)}; {cpu_name()}."] if there else []
+    return [*found, f"Engines: {', '.join(there)}; {cpu_name()}."] if there else found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from engines.base import RGB
@@ -13,14 +13,7 @@ Better = Literal["lower", "higher", ""]
 
 @dataclass(frozen=True)
 class MetricInfo:
-    """How to read a metric.
-
-    Attributes:
-        label: name for people.
-        text: meaning in a few plain words.
-        better: which direction is better; empty where that depends on what is wanted.
-        unit: unit of the value.
-    """
+    """How to read a metric; ``better`` is empty where that depends on what is wanted."""
 
     label: str
     text: str
@@ -56,11 +49,9 @@ METRICS = {
 
 @dataclass(frozen=True)
 class Metric:
-    """One measured value.
+    """One measured value, by its key of ``METRICS``.
 
     Attributes:
-        name: a key of ``METRICS``.
-        value: in the unit of the metric.
         unpainted: the same of the unstylized input, where that is meaningful.
         of: the clip or engine, where there are several.
     """
@@ -78,21 +69,12 @@ class Metric:
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         meaning = self.meaning
-        return {
-            "name": self.name, "of": self.of, "value": self.value, "unpainted": self.unpainted, "unit": meaning.unit,
-            "better": meaning.better, "meaning": meaning.text,
-        }  # fmt: skip
+        return asdict(self) | {"unit": meaning.unit, "better": meaning.better, "meaning": meaning.text}
 
 
 @dataclass(frozen=True)
 class SkippedMetric:
-    """Metrics that could not be computed.
-
-    Attributes:
-        figures: their names for people.
-        why: what was missing.
-        hint: the option that adds them; empty if there is none.
-    """
+    """Metrics that could not be computed, why, and the option that adds them, if there is one."""
 
     figures: str
     why: str
@@ -104,12 +86,7 @@ class SkippedMetric:
 
 @dataclass(frozen=True)
 class Pair:
-    """A photograph and its stylized version, of one size.
-
-    Attributes:
-        name: file name of the photograph.
-        before, after: (height, width, 3).
-    """
+    """A photograph and its stylized version, of one size, and the photograph's file name."""
 
     name: str
     before: RGB
@@ -127,16 +104,7 @@ class Strip:
 
 @dataclass(frozen=True)
 class Results:
-    """All results of one style.
-
-    Attributes:
-        style, title: name and title of the style.
-        figures: metrics, in the order of ``METRICS``.
-        left_out: metrics that could not be computed.
-        notes: what to know before comparing with other figures.
-        pairs: photographs beside their stylized versions, for the page.
-        strips: frames of the clips, for the page.
-    """
+    """All results of one style: metrics in the order of ``METRICS``, and pictures for the page."""
 
     style: str
     title: str
@@ -157,6 +125,6 @@ class Results:
             "style": self.style,
             "title": self.title,
             "figures": [figure.to_dict() for figure in self.figures],
-            "left_out": [{"figures": x.figures, "why": x.why, "hint": x.hint} for x in self.left_out],
+            "left_out": [asdict(gap) for gap in self.left_out],
             "notes": list(self.notes),
         }

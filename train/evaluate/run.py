@@ -10,10 +10,11 @@ from statistics import mean
 import engines
 from engines.base import RGB, Engine
 from engines.style_file import StyleModel
+from train.data.pictures import central_square
 from train.evaluate import notes
 from train.evaluate.efficiency import Latency, latencies, multiply_adds, parameters
 from train.evaluate.frechet import diversity, feature_fid, pooled
-from train.evaluate.inputs import Clip, EvaluationInputs, EvaluationJob, read_inputs, square
+from train.evaluate.inputs import SQUARE, Clip, EvaluationInputs, EvaluationJob, read_inputs
 from train.evaluate.results import METRICS, Metric, Pair, Results, SkippedMetric, Strip
 from train.evaluate.similarity import content_distance, ssim
 from train.evaluate.style_distance import StyleDistance
@@ -97,7 +98,7 @@ def _style_metrics(measure: StyleDistance, pairs: Sequence[tuple[RGB, RGB]]) -> 
 
 def _fid(features: Features, artist: Sequence[RGB], photos: Sequence[RGB], engine: Engine) -> Metric:
     """Compute feature-FID at the size of the artist's pictures, so that strokes are not shrunk."""
-    squares = [square(rgb) for rgb in photos]
+    squares = [central_square(rgb, SQUARE) for rgb in photos]
     ours, unpainted = feature_fid(features.style_network, artist, [engine(rgb) for rgb in squares], squares)
     return Metric("feature_fid", ours, unpainted)
 

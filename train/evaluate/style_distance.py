@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from engines.base import RGB
 from train.data.pictures import to_tensor, with_short_side
@@ -20,11 +19,7 @@ PAINTING_SIDE = 512
 
 @dataclass(frozen=True)
 class StyleScores:
-    """Relative squared distance of Gram matrices to those of the painting; 0 is a match.
-
-    Attributes:
-        layers: mean over the pictures, one value for each of ``LAYERS``.
-    """
+    """Relative squared distance of Gram matrices to those of the painting, for each of ``LAYERS``; 0 is a match."""
 
     layers: tuple[float, ...]
 
@@ -50,13 +45,10 @@ class StyleDistance:
         painting: the style picture.
     """
 
+    @torch.no_grad()
     def __init__(self, network: Vgg19, painting: RGB):
         self.network = network
-        self.grams = self._grams(with_short_side(painting, PAINTING_SIDE))
-
-    @torch.no_grad()
-    def _grams(self, rgb: RGB) -> list[Tensor]:
-        return [gram(f) for f in self.network(to_tensor(rgb))]
+        self.grams = [gram(f) for f in network(to_tensor(with_short_side(painting, PAINTING_SIDE)))]
 
     @torch.no_grad()
     def __call__(self, pictures: Iterable[RGB]) -> StyleScores:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,8 +21,7 @@ In 25 real clips with fast pans and water the share was at least 0.39; between u
 """
 
 
-@dataclass(frozen=True)
-class _Motion:
+class _Motion(NamedTuple):
     """Flow between two frames in both directions, with masks of trusted pixels."""
 
     forward: Flow
@@ -72,10 +71,8 @@ class TemporalConsistency:
             Lai et al. 2018, arXiv:1808.00449, eqs. 8 and 9.
         """
         self._check(frames)
-        errors = [
-            masked_error(frames[i], frames[i + 1], motion.forward, motion.seen_after)
-            for i, motion in self._motions.items()
-        ]
+        pairs = self._motions.items()
+        errors = [masked_error(frames[i], frames[i + 1], motion.forward, motion.seen_after) for i, motion in pairs]
         return float(np.mean(errors))
 
     def stability_error(self, frames: Sequence[RGB]) -> float:
@@ -118,11 +115,7 @@ def _motion(first: RGB, second: RGB) -> _Motion:
 
 
 def warping_error(frames: Sequence[RGB], originals: Sequence[RGB]) -> float:
-    """Return ``TemporalConsistency.warping_error`` of one clip.
-
-    Raises:
-        TrainError: there are fewer than two frames, the counts differ, or every frame is followed by a cut.
-    """
+    """Return ``TemporalConsistency.warping_error`` of one clip."""
     return TemporalConsistency(originals).warping_error(frames)
 
 
@@ -138,14 +131,8 @@ def noise_amplification(
     """Return the temporal standard deviation of a stylized noisy still relative to that of its input.
 
     It is the mean over pixels of std_t(G(x + nₜ)) / the mean of std_t(x + nₜ), with x + nₜ rounded to 8 bits. This is
-    our own metric for the stability of Zheng et al. 2016, arXiv:1604.04326.
-
-    Args:
-        paint: function that stylizes one frame.
-        still: picture without motion.
-        sigma: standard deviation of the Gaussian noise, 8-bit steps, drawn independently for each frame.
-        frames: number of frames.
-        seed: seed of the noise.
+    our own metric for the stability of Zheng et al. 2016, arXiv:1604.04326. ``sigma`` is the standard deviation of the
+    Gaussian noise, in 8-bit steps, which is drawn anew for each frame.
     """
     rng = np.random.default_rng(seed)
     noise = rng.normal(0.0, sigma, (frames, *still.shape))

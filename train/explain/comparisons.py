@@ -19,11 +19,11 @@ from engines.cache_dirs import cache_folder
 from engines.errors import TrainError
 from engines.model.generator import Generator, fold
 from engines.style_file import StyleModel
-from train.config.recipe import resolve
+from train.config.recipe import recorded_settings, resolve
 from train.config.schema import STYLE_LAYERS, LossWeights, TrainConfig
 from train.data.pictures import to_tensor
 from train.evaluate.similarity import ssim
-from train.explain.inputs import ExplainInputs, ExplainJob, settings_of
+from train.explain.inputs import ExplainInputs, ExplainJob
 from train.explain.provenance import different_painting, painting_name
 from train.inference import stylize_picture
 from train.losses.perceptual import content_loss, style_distances
@@ -43,13 +43,9 @@ COMPARED = ("losses", "motion", "schedule", "data", "generator", "discriminator"
 
 @dataclass(frozen=True)
 class Comparison:
-    """The picture stylized by another style.
+    """The picture stylized by another style, and the settings that differ from this style's, as text.
 
-    Attributes:
-        name: heading for people.
-        stylized: the stylized picture.
-        differs: the settings that differ from this style's, as text.
-        other_painting: the painting that style was trained on; empty if it is the same one.
+    ``other_painting`` is the painting that style was trained on; empty if it is the same one.
     """
 
     name: str
@@ -75,13 +71,9 @@ class Errors:
 
 @torch.no_grad()
 def measure(features: Features | None, photo: RGB, stylized: RGB, targets: Sequence[Tensor]) -> Errors:
-    """Compare a stylized picture with the photograph and the painting.
+    """Compare a stylized picture with the photograph and the painting, whose Gram matrices are the targets, if given.
 
-    Args:
-        features: feature networks; with ``None``, only SSIM is measured.
-        photo: the photograph.
-        stylized: a picture of the same size.
-        targets: Gram matrices from ``layer_maps.painting_grams``, or empty.
+    Without feature networks, only SSIM is measured.
     """
     if features is None:
         return Errors((), None, ssim(stylized, photo))
@@ -100,20 +92,16 @@ def by_other_styles(inputs: ExplainInputs) -> list[Comparison]:
     found = []
     for style in inputs.against:
         with closing(engines.load(style)) as engine:
-            differs, painting = differences(inputs.style, style), _other_painting(inputs.style, style)
-            found.append(Comparison(style.title, engine(inputs.photo), differs, painting))
+            painting = ""
+            if different_painting(inputs.style.training, style.training):
+                painting = style.work or painting_name(style.training) or style.title
+            found.append(Comparison(style.title, engine(inputs.photo), differences(inputs.style, style), painting))
     return found
-
-
-def _other_painting(one: StyleModel, other: StyleModel) -> str:
-    if not different_painting(one.training, other.training):
-        return ""
-    return other.work or painting_name(other.training) or other.title
 
 
 def differences(one: StyleModel, other: StyleModel) -> list[str]:
     """List the settings that both styles' training records hold with different values: ``losses.style 10 → 20``."""
-    mine, theirs = settings_of(one), settings_of(other)
+    mine, theirs = recorded_settings(one.training), recorded_settings(other.training)
     found = []
     for section in COMPARED:
         a, b = mine.get(section, {}), theirs.get(section, {})
@@ -123,10 +111,6 @@ def differences(one: StyleModel, other: StyleModel) -> list[str]:
 
 def fine_tuned(job: ExplainJob, inputs: ExplainInputs) -> list[Comparison]:
     """Stylize the photograph with two short fine-tunings of the style that differ only in one style layer's weight.
-
-    Args:
-        job: must have ``painting``, ``content`` and ``fine_tune``.
-        inputs: inputs of the job.
 
     Raises:
         TrainError: a picture cannot be used, or a loss is not finite.
@@ -149,7 +133,7 @@ def fine_tune_config(job: ExplainJob, style: StyleModel, factor: float, out: Pat
     Raises:
         ConfigError: the minutes are not positive.
     """
-    given = settings_of(style)
+    given = recorded_settings(style.training)
     # Adversarial terms need the discriminator and the artist's pictures, which a style does not include.
     names = [f.name for f in fields(LossWeights) if f.name not in ("adversarial", "feature_matching")]
     sections = {"losses": names, "style_layers": STYLE_LAYERS}

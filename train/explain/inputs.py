@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from engines.base import MIN_SIDE, RGB, check_size
 from engines.cache_dirs import cache_folder
@@ -13,22 +12,14 @@ from engines.errors import TrainError
 from engines.style_file import StyleModel
 from rtstyle import style_library
 from rtstyle.media import image_files
+from train.config.recipe import recorded_settings
 from train.config.schema import STYLE_LAYERS
 from train.data.pictures import with_short_side
 from train.evaluate.inputs import files_in
 from train.evaluate.inputs import read_painting as read_painting_file
 from train.evaluate.style_distance import PAINTING_SIDE
 from train.explain.discriminator_maps import PatchClassifier, read_discriminator
-from train.explain.provenance import sections
-from train.losses.vgg_features import (
-    DISTILLED,
-    VGG19,
-    WIDE,
-    Features,
-    check_folder,
-    load_features,
-    network_files,
-)
+from train.losses.vgg_features import DISTILLED, VGG19, WIDE, Features, check_folder, load_features, network_files
 
 SIDE = 384
 """Largest short side at which the picture is stylized and shown, pixels."""
@@ -39,19 +30,7 @@ MAX_ASPECT_RATIO = 6
 
 @dataclass(frozen=True)
 class ExplainJob:
-    """Options of one explanation.
-
-    Attributes:
-        style: name or folder.
-        picture: the photograph.
-        painting: the painting that the style was trained on.
-        features: folder of the feature networks; ``None`` uses what training has downloaded, if anything.
-        run: folder of the run that trained the style, for its discriminator.
-        against: names or folders of other styles.
-        fine_tune: minutes of each of two fine-tunings that show the effect of ``layer``'s weight; ``None`` skips them.
-        layer: one of the style layers.
-        content: folder of photographs for the fine-tunings.
-    """
+    """Options of one explanation; see `rtstyle explain --help`."""
 
     style: str
     picture: Path
@@ -66,16 +45,7 @@ class ExplainJob:
 
 @dataclass(frozen=True)
 class ExplainInputs:
-    """Everything that was read.
-
-    Attributes:
-        style: the style to explain.
-        photo: the photograph, scaled to a short side of ``SIDE`` at most.
-        painting: the painting, at the size that the style was trained on; ``None`` if not given.
-        features: feature networks, or ``None``.
-        classifier: discriminator of the run, or ``None``.
-        against: other styles.
-    """
+    """Everything that was read; the painting has the size that the style was trained on."""
 
     style: StyleModel
     photo: RGB
@@ -107,13 +77,7 @@ def read_inputs(job: ExplainJob) -> ExplainInputs:
 
 
 def find_features(folder: Path | None) -> Features | None:
-    """Load the feature networks without downloading them.
-
-    Args:
-        folder: their folder; ``None`` looks in the cache.
-
-    Returns:
-        ``None`` if no folder was given and the cache is empty.
+    """Load the feature networks from a folder or the cache without downloading them; ``None`` if the cache is empty.
 
     Raises:
         TrainError: the folder has no networks, or they are damaged.
@@ -153,15 +117,10 @@ def read_painting(path: Path, style: StyleModel) -> RGB:
     Raises:
         TrainError: it cannot be read.
     """
-    side = settings_of(style).get("data", {}).get("style_size", PAINTING_SIDE)
+    side = recorded_settings(style.training).get("data", {}).get("style_size", PAINTING_SIDE)
     if not isinstance(side, int) or not 64 <= side <= 2048:
         side = PAINTING_SIDE
     return with_short_side(read_painting_file(path), side)
-
-
-def settings_of(style: StyleModel) -> dict[str, dict[str, Any]]:
-    """Return the settings in a style's training record, by section."""
-    return sections(style.training)
 
 
 def _check_fine_tune(job: ExplainJob, features: Features | None) -> None:

@@ -84,11 +84,7 @@ def painting_grams(features: Features, painting: RGB) -> list[Tensor]:
 def layer_maps(features: Features, photo: RGB, stylized: RGB, targets: Sequence[Tensor]) -> list[LayerMap]:
     """Return one map for each style layer and one for the content.
 
-    Args:
-        features: the networks of the losses.
-        photo: the photograph.
-        stylized: a picture of the same size.
-        targets: ``painting_grams``; if empty, the style layers only show how far their features moved.
+    Without targets, which are ``painting_grams``, the style layers only show how far their features moved.
     """
     x, y = (_layers(features, rgb) for rgb in (photo, stylized))
     maps = []

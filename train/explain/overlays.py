@@ -33,10 +33,7 @@ CELL, GAP = 192, 6
 def heat_map(rgb: RGB, values: Field, warm: tuple[int, int, int] = WARM) -> RGB:
     """Draw a map over the grey picture: warm above 0, cold below, stronger with distance from 0.
 
-    Args:
-        rgb: (height, width, 3).
-        values: map of any coarser size, smoothed and enlarged; each map has its own colour scale.
-        warm: the colour above 0.
+    The map may have any coarser size; it is smoothed and enlarged, and has its own colour scale.
     """
     height, width = rgb.shape[:2]
     sigma = BLUR * values.shape[0] / height

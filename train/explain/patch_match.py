@@ -47,13 +47,9 @@ class Square:
 
 @dataclass(frozen=True)
 class Match:
-    """A region and its most similar piece of the painting.
+    """A region of the stylized picture, its most similar piece of the painting, and the cosine of their features.
 
-    Attributes:
-        region: square in the stylized picture.
-        found: square in the painting.
-        similarity: cosine of their features, −1 … 1.
-        photo_similarity: best similarity of the same region of the photograph to the same pieces of the painting.
+    ``photo_similarity`` is that of the same region of the photograph to the best of the same pieces.
     """
 
     region: Square
@@ -70,12 +66,6 @@ def matches(network: Vgg19, photo: RGB, stylized: RGB, painting: RGB) -> list[Ma
     twice unless it has too few. Squares of ``PATCH`` × ``PATCH`` places of relu3_1, minus the painting's mean, are
     compared by their cosine at every place of the painting. Feature patches: Li and Wand 2016, arXiv:1601.04589,
     section 3.
-
-    Args:
-        network: VGG19 whose last tap is relu3_1.
-        photo: the photograph.
-        stylized: a picture of the same size.
-        painting: the painting, at the size that the style was trained on.
     """
     x, y, s = (network(to_tensor(rgb))[-1].float() for rgb in (photo, stylized, painting))
     size = min(PATCH, *y.shape[-2:], *s.shape[-2:])

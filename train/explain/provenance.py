@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from train.config.recipe import recorded_settings
+
 Record = Mapping[str, Any]
 """Holds ``settings``, by section, and ``data``, hashes by setting; old records may lack either."""
 
@@ -13,13 +15,6 @@ PAINTINGS = ("style_picture", "style_pictures")
 
 DECISIVE = (*(("data", name) for name in PAINTINGS), ("generator", "init"))
 """Settings that a run and its style share, in addition to ``losses`` and ``style_layers``."""
-
-
-def sections(record: Record) -> dict[str, dict[str, Any]]:
-    """Return the settings of a record by section, ignoring anything outside a section."""
-    settings = record.get("settings")
-    found = settings.items() if isinstance(settings, Mapping) else ()
-    return {str(section): dict(members) for section, members in found if isinstance(members, Mapping)}
 
 
 def different_painting(one: Record, other: Record) -> bool:
@@ -35,7 +30,7 @@ def different_painting(one: Record, other: Record) -> bool:
 
 def painting_name(record: Record, key: str = PAINTINGS[0]) -> str:
     """Return the name of the file or folder learned from; empty if it is not recorded."""
-    return str(sections(record).get("data", {}).get(key) or "")
+    return str(recorded_settings(record).get("data", {}).get(key) or "")
 
 
 def contradictions(style: Record, run: Record) -> list[str]:
@@ -47,7 +42,7 @@ def contradictions(style: Record, run: Record) -> list[str]:
 
 
 def _differing(style: Record, run: Record) -> Iterator[tuple[str, object, object]]:
-    mine, theirs = sections(style), sections(run)
+    mine, theirs = recorded_settings(style), recorded_settings(run)
     weights = [(section, key) for section in ("losses", "style_layers") for key in mine.get(section, {})]
     for section, key in (*DECISIVE, *weights):
         a, b = mine.get(section, {}), theirs.get(section, {})

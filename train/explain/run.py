@@ -27,14 +27,7 @@ CACHED = f"{NETWORKS}, or train a style once, which downloads them"
 
 
 def explain(job: ExplainJob, out: Path) -> Explanation:
-    """Explain a style on one picture and write the page; progress is logged.
-
-    Args:
-        job: options.
-        out: HTML file to write.
-
-    Returns:
-        the contents of the page.
+    """Explain a style on one picture, write the page and return its contents; progress is logged.
 
     Raises:
         StylerError: an input cannot be used.

@@ -66,54 +66,40 @@ def _mean(cost: Elementwise, outputs: Sequence[PatchScores]) -> Tensor:
     return torch.stack([cost(output.scores.float()).mean() for output in outputs]).mean()
 
 
-def lsgan() -> AdversarialLoss:
-    """½ E[(D(x) − 1)²] + ½ E[D(y)²], and ½ E[(D(y) − 1)²]. Mao et al. 2017, arXiv:1611.04076, eq. 9."""
-    return AdversarialLoss(
-        "lsgan",
-        real=lambda score: 0.5 * (score - 1).square(),
-        fake=lambda score: 0.5 * score.square(),
-        fool=lambda score: 0.5 * (score - 1).square(),
-        threshold=0.5,
-    )
+LSGAN = AdversarialLoss(
+    "lsgan",
+    real=lambda score: 0.5 * (score - 1).square(),
+    fake=lambda score: 0.5 * score.square(),
+    fool=lambda score: 0.5 * (score - 1).square(),
+    threshold=0.5,
+)
+"""½ E[(D(x) − 1)²] + ½ E[D(y)²], and ½ E[(D(y) − 1)²]. Mao et al. 2017, arXiv:1611.04076, eq. 9."""
 
+BCE = AdversarialLoss(
+    "bce", real=lambda score: F.softplus(-score), fake=F.softplus, fool=lambda score: F.softplus(-score)
+)
+"""− E[log σ(D(x))] − E[log(1 − σ(D(y)))], and − E[log σ(D(y))]. Goodfellow et al. 2014, arXiv:1406.2661, eq. 1.
 
-def bce() -> AdversarialLoss:
-    """− E[log σ(D(x))] − E[log(1 − σ(D(y)))], and − E[log σ(D(y))]. Goodfellow et al. 2014, arXiv:1406.2661, eq. 1.
+The generator's part is that of section 3, whose gradient does not vanish when D is certain.
+"""
 
-    The generator's part is that of section 3, whose gradient does not vanish when D is certain.
-    """
-    return AdversarialLoss(
-        "bce",
-        real=lambda score: F.softplus(-score),
-        fake=F.softplus,
-        fool=lambda score: F.softplus(-score),
-    )
+HINGE = AdversarialLoss(
+    "hinge", real=lambda score: F.relu(1 - score), fake=lambda score: F.relu(1 + score), fool=torch.neg
+)
+"""E[max(0, 1 − D(x))] + E[max(0, 1 + D(y))], and − E[D(y)]. Lim and Ye 2017, arXiv:1705.02894, section 3.
 
+In the form of Miyato et al. 2018, arXiv:1802.05957, eqs. 16 and 17.
+"""
 
-def hinge() -> AdversarialLoss:
-    """E[max(0, 1 − D(x))] + E[max(0, 1 + D(y))], and − E[D(y)]. Lim and Ye 2017, arXiv:1705.02894, section 3.
+WGAN_GP = AdversarialLoss(
+    "wgan-gp", real=torch.neg, fake=torch.clone, fool=torch.neg, threshold=None, penalty=10.0, ceiling=1.0
+)
+"""− E[D(x)] + E[D(y)] + 10 · gradient penalty, and − E[D(y)]. Gulrajani et al. 2017, arXiv:1704.00028, eq. 3.
 
-    In the form of Miyato et al. 2018, arXiv:1802.05957, eqs. 16 and 17.
-    """
-    return AdversarialLoss(
-        "hinge",
-        real=lambda score: F.relu(1 - score),
-        fake=lambda score: F.relu(1 + score),
-        fool=torch.neg,
-    )
+Only differences between scores have a meaning, and a critic that wins still gives a useful gradient.
+"""
 
-
-def wgan_gp() -> AdversarialLoss:
-    """− E[D(x)] + E[D(y)] + 10 · gradient penalty, and − E[D(y)]. Gulrajani et al. 2017, arXiv:1704.00028, eq. 3.
-
-    Only differences between scores have a meaning, and a critic that wins still gives a useful gradient.
-    """
-    return AdversarialLoss(
-        "wgan-gp", real=torch.neg, fake=torch.clone, fool=torch.neg, threshold=None, penalty=10.0, ceiling=1.0
-    )
-
-
-LOSSES = {loss.name: loss for loss in (lsgan(), bce(), hinge(), wgan_gp())}
+LOSSES = {loss.name: loss for loss in (LSGAN, BCE, HINGE, WGAN_GP)}
 
 
 def gradient_penalty(
@@ -129,9 +115,6 @@ def gradient_penalty(
         real: (N, 3, H, W); no gradient flows into it.
         fake: the same.
         rng: source of a, on any device.
-
-    Returns:
-        the mean over the resolutions, a float32 scalar.
 
     Source:
         Gulrajani et al. 2017, arXiv:1704.00028, eq. 3.
@@ -162,9 +145,6 @@ def feature_matching(
         real: outputs for the artist's works; no gradient flows into them.
         fake: outputs for stylized pictures, at the same resolutions.
         average: averages a mean, (C,), over processes: unlike the other losses, this one is not a mean over pictures.
-
-    Returns:
-        scalar, float32.
     """
     differences = [
         average(b.float().mean((0, 2, 3)) - a.detach().float().mean((0, 2, 3))).abs().mean()
@@ -182,11 +162,11 @@ def diversity(stylized: Tensor, originals: Tensor, cells: int = 8) -> float | No
 
     Args:
         stylized: (N, 3, H, W) in [0, 1].
-        originals: the input pictures, same shape.
+        originals: the same.
         cells: cells per side.
 
     Returns:
-        the ratio; ``None`` for a single picture or photographs that are all alike.
+        ``None`` for a single picture or photographs that are all alike.
     """
     among_stylized, among_originals = (
         torch.pdist(F.adaptive_avg_pool2d(x.float(), cells).flatten(1)) for x in (stylized, originals)

@@ -35,13 +35,7 @@ TAPS = {"relu1_1": 0, "relu2_1": 5, "relu2_2": 7, "relu3_1": 10, "relu4_1": 19, 
 
 @dataclass(frozen=True)
 class Download:
-    """A file to download, verified by its hash.
-
-    Attributes:
-        url: address of the file.
-        name: file name in the features folder.
-        sha256: hash of the file.
-    """
+    """A file to download, its name in the features folder, and the hash that verifies it."""
 
     url: str
     name: str
@@ -65,15 +59,7 @@ _REPLACE = "use an undamaged copy, or delete both small files to download torchv
 
 
 def fetch(download: Download, folder: Path, timeout_s: float = 30.0) -> Path:
-    """Download a file unless it exists, and verify it.
-
-    Args:
-        download: file to download.
-        folder: folder to keep it in; created if needed.
-        timeout_s: longest silence of the server, seconds.
-
-    Returns:
-        the verified file.
+    """Download a file into a folder, which is created if needed, unless it is there, and verify it.
 
     Raises:
         TrainError: the download fails or has the wrong hash; nothing is kept.
@@ -178,12 +164,7 @@ class Features(nn.Module):
         return self.style_network(x)  # type: ignore[no-any-return]
 
     def layers(self, x: Tensor, names: Collection[str]) -> dict[str, Tensor]:
-        """Return features by layer: relu4_1 from the deep network, all others from the style network.
-
-        Args:
-            x: (N, 3, H, W) in [0, 1].
-            names: from ``TAPS``, up to relu4_1.
-        """
+        """Return features of (N, 3, H, W) by layer: relu4_1 from the deep network, those before it from the other."""
         found: dict[str, Tensor] = {}
         shallow = [name for name in TAPS if name in names and name != "relu4_1"]
         if shallow:
@@ -210,12 +191,7 @@ def _tensors(path: Path, last: int, heads: Sequence[int] = ()) -> dict[str, Tens
 
 
 def check_values(path: Path, tensors: Mapping[str, Tensor], hint: str = _REPLACE) -> None:
-    """Check the values of a network, because safetensors has no checksum.
-
-    Args:
-        path: file of the network, for the message.
-        tensors: tensors of the file.
-        hint: hint of the error.
+    """Check the values of the network in a file, because safetensors has no checksum.
 
     Raises:
         TrainError: a value is not finite, or larger than ``MAX_WEIGHT``.
@@ -283,10 +259,6 @@ def load_features(folder: Path | None = None, dtype: torch.dtype = torch.float32
 
     A folder holds either the two small files (full-width VGG19 to relu3_1 and a distilled one to relu4_1) or
     torchvision's whole VGG19.
-
-    Args:
-        folder: folder of the networks; by default the cache.
-        dtype: type of the computation.
 
     Raises:
         TrainError: a file is missing or damaged, or cannot be downloaded.

@@ -62,13 +62,7 @@ def smooth(points: Points, axis: Axis) -> Points:
 
 @dataclass(frozen=True)
 class Plot:
-    """Coordinate system of a drawing.
-
-    Attributes:
-        x: horizontal axis.
-        y: vertical axis.
-        width: width of the drawing, pixels.
-    """
+    """Coordinate system of a drawing of this width, pixels."""
 
     x: Axis
     y: Axis
@@ -132,14 +126,9 @@ def line_chart(
     marks: Mapping[float, str] | None = None,
     raw: bool = True,
 ) -> Html:
-    """Draw a curve over the steps, pale, and its smoothed version, strong.
+    """Draw a curve over the steps, pale, and its smoothed version, strong; if not ``raw``, the curve itself, strong.
 
-    Args:
-        points: steps and values.
-        label: label of the value axis.
-        y: value axis; by default one that fits.
-        marks: labels of dashed lines, by value.
-        raw: False draws the curve itself strong, without smoothing.
+    ``y`` is the value axis, by default one that fits; ``marks`` are the labels of dashed lines, by value.
     """
     y = y or Axis.around([value for _, value in points])
     plot = Plot(_steps(points), y)
@@ -151,13 +140,7 @@ def line_chart(
 
 
 def area_chart(rows: Rows, names: Sequence[str], label: str) -> Html:
-    """Draw stacked shares over the steps, the first name at the bottom.
-
-    Args:
-        rows: steps and the share of each name, scaled to a sum of 1.
-        names: names, in the order of their colours.
-        label: label of the value axis.
-    """
+    """Draw the shares of each name over the steps, stacked with the first at the bottom and scaled to a sum of 1."""
     plot = Plot(_steps(rows), Axis(0.0, 1.0), WIDE)
     means = [mean_shares(stretch, names) for stretch in _stretches(rows, MAX_POINTS // 5)]
     steps = [step for step, _ in means]

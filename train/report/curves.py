@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from train.html import Html, element, section, table
+from train.html import Html, element, figure, section, table
 from train.report.axis import Axis, number
 from train.report.chart import Points, area_chart, legend, line_chart, mean_shares, smooth
 from train.report.glossary import MEANING, TEMPORAL_METRICS
@@ -14,12 +14,7 @@ from train.report.history import Entry
 
 
 def losses(entries: Sequence[Entry], settings: Mapping[str, Any]) -> Html:
-    """Build the section with one chart for each loss term.
-
-    Args:
-        entries: entries of the history.
-        settings: settings of the run; ``losses`` holds the weights.
-    """
+    """Build the section with one chart for each loss term; the settings hold their weights."""
     weights = settings.get("losses")
     weights = weights if isinstance(weights, Mapping) else {}
     charts = [_loss(name, entries, weights.get(name)) for name in _names(entries, "losses")]
@@ -39,13 +34,16 @@ def _loss(name: str, entries: Sequence[Entry], weight: object) -> Html:
     return _figure(name, points, meaning.strip(), "loss")
 
 
+def _measured(entries: Sequence[Entry], field: str) -> Points:
+    return [(entry.step, getattr(entry, field)) for entry in entries if getattr(entry, field) is not None]
+
+
 def _figure(name: str, points: Points, meaning: str, label: str, **drawing: Any) -> Html:
     """Put a chart under its name and its current smoothed value."""
     axis = drawing.setdefault("y", Axis.around([value for _, value in points]))
     smoothed = [value for _, value in smooth(points, axis) if math.isfinite(value)]
-    now = element("b", number(smoothed[-1])) if smoothed else ""
-    title = element("h3", element("span", name.replace("_", " ")), now)
-    return element("figure", element("figcaption", title, meaning), line_chart(points, label, **drawing))
+    now = number(smoothed[-1]) if smoothed else ""
+    return figure(line_chart(points, label, **drawing), name.replace("_", " "), now, meaning)
 
 
 def _names(entries: Sequence[Entry], field: Literal["losses", "shares"]) -> list[str]:
@@ -71,27 +69,18 @@ def gradient(entries: Sequence[Entry]) -> Iterator[Html]:
 
 def discriminator(entries: Sequence[Entry]) -> Iterator[Html]:
     """Yield the section on the discriminator, if the run trains one."""
-    accuracy = [(entry.step, entry.accuracy) for entry in entries if entry.accuracy is not None]
-    loss = [(entry.step, entry.discriminator) for entry in entries if entry.discriminator is not None]
-    penalty = [(entry.step, entry.penalty) for entry in entries if entry.penalty is not None]
-    diversity = [(entry.step, entry.diversity) for entry in entries if entry.diversity is not None]
     charts = []
-    if accuracy:
-        meaning = (
-            "At 1 the generator learns nothing more from the discriminator; at 0.5 the discriminator only guesses."
-        )
-        charts.append(
-            _figure(
-                "accuracy of the discriminator", accuracy, meaning, "share", y=Axis(0.0, 1.0), marks={0.5: "guessing"}
-            )
-        )
-    for name, meaning, points in (
-        ("loss of the discriminator", "Rises as the stylized pictures improve.", loss),
-        ("gradient penalty", "How steeply its scores change; part of its loss. It should stay small.", penalty),
-    ):
-        if points:
-            charts.append(_figure(name, points, meaning, "loss"))
-    if diversity:
+    if accuracy := _measured(entries, "accuracy"):
+        meaning = "At 1 the generator learns nothing more from it; at 0.5 it only guesses."
+        drawing = {"y": Axis(0.0, 1.0), "marks": {0.5: "guessing"}}
+        charts.append(_figure("accuracy of the discriminator", accuracy, meaning, "share", **drawing))
+    if loss := _measured(entries, "discriminator"):
+        meaning = "Rises as the stylized pictures improve."
+        charts.append(_figure("loss of the discriminator", loss, meaning, "loss"))
+    if penalty := _measured(entries, "penalty"):
+        meaning = "How steeply its scores change; part of its loss. It should stay small."
+        charts.append(_figure("gradient penalty", penalty, meaning, "loss"))
+    if diversity := _measured(entries, "diversity"):
         meaning = "Differences among the stylized pictures, relative to the photographs; near 0 all look alike."
         charts.append(_figure("diversity", diversity, meaning, "ratio", y=_from_zero(diversity)))
     if charts:
@@ -127,22 +116,11 @@ def temporal_consistency(entries: Sequence[Entry]) -> Iterator[Html]:
 
 def pace(entries: Sequence[Entry]) -> Html:
     """Build the section with the learning rate and the time spent waiting for pictures."""
-    rates = [(entry.step, entry.learning_rate) for entry in entries]
-    waits = [(entry.step, 100 * entry.data_wait) for entry in entries if entry.data_wait is not None]
-    charts = (
-        [
-            _figure(
-                "learning rate",
-                rates,
-                "Size of the network's updates; the last, small ones refine details.",
-                "rate",
-                raw=False,
-            )
-        ]
-        if rates
-        else []
-    )
-    if waits:
+    charts = []
+    if rates := _measured(entries, "learning_rate"):
+        meaning = "Size of the network's updates; the last, small ones refine details."
+        charts.append(_figure("learning rate", rates, meaning, "rate", raw=False))
+    if waits := [(step, 100 * share) for step, share in _measured(entries, "data_wait")]:
         meaning = "More than a few percent means that reading or decoding pictures limits the speed."
         charts.append(_figure("waiting for pictures, %", waits, meaning, "% of the time", y=_from_zero(waits)))
     return section(

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from train.html import Html, document, element, join, markup, section, table, write_page
+from train.html import Html, document, element, figure, join, markup, section, table, write_page
 from train.report.axis import number
 from train.report.curves import discriminator, gradient, losses, pace, temporal_consistency
 from train.report.history import Entry, History
@@ -48,15 +48,7 @@ STATES: Mapping[State, str] = {
 
 @dataclass(frozen=True)
 class Status:
-    """Progress of a run.
-
-    Attributes:
-        share: share of the run that is done, 0 … 1.
-        seconds: training time, over all resumed parts.
-        seconds_left: estimate; ``None`` if unknown.
-        state: running, stopped by the user, finished or failed.
-        message: warning or cause of the failure, in plain words; may be empty.
-    """
+    """Progress of a run: the share that is done, 0 … 1, the training time, and a warning or cause of the failure."""
 
     share: float
     seconds: float
@@ -66,13 +58,7 @@ class Status:
 
 
 def write_report(out: Path, history: History, settings: Mapping[str, Any], status: Status) -> None:
-    """Write ``report.html`` atomically.
-
-    Args:
-        out: run folder; its contact sheets, ``sheet-*.jpg``, are included.
-        history: log of the run.
-        settings: settings of the run by section, as in ``TrainConfig.to_dict``.
-        status: progress of the run.
+    """Write ``report.html`` atomically into the run folder, with the contact sheets there, ``sheet-*.jpg``.
 
     Raises:
         TrainError: it cannot be written.
@@ -197,7 +183,7 @@ def _newest(sheet: Sheet) -> Html:
     return section(
         "Latest result",
         "Training photographs above, stylized below. Check faces, plain skies and thin lines, where styles fail first.",
-        element("figure", _caption(sheet), sheet.picture, class_="large"),
+        figure(sheet.picture, f"step {sheet.step:,}", class_="large"),
     )
 
 
@@ -206,12 +192,8 @@ def _timeline(pictures: Sequence[Sheet]) -> Html:
         "Progress",
         "The same photographs from the start of the run to now. Once neighbours look alike, more of the same training "
         "changes little.",
-        element("div", *(element("figure", _caption(x), x.picture) for x in pictures), class_="grid wide"),
+        element("div", *(figure(sheet.picture, f"step {sheet.step:,}") for sheet in pictures), class_="grid wide"),
     )
-
-
-def _caption(sheet: Sheet) -> Html:
-    return element("figcaption", element("h3", f"step {sheet.step:,}"))
 
 
 def _recipe(settings: Mapping[str, Any]) -> Html:

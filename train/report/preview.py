@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from engines.base import RGB
-from train.data.pictures import read_picture, with_short_side
+from train.data.pictures import central_square, encode_jpeg, read_picture
 
 PHOTOGRAPHS = ("astronaut.png", "chelsea.png", "coffee.png", "rocket.jpg")
 SMALL_LIMIT = 60_000
@@ -29,13 +29,7 @@ def photographs(count: int, side: int) -> list[RGB]:
     if spec is None or spec.origin is None:
         return []
     folder = Path(spec.origin).parent / "data"
-    return [_square(read_picture(folder / name), side) for name in PHOTOGRAPHS[:count]]
-
-
-def _square(rgb: RGB, side: int) -> RGB:
-    rgb = with_short_side(rgb, side)
-    top, left = (rgb.shape[0] - side) // 2, (rgb.shape[1] - side) // 2
-    return np.ascontiguousarray(rgb[top : top + side, left : left + side])
+    return [central_square(read_picture(folder / name), side) for name in PHOTOGRAPHS[:count]]
 
 
 def jpeg(rgb: RGB, limit: int) -> bytes:
@@ -43,16 +37,14 @@ def jpeg(rgb: RGB, limit: int) -> bytes:
 
     A preview must not end a training, so one that never fits is returned as small as possible.
     """
-    bgr = np.ascontiguousarray(rgb[..., ::-1])
     while True:
         for quality in (92, 88, 84, 80, 75, 70, 60, 50, 40):
-            _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
-            if data.size <= limit:
-                return data.tobytes()
-        if min(bgr.shape[:2]) < SMALLEST:
-            return data.tobytes()
-        smaller = cv2.resize(bgr, None, fx=0.8, fy=0.8, interpolation=cv2.INTER_AREA)
-        bgr = np.asarray(smaller, dtype=np.uint8)
+            data = encode_jpeg(rgb, quality)
+            if len(data) <= limit:
+                return data
+        if min(rgb.shape[:2]) < SMALLEST:
+            return data
+        rgb = np.asarray(cv2.resize(rgb, None, fx=0.8, fy=0.8, interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def small_preview(stylize: Callable[[RGB], RGB]) -> bytes | None:

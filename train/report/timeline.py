@@ -30,12 +30,7 @@ NAME = re.compile(r"sheet-(\d+)\.jpg")
 
 @dataclass(frozen=True)
 class Sheet:
-    """One contact sheet.
-
-    Attributes:
-        step: step at which it was made.
-        picture: the sheet as an HTML image.
-    """
+    """The contact sheet of a step, as an HTML image."""
 
     step: int
     picture: Html
