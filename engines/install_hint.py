@@ -1,8 +1,9 @@
-"""The pip command that adds an extra to this installation."""
+"""The command that adds an extra to this installation."""
 
 from __future__ import annotations
 
 import json
+import sys
 from importlib import metadata
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -15,7 +16,17 @@ def pip_install(extra: str) -> str:
     An installation from a folder names that folder, because the package index may hold another version or none.
     """
     source = _source_folder()
-    return f'pip install "{"rtstyle" if source is None else source}[{extra}]"'
+    return f'{_installer()} "{"rtstyle" if source is None else source}[{extra}]"'
+
+
+def _installer() -> str:
+    """Return the command that changes this environment: pipx and uv own theirs, and pip would change another one."""
+    parts = Path(sys.prefix).parts
+    if "pipx" in parts:
+        return "pipx install --force"
+    if "uv" in parts:
+        return "uv tool install --force" if "tools" in parts else "uvx --from"
+    return "pip install"
 
 
 def _source_folder() -> Path | None:

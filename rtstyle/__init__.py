@@ -10,15 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rtstyle.defaults import DEFAULT_STYLE
 
 if TYPE_CHECKING:
-    from engines.errors import (
-        ConfigError,
-        EngineError,
-        ShapeError,
-        SinkError,
-        SourceError,
-        StyleError,
-        StylerError,
-    )
+    from engines.errors import ConfigError, EngineError, ShapeError, SinkError, SourceError, StyleError, StylerError
     from rtstyle.api import load, styles, stylize_video
 
 __version__ = "0.1.0"

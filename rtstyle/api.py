@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self, cast
+from typing import TYPE_CHECKING, Self
 
 import engines
-from engines.base import Engine
 from engines.wrapper import EngineWrapper
 from rtstyle import style_library
 from rtstyle.defaults import DEFAULT_STYLE
@@ -18,18 +16,14 @@ if TYPE_CHECKING:
     from rtstyle.video import VideoProgress, VideoReport
 
 
-class LoadedEngine(Engine, Protocol):
-    """An engine that closes itself at the end of a ``with`` block."""
+class LoadedEngine(EngineWrapper):
+    """An engine that closes itself at the end of a ``with`` block; see ``engines.base.Engine``."""
 
     def __enter__(self) -> Self:
-        """Return the engine itself."""
-        ...
+        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close the engine."""
-        ...
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def load(style: str | Path = DEFAULT_STYLE, engine: str = "auto", *, threads: int | None = None) -> LoadedEngine:
@@ -54,8 +48,7 @@ def load(style: str | Path = DEFAULT_STYLE, engine: str = "auto", *, threads: in
         StyleError: there is no such style, or it is damaged.
         EngineError: there is no such engine, or it cannot run here.
     """
-    loaded = engines.load(style_library.find(str(style)), engine, threads=threads)
-    return cast("LoadedEngine", loaded if hasattr(loaded, "__enter__") else _Managed(loaded))
+    return LoadedEngine(engines.load(style_library.find(str(style)), engine, threads=threads))
 
 
 def styles() -> list[StyleEntry]:
@@ -73,6 +66,7 @@ def stylize_video(
     height: int | None = None,
     start: float | None = None,
     end: float | None = None,
+    video_stream: int | None = None,
     codec: str | None = None,
     crf: int | None = None,
     preset: str | None = None,
@@ -94,6 +88,7 @@ def stylize_video(
         height: of the output, pixels; ``None`` keeps the size.
         start: first second of the input to use.
         end: last second of the input to use.
+        video_stream: which video stream of the input, from 1; ``None`` for the film.
         codec: ``h264``, ``hevc``, ``av1`` or ``vp9``; ``None`` chooses by the name of the output.
         crf: quality of the encoder; lower looks better and makes a larger file.
         preset: speed of the encoder, for example ``slow``.
@@ -116,27 +111,7 @@ def stylize_video(
     from rtstyle import video
 
     job = video.VideoJob(
-        input=str(input),
-        output=Path(output),
-        strength=strength,
-        height=height,
-        start=start,
-        end=end,
-        codec=codec,
-        crf=crf,
-        preset=preset,
-        overwrite=overwrite,
-        audio=audio,
-        scale=scale,
-    )
+        str(input), Path(output), strength, height, start, end, codec, crf, preset,
+        overwrite=overwrite, audio=audio, scale=scale, video_stream=video_stream,
+    )  # fmt: skip
     return video.stylize_video(job, lambda: load(style, engine, threads=threads), on_progress=on_progress)
-
-
-class _Managed(EngineWrapper):
-    """Adds ``with`` to an engine that has none."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()

@@ -9,12 +9,8 @@ from collections.abc import Callable
 class Backoff:
     """Waits between attempts that double each time, with jitter.
 
-    Without jitter, all clients that lost a server would return at the same moment, again and again.
-
-    Args:
-        first_s: first wait, seconds. Jitter shortens each wait by up to a half.
-        most_s: longest wait, seconds.
-        chance: returns random numbers from 0 to 1.
+    Without jitter, which shortens each wait by up to a half, all clients that lost a server would return at the same
+    moment, again and again.
     """
 
     def __init__(self, first_s: float = 0.5, most_s: float = 10.0, chance: Callable[[], float] = random.random) -> None:

@@ -32,12 +32,8 @@ OK, FAILED, USAGE = 0, 1, 2
 
 HELP = {"help_option_names": ["-h", "--help"]}
 
-NUMBERS = {
-    "a valid int": "must be a whole number",
-    "a valid number": "must be a number",
-    "a valid float": "must be a number",
-}
-"""Part of typer's message → ours, for options without a parser from ``values``."""
+NUMBERS = {"a valid int": "must be a whole number", "a valid number": "must be a number"}
+"""Part of typer's message → ours, for options of ``train``, which have no parser from ``values``."""
 
 app = typer.Typer(
     name="rtstyle", cls=Commands, context_settings=HELP, rich_markup_mode=None, pretty_exceptions_enable=False
@@ -78,10 +74,7 @@ def common(
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line.
-
-    Args:
-        argv: arguments without the program's name; by default those of the process.
+    """Run the command line with these arguments, or those of the process.
 
     Returns:
         The exit code: 0, 1 after an error, 2 for wrong usage, or 128 + the number of the signal that ended it.
@@ -136,7 +129,8 @@ def _explain(error: Exception) -> int:
     if isinstance(error, StylerError):
         problem, hint, code = error.problem, error.hint, FAILED
     elif isinstance(error, usage):
-        problem, hint, code = _usage_problem(error), _usage_hint(error), USAGE
+        command = getattr(getattr(error, "ctx", None), "command_path", "rtstyle")
+        problem, hint, code = _usage_problem(error), f"see `{command} --help`", USAGE
     else:
         # Not raised on purpose, so it is a bug: the type is what a report needs first.
         problem = f"{type(error).__name__}: {error}".strip()
@@ -150,18 +144,11 @@ def _explain(error: Exception) -> int:
 def _usage_problem(error: Exception) -> str:
     """Return what is wrong with the command line, without the words of typer's parts."""
     message, parameter = getattr(error, "message", ""), getattr(error, "param", None)
-    for part, expected in NUMBERS.items():
-        if part in message:
-            message = expected
+    message = next((expected for part, expected in NUMBERS.items() if part in message), message)
     if parameter is not None and message.startswith("must be "):
         option = next((name for name in parameter.opts if name.startswith("--")), parameter.name)
         return f"{option} {message}"
     return str(error.format_message())  # type: ignore[attr-defined]
-
-
-def _usage_hint(error: Exception) -> str:
-    context = getattr(error, "ctx", None)
-    return f"see `{context.command_path if context is not None else 'rtstyle'} --help`"
 
 
 def _one_line(text: str) -> str:

@@ -17,17 +17,11 @@ class Controls:
         strength: 0 shows the input, 1 the full style.
         mirror: flip left and right, as people expect of a picture of themselves.
         scale: size of the strokes; 1 is the style's own.
-        styles: names to choose from while frames run; empty if there is no choice.
+        styles: names to choose from, which never change; empty if there is no choice.
         style: the first style to show; ``None`` takes the first of ``styles``.
 
     Attributes:
-        mirror: True to flip frames left to right.
         paused: True while viewers see a still picture; frames are still stylized meanwhile.
-        styles: names to choose from; they never change.
-
-    Raises:
-        ShapeError: strength is outside 0…1, or scale outside ``stroke_scale.SCALES``.
-        StyleError: ``style`` is not among ``styles``.
     """
 
     def __init__(

@@ -6,23 +6,23 @@ import os
 import platform
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib import metadata, util
 from pathlib import Path
-from typing import Any
 
 import rtstyle
 from engines.errors import StylerError
 
-PACKAGES = ("numpy", "opencv-python-headless", "av", "openvino", "pygame-ce", "safetensors", "typer", "rich")
+PACKAGES = ("numpy", "opencv-python-headless", "av", "openvino", "pillow", "pygame-ce", "safetensors", "typer", "rich")
 """Distributions of the base install."""
 
 EXTRAS: dict[str, tuple[str, ...]] = {
-    "train": ("torch", "onnx", "onnxscript"),
+    "train": ("torch", "onnx", "onnxscript", "pydantic"),
     "cuda": ("torch",),
     "tensorrt": ("torch_tensorrt", "tensorrt"),
     "rtx": ("torch_tensorrt", "tensorrt_rtx"),
     "cameras": ("cv2_enumerate_cameras",),
+    "heif": ("pillow_heif",),
     "screen": ("mss",),
     "virtual-camera": ("pyvirtualcam",),
     "web": ("aiohttp", "aiortc"),
@@ -30,17 +30,8 @@ EXTRAS: dict[str, tuple[str, ...]] = {
 """Extra → modules that it installs."""
 
 FEATURES = (
-    "avx",
-    "avx2",
-    "fma",
-    "f16c",
-    "avx512f",
-    "avx512_vnni",
-    "avx512_bf16",
-    "amx_bf16",
-    "asimd",
-    "asimddp",
-    "bf16",
+    *("avx", "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16"),
+    *("asimd", "asimddp", "bf16"),  # ARM
 )
 """Instruction sets that matter for the speed of a network."""
 
@@ -50,9 +41,7 @@ class Finding:
     """One line of the report.
 
     Attributes:
-        topic: what was examined.
         good: True if it works.
-        found: what was found.
         hint: how to improve it; empty if there is nothing to improve.
     """
 
@@ -61,28 +50,20 @@ class Finding:
     found: str
     hint: str = ""
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return plain values for JSON."""
-        return asdict(self)
-
 
 def examine(style: str) -> list[Finding]:
-    """Examine everything. Errors are reported, never raised.
-
-    Args:
-        style: name or folder of the style to try the engines with.
-    """
-    parts: list[tuple[str, Callable[[], list[Finding]]]] = [
-        ("machine", _machine),
-        ("packages", _packages),
-        ("engine", lambda: _engines(style)),
-        ("built engines", _built),
-        ("cameras", _cameras),
-        ("display", _display),
-        ("extras", _extras),
-    ]
+    """Examine everything, with this style to try the engines. Errors are reported, never raised."""
+    parts: dict[str, Callable[[], list[Finding]]] = {
+        "machine": _machine,
+        "packages": _packages,
+        "engine": lambda: _engines(style),
+        "built engines": _built,
+        "cameras": _cameras,
+        "display": _display,
+        "extras": _extras,
+    }
     findings = []
-    for topic, part in parts:
+    for topic, part in parts.items():
         try:
             findings += part()
         except Exception as error:  # noqa: BLE001, broken installations are what this is for
@@ -92,13 +73,7 @@ def examine(style: str) -> list[Finding]:
 
 def cpu_name() -> str:
     """Return the name of the processor."""
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass  # not Linux
-    return platform.processor() or platform.machine()
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
 
 
 def cpu_count() -> int:
@@ -109,7 +84,8 @@ def cpu_count() -> int:
 
 
 def _machine() -> list[Finding]:
-    features = _cpu_features()
+    present = _cpuinfo("flags", "Features").split()
+    features = [feature for feature in FEATURES if feature in present]
     processor = f"{cpu_name()}, {cpu_count()} processors"
     return [
         Finding("rtstyle", True, f"{rtstyle.__version__} on Python {platform.python_version()}"),
@@ -118,14 +94,13 @@ def _machine() -> list[Finding]:
     ]
 
 
-def _cpu_features() -> list[str]:
+def _cpuinfo(*names: str) -> str:
+    """Return the first value of one of these names; empty if there is none, or this is not Linux."""
     try:
-        text = Path("/proc/cpuinfo").read_text()
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        return []  # not Linux
-    line = next((one for one in text.splitlines() if one.startswith(("flags", "Features"))), "")
-    present = set(line.partition(":")[2].split())
-    return [feature for feature in FEATURES if feature in present]
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(names)), "")
 
 
 def _packages() -> list[Finding]:
@@ -151,7 +126,7 @@ def _engines(style: str) -> list[Finding]:
     except StylerError as error:
         return [Finding("engine", False, error.problem, error.hint)]
     findings, working = [], []
-    for name in [name for name in engines.NAMES if name != "auto"]:
+    for name in engines.NAMES[1:]:  # the first is auto
         try:
             engine = engines.load(folder, name)
         except StylerError as error:
@@ -163,10 +138,8 @@ def _engines(style: str) -> list[Finding]:
         findings.append(Finding(f"engine {name}", True, f"{info.runtime}, {info.precision}, {info.device}"))
     chosen = next((name for name in engines.AUTO_ORDER if name in working), None)
     if chosen is None:
-        return [
-            *findings,
-            Finding("engine auto", False, "no engine works here", hint="pip install --force-reinstall openvino"),
-        ]
+        hint = "pip install --force-reinstall openvino"
+        return [*findings, Finding("engine auto", False, "no engine works here", hint)]
     reason = f"the first of {', '.join(engines.AUTO_ORDER)} that works here"
     if chosen == "tensorrt":
         reason += f"; until it is built for a frame size, cuda is used{_speedups(folder)}"
@@ -174,7 +147,6 @@ def _engines(style: str) -> list[Finding]:
 
 
 def _speedups(folder: Path) -> str:
-    """Return the speed of TensorRT relative to cuda at the sizes that were built."""
     from engines.style_file import StyleModel
     from engines.trt import background_build
     from engines.trt.plan_record import MIN_SPEEDUP
@@ -215,6 +187,7 @@ def _built() -> list[Finding]:
 
 def _cameras() -> list[Finding]:
     from engines.install_hint import pip_install
+    from rtstyle.sinks.virtual_camera import HINTS
     from rtstyle.sources.camera_discovery import list_cameras, names_are_known
 
     if not names_are_known():
@@ -228,6 +201,8 @@ def _cameras() -> list[Finding]:
         findings = [Finding("cameras", False, "none", hint="rtstyle webcam --source pattern works without one")]
     if virtual:
         findings.append(Finding("virtual camera", True, ", ".join(f"{c.path or c.index} ({c.name})" for c in virtual)))
+    elif util.find_spec("pyvirtualcam") is not None:
+        findings.append(Finding("virtual camera", False, "no driver is loaded", HINTS.get(sys.platform, "")))
     return findings
 
 
@@ -252,13 +227,8 @@ def _extras() -> list[Finding]:
         if extra == "cameras" and sys.platform.startswith("linux"):
             continue  # Linux names cameras itself
         present = all(util.find_spec(module) is not None for module in modules)
-        if extra == "cuda" and present:
-            present = _torch_has_cuda()
+        if extra == "cuda" and present:  # importing torch would take seconds
+            present = "+cpu" not in metadata.version("torch") and sys.platform != "darwin"
         hint = "" if present else pip_install(extra)
         findings.append(Finding(f"extra {extra}", present, "installed" if present else "not installed", hint))
     return findings
-
-
-def _torch_has_cuda() -> bool:
-    """Read it from the version, because importing torch takes seconds."""
-    return "+cpu" not in metadata.version("torch") and sys.platform != "darwin"

@@ -23,9 +23,9 @@ class FrameQueue(Generic[T]):
     A lossless queue makes the sender wait while it is full, which suits a file. For a camera only the newest frame
     matters, so ``newest_wins`` replaces the oldest waiting item and counts it as dropped.
 
-    Args:
-        capacity: items that may wait, at least 1.
-        newest_wins: replace the oldest item instead of waiting for room.
+    Attributes:
+        closed: True once ``close`` was called.
+        dropped: items that were replaced before they were received.
     """
 
     def __init__(self, capacity: int, *, newest_wins: bool = False) -> None:
@@ -35,19 +35,9 @@ class FrameQueue(Generic[T]):
         self._newest_wins = newest_wins
         self._items: deque[T] = deque()
         self._changed = Condition()
-        self._closed = False
+        self.closed = False
+        self.dropped = 0
         self._cause: BaseException | None = None
-        self._dropped = 0
-
-    @property
-    def closed(self) -> bool:
-        """True once ``close`` was called."""
-        return self._closed
-
-    @property
-    def dropped(self) -> int:
-        """Items that were replaced before they were received."""
-        return self._dropped
 
     @property
     def waiting(self) -> int:
@@ -55,46 +45,38 @@ class FrameQueue(Generic[T]):
         return len(self._items)
 
     def put(self, item: T) -> bool:
-        """Add an item; wait for room if the queue is lossless.
-
-        Returns:
-            False if an older item was dropped to make room.
+        """Add an item, and return False if an older one was dropped to make room; a lossless queue waits for room.
 
         Raises:
             QueueClosedError: the queue is closed.
         """
         with self._changed:
-            while len(self._items) >= self._capacity and not self._newest_wins and not self._closed:
+            while len(self._items) >= self._capacity and not self._newest_wins and not self.closed:
                 self._changed.wait(_WAKE_S)
-            if self._closed:
+            if self.closed:
                 raise QueueClosedError
             lossless = len(self._items) < self._capacity
             if not lossless:
                 self._items.popleft()
-                self._dropped += 1
+                self.dropped += 1
             self._items.append(item)
             self._changed.notify_all()
             return lossless
 
     def get(self, timeout_s: float | None = None) -> T | None:
-        """Return the oldest item, or ``None`` if none came in time or the queue is closed and empty.
-
-        Args:
-            timeout_s: longest wait, seconds; ``None`` waits until the queue is closed.
-        """
+        """Return the oldest item, or ``None`` if none came in time or the queue is closed and empty."""
         with self._changed:
-            self._changed.wait_for(lambda: self._items or self._closed, timeout_s)
+            self._changed.wait_for(lambda: self._items or self.closed, timeout_s)
             return self._pop() if self._items else None
 
     def receive(self, give_up: Callable[[], bool] = lambda: False) -> Iterator[T]:
         """Yield items until the queue is closed and empty, then raise the cause given to ``close``, if any.
 
-        Args:
-            give_up: called twice a second while no item comes; True ends the iteration.
+        While no item comes, ``give_up`` is called twice a second; True ends the iteration.
         """
         while True:
             with self._changed:
-                while not self._items and not self._closed:
+                while not self._items and not self.closed:
                     self._changed.wait(_WAKE_S)
                     if not self._items and give_up():
                         return
@@ -106,16 +88,14 @@ class FrameQueue(Generic[T]):
             yield item
 
     def close(self, cause: BaseException | None = None, *, drain: bool = True) -> None:
-        """Close the queue and wake both ends. Calling it again keeps the first cause.
+        """Close the queue and wake both ends; ``drain`` lets the receiver take the waiting items.
 
-        Args:
-            cause: the sender's error, which ``receive`` raises.
-            drain: let the receiver take the waiting items; False discards them.
+        ``receive`` raises the cause, an error of the sender. Calling it again keeps the first cause.
         """
         with self._changed:
-            if not self._closed:
+            if not self.closed:
                 self._cause = cause
-            self._closed = True
+            self.closed = True
             if not drain:
                 self._items.clear()
             self._changed.notify_all()

@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Callable
 from threading import Event, Thread
-from types import TracebackType
 from typing import Any, Self, TextIO
 
 from rtstyle.stats import StatsSnapshot
@@ -22,38 +21,27 @@ JOIN_S = 1.0
 
 
 class ProgressDisplay:
-    """Shows the progress of a job, its frame rate and the time left.
-
-    Args:
-        label: name of the job.
-        total: expected frames; ``None`` if unknown.
-        quiet: show nothing.
-        stream: output; standard error by default.
-    """
+    """Shows the progress of a job of ``total`` frames, its frame rate and the time left."""
 
     def __init__(
         self, label: str, total: int | None = None, *, quiet: bool = False, stream: TextIO | None = None
     ) -> None:
-        self._label = label
-        self._total = total
-        self._quiet = quiet
+        self._label, self._total, self._quiet = label, total, quiet
         self._stream = stream or sys.stderr
         self._bar: Any = None
-        self._start_s = time.monotonic()
-        self._last_line_s = self._start_s
+        self._last_line_s = time.monotonic()
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.stop()
 
     def update(self, done: int, fps: float, total: int | None = None) -> None:
         """Show that ``done`` frames are done, at ``fps`` frames per second."""
-        self._total = total or self._total
+        if total := total or self._total:
+            self._total = max(total, done)  # a guessed total may be too small
         if self._quiet:
             return
         if self._stream.isatty():
@@ -68,32 +56,22 @@ class ProgressDisplay:
         """Return the progress as one plain line."""
         if not self._total:
             return f"{self._label}: {done} frames, {fps:.1f} fps"
-        # A guessed total may be too small.
         left = f", {clock((self._total - done) / fps)} left" if fps > 0 else ""
-        return f"{self._label}: {done}/{max(self._total, done)} frames, {fps:.1f} fps{left}"
+        return f"{self._label}: {done}/{self._total} frames, {fps:.1f} fps{left}"
 
     def _draw(self, done: int, fps: float) -> None:
         if self._bar is None:
             self._bar = _rich_bar(self._stream)
             self._task = self._bar.add_task(self._label, total=self._total, fps=0.0)
             self._bar.start()
-        # A guessed total may be too small; the bar must not run past its end.
-        total = None if self._total is None else max(self._total, done)
-        self._bar.update(self._task, completed=done, total=total, fps=fps)
+        self._bar.update(self._task, completed=done, total=self._total, fps=fps)
 
 
 class StatusLine:
-    """Shows statistics of a live run once a second: one line rewritten on a terminal, a new line each time elsewhere.
-
-    Args:
-        label: name of the run.
-        quiet: show nothing.
-        stream: output; standard error by default.
-    """
+    """Shows statistics of a live run once a second: one line rewritten on a terminal, new lines elsewhere."""
 
     def __init__(self, label: str, *, quiet: bool = False, stream: TextIO | None = None) -> None:
-        self._label = label
-        self._quiet = quiet
+        self._label, self._quiet = label, quiet
         self._stream = stream or sys.stderr
         self._next_s = time.monotonic() + STATUS_EVERY_S
         self._open = False
@@ -126,11 +104,9 @@ class StatusLine:
 
 
 class Heartbeat:
-    """Calls a function once a second in its own thread, whether or not frames arrive.
+    """Calls ``beat`` once a second in its own thread, whether or not frames arrive.
 
-    Args:
-        beat: called every second.
-        broken: called once if ``beat`` raises OSError because nobody reads its output; there are no calls after that.
+    When it raises OSError, because nobody reads its output any more, ``broken`` is called and nothing after it.
     """
 
     def __init__(self, beat: Callable[[], None], broken: Callable[[], None]) -> None:

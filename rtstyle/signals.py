@@ -21,7 +21,7 @@ class Stopper:
 
     def __init__(self) -> None:
         self.received: int | None = None
-        self._gentle: Callable[[], None] | None = None
+        self._gentle: Callable[[], object] | None = None
 
     @contextmanager
     def installed(self) -> Iterator[Stopper]:
@@ -41,7 +41,7 @@ class Stopper:
                 signal.signal(number, handler)
 
     @contextmanager
-    def gently(self, stop: Callable[[], None]) -> Iterator[None]:
+    def gently(self, stop: Callable[[], object]) -> Iterator[None]:
         """Call ``stop`` at the first signal inside the context; a second one raises KeyboardInterrupt."""
         self._gentle = stop
         try:

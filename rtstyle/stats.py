@@ -24,8 +24,7 @@ class StatsSnapshot:
     """Statistics at one instant.
 
     Attributes:
-        frames_in: frames that the source delivered.
-        frames_out: frames that the sink took.
+        frames_in, frames_out: frames that the source delivered, and that the sink took.
         dropped: frames of a live source that newer ones replaced.
         dropped_engine: those dropped because the engine was too slow; the others were dropped before the sink.
         fps_in, fps_out: recent frames per second, averaged over ``RATE_WINDOW_S``.
@@ -61,18 +60,13 @@ class StatsSnapshot:
 
 
 class Stats:
-    """Collects statistics from several threads.
-
-    Args:
-        clock: returns monotonic seconds.
-    """
+    """Collects statistics from several threads; ``clock`` returns monotonic seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._lock = Lock()
         self._start_s = clock()
-        self._in = _Rate()
-        self._out = _Rate()
+        self._in, self._out = _Rate(), _Rate()
         self._dropped = self._dropped_engine = 0
         self._ages_ms: deque[float] = deque(maxlen=AGE_WINDOW)
         self._age_max_ms = 0.0
@@ -99,14 +93,7 @@ class Stats:
             self._engine_ms.append(busy_s * 1e3)
 
     def frame_written(self, busy_s: float, captured_s: float, height: int, width: int) -> None:
-        """Count a frame that the sink took ``busy_s`` seconds to write.
-
-        Args:
-            busy_s: seconds.
-            captured_s: capture time on ``clock``, seconds.
-            height: pixels.
-            width: pixels.
-        """
+        """Count a frame, captured at ``captured_s`` on the clock, that the sink took ``busy_s`` seconds to write."""
         with self._lock:
             now = self._clock()
             self._sink_s += busy_s
@@ -155,7 +142,6 @@ class _Rate:
         self._times_s: deque[float] = deque()
 
     def add(self, now_s: float) -> None:
-        """Count an event at ``now_s``."""
         self.count += 1
         self._times_s.append(now_s)
         self._forget(now_s)

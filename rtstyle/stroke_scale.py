@@ -62,15 +62,6 @@ def stylize(engine: Engine, rgb: RGB, strength: float = 1.0, scale: float = 1.0)
     At scale 1 this only calls the engine. A scale that would make the frame too small or too large for an engine is
     replaced by the nearest possible one; ``check_scale`` finds that out in advance.
 
-    Args:
-        engine: called at most once, with a frame of another size unless ``scale`` is 1.
-        rgb: (height, width, 3), uint8.
-        strength: 0 returns the input, 1 the full style; values between blend linearly.
-        scale: within ``SCALES``.
-
-    Returns:
-        A new array of the same shape and dtype.
-
     Raises:
         ShapeError: not an RGB picture, or size, strength or scale out of range.
     """
@@ -133,18 +124,12 @@ def _limits(height: int, width: int) -> tuple[float, float]:
 
 
 def guided_resize(stylized: RGB, resized: RGB, rgb: RGB) -> RGB:
-    """Bring a stylized resized frame back to the size of the frame, with the edges of the frame.
+    """Bring a frame, ``resized`` and then ``stylized``, back to its own size and edges; see the module's docstring.
 
     Args:
         stylized: (h, w, 3), ``resized`` after the engine.
         resized: (h, w, 3), the frame at the size at which it was stylized.
         rgb: (height, width, 3), the frame.
-
-    Returns:
-        (height, width, 3).
-
-    Source:
-        See the module's docstring.
     """
     full = rgb.shape[:2]
     grey = cv2.cvtColor(resized, cv2.COLOR_RGB2GRAY)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from engines.errors import StyleError
@@ -16,16 +16,18 @@ RUN_STYLE = "style"
 """Folder of the finished style within a training run."""
 
 
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".heic", ".avif")
+"""Suffixes of pictures, which people give instead of a style."""
+
+
 @dataclass(frozen=True)
 class StyleEntry:
     """One style of the gallery.
 
     Attributes:
         name: what ``--style`` and ``rtstyle.load`` take.
-        title: of the style.
-        painter, work: the painting that it was trained on.
+        painter, work: of the painting that it was trained on.
         licence: of the weights.
-        path: its folder.
         fault: why it cannot be used; empty if it can.
     """
 
@@ -37,41 +39,45 @@ class StyleEntry:
     path: str
     fault: str = ""
 
-    def to_dict(self) -> dict[str, str]:
-        """Return plain values for JSON."""
-        return asdict(self)
-
 
 def find(style: str, gallery: Path | None = None) -> Path:
-    """Return the folder of a style.
-
-    Args:
-        style: a name from the gallery, a folder with a ``style.json``, or a finished run of ``rtstyle train``.
-        gallery: where names are looked up; by default the gallery of rtstyle.
-
-    Raises:
-        StyleError: there is no such style, or the folder or file is not a style.
-    """
+    """Return the folder of a style, given a name in the gallery, a folder with a ``style.json``, or a training run."""
     gallery = gallery or GALLERY
-    if style in _names(gallery):
-        return gallery / style
+    name = name_of(style, gallery)
+    if name in _names(gallery):
+        return gallery / name
     if not style:  # Path("") would be the current folder
         raise StyleError("the name of the style is empty", hint=_nearest(style, _names(gallery)))
     path = Path(style).expanduser()
     for folder in (path, path / RUN_STYLE):
         if (folder / MANIFEST).is_file():
             return folder
+    raise _not_found(style, path, _names(gallery))
+
+
+def _not_found(style: str, path: Path, names: list[str]) -> StyleError:
+    """Return the error for something that is not a style."""
     if path.is_dir():
-        raise StyleError(
-            f"{style} is not a style: it has no {MANIFEST}",
-            hint="give the --out folder of `rtstyle train`; a run has a style once it has finished",
+        problem = f"{style} is not a style: it has no {MANIFEST}"
+        return StyleError(
+            problem, hint="give the --out folder of `rtstyle train`; a run has a style once it has finished"
         )
     if path.exists():
-        raise StyleError(
-            f"{style} is a file; a style is a folder with a {MANIFEST}",
-            hint="weights of other programs cannot be used: rtstyle reads safetensors only, never a pickle",
-        )
-    raise StyleError(f"there is no style {style!r}", hint=_nearest(style, _names(gallery)))
+        hint = "weights of other programs cannot be used: rtstyle reads safetensors only, never a pickle"
+        if path.suffix.lower() in PICTURES:
+            hint = f"`rtstyle train --style-picture {style} --content PHOTOS --out runs/mine` learns a style from it"
+        return StyleError(f"{style} is a file; a style is a folder with a {MANIFEST}", hint=hint)
+    if path.name != style:
+        return StyleError(f"no such folder: {style}", hint="check the path, or give a name from `rtstyle styles`")
+    return StyleError(f"there is no style {style!r}", hint=_nearest(style, names))
+
+
+def name_of(style: str, gallery: Path | None = None) -> str:
+    """Return a style as the gallery spells it, whatever its case; a folder, or an unknown name, stays as it is."""
+    names = _names(gallery or GALLERY)
+    if style in names or Path(style).expanduser().is_dir():
+        return style
+    return next((name for name in names if name.lower() == style.lower()), style)
 
 
 def installed(gallery: Path | None = None) -> list[StyleEntry]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
-from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from typer.models import OptionInfo
@@ -17,7 +17,7 @@ from rtstyle.commands.values import NumberParser, Parser
 MAX_BYTES = 100_000
 """Larger files are refused: somebody gave a video by mistake."""
 
-PER_RUN = {"config", "frames", "start", "end", "overwrite", "no-audio", "quiet", "json"}
+PER_RUN = {"config", "frames", "start", "end", "video-stream", "overwrite", "no-audio", "quiet", "json"}
 """Options that a file cannot set: they belong to one run."""
 
 Reader = Callable[[object], Any]
@@ -38,14 +38,7 @@ def settings_of(*commands: Callable[..., object]) -> dict[str, Reader]:
 
 
 def read_config(path: Path, settings: Mapping[str, Reader]) -> dict[str, Any]:
-    """Read and check a file of settings.
-
-    Args:
-        path: a TOML file.
-        settings: what it may hold; see ``settings_of``.
-
-    Returns:
-        setting → value, as the command line takes it.
+    """Read a TOML file of ``settings``, see ``settings_of``, into values as the command line takes them.
 
     Raises:
         ConfigError: the file cannot be read, or is not valid TOML.
@@ -60,7 +53,8 @@ def read_config(path: Path, settings: Mapping[str, Reader]) -> dict[str, Any]:
         try:
             values[key] = settings[key](value)
         except ValueError as expected:
-            errors.append(ConfigError(f"{path}: {name} must be {expected}, not {_shortened(value)}"))
+            told = repr(value)[:40] + ("…" if len(repr(value)) > 40 else "")
+            errors.append(ConfigError(f"{path}: {name} must be {expected}, not {told}"))
     if errors:
         raise SettingsError(errors, hint=f"fix {path}")
     return values
@@ -89,45 +83,32 @@ def _nearest(key: str, known: Iterable[str]) -> str:
     return f"did you mean {near[0]}?" if near else f"settings: {', '.join(known)}"
 
 
-def _shortened(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:39]}…"
-
-
 def _reader(key: str, kind: Any, parser: Callable[[str], Any] | None) -> Reader:
-    kinds = [one for one in get_args(kind) or [kind] if one is not NoneType]
-    if isinstance(parser, NumberParser):
-        return lambda value: _number(parser, value)
     if isinstance(parser, Parser):
-        return lambda value: _parsed(parser, value)
+        return partial(_parsed, parser)
     if get_origin(kind) is list:
         return _texts
-    if kinds == [bool]:
+    if kind is bool:
         return _flag
     return _source if key == "source" else _text
+
+
+def _parsed(parser: Parser[Any], value: object) -> Any:
+    """Check a value as its option would; numbers stand in the file as they are, the rest in quotes."""
+    is_number = isinstance(parser, NumberParser)
+    try:
+        if isinstance(value, bool) or not isinstance(value, int | float if is_number else str):
+            raise ValueError(value)  # noqa: TRY004  # one kind of error for one kind of mistake
+        number = parser.read(str(value))
+    except ValueError:
+        raise ValueError(parser.expected + ("" if is_number else ", in quotes")) from None
+    return number if is_number else value
 
 
 def _flag(value: object) -> bool:
     if value is True or value is False:
         return value
     raise ValueError("true or false")
-
-
-def _number(parser: Parser[Any], value: object) -> Any:
-    try:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ValueError(value)  # noqa: TRY004  # one kind of error for one kind of mistake
-        return parser.read(str(value))
-    except ValueError:
-        raise ValueError(parser.expected) from None
-
-
-def _parsed(parser: Parser[Any], value: object) -> str:
-    try:
-        parser.read(_text(value))
-    except ValueError:
-        raise ValueError(f"{parser.expected}, in quotes") from None
-    return str(value)
 
 
 def _text(value: object) -> str:

@@ -39,7 +39,7 @@ def devices(as_json: Json = False) -> None:
         logger.warning("camera names need another package, so only numbers are tried: %s", pip_install("cameras"))
     cameras = [(camera, modes(camera)) for camera in (list_cameras() if known else list(probe_cameras()))]
     if as_json:
-        print_json({"cameras": [{**c.to_dict(), "modes": [_plain(mode) for mode in found]} for c, found in cameras]})
+        print_json({"cameras": [{**c.to_dict(), "modes": found} for c, found in cameras]})
         return
     if not cameras:
         typer.echo("No camera is connected. `rtstyle webcam --source pattern` works without one.")
@@ -72,7 +72,3 @@ def _size(mode: Mode) -> str:
     rates = [f"{rate:.4g}" for rate in mode.fps]
     shown = "/".join(rates) if len(rates) <= 3 else f"{rates[0]}…{rates[-1]}"
     return f"{mode.width}×{mode.height}" + (f" at {shown}" if shown else "")
-
-
-def _plain(mode: Mode) -> dict[str, object]:
-    return {"format": mode.format, "width": mode.width, "height": mode.height, "fps": list(mode.fps)}

@@ -17,7 +17,7 @@ def doctor(style: Style = DEFAULT_STYLE, as_json: Json = False) -> None:
 
     findings = examine(style)
     if as_json:
-        print_json({"findings": [finding.to_dict() for finding in findings]})
+        print_json({"findings": findings})
         return
     width = max(len(finding.topic) for finding in findings)
     for finding in findings:

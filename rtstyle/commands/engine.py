@@ -121,13 +121,12 @@ def _build(folder: Path, size: Size, *, alone: bool) -> EngineError | None:
 def _log_progress(label: str, process: BuildProcess) -> None:
     """Log each new line of a build until it ends."""
     shown = ""
-    while True:
+    over = False
+    while not over:
         over = process.wait(POLL_S) is not None
         if process.progress != shown:
             shown = process.progress
             logger.info("%s: %s", label, shown)
-        if over:
-            return
 
 
 def _check_gpu() -> None:
@@ -157,14 +156,12 @@ def _table(entries: Iterable[Entry]) -> str:
 
 
 def _plain(entry: Entry) -> dict[str, Any]:
-    from dataclasses import asdict
-
     from engines.trt.plan_record import speedup_of
 
     gain = speedup_of(entry.extra)
     figures = {"bytes": entry.bytes, "seconds": entry.seconds, "gain": gain, "fault": entry.fault}
     used = datetime.fromtimestamp(entry.used_s, UTC).isoformat(timespec="seconds")
-    return {"style": _style(entry), "key": asdict(entry.key), **figures, "used": used}
+    return {"style": _style(entry), "key": entry.key, **figures, "used": used}
 
 
 def _style(entry: Entry) -> str:

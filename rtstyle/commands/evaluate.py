@@ -8,19 +8,17 @@ from typing import Annotated
 import typer
 
 from rtstyle.commands import logs
-from rtstyle.commands.options import Json, Quiet, print_json
-from rtstyle.commands.train_extra import training
+from rtstyle.commands.extras import training
+from rtstyle.commands.options import Json, Painting, Quiet, StyleArgument, print_json
 from rtstyle.commands.values import whole
 
 
 def evaluate(
-    style: Annotated[str, typer.Argument(metavar="STYLE", help="A name from `rtstyle styles`, or a folder.")],
+    style: StyleArgument,
     content: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Photographs to stylize, preferably unseen by training.")
     ] = None,
-    painting: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The painting that the style was trained on.")
-    ] = None,
+    painting: Painting = None,
     style_pictures: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Pictures of the artist that training did not see.")
     ] = None,

@@ -8,21 +8,18 @@ from typing import Annotated
 import typer
 
 from rtstyle.commands import logs
-from rtstyle.commands.options import Quiet
-from rtstyle.commands.train_extra import training
+from rtstyle.commands.extras import training
+from rtstyle.commands.options import Painting, Quiet, StyleArgument
 from rtstyle.commands.values import number
 
 
 def explain(
-    style: Annotated[str, typer.Argument(metavar="STYLE", help="A name from `rtstyle styles`, or a folder.")],
+    style: StyleArgument,
     picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="The photograph to explain it on.")],
     out: Annotated[Path, typer.Option(metavar="FILE", help="HTML page to write, for example report.html.")],
-    painting: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The painting that the style was trained on.")
-    ] = None,
+    painting: Painting = None,
     features: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Feature networks. [default: those that training downloaded]"),
+        Path | None, typer.Option(metavar="DIR", help="Feature networks. [default: those that training downloaded]")
     ] = None,
     run: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Training run of the style, to show its discriminator.")

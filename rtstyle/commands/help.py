@@ -25,6 +25,10 @@ class PlainCommand(typer.core.TyperCommand):
         """Return the arguments without the braces that typer adds."""
         return [piece.strip("{}").replace("}", "") for piece in super().collect_usage_pieces(ctx)]
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the single word ``help`` as ``--help``."""
+        return super().parse_args(ctx, ["--help"] if args == ["help"] else args)
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write a section for each group of options."""
         groups: dict[str, list[tuple[str, str]]] = {}
@@ -55,8 +59,8 @@ class Commands(typer.core.TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read ``help COMMAND`` as ``COMMAND --help``."""
-        if args[:1] == ["help"]:
-            args = [*args[1:], "--help"]
+        while args[:1] == ["help"]:
+            args = [*(word for word in args[1:] if word != "--help"), "--help"]
         return super().parse_args(ctx, args)
 
 

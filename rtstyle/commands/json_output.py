@@ -4,34 +4,29 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rtstyle.commands.options import print_json
 
 if TYPE_CHECKING:
     from rtstyle.live.actions import Actions
     from rtstyle.live.http_control import ControlServer
+    from rtstyle.live.webcam import WebcamJob
     from rtstyle.stats import StatsSnapshot
 
 logger = logging.getLogger(__name__)
 
 
 class Watch:
-    """Print a live run's figures as JSON, and serve its HTTP control.
+    """Print a live run's figures as JSON every second, and serve its HTTP control at ``control`` (HOST:PORT), if any.
 
-    Args:
-        as_json: print one JSON object a second on standard output.
-        stop: ends the run; called when nobody reads the output any more.
-        control: address to listen on, ``HOST:PORT``, or ``None``.
-        token: token that clients must send.
+    When nobody reads the output any more, ``stop`` is called.
 
     Raises:
         ConfigError: the address cannot be listened on, or not safely.
     """
 
-    def __init__(
-        self, *, as_json: bool, stop: Callable[[], None], control: str | None = None, token: str | None = None
-    ) -> None:
+    def __init__(self, *, as_json: bool, stop: Callable[[], None], control: str | None, token: str | None) -> None:
         from rtstyle.progress import Heartbeat
 
         self._as_json = as_json
@@ -41,8 +36,7 @@ class Watch:
             from rtstyle.live.http_guard import parse_address
 
             self._server = ControlServer(parse_address(control), token)
-        self._actions: Actions | None = None
-        self._heartbeat = Heartbeat(self._print, stop)
+        self._heartbeat = Heartbeat(lambda: print_json({"running": True, **self._actions.read("stats")}), stop)
 
     def begin(self, actions: Actions) -> None:
         """Start, now that the run is ready."""
@@ -59,11 +53,9 @@ class Watch:
             self._server.close()
         self._heartbeat.close()
 
-    def last(self, figures: StatsSnapshot) -> dict[str, Any]:
-        """Return the last object, with the figures at the end of the run."""
-        stats = self._actions.read("stats") if self._actions is not None else {}
-        return {"running": False, **stats, **figures.to_dict()}
+    def print_last(self, figures: StatsSnapshot, job: WebcamJob) -> None:
+        """Print the last object, with the figures at the end of the run."""
+        from rtstyle.media.urls import redact
 
-    def _print(self) -> None:
-        if self._actions is not None:
-            print_json({"running": True, **self._actions.read("stats")})
+        last = {"running": False, **self._actions.read("stats"), **figures.to_dict()}
+        print_json({**last, "source": redact(job.source), "sinks": [redact(sink) for sink in job.sinks]})

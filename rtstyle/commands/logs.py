@@ -39,11 +39,7 @@ _HANDLER = _Lines()
 
 
 def configure(*, quiet: bool = False) -> None:
-    """Print the messages of rtstyle's loggers; calling it again changes the level.
-
-    Args:
-        quiet: print warnings only.
-    """
+    """Print the messages of rtstyle's loggers, or warnings only; calling it again changes the level."""
     _HANDLER.seen.clear()
     for name in LOGGERS:
         logger = logging.getLogger(name)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rtstyle.commands import logs
-from rtstyle.commands.values import number, whole
+from rtstyle.commands.values import RATE, SIZE, Size, number, whole
 
 if TYPE_CHECKING:
     from engines.base import Engine
@@ -39,6 +39,13 @@ def apply_quiet(quiet: bool) -> bool:
     return quiet
 
 
+def spelled_style(style: str) -> str:
+    """Return the name of a style as the gallery spells it."""
+    from rtstyle.style_library import name_of
+
+    return name_of(style)
+
+
 def complete_style(incomplete: str) -> list[str]:
     """Return the names of styles that begin so, for the shell."""
     from rtstyle.style_library import installed
@@ -46,15 +53,7 @@ def complete_style(incomplete: str) -> list[str]:
     return [entry.name for entry in installed() if entry.name.startswith(incomplete)]
 
 
-Config = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE",
-        is_eager=True,
-        callback=apply_config,
-        help="Read options from a TOML file, for example a line: strength = 0.8. The command line takes precedence.",
-    ),
-]
+# What to paint, and how.
 Style = Annotated[
     str,
     typer.Option(
@@ -63,6 +62,7 @@ Style = Annotated[
         metavar="NAME|DIR",
         envvar="RTSTYLE_STYLE",
         show_envvar=False,
+        callback=spelled_style,
         autocompletion=complete_style,
         help="Name of a style (`rtstyle styles` lists them), or the folder of your own.",
     ),
@@ -100,6 +100,30 @@ EngineName = Annotated[
 Threads = Annotated[
     int | None, typer.Option(metavar="N", parser=whole(1), help="Processor threads to use. [default: all]")
 ]
+
+# A camera.
+CameraSize = Annotated[
+    Size | None, typer.Option(metavar="WxH", parser=SIZE, help="Frame size to request from the camera.")
+]
+CameraFps = Annotated[
+    float | None, typer.Option(metavar="N", parser=RATE, help="Frames per second to request from the camera.")
+]
+Mirror = Annotated[bool, typer.Option("--mirror/--no-mirror", help="Swap left and right, like a mirror.")]
+
+# A style to examine.
+StyleArgument = Annotated[str, typer.Argument(metavar="STYLE", help="A name from `rtstyle styles`, or a folder.")]
+Painting = Annotated[Path | None, typer.Option(metavar="FILE", help="The painting that the style was trained on.")]
+
+# The command itself.
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        is_eager=True,
+        callback=apply_config,
+        help="Read options from a TOML file, for example a line: strength = 0.8. The command line takes precedence.",
+    ),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing files.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", callback=apply_quiet, help="Print warnings and errors only.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on standard output.")]
@@ -108,12 +132,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on 
 def load_engine(
     style: str, name: str, threads: int | None = None, *, build_ahead: bool = False, shared: bool = False
 ) -> Engine:
-    """Start the engine of a style, given by name or folder. The flags are those of ``engines.load``.
-
-    Raises:
-        StyleError: there is no such style, or it is damaged.
-        EngineError: there is no such engine, or it cannot run here.
-    """
+    """Start the engine of a style, given by name or folder. The flags are those of ``engines.load``."""
     import engines
     from rtstyle import style_library
 
@@ -121,11 +140,11 @@ def load_engine(
 
 
 def print_json(value: dict[str, Any]) -> None:
-    """Print one JSON object on standard output."""
+    """Print one JSON object on standard output; the values may be dataclasses and paths."""
     typer.echo(json.dumps(value, ensure_ascii=False, default=_plain))
 
 
-def _plain(value: object) -> str:
+def _plain(value: Any) -> object:
     if isinstance(value, Path):
         return str(value)
-    raise TypeError(f"{type(value).__name__} does not go into JSON")
+    return {key: round(one, 3) if isinstance(one, float) else one for key, one in vars(value).items()}

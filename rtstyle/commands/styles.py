@@ -23,7 +23,7 @@ def styles(as_json: Json = False) -> None:
 
     entries = installed()
     if as_json:
-        print_json({"styles": [entry.to_dict() for entry in entries]})
+        print_json({"styles": entries})
         return
     if not entries:
         typer.echo("No styles are installed. `rtstyle train` makes one.")

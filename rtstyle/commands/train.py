@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from rtstyle.commands.train_extra import needs_train_extra, training
+from rtstyle.commands.extras import needs_extra, training
 
 
 def train(context: typer.Context) -> None:
@@ -16,6 +16,8 @@ def train(context: typer.Context) -> None:
         rtstyle train --style-picture painting.jpg --content photos/ --out runs/painting
         rtstyle train --help
     """
-    with needs_train_extra():  # it imports torch itself, where it is needed
-        code = training("train.__main__").main(list(context.args))
+    from engines.errors import TrainError
+
+    with needs_extra("train", "training", TrainError):  # it imports torch itself, where it is needed
+        code = training("train.__main__").main(["--help"] if context.args == ["help"] else list(context.args))
     raise typer.Exit(int(code or 0))

@@ -6,15 +6,14 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import typer
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class Size:
+class Size(NamedTuple):
     """Width and height in pixels."""
 
     width: int
@@ -23,22 +22,13 @@ class Size:
 
 @dataclass(frozen=True)
 class Parser(Generic[T]):
-    """Read the text of an option.
-
-    Attributes:
-        expected: what the text must be, for messages.
-        read: returns the value; raises ValueError if the text is not one.
-    """
+    """Reads the text of an option; ``read`` raises ValueError if it is not what messages call ``expected``."""
 
     expected: str
     read: Callable[[str], T]
 
     def __call__(self, value: object) -> T:
-        """Return the value of a text; a value that was read before may be given too.
-
-        Raises:
-            typer.BadParameter: the text is not what was expected.
-        """
+        """Return the value of a text; a value that was read before may be given too."""
         try:
             return self.read(str(value).strip())
         except ValueError:

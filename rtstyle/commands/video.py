@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rtstyle.commands.options import (
-    Config,
-    EngineName,
-    Json,
-    Overwrite,
-    Quiet,
-    Scale,
-    Strength,
-    Style,
-    Threads,
-    load_engine,
-    print_json,
-)
+from rtstyle.commands import options
 from rtstyle.commands.values import TIME, whole
 from rtstyle.defaults import DEFAULT_STYLE
 
@@ -33,50 +24,67 @@ logger = logging.getLogger(__name__)
 PATTERN_S = 10.0
 """Length of the built-in scene as a clip, seconds."""
 
+# What to stylize.
+Clip = Annotated[str, typer.Argument(metavar="IN", help="A video file, a URL, or `pattern`, a built-in moving scene.")]
+Start = Annotated[float | None, typer.Option(metavar="TIME", parser=TIME, help="Start here, in seconds or like 1:30.")]
+End = Annotated[float | None, typer.Option(metavar="TIME", parser=TIME, help="Stop here.")]
+VideoStream = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", parser=whole(1), help="Which video stream of the input, if it has several. [default: the film]"
+    ),
+]
+
+# What to write.
+Output = Annotated[
+    Path, typer.Argument(metavar="OUT", help="The file to write; its name ends in .mp4, .m4v, .mov, .mkv or .webm.")
+]
+Height = Annotated[
+    int | None, typer.Option(metavar="PX", parser=whole(16), help="Height of the result in pixels; smaller is faster.")
+]
+NoAudio = Annotated[bool, typer.Option("--no-audio", help="Leave the sound out.")]
+
+# The encoder.
+Codec = Annotated[
+    str | None, typer.Option(metavar="h264|hevc|av1|vp9", help="Video codec. [default: suits the file type]")
+]
+Crf = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        parser=whole(0),
+        help="Quality of the encoder: a lower number looks better and makes a larger file. Good values are 18 to 28 "
+        "for h264 and hevc, 24 to 40 for av1 and vp9.",
+    ),
+]
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME", help="Speed of the encoder, for example veryfast or slow; slower makes smaller files."
+    ),
+]
+
 
 def video(
-    clip: Annotated[
-        str, typer.Argument(metavar="IN", help="A video file, a URL, or `pattern`, a built-in moving scene.")
-    ],
-    output: Annotated[
-        Path, typer.Argument(metavar="OUT", help="The file to write; its name ends in .mp4, .mov, .mkv or .webm.")
-    ],
-    style: Style = DEFAULT_STYLE,
-    strength: Strength = 1.0,
-    scale: Scale = 1.0,
-    engine: EngineName = "auto",
-    height: Annotated[
-        int | None,
-        typer.Option(metavar="PX", parser=whole(16), help="Height of the result in pixels; smaller is faster."),
-    ] = None,
-    start: Annotated[
-        float | None, typer.Option(metavar="TIME", parser=TIME, help="Start here, in seconds or like 1:30.")
-    ] = None,
-    end: Annotated[float | None, typer.Option(metavar="TIME", parser=TIME, help="Stop here.")] = None,
-    codec: Annotated[
-        str | None, typer.Option(metavar="h264|hevc|av1|vp9", help="Video codec. [default: suits the file type]")
-    ] = None,
-    crf: Annotated[
-        int | None,
-        typer.Option(
-            metavar="N",
-            parser=whole(0),
-            help="Quality of the encoder: a lower number looks better and makes a larger file. Good values are 18 to "
-            "28 for h264 and hevc, 24 to 40 for av1 and vp9.",
-        ),
-    ] = None,
-    preset: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="Speed of the encoder, for example veryfast or slow; slower makes smaller files."
-        ),
-    ] = None,
-    config: Config = None,  # noqa: ARG001  # its callback has read it
-    overwrite: Overwrite = False,
-    no_audio: Annotated[bool, typer.Option("--no-audio", help="Leave the sound out.")] = False,
-    threads: Threads = None,
-    quiet: Quiet = False,
-    as_json: Json = False,
+    clip: Clip,
+    output: Output,
+    style: options.Style = DEFAULT_STYLE,
+    strength: options.Strength = 1.0,
+    scale: options.Scale = 1.0,
+    engine: options.EngineName = "auto",
+    height: Height = None,
+    start: Start = None,
+    end: End = None,
+    video_stream: VideoStream = None,
+    codec: Codec = None,
+    crf: Crf = None,
+    preset: Preset = None,
+    config: options.Config = None,  # noqa: ARG001  # its callback has read it
+    overwrite: options.Overwrite = False,
+    no_audio: NoAudio = False,
+    threads: options.Threads = None,
+    quiet: options.Quiet = False,
+    as_json: options.Json = False,
 ) -> None:
     """Stylize a video file.
 
@@ -93,39 +101,39 @@ def video(
     from rtstyle.video import VideoJob, stylize_video
 
     job = VideoJob(
-        clip,
-        output,
-        strength,
-        height,
-        start,
-        end,
-        codec,
-        crf,
-        preset,
-        overwrite=overwrite,
-        audio=not no_audio,
-        scale=scale,
-    )
-    with ProgressDisplay(Path(clip).name, quiet=quiet) as bar:
+        clip, output, strength, height, start, end, codec, crf, preset,
+        overwrite=overwrite, audio=not no_audio, scale=scale, video_stream=video_stream,
+    )  # fmt: skip
+    with _said_when_stopped(), ProgressDisplay(Path(clip).name, quiet=quiet) as bar:
         report = stylize_video(
             job,
-            lambda: load_engine(style, engine, threads, build_ahead=True),
+            partial(options.load_engine, style, engine, threads, build_ahead=True),
             source=_pattern(job) if clip == "pattern" else None,
             on_progress=lambda now: bar.update(now.frames, now.fps, now.total),
         )
     for warning in report.warnings:
         logger.warning(warning)
     if as_json:
-        print_json({"style": style, "input": clip, **report.to_dict()})
+        options.print_json({"style": style, "input": clip, **report.to_dict()})
     elif not quiet:
         typer.echo(_summary(report), err=True)
+
+
+@contextmanager
+def _said_when_stopped() -> Iterator[None]:
+    """Say after Ctrl-C what became of the output."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        logger.warning("stopped before the end; nothing was written")
+        raise
 
 
 def _pattern(job: VideoJob) -> Source:
     """Return the built-in scene; it lasts ten seconds unless ``--end`` says otherwise."""
     from rtstyle.sources.pattern import PatternSource
 
-    height = job.height or 360
+    height = job.even_height or 360
     first_s, last_s = job.start or 0.0, PATTERN_S if job.end is None else job.end
     # 16:9 with even sides, which every player accepts.
     return PatternSource(round(height * 8 / 9) * 2, height, frames=max(1, round((last_s - first_s) * 30)), live=False)

@@ -10,16 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rtstyle.commands.options import (
-    EngineName,
-    Quiet,
-    Scale,
-    Strength,
-    Style,
-    Threads,
-    load_engine,
-)
-from rtstyle.commands.values import RATE, SIZE, Size, whole
+from rtstyle.commands import options
+from rtstyle.commands.extras import needs_extra
+from rtstyle.commands.values import whole
 from rtstyle.defaults import DEFAULT_STYLE
 
 if TYPE_CHECKING:
@@ -28,53 +21,55 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+Source = Annotated[
+    str | None,
+    typer.Option(
+        metavar="0|PATH|URL|pattern",
+        help="Also show a source of this machine, as `rtstyle webcam --source` takes it, to every visitor.",
+    ),
+]
+
+# The server.
+Host = Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on; 127.0.0.1 is this machine only.")]
+Port = Annotated[int, typer.Option(metavar="N", parser=whole(0, 65535), help="Port to listen on; 0 takes a free one.")]
+Token = Annotated[
+    str,
+    typer.Option(
+        metavar="TOKEN",
+        envvar="RTSTYLE_TOKEN",
+        show_envvar=False,
+        help="Token that visitors need; required if other machines can reach the address. RTSTYLE_TOKEN in the "
+        "environment keeps it out of the list of processes.",
+    ),
+]
+Cert = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="TLS certificate (PEM), for visitors on other machines.")
+]
+Key = Annotated[Path | None, typer.Option(metavar="FILE", help="Private key of the certificate (PEM).")]
+Stun = Annotated[
+    str | None, typer.Option(metavar="URL", help="STUN server, for visitors beyond your router. [default: none]")
+]
+Peers = Annotated[int, typer.Option(metavar="N", parser=whole(1, 64), help="Visitors at the same time.")]
+
 
 def web(
-    style: Style = DEFAULT_STYLE,
-    source: Annotated[
-        str | None,
-        typer.Option(
-            metavar="0|PATH|URL|pattern",
-            help="Also show a source of this machine, as `rtstyle webcam --source` takes it, to every visitor.",
-        ),
-    ] = None,
-    size: Annotated[
-        Size | None, typer.Option(metavar="WxH", parser=SIZE, help="Frame size to request from that camera.")
-    ] = None,
-    fps: Annotated[
-        float | None, typer.Option(metavar="N", parser=RATE, help="Frames per second to request from that camera.")
-    ] = None,
-    mirror: Annotated[bool, typer.Option("--mirror", help="Start with left and right swapped.")] = False,
-    strength: Strength = 1.0,
-    scale: Scale = 1.0,
-    host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Address to listen on; 127.0.0.1 is this machine only.")
-    ] = "127.0.0.1",
-    port: Annotated[
-        int, typer.Option(metavar="N", parser=whole(0, 65535), help="Port to listen on; 0 takes a free one.")
-    ] = 8765,
-    token: Annotated[
-        str,
-        typer.Option(
-            metavar="TOKEN",
-            envvar="RTSTYLE_TOKEN",
-            show_envvar=False,
-            help="Token that visitors need; required if other machines can reach the address. RTSTYLE_TOKEN in the "
-            "environment keeps it out of the list of processes.",
-        ),
-    ] = "",
-    cert: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="TLS certificate (PEM), for visitors on other machines.")
-    ] = None,
-    key: Annotated[Path | None, typer.Option(metavar="FILE", help="Private key of the certificate (PEM).")] = None,
-    stun: Annotated[
-        str | None,
-        typer.Option(metavar="URL", help="STUN server, for visitors beyond your router. [default: none]"),
-    ] = None,
-    peers: Annotated[int, typer.Option(metavar="N", parser=whole(1, 64), help="Visitors at the same time.")] = 4,
-    engine: EngineName = "auto",
-    threads: Threads = None,
-    quiet: Quiet = False,  # noqa: ARG001  # its callback has set the level of messages
+    style: options.Style = DEFAULT_STYLE,
+    source: Source = None,
+    size: options.CameraSize = None,
+    fps: options.CameraFps = None,
+    mirror: options.Mirror = False,
+    strength: options.Strength = 1.0,
+    scale: options.Scale = 1.0,
+    host: Host = "127.0.0.1",
+    port: Port = 8765,
+    token: Token = "",
+    cert: Cert = None,
+    key: Key = None,
+    stun: Stun = None,
+    peers: Peers = 4,
+    engine: options.EngineName = "auto",
+    threads: options.Threads = None,
+    quiet: options.Quiet = False,  # noqa: ARG001  # its callback has set the level of messages
 ) -> None:
     """Serve a web page that stylizes the visitor's camera.
 
@@ -88,45 +83,36 @@ def web(
     """
     from engines.base import check_size
     from engines.errors import EngineError
-    from engines.install_hint import pip_install
-    from rtstyle.signals import STOPPER
     from rtstyle.style_library import find
 
-    try:
+    with needs_extra("web", "the page", EngineError):
+        from rtstyle.sources.factory import open_source
         from rtstyle.web.rooms import Rooms, WebSettings
         from rtstyle.web.server import Server
-    except ImportError as error:
-        raise EngineError(f"the page needs {error.name}", hint=pip_install("web")) from error
-    from rtstyle.sources.factory import open_source
 
-    find(style)  # fail now, not when the first browser comes
     settings = WebSettings(host, port, token, cert, key, peers, style, strength, scale, mirror, stun)
     settings.check()
-    wanted = (size.width, size.height) if size else None
-    open_shown = partial(open_source, source or "", size=wanted, fps=fps)
     if size is not None:
         check_size(size.height, size.width)
-    if source is not None:
-        open_shown().close()  # fail now, not when the first browser comes
-    load = partial(load_engine, name=engine, threads=threads, build_ahead=True, shared=True)
-    server = Server(Rooms(settings, load, open_shown if source else None))
-    stopped = asyncio.Event()
-    with asyncio.Runner() as runner:
-        loop = runner.get_loop()
-
-        def stop() -> None:
-            loop.call_soon_threadsafe(stopped.set)
-
-        with STOPPER.gently(stop):
-            runner.run(_serve(server, settings, stopped))
+    find(style)  # fail now, not when the first browser comes
+    open_shown = partial(open_source, source, size=size, fps=fps) if source is not None else None
+    if open_shown is not None:
+        open_shown().close()  # likewise
+    load = partial(options.load_engine, name=engine, threads=threads, build_ahead=True, shared=True)
+    asyncio.run(_serve(Server(Rooms(settings, load, open_shown)), settings))
 
 
-async def _serve(server: Server, settings: WebSettings, stopped: asyncio.Event) -> None:
-    await server.start()
-    try:
-        logger.info("the page is at %s", settings.address(server.port))
-        for line in settings.advice():
-            logger.info(line)
-        await stopped.wait()
-    finally:
-        await server.close()
+async def _serve(server: Server, settings: WebSettings) -> None:
+    """Serve until a signal asks to stop."""
+    from rtstyle.signals import STOPPER
+
+    stopped, loop = asyncio.Event(), asyncio.get_running_loop()
+    with STOPPER.gently(lambda: loop.call_soon_threadsafe(stopped.set)):
+        await server.start()
+        try:
+            logger.info("the page is at %s", settings.address(server.port))
+            for line in settings.advice():
+                logger.info(line)
+            await stopped.wait()
+        finally:
+            await server.close()

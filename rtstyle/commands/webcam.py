@@ -10,100 +10,99 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rtstyle.commands import options
 from rtstyle.commands.json_output import Watch
-from rtstyle.commands.options import (
-    Config,
-    EngineName,
-    Json,
-    Overwrite,
-    Quiet,
-    Scale,
-    Strength,
-    Style,
-    Threads,
-    load_engine,
-    print_json,
-)
-from rtstyle.commands.values import RATE, SIZE, Size, whole
+from rtstyle.commands.values import whole
 from rtstyle.defaults import DEFAULT_STYLE
 
 if TYPE_CHECKING:
-    from rtstyle.progress import StatusLine
+    from collections.abc import Callable
+
+    from engines.base import Engine
+    from rtstyle.controls import Controls
+    from rtstyle.live.webcam import WebcamJob
     from rtstyle.sources.base import Source
-    from rtstyle.stats import Stats
+    from rtstyle.stats import Stats, StatsSnapshot
 
 logger = logging.getLogger(__name__)
 
 RATE_TOLERANCE = 0.15
 """Warn if the frame rate differs from the requested one by more than this share."""
 
+# What to show, and where.
+SourceName = Annotated[
+    str,
+    typer.Option(
+        "--source",
+        metavar="0|NAME|PATH|URL|screen|pattern",
+        envvar="RTSTYLE_SOURCE",
+        show_envvar=False,
+        help="What to stylize: number, name or path of a camera (`rtstyle devices` lists them), a video file, the "
+        "URL of a stream, the screen (screen:2 is the second monitor, screen:640x360+100+50 a region), or "
+        "`pattern`, a built-in moving scene.",
+    ),
+]
+Sinks = Annotated[
+    list[str],
+    typer.Option(
+        metavar="window|virtual|null|URL|FILE",
+        help="Where to show the result. Repeat it for several places. `virtual` is a camera for other programs "
+        "(virtual:NAME picks one), an rtmp://, srt:// or udp:// URL sends a stream, a file name records, and "
+        "`null` only measures.",
+    ),
+]
+Loop = Annotated[bool, typer.Option("--loop", help="Repeat a video file forever.")]
+Reconnect = Annotated[bool, typer.Option(help="If the camera or stream is lost, wait for it, or end with an error.")]
+Frames = Annotated[int | None, typer.Option(metavar="N", parser=whole(1), help="Stop after N frames.")]
+Bitrate = Annotated[
+    int | None,
+    typer.Option(metavar="KBIT", parser=whole(100), help="Bit rate of streams, kbit/s. [default: by frame size]"),
+]
+
+# Steering by other programs.
+Control = Annotated[
+    str | None,
+    typer.Option(
+        metavar="HOST:PORT",
+        envvar="RTSTYLE_CONTROL",
+        show_envvar=False,
+        help="Let scripts steer rtstyle over HTTP at this address: GET /stats and /styles, POST /style, /strength, "
+        "/scale, /mirror, /pause, /snapshot, /record and /stop.",
+    ),
+]
+ControlToken = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TOKEN",
+        envvar="RTSTYLE_TOKEN",
+        show_envvar=False,
+        help="Token that these scripts must send; required if other machines can reach the address. "
+        "RTSTYLE_TOKEN in the environment keeps it out of the list of processes.",
+    ),
+]
+
 
 def webcam(
-    style: Style = DEFAULT_STYLE,
-    source: Annotated[
-        str,
-        typer.Option(
-            metavar="0|NAME|PATH|URL|screen|pattern",
-            envvar="RTSTYLE_SOURCE",
-            show_envvar=False,
-            help="What to stylize: number, name or path of a camera (`rtstyle devices` lists them), a video file, the "
-            "URL of a stream, the screen (screen:2 is the second monitor, screen:640x360+100+50 a region), or "
-            "`pattern`, a built-in moving scene.",
-        ),
-    ] = "0",
-    sink: Annotated[
-        list[str],
-        typer.Option(
-            metavar="window|virtual|null|URL|FILE",
-            help="Where to show the result. Repeat it for several places. `virtual` is a camera for other programs "
-            "(virtual:NAME picks one), an rtmp://, srt:// or udp:// URL sends a stream, a file name records, and "
-            "`null` only measures.",
-        ),
-    ] = ["window"],  # noqa: B006  # typer makes a new one
-    size: Annotated[
-        Size | None, typer.Option(metavar="WxH", parser=SIZE, help="Frame size to request from the camera.")
-    ] = None,
-    fps: Annotated[
-        float | None, typer.Option(metavar="N", parser=RATE, help="Frames per second to request from the camera.")
-    ] = None,
-    loop: Annotated[bool, typer.Option("--loop", help="Repeat a video file forever.")] = False,
-    reconnect: Annotated[
-        bool, typer.Option(help="If the camera or stream is lost, wait for it, or end with an error.")
-    ] = True,
-    mirror: Annotated[bool, typer.Option("--mirror/--no-mirror", help="Swap left and right, like a mirror.")] = False,
-    strength: Strength = 1.0,
-    scale: Scale = 1.0,
-    frames: Annotated[int | None, typer.Option(metavar="N", parser=whole(1), help="Stop after N frames.")] = None,
-    engine: EngineName = "auto",
-    threads: Threads = None,
-    bitrate: Annotated[
-        int | None,
-        typer.Option(metavar="KBIT", parser=whole(100), help="Bit rate of streams, kbit/s. [default: by frame size]"),
-    ] = None,
-    control: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HOST:PORT",
-            envvar="RTSTYLE_CONTROL",
-            show_envvar=False,
-            help="Let scripts steer rtstyle over HTTP at this address: GET /stats and /styles, POST /style, /strength, "
-            "/scale, /mirror, /pause, /snapshot, /record and /stop.",
-        ),
-    ] = None,
-    control_token: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TOKEN",
-            envvar="RTSTYLE_TOKEN",
-            show_envvar=False,
-            help="Token that these scripts must send; required if other machines can reach the address. "
-            "RTSTYLE_TOKEN in the environment keeps it out of the list of processes.",
-        ),
-    ] = None,
-    config: Config = None,  # noqa: ARG001  # its callback has read it
-    overwrite: Overwrite = False,
-    quiet: Quiet = False,
-    as_json: Json = False,
+    style: options.Style = DEFAULT_STYLE,
+    source: SourceName = "0",
+    sink: Sinks = ["window"],  # noqa: B006  # typer makes a new one
+    size: options.CameraSize = None,
+    fps: options.CameraFps = None,
+    loop: Loop = False,
+    reconnect: Reconnect = True,
+    mirror: options.Mirror = False,
+    strength: options.Strength = 1.0,
+    scale: options.Scale = 1.0,
+    frames: Frames = None,
+    engine: options.EngineName = "auto",
+    threads: options.Threads = None,
+    bitrate: Bitrate = None,
+    control: Control = None,
+    control_token: ControlToken = None,
+    config: options.Config = None,  # noqa: ARG001  # its callback has read it
+    overwrite: options.Overwrite = False,
+    quiet: options.Quiet = False,
+    as_json: options.Json = False,
 ) -> None:
     """Stylize a camera live, in a window or wherever --sink says.
 
@@ -123,86 +122,94 @@ def webcam(
         rtstyle webcam --config studio.toml --style wave
         rtstyle webcam --source pattern
     """
+    from rtstyle.live.webcam import WebcamJob
+
+    bits = None if bitrate is None else 1000 * bitrate
+    job = WebcamJob(source, tuple(sink), size, fps, frames, overwrite, reconnect, loop, bits)
+    run = _Run(job, _controls(style, strength, scale, mirror=mirror), quiet=quiet)
+    watch = Watch(as_json=as_json, stop=run.stop, control=control, token=control_token)
+    switching = "window" in sink or control is not None  # the style can be changed
+    load = partial(options.load_engine, name=engine, threads=threads, build_ahead=True, shared=switching)
+    figures = run(load, watch, switching=switching)
+    if as_json:
+        watch.print_last(figures, job)
+    elif not quiet:
+        run.line.show(figures)
+        run.line.finish()
+
+
+def _controls(style: str, strength: float, scale: float, *, mirror: bool) -> Controls:
+    """Return the initial settings; your own style comes first among the styles, so that its key is 1."""
     from rtstyle.controls import Controls
-    from rtstyle.live.style_switcher import StyleSwitcher
-    from rtstyle.live.webcam import WebcamJob, run_webcam
-    from rtstyle.media.urls import redact
-    from rtstyle.progress import StatusLine
-    from rtstyle.signals import STOPPER
     from rtstyle.style_library import installed
 
     names = [entry.name for entry in installed() if not entry.fault]
-    # Your own style comes first, so that its key is 1.
-    controls = Controls(strength, mirror, scale, names if style in names else [style, *names], style)
-    line = StatusLine(Path(style).name, quiet=quiet)
-    opened: list[Source] = []
-    notices = _LossNotices()
-    gentle = ExitStack()
-
-    def started(live: Source) -> None:
-        opened.append(live)
-        _warn_if_different(live, size, fps)
-        # Not earlier: while rtstyle waits for a camera or stream, the first Ctrl-C must end the wait.
-        gentle.enter_context(STOPPER.gently(stop))
-
-    def stop() -> None:
-        controls.request_stop()
-        for one in opened:
-            one.close()
-
-    def show(stats: Stats) -> None:
-        notices.check(opened[0], line)
-        if line.due():
-            line.show(stats.snapshot())
-
-    watch = Watch(as_json=as_json, stop=stop, control=control, token=control_token)
-    switching = "window" in sink or control is not None  # the style can be changed
-    load = partial(load_engine, name=engine, threads=threads, build_ahead=True, shared=switching)
-    wanted = (size.width, size.height) if size else None
-    bits = None if bitrate is None else 1000 * bitrate
-    job = WebcamJob(source, tuple(sink), wanted, fps, frames, overwrite, reconnect, loop, bits)
-    try:
-        with gentle:
-            figures = run_webcam(
-                job,
-                lambda: StyleSwitcher(load, controls, ahead=switching),
-                controls,
-                on_frame=show,
-                on_start=started,
-                on_ready=watch.begin,
-            )
-    finally:
-        watch.close()
-        line.finish()
-    if as_json:
-        sinks = [redact(one) for one in sink]
-        print_json({**watch.last(figures), "source": redact(source), "sinks": sinks})
-    elif not quiet:
-        line.show(figures)
-        line.finish()
+    return Controls(strength, mirror, scale, names if style in names else [style, *names], style)
 
 
-class _LossNotices:
-    """Warns once when a source is lost, and once when it is back."""
+class _Run:
+    """A live run on the command line: its status line, its warnings, and how a signal stops it."""
 
-    def __init__(self) -> None:
+    def __init__(self, job: WebcamJob, controls: Controls, *, quiet: bool) -> None:
+        from rtstyle.progress import StatusLine
+
+        self.line = StatusLine(Path(controls.style).name, quiet=quiet)
+        self._job, self._controls = job, controls
+        self._source: Source | None = None
         self._lost = False
+        self._gentle = ExitStack()
 
-    def check(self, source: Source, line: StatusLine) -> None:
+    def __call__(self, load: Callable[[str], Engine], watch: Watch, *, switching: bool) -> StatsSnapshot:
+        """Run until the end, and return the final figures."""
+        from rtstyle.live.style_switcher import StyleSwitcher
+        from rtstyle.live.webcam import run_webcam
+
+        try:
+            with self._gentle:
+                return run_webcam(
+                    self._job,
+                    lambda: StyleSwitcher(load, self._controls, ahead=switching),
+                    self._controls,
+                    on_frame=self._show,
+                    on_start=self._start,
+                    on_ready=watch.begin,
+                )
+        finally:
+            watch.close()
+            self.line.finish()
+
+    def stop(self) -> None:
+        self._controls.request_stop()
+        if self._source is not None:
+            self._source.close()
+
+    def _start(self, source: Source) -> None:
+        from rtstyle.signals import STOPPER
+
+        self._source = source
+        _warn_if_different(source, self._job)
+        # Not earlier: while rtstyle waits for a camera or stream, the first Ctrl-C must end the wait.
+        self._gentle.enter_context(STOPPER.gently(self.stop))
+
+    def _show(self, stats: Stats) -> None:
+        """Warn once when the source is lost and once when it is back, and keep the status line up to date."""
         from rtstyle.sources.base import notice_of
 
-        notice = notice_of(source)
+        assert self._source is not None
+        notice = notice_of(self._source)
         if bool(notice) != self._lost:
             self._lost = bool(notice)
-            line.finish()
-            logger.warning(notice or f"{source.info.name} is back")
+            self.line.finish()
+            logger.warning(notice or f"{self._source.info.name} is back")
+        if self.line.due():
+            self.line.show(stats.snapshot())
 
 
-def _warn_if_different(source: Source, size: Size | None, fps: float | None) -> None:
+def _warn_if_different(source: Source, job: WebcamJob) -> None:
     """Warn if the camera delivers another size or rate than was requested."""
-    got = source.info
+    got, size, fps = source.info, job.size, job.fps
     form = f" ({got.pixel_format})" if got.pixel_format else ""
-    if size is not None and (got.width, got.height) != (size.width, size.height):
-        logger.warning("%s gives %d×%d%s, not %d×%d", got.name, got.width, got.height, form, size.width, size.height)
+    if size is not None and (got.width, got.height) != size:
+        logger.warning("%s gives %d×%d%s, not %d×%d", got.name, got.width, got.height, form, *size)
     if fps is not None and got.fps and abs(float(got.fps) - fps) > RATE_TOLERANCE * fps:
         logger.warning("%s gives %.4g fps%s, not %.4g", got.name, float(got.fps), form, fps)

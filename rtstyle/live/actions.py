@@ -28,18 +28,14 @@ class UnknownActionError(ConfigError):
 
 
 class Actions:
-    """Read and change a live run. Any thread may call any method.
-
-    Args:
-        live: the run.
-    """
+    """Read and change a live run. Any thread may call any method."""
 
     def __init__(self, live: LiveSession) -> None:
         self.live = live
         self._readers: dict[str, Callable[[], dict[str, Any]]] = {"stats": self._stats, "styles": self._styles}
         self._changers: dict[str, Callable[[object], dict[str, Any]]] = {
             **{name: partial(setter, live.controls) for name, setter in SETTINGS.items()},
-            "pause": partial(_set_paused, live.controls),
+            "pause": partial(_set, "pause", "paused", _switch, live.controls),
             "snapshot": self._snapshot,
             "record": self._record,
             "stop": self._end,
@@ -51,34 +47,21 @@ class Actions:
         return tuple(self._readers), tuple(self._changers)
 
     def read(self, name: str) -> dict[str, Any]:
-        """Return ``stats`` or ``styles`` as plain values for JSON.
-
-        Raises:
-            UnknownActionError: there is no such name.
-        """
+        """Return ``stats`` or ``styles`` as plain values for JSON."""
         return _found(self._readers, name)()
 
     def change(self, name: str, value: object = None) -> dict[str, Any]:
-        """Carry out one action.
+        """Carry out one action, and return the new setting as plain values for JSON.
 
         Args:
             name: ``style``, ``strength``, ``scale``, ``mirror``, ``pause``, ``record``, ``snapshot`` or ``stop``.
             value: a name, a number, or on or off, also as text; ``None`` toggles a switch. ``snapshot`` saves an
                 RGB picture instead of the newest frame.
 
-        Returns:
-            The new setting, as plain values for JSON.
-
         Raises:
-            UnknownActionError: there is no such name.
-            ConfigError, StyleError, ShapeError: the value does not fit.
-            SinkError: the action failed.
+            StylerError: there is no such action, its value does not fit, or (SinkError) it failed.
         """
         return _found(self._changers, name)(value)
-
-    def change_settings(self, settings: Mapping[str, object]) -> None:
-        """Change several settings, and nothing else; see ``apply_settings``."""
-        apply_settings(self.live.controls, settings)
 
     def _stats(self) -> dict[str, Any]:
         return self.live.read().to_dict()
@@ -89,7 +72,7 @@ class Actions:
 
     def _record(self, value: object) -> dict[str, Any]:
         recorder = self.live.recorder
-        if _switch("record", value, now=recorder.path is not None):
+        if _switch("record", value, recorder.path is not None):
             return {"recording": str(recorder.start())}
         path = recorder.stop()
         return {"recording": None, "recorded": None if path is None else str(path)}
@@ -109,18 +92,25 @@ class Actions:
 
 
 def apply_settings(controls: Controls, settings: Mapping[str, object]) -> None:
-    """Change several settings, as a viewer of the page may: ``style``, ``strength``, ``scale``, ``mirror``.
-
-    Settings before the first error stay applied.
-
-    Raises:
-        ConfigError: there is no such setting, or a value has the wrong type.
-        StyleError, ShapeError: there is no such style, or a value is out of range.
-    """
+    """Change several ``SETTINGS``, as a viewer of the page may; those before the first error stay applied."""
     for name, value in settings.items():
         if name not in SETTINGS or value is None:
             raise ConfigError(f"cannot set {name!r} to {value!r}"[:200], hint=f"settings: {', '.join(SETTINGS)}")
         SETTINGS[name](controls, value)
+
+
+def _found(table: Mapping[str, T], name: str) -> T:
+    if name not in table:
+        raise UnknownActionError(f"there is no {name[:40]!r}", hint=f"available: {', '.join(table)}")
+    return table[name]
+
+
+def _set(
+    name: str, attribute: str, read: Callable[[str, object, Any], Any], controls: Controls, value: object
+) -> dict[str, Any]:
+    """Set an attribute to what ``read`` makes of a value, given the action's name and the present value."""
+    setattr(controls, attribute, read(name, value, getattr(controls, attribute)))
+    return {attribute: getattr(controls, attribute)}
 
 
 def _set_style(controls: Controls, value: object) -> dict[str, Any]:
@@ -134,42 +124,7 @@ def _set_style(controls: Controls, value: object) -> dict[str, Any]:
     return {"style": value}
 
 
-def _set_strength(controls: Controls, value: object) -> dict[str, Any]:
-    controls.strength = _number("strength", value)
-    return {"strength": controls.strength}
-
-
-def _set_scale(controls: Controls, value: object) -> dict[str, Any]:
-    controls.scale = _number("scale", value)
-    return {"scale": controls.scale}
-
-
-def _set_mirror(controls: Controls, value: object) -> dict[str, Any]:
-    controls.mirror = _switch("mirror", value, now=controls.mirror)
-    return {"mirror": controls.mirror}
-
-
-def _set_paused(controls: Controls, value: object) -> dict[str, Any]:
-    controls.paused = _switch("pause", value, now=controls.paused)
-    return {"paused": controls.paused}
-
-
-SETTINGS: dict[str, Callable[[Controls, object], dict[str, Any]]] = {
-    "style": _set_style,
-    "strength": _set_strength,
-    "scale": _set_scale,
-    "mirror": _set_mirror,
-}
-"""Settings by name, each with the function that checks and sets it."""
-
-
-def _found(table: Mapping[str, T], name: str) -> T:
-    if name not in table:
-        raise UnknownActionError(f"there is no {name[:40]!r}", hint=f"available: {', '.join(table)}")
-    return table[name]
-
-
-def _number(name: str, value: object) -> float:
+def _number(name: str, value: object, _now: float) -> float:
     try:
         number = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else math.nan
     except (ValueError, OverflowError):
@@ -179,7 +134,7 @@ def _number(name: str, value: object) -> float:
     return number
 
 
-def _switch(name: str, value: object, *, now: bool) -> bool:
+def _switch(name: str, value: object, now: bool) -> bool:
     known = value.lower() if isinstance(value, str) else value
     if known in (None, "", "toggle"):
         return not now
@@ -187,3 +142,12 @@ def _switch(name: str, value: object, *, now: bool) -> bool:
         if any(known == word for word in words):
             return answer
     raise ConfigError(f"{name} takes on or off", hint="send nothing to toggle it")
+
+
+SETTINGS: dict[str, Callable[[Controls, object], dict[str, Any]]] = {
+    "style": _set_style,
+    "strength": partial(_set, "strength", "strength", _number),
+    "scale": partial(_set, "scale", "scale", _number),
+    "mirror": partial(_set, "mirror", "mirror", _switch),
+}
+"""Settings by name, each with the function that checks and sets it."""

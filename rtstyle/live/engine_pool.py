@@ -11,22 +11,14 @@ from engines.wrapper import EngineWrapper
 
 
 class EnginePool:
-    """Load each style once for several sessions, and let one session at a time call it.
-
-    Args:
-        load: makes the engine of a style.
-    """
+    """Load each style once for several sessions, and let one session at a time call it."""
 
     def __init__(self, load: Callable[[str], Engine]) -> None:
         self._load = load
         self._shared: SharedPool[str, _Shared] = SharedPool()
 
     def load(self, style: str) -> Engine:
-        """Return an engine of this style; it is freed when all who loaded it have closed it.
-
-        Raises:
-            StyleError, EngineError: the loader failed.
-        """
+        """Return an engine of this style; it is freed when all who loaded it have closed it."""
         shared = self._shared.borrow(style, lambda: _Shared(self._load(style)))
         return _Borrowed(shared, lambda: self._shared.give_back(style))
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 from collections.abc import Callable
+from functools import partial
 from threading import Event, Thread
 from typing import Any
 
@@ -14,7 +15,7 @@ from aiohttp import web
 from engines.errors import ConfigError, SinkError, StylerError
 from rtstyle.live.actions import Actions
 from rtstyle.live.http_guard import Address, Guard
-from rtstyle.live.http_server import HttpOptions, HttpServer, json_error, json_response
+from rtstyle.live.http_server import HttpOptions, HttpServer, json_error, json_response, read_body
 
 BODY_BYTES = 1024
 """Largest body of a request."""
@@ -27,11 +28,7 @@ CONNECTIONS = 16
 
 
 class ControlServer:
-    """Listens from the start, and answers after ``start``, in a thread of its own.
-
-    Args:
-        address: where to listen; port 0 takes a free one.
-        token: token that requests must bear; see ``Guard``.
+    """Listens from the start, and answers after ``start``, in a thread of its own; see ``Guard`` for the token.
 
     Raises:
         ConfigError: the address cannot be listened on, or not safely.
@@ -93,29 +90,19 @@ def control_app(actions: Actions) -> web.Application:
     app = web.Application(client_max_size=BODY_BYTES)
     readers, changers = actions.names
     for name in readers:
-        app.router.add_get(f"/{name}", _reader(actions, name), allow_head=False)
+        app.router.add_get(f"/{name}", partial(_read, actions, name), allow_head=False)
     for name in changers:
-        app.router.add_post(f"/{name}", _changer(actions, name))
+        app.router.add_post(f"/{name}", partial(_change, actions, name))
     return app
 
 
-def _reader(actions: Actions, name: str) -> Callable[[web.Request], Any]:
-    async def handler(_: web.Request) -> web.Response:
-        return await _respond(lambda: actions.read(name))
-
-    return handler
+async def _read(actions: Actions, name: str, _: web.Request) -> web.Response:
+    return await _respond(lambda: actions.read(name))
 
 
-def _changer(actions: Actions, name: str) -> Callable[[web.Request], Any]:
-    async def handler(request: web.Request) -> web.Response:
-        try:
-            async with asyncio.timeout(DEADLINE_S):
-                body = await request.read()
-        except TimeoutError:
-            raise web.HTTPRequestTimeout from None
-        return await _respond(lambda: actions.change(name, parse_value(name, body)))
-
-    return handler
+async def _change(actions: Actions, name: str, request: web.Request) -> web.Response:
+    body = await read_body(request, DEADLINE_S)
+    return await _respond(lambda: actions.change(name, parse_value(name, body)))
 
 
 async def _respond(action: Callable[[], dict[str, Any]]) -> web.Response:
@@ -127,11 +114,7 @@ async def _respond(action: Callable[[], dict[str, Any]]) -> web.Response:
 
 
 def parse_value(name: str, body: bytes) -> object:
-    """Read a value from ``{"style": "wave"}``, ``"wave"``, ``style=wave`` or ``wave``; an empty body gives ``None``.
-
-    Raises:
-        ConfigError: it is neither text nor JSON, or JSON about something else.
-    """
+    """Read a value from ``{"style": "wave"}``, ``"wave"``, ``style=wave`` or ``wave``; an empty body gives ``None``."""
     try:
         text = body.decode().strip()
     except UnicodeDecodeError as error:

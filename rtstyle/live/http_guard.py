@@ -18,12 +18,7 @@ SHORTEST_TOKEN = 8
 
 @dataclass(frozen=True)
 class Refusal:
-    """Reason to refuse a request.
-
-    Attributes:
-        status: HTTP status.
-        problem, hint: as in ``StylerError``.
-    """
+    """Why a request is refused: the HTTP status, and words as in ``StylerError``."""
 
     status: int
     problem: str
@@ -42,11 +37,7 @@ class Address:
 
 
 def parse_address(text: str) -> Address:
-    """Parse ``127.0.0.1:8765``, ``[::1]:8765``, or only a port, which is on 127.0.0.1.
-
-    Raises:
-        ConfigError: this is not an address.
-    """
+    """Parse ``127.0.0.1:8765``, ``[::1]:8765``, or only a port, which is on 127.0.0.1."""
     host, colon, port = text.strip().rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     if not port.isascii() or not port.isdecimal() or int(port) > 65535 or (colon and not host):
@@ -55,11 +46,7 @@ def parse_address(text: str) -> Address:
 
 
 class Guard:
-    """Refuses requests by their headers.
-
-    Args:
-        address: where the server listens.
-        token: token that requests must bear; ``None`` trusts every program on this machine.
+    """Refuses requests to an address by their headers; without a token, it trusts every program on this machine.
 
     Raises:
         ConfigError: other machines can connect and there is no token, or the token is too short.
@@ -81,11 +68,9 @@ class Guard:
         self._address = address
 
     def refuse(self, headers: Mapping[str, str] | Message[str, str], *, public: bool = False) -> Refusal | None:
-        """Return why a request is refused, or ``None`` to answer it.
+        """Return why a request with these headers is refused, or ``None`` to answer it.
 
-        Args:
-            headers: with case-insensitive names.
-            public: the request reads no secret and changes nothing, so a link from elsewhere may lead to it.
+        A ``public`` one reads no secret and changes nothing, so a link from elsewhere may lead to it.
         """
         host = headers.get("Host") or ""
         if self._token is None and not self._is_own_name(host):
@@ -116,11 +101,7 @@ class Guard:
 
 
 def is_loopback(host: str) -> bool:
-    """Return True if only this machine can reach a host.
-
-    Raises:
-        ConfigError: the name cannot be resolved.
-    """
+    """Return True if only this machine can reach a host; raise ConfigError if the name cannot be resolved."""
     try:
         found = socket.getaddrinfo(host, None)
     except (OSError, UnicodeError) as error:

@@ -57,9 +57,7 @@ class HttpOptions:
 
     Attributes:
         token: token that requests must bear, or ``None``.
-        max_body: largest body of a request, bytes.
-        slow_s: time that a connection may take for a request, and to take the response, each, seconds.
-        connections: HTTP connections at a time.
+        max_body, slow_s, connections: limits; see ``BODY``, ``SLOW_S`` and ``CONNECTIONS``.
         newest_wins: with too many connections, end the oldest one instead of refusing the new one.
         json_only: refuse POST bodies that are not declared as JSON, which is all that a foreign form can send.
         is_public: returns True for requests that read no secret and change nothing, so that a link may lead there.
@@ -77,12 +75,7 @@ class HttpOptions:
 
 
 class HttpServer:
-    """An aiohttp application on an address, guarded and limited.
-
-    Args:
-        app: routes; a middleware is added to it.
-        options: guard and limits.
-    """
+    """An aiohttp application on an address, guarded and limited by a middleware that is added to it."""
 
     def __init__(self, app: web.Application, options: HttpOptions) -> None:
         self._app, self._options = app, options
@@ -93,11 +86,7 @@ class HttpServer:
 
     async def start(self, *, sock: socket.socket | None = None, host: str = "", port: int = 0,
                     tls: ssl.SSLContext | None = None) -> int:  # fmt: skip
-        """Listen on an open socket, or on a host and a port, and return the port.
-
-        Raises:
-            OSError: the address cannot be listened on.
-        """
+        """Listen on an open socket, or on a host and a port, and return the port."""
         await self._runner.setup()
         assert self._runner.server is not None
         loop, options = asyncio.get_running_loop(), self._options
@@ -116,7 +105,7 @@ class HttpServer:
         return int(name[1])
 
     def stop_listening(self) -> None:
-        """Accept no further connection."""
+        """Accept no further connections."""
         if self._listening is not None:
             self._listening.close()
         if self._watch is not None:
@@ -165,6 +154,15 @@ class HttpServer:
         return None
 
 
+async def read_body(request: web.Request, within_s: float) -> bytes:
+    """Return the body of a request, or answer 408 if it does not come in time."""
+    try:
+        async with asyncio.timeout(within_s):
+            return await request.read()
+    except TimeoutError:
+        raise web.HTTPRequestTimeout from None
+
+
 def json_response(value: Mapping[str, Any], status: int = 200) -> web.Response:
     """Return a line of JSON."""
     return web.Response(text=json.dumps(value) + "\n", status=status, content_type="application/json")
@@ -178,14 +176,12 @@ def json_error(status: int, problem: str, hint: str = "") -> web.Response:
 class ConnectionLimit:
     """Makes the protocol of each HTTP connection, and ends those that are too many or too slow.
 
-    Args:
-        server: makes the protocol of a connection.
-        handshake_s: time without a transport after which a connection counts as lost, seconds.
-        options: limits.
+    A connection that has no transport after ``handshake_s`` seconds counts as lost.
     """
 
     def __init__(self, server: web.Server, handshake_s: float, options: HttpOptions) -> None:
         self._server, self._handshake_s, self._options = server, handshake_s, options
+        self._slow_s, self._most = options.slow_s or SLOW_S, options.connections or CONNECTIONS
         self._since: dict[web.RequestHandler, float] = {}
         self._connected: set[web.RequestHandler] = set()
         self._answering: set[web.RequestHandler] = set()
@@ -193,7 +189,7 @@ class ConnectionLimit:
     def __call__(self) -> asyncio.Protocol:
         """Make the protocol of a new connection."""
         self._sweep()
-        if not self._options.newest_wins and len(self._since) >= (self._options.connections or CONNECTIONS):
+        if not self._options.newest_wins and len(self._since) >= self._most:
             return _Refused()
         handler = _Connection(self._server, self._options, self._end_oldest)
         self._since[handler] = _now()
@@ -213,16 +209,11 @@ class ConnectionLimit:
             self._connected.add(handler)
             self._since[handler] = _now()
 
-    @property
-    def slow_s(self) -> float:
-        """Time that a connection may take, seconds."""
-        return self._options.slow_s or SLOW_S
-
     def _end_oldest(self) -> None:
         """End the oldest connections, idle ones first, if there are too many."""
         made = [handler for handler in self._since if handler.transport is not None]
         made.sort(key=lambda handler: (handler in self._answering, self._since[handler]))
-        for oldest in made[: max(0, len(made) - (self._options.connections or CONNECTIONS))]:
+        for oldest in made[: max(0, len(made) - self._most)]:
             assert oldest.transport is not None
             oldest.transport.abort()
             del self._since[oldest]
@@ -231,7 +222,7 @@ class ConnectionLimit:
     async def watch(self) -> None:
         """End slow connections, until cancelled."""
         while True:
-            await asyncio.sleep(min(1.0, self.slow_s / 4))
+            await asyncio.sleep(min(1.0, self._slow_s / 4))
             self._sweep()
 
     def _sweep(self) -> None:
@@ -240,7 +231,7 @@ class ConnectionLimit:
             transport = handler.transport
             if transport is not None:
                 self._connected.add(handler)
-            late = now - since > self.slow_s and handler not in self._answering
+            late = now - since > self._slow_s and handler not in self._answering
             if late and transport is not None:
                 transport.abort()
             # There is no transport before the handshake, and none after the end.
@@ -292,6 +283,5 @@ class _Refused(asyncio.Protocol):
     """Ends a connection at once."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Abort."""
         assert isinstance(transport, asyncio.Transport)
         transport.abort()

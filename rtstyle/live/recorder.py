@@ -25,9 +25,6 @@ class Recorder:
     """Writes frames to a file while it is switched on. Any thread may call any method.
 
     Frames pass through a queue to a thread; a slow disk or encoder drops frames there and nowhere else.
-
-    Args:
-        fps: nominal frames per second; 0 if unknown.
     """
 
     def __init__(self, fps: Fraction = Fraction(0)) -> None:
@@ -69,11 +66,7 @@ class Recorder:
             worker.put(frame)
 
     def start(self) -> Path:
-        """Start a recording, unless one is running, and return its path.
-
-        Raises:
-            SinkError: it cannot be written, or earlier ones are still being finished.
-        """
+        """Start a recording, unless one is running, and return its path; raise SinkError if that is impossible."""
         with self._lock:
             self._look_at()
             if self._path is None:
@@ -82,11 +75,7 @@ class Recorder:
             return self._path
 
     def stop(self) -> Path | None:
-        """Stop the recording, which is finished in another thread.
-
-        Returns:
-            Its path; ``None`` if there was none, or it got no frame.
-        """
+        """Stop the recording, which another thread finishes, and return its path; ``None`` if it got no frame."""
         with self._lock:
             self._look_at()
             path = self._path if self._any else None
@@ -114,8 +103,7 @@ class Recorder:
             path = free_path(ENDING)
         except OSError as error:
             raise SinkError(f"cannot record: {error.strerror}", hint="is the folder still there?") from error
-        self._fault = ""
-        self._any = False
+        self._fault, self._any = "", False
         self._worker = SinkWorker(FileSink(path, fps=self._fps, overwrite=True, live=True))
         self._path = path
 
@@ -129,8 +117,7 @@ class Recorder:
         if worker is None:
             return
         self._dropped += worker.dropped
-        known = worker.failure
-        if known is not None:
+        if (known := worker.failure) is not None:
             self._fault = str(known)
         thread = Thread(target=self._finish, args=(worker, known), name="end of recording", daemon=True)
         self._ending.append(thread)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -24,6 +24,8 @@ from rtstyle.sources.base import Source, notice_of
 from rtstyle.stats import Stats, StatsSnapshot
 from rtstyle.stroke_scale import nearest_scale, stylize
 
+logger = logging.getLogger(__name__)
+
 LIVE = "live"
 """State of a source that delivers frames."""
 
@@ -33,19 +35,14 @@ class SessionStats:
     """State and figures of a live run at one instant.
 
     Attributes:
-        figures: rates, ages and counts.
-        style: the style that is shown.
-        wanted: the style that was asked for last.
+        style, wanted: the style that is shown, and the one that was asked for last.
         fault: why the wanted style is not shown; empty while it is shown or being prepared.
-        strength, scale, mirror, paused: current settings.
-        source: name of the source.
         source_state: ``LIVE``, or what is wrong.
         dropped_by: cause → dropped frames: ``engine``, and each sink.
-        sinks: name → state, e.g. ``open``, ``connected``, or why it failed.
+        sink_states: name → state, e.g. ``open``, ``connected``, or why it failed.
         recording: the file that is being recorded, if any.
     """
 
-    figures: StatsSnapshot
     style: str
     wanted: str
     fault: str
@@ -55,27 +52,16 @@ class SessionStats:
     paused: bool
     source: str
     source_state: str
+    figures: StatsSnapshot
     dropped_by: dict[str, int]
-    sinks: dict[str, str]
+    sink_states: dict[str, str]
     recording: Path | None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        return {
-            "style": self.style,
-            "wanted": self.wanted,
-            "fault": self.fault,
-            "strength": round(self.strength, 3),
-            "scale": round(self.scale, 3),
-            "mirror": self.mirror,
-            "paused": self.paused,
-            "source": self.source,
-            "source_state": self.source_state,
-            **self.figures.to_dict(),
-            "dropped_by": self.dropped_by,
-            "sink_states": self.sinks,
-            "recording": None if self.recording is None else str(self.recording),
-        }
+        plain = {**vars(self), **self.figures.to_dict(), "recording": self.recording and str(self.recording)}
+        del plain["figures"]
+        return plain | {"strength": round(self.strength, 3), "scale": round(self.scale, 3)}
 
     def lines(self) -> list[str]:
         """Return the lines that the I key shows: style and figures, then anything out of order."""
@@ -90,7 +76,7 @@ class SessionStats:
             lines.append(f"dropped by {', '.join(late)}")
         if self.source_state != LIVE:
             lines.append(f"{self.source}: {self.source_state}")
-        lines += [f"{name}: {state}" for name, state in self.sinks.items() if state != "open"]
+        lines += [f"{name}: {state}" for name, state in self.sink_states.items() if state != "open"]
         return lines
 
 
@@ -98,39 +84,25 @@ class LiveSession:
     """One live run, which owns its source, engine and recorder. Any thread may call any method but ``run``.
 
     Usage: create it, ``load`` the engine, ``run`` it into a sink. Leaving its context closes everything.
-
-    Args:
-        source: open; closed with the session.
-        controls: settings that may change while it runs.
-
-    Attributes:
-        stats: rates, ages and counts.
-        recorder: starts and stops recordings of what is shown.
-        engine: set by ``load``.
-        sink: set by ``run``.
     """
 
     def __init__(self, source: Source, controls: Controls) -> None:
+        if source.info.sound:
+            logger.info("%s has sound, which live output leaves out; `rtstyle video` keeps it", source.info.name)
         self.source, self.controls = source, controls
         self.stats, self.recorder = Stats(), Recorder(source.info.fps)
         self.engine: Engine | None = None
         self.sink: Sink | None = None
-        self._newest: Frame | None = None
+        self.newest: Frame | None = None  # the newest stylized frame
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def load(self, load_engine: Callable[[], Engine]) -> None:
-        """Load the engine, and warm it up if the frame size is known.
-
-        Raises:
-            StyleError, EngineError: the style or the engine cannot be used.
-        """
+        """Load the engine, and warm it up if the frame size is known."""
         self.engine = load_engine()
         info = self.source.info
         if info.width and info.height:
@@ -138,27 +110,19 @@ class LiveSession:
             stylize(self.engine, np.zeros((info.height, info.width, 3), np.uint8), scale=self.controls.scale)
 
     def run(
-        self,
-        sink: Sink,
-        *,
-        max_frames: int | None = None,
-        on_frame: Callable[[Stats], None] = lambda _: None,
+        self, sink: Sink, *, max_frames: int | None = None, on_frame: Callable[[Stats], None] = lambda _: None
     ) -> StatsSnapshot:
-        """Stylize frames, newest first, until the source ends or somebody asks to stop.
+        """Stylize frames, newest first, until the source ends or somebody asks to stop; then close the sink.
 
-        Args:
-            sink: open; closed at the end.
-            max_frames: stop after this many.
-            on_frame: called after each frame, in this thread.
-
-        Raises:
-            SourceError, SinkError, EngineError: a stage failed; what was recorded before is kept.
+        What was recorded is kept when a stage fails.
         """
         assert self.engine is not None, "load comes before run"
         self.sink = sink
 
         def shown(frame: Frame) -> None:
-            self.put(frame)
+            self.newest = frame
+            if not self.controls.paused:
+                self.recorder.put(frame)
             on_frame(self.stats)
 
         source = _UntilLost(self.source)
@@ -178,17 +142,6 @@ class LiveSession:
         self.recorder.close()
         if self.engine is not None:
             self.engine.close()
-
-    @property
-    def newest(self) -> Frame | None:
-        """The newest stylized frame, if any."""
-        return self._newest
-
-    def put(self, frame: Frame) -> None:
-        """Note that a frame was shown; never waits."""
-        self._newest = frame
-        if not self.controls.paused:
-            self.recorder.put(frame)
 
     def read(self) -> SessionStats:
         """Read state and figures, for the window, ``--json``, HTTP and the page."""
@@ -210,7 +163,7 @@ class LiveSession:
             source=self.source.info.name,
             source_state=notice_of(self.source) or LIVE,
             dropped_by={"engine": figures.dropped_engine, **dropped},
-            sinks=states,
+            sink_states=states,
             recording=self.recorder.path,
         )
 

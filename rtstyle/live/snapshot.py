@@ -15,10 +15,7 @@ _NAMING = Lock()
 
 
 def free_path(ending: str) -> Path:
-    """Reserve a free name by creating an empty file.
-
-    Args:
-        ending: suffix with its dot, e.g. ``.png``.
+    """Reserve a free name with this suffix by creating an empty file.
 
     Raises:
         OSError: the current folder is gone or not writable.
@@ -34,11 +31,7 @@ def free_path(ending: str) -> Path:
 
 
 def save_picture(rgb: RGB) -> Path:
-    """Write a picture as PNG under a free name, and return its path.
-
-    Raises:
-        SinkError: it cannot be written.
-    """
+    """Write a picture as PNG under a free name, and return its path."""
     try:
         path = free_path(".png")
     except OSError as error:

@@ -47,16 +47,8 @@ class StyleSwitcher:
     """An engine that follows ``controls.style``.
 
     A thread loads and compiles the engine of a style; frames keep the old style until it is ready. Other styles are
-    loaded ahead, nearest first, so that a change shows at once. If a style cannot be loaded, or fails on its first
+    loaded ``ahead``, nearest first, so that a change shows at once. If a style cannot be loaded, or fails on its first
     frames, the old one stays and ``fault`` says why.
-
-    Args:
-        load: makes the engine of a style.
-        controls: the available styles and the wanted one.
-        ahead: load engines before they are asked for.
-
-    Raises:
-        StyleError, EngineError: the first style cannot be loaded.
     """
 
     def __init__(self, load: Callable[[str], Engine], controls: Controls, *, ahead: bool = True) -> None:

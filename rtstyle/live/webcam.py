@@ -26,7 +26,6 @@ class WebcamJob:
         size: (width, height) to ask the camera for, pixels; of a clip, stream or screen the height is used.
         fps: frames per second to ask for.
         frames: stop after this many; ``None`` runs until stopped.
-        overwrite: replace an existing file.
         reconnect: wait for a camera or stream that was lost, instead of ending.
         loop: repeat a clip.
         bits: bit rate of streams, per second; ``None`` chooses by size.
@@ -52,21 +51,13 @@ def run_webcam(
     on_start: Callable[[Source], None] = lambda _: None,
     on_ready: Callable[[Actions], None] = lambda _: None,
 ) -> StatsSnapshot:
-    """Stylize a live source, the newest frame first, until it ends or is stopped.
+    """Stylize a live source, the newest frame first, until it ends or is stopped, and return the final figures.
 
-    Args:
-        job: source and sinks.
-        load_engine: called once the source works.
-        controls: live settings, and the request to stop.
-        on_frame: called after each frame, in this thread.
-        on_start: called with the open source.
-        on_ready: called with what reads and steers the run, before its sinks are open.
-
-    Returns:
-        The final figures.
+    ``on_start`` gets the open source before the engine is loaded, ``on_ready`` what reads and steers the run before its
+    sinks are open, and ``on_frame`` the figures after each frame, in this thread.
 
     Raises:
-        SourceError, SinkError, StyleError, EngineError: a stage failed; a recording is kept when its source fails.
+        StylerError: a stage failed; a recording is kept when its source fails.
     """
     if job.size is not None:
         check_size(job.size[1], job.size[0])

@@ -73,14 +73,9 @@ class WindowKeys:
         return self._actions.live.read().lines()
 
     def press(self, key: str, window: WindowSink) -> bool:
-        """Carry out what a key asks for, and show a caption.
+        """Carry out what a key asks for, and show a caption; return False when it asks to stop.
 
-        Args:
-            key: the character on the key, or its name, in lower case.
-            window: that has the focus.
-
-        Returns:
-            False when it asks to stop.
+        ``key`` is the character on the key, or its name, in lower case.
         """
         if key in ("escape", "q"):
             return False

@@ -15,6 +15,7 @@ from aiortc.mediastreams import MediaStreamError
 from av import VideoFrame
 
 from engines.errors import SourceError, StylerError
+from rtstyle.live.actions import apply_settings
 from rtstyle.web.session import PageSession
 from rtstyle.webrtc.tracks import BrowserSource, StylizedTrack
 
@@ -44,12 +45,8 @@ logger = logging.getLogger(__name__)
 class Peer:
     """A connection, from the offer until either side ends it. Call it from the event loop only.
 
-    Args:
-        number: for logs and names.
-        begin: creates a session from this browser's camera; ``None`` for a browser that only watches.
-        watched: the session to watch; ``None`` for a browser that sends its camera.
-        stun: URL of a STUN server; ``None`` contacts no other machine.
-        on_end: called once, when everything is closed.
+    The session is made by ``begin`` from the browser's camera, or is the one that is ``watched``. ``on_end`` is called
+    once, when everything is closed.
     """
 
     def __init__(
@@ -73,17 +70,7 @@ class Peer:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def answer(self, offer: str) -> str:
-        """Answer the browser's offer and start.
-
-        Args:
-            offer: session description of the browser, SDP.
-
-        Returns:
-            Our session description, with all candidates.
-
-        Raises:
-            SourceError: the offer is invalid, or offers no video.
-        """
+        """Start, and return our answer (SDP, with all candidates) to the browser's offer (SDP) of video."""
         if not offer.startswith("v=0") or offer.count("\nm=") > MAX_SECTIONS or "\nm=video" not in offer:
             raise SourceError("this is not an offer of video")
         connection = self._connection
@@ -102,11 +89,7 @@ class Peer:
         return str(connection.localDescription.sdp)
 
     def end(self, reason: str = "") -> None:
-        """Start to close everything; may be called twice.
-
-        Args:
-            reason: shown in the browser; empty for none.
-        """
+        """Start to close everything, and show the reason, if any, in the browser; may be called twice."""
         if self._ending is None:
             self._ending = self._loop.create_task(self._end(reason))
 
@@ -145,7 +128,7 @@ class Peer:
         if not isinstance(changes, dict) or self._session is None:
             return
         try:
-            self._session.actions.change_settings(changes)
+            apply_settings(self._session.controls, changes)
         except StylerError as error:
             self._send({"error": str(error)})
         self._send(self._session.state())

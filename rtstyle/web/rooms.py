@@ -32,8 +32,7 @@ class WebSettings:
     """How the page is served.
 
     Attributes:
-        host, port: where to listen; port 0 takes a free one.
-        token: token that requests must bear; required unless only this machine can reach the address.
+        host, port, token: where to listen, and the token that requests must bear; see ``Guard``.
         cert, key: TLS certificate and its private key, PEM files; ``None`` serves without TLS.
         peers: most browsers at a time.
         style, strength, scale, mirror: initial settings of a browser.
@@ -53,11 +52,7 @@ class WebSettings:
     stun: str | None = None
 
     def check(self) -> None:
-        """Check the address, the token and the TLS files.
-
-        Raises:
-            ConfigError: others could connect without a token, or a file is missing.
-        """
+        """Raise ConfigError if others could connect without a token, or a TLS file is missing."""
         Guard(Address(self.host, self.port), self.token or None)
         if (self.cert is None) != (self.key is None):
             raise ConfigError("a TLS certificate and its key belong together", hint="give --cert and --key")
@@ -81,10 +76,7 @@ class WebSettings:
 class Rooms:
     """All sessions and peers of the page. Call it from the event loop only.
 
-    Args:
-        settings: initial settings of browsers, and how many there may be.
-        load: makes the engine of a style.
-        source: opens this machine's own source, which browsers can watch; ``None`` if there is none.
+    ``source`` opens this machine's own source, which browsers can watch, if there is one.
     """
 
     def __init__(
@@ -109,21 +101,13 @@ class Rooms:
         return names if self.settings.style in names else [self.settings.style, *names]
 
     async def join(self, offer: str, *, sender: str, watch: bool, initial: dict[str, Any]) -> str:
-        """Answer a browser's offer.
+        """Return our answer (SDP) to the offer (SDP) of a browser at the address ``sender``.
 
-        Args:
-            offer: session description, SDP.
-            sender: address that the offer came from.
-            watch: show this machine's own source instead of the browser's camera.
-            initial: initial settings, as ``apply_settings`` takes them; ignored with ``watch``.
-
-        Returns:
-            Our session description, SDP.
+        With ``watch`` it sees this machine's own source instead of its camera, with the settings of the others.
 
         Raises:
             SinkError: there are too many browsers, or the server is stopping.
-            SourceError: there is nothing to watch, or the offer is invalid.
-            ConfigError, StyleError, ShapeError: an initial setting is invalid.
+            StylerError: there is nothing to watch, or the offer or an initial setting is invalid.
         """
         if len(self._peers) + self._joining >= self.settings.peers:
             raise SinkError(f"{self.settings.peers} browsers are connected already", hint="close one, or raise --peers")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import ssl
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from aiohttp import web
 
 from engines.errors import ConfigError, SinkError, StylerError
 from rtstyle.live import http_server
-from rtstyle.live.http_server import Handler, HttpOptions, HttpServer, json_error, json_response
+from rtstyle.live.http_server import Handler, HttpOptions, HttpServer, json_error, json_response, read_body
 from rtstyle.style_library import StyleEntry
 from rtstyle.web.rooms import Rooms, WebSettings
 from rtstyle.webrtc.tracks import raise_bitrates
@@ -42,11 +41,7 @@ def _is_public(request: web.Request) -> bool:
 
 
 class Server:
-    """The page on an address.
-
-    Args:
-        rooms: sessions and peers behind it.
-    """
+    """The page on an address."""
 
     def __init__(self, rooms: Rooms) -> None:
         self._rooms = rooms
@@ -65,12 +60,7 @@ class Server:
         self.port = rooms.settings.port
 
     async def start(self) -> None:
-        """Listen.
-
-        Raises:
-            SinkError: the address is taken, or does not belong to this machine.
-            ConfigError: the certificate cannot be used.
-        """
+        """Listen; raise SinkError or ConfigError if the address or the certificate cannot be used."""
         settings = self._rooms.settings
         raise_bitrates()
         tls = _tls(settings)
@@ -103,13 +93,7 @@ class Server:
         settings, rooms = self._rooms.settings, self._rooms
         known = {entry.name: entry for entry in rooms.entries}
         entries = [_described(name, known.get(name)) for name in rooms.styles]
-        begin = {
-            "style": settings.style,
-            "strength": settings.strength,
-            "scale": settings.scale,
-            "mirror": settings.mirror,
-            "stun": settings.stun,
-        }
+        begin = {name: getattr(settings, name) for name in ("style", "strength", "scale", "mirror", "stun")}
         current = {"style": settings.style, "wanted": settings.style, **rooms.stats()}
         control = {"styles": rooms.styles, "style": current["style"], "wanted": current["wanted"]}
         return json_response({**control, "entries": entries, "watchable": rooms.watchable, "begin": begin})
@@ -126,10 +110,7 @@ class Server:
 
     async def _offer(self, request: web.Request) -> web.StreamResponse:
         try:
-            async with asyncio.timeout(http_server.SLOW_S):
-                body = json.loads(await request.read())
-        except TimeoutError:
-            raise web.HTTPRequestTimeout from None
+            body = json.loads(await read_body(request, http_server.SLOW_S))
         except (ValueError, RecursionError):
             raise web.HTTPBadRequest(reason="the body is not valid JSON") from None
         if not isinstance(body, dict) or not isinstance(body.get("sdp"), str):

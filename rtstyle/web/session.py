@@ -9,7 +9,6 @@ from typing import Any
 from engines.base import Engine
 from engines.errors import StylerError
 from rtstyle.controls import Controls
-from rtstyle.live.actions import Actions
 from rtstyle.live.session import LiveSession
 from rtstyle.live.style_switcher import StyleSwitcher
 from rtstyle.sources.base import Source
@@ -19,15 +18,8 @@ from rtstyle.webrtc.tracks import StylizedTrack, ViewersSink
 class PageSession:
     """Runs a live session in threads of its own from ``start`` until its source ends or ``close``.
 
-    Args:
-        source: open; closed with the session.
-        load: makes the engine of a style.
-        controls: settings that viewers may change.
-        on_end: called once, in a thread of the session, with the session and why it ended; the reason is empty when
-            it was closed or its source ended.
-
-    Attributes:
-        actions: read and change the run.
+    ``on_end`` is called once, in a thread of the session, with the session and why it ended; the reason is empty when
+    it was closed or its source ended.
     """
 
     def __init__(
@@ -38,8 +30,7 @@ class PageSession:
         on_end: Callable[[PageSession, str], None],
     ) -> None:
         self._live = LiveSession(source, controls)
-        self.actions = Actions(self._live)
-        self._load, self._on_end, self._controls = load, on_end, controls
+        self._load, self._on_end, self.controls = load, on_end, controls
         self._tracks: list[StylizedTrack] = []
         self._lock = Lock()
         self._thread = Thread(target=self._run, name="session", daemon=True)
@@ -68,14 +59,14 @@ class PageSession:
     def state(self) -> dict[str, Any]:
         """Return settings and figures as plain values."""
         if self._live.sink is None:  # the first engine is still loading
-            return {"style": "", "wanted": self._controls.style}
-        return self.actions.read("stats")
+            return {"style": "", "wanted": self.controls.style}
+        return self._live.read().to_dict()
 
     def _run(self) -> None:
         reason = ""
         try:
             with self._live as live:
-                live.load(lambda: StyleSwitcher(self._load, self._controls))
+                live.load(lambda: StyleSwitcher(self._load, self.controls))
                 live.run(ViewersSink(self._viewers))
         except StylerError as error:
             reason = str(error)

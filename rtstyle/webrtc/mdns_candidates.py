@@ -20,16 +20,7 @@ MAX_CANDIDATES = 16
 
 
 def with_addresses(offer: str, sender: str, ours: list[str]) -> str:
-    """Replace the names in an offer by addresses.
-
-    Args:
-        offer: session description, SDP.
-        sender: address that the offer came from.
-        ours: addresses of this machine; a sender on this machine may use any of them.
-
-    Returns:
-        The offer without names.
-    """
+    """Return an offer (SDP) with the sender's address for its names; a sender here may use any of ``ours``."""
     try:
         addresses = ours if ip_address(sender).is_loopback else [sender]
     except ValueError:  # not an IP socket

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from fractions import Fraction
 
 from aiortc import MediaStreamTrack
@@ -30,21 +31,11 @@ aiortc's own, 0.5 to 3 Mbit/s, suit faces before walls; strokes are texture ever
 
 
 class BrowserSource:
-    """Frames of a browser's camera, newest first.
-
-    Args:
-        name: shown in figures and logs.
-        height, width: size of the first frame, pixels; it may change.
-    """
+    """Frames of a browser's camera, newest first; their size may change."""
 
     def __init__(self, name: str, height: int, width: int) -> None:
-        self._info = SourceInfo(name, width, height, BROWSER_FPS, None, True)
+        self.info = SourceInfo(name, width, height, BROWSER_FPS, None, True)
         self._queue: FrameQueue[tuple[VideoFrame, float]] = FrameQueue(1, newest_wins=True)
-
-    @property
-    def info(self) -> SourceInfo:
-        """Description of the source."""
-        return self._info
 
     @property
     def replaced(self) -> int:
@@ -75,11 +66,7 @@ class BrowserSource:
 
 
 class StylizedTrack(MediaStreamTrack):
-    """The video sent to a browser: always the newest stylized frame, each at most once.
-
-    Args:
-        loop: event loop of the connection.
-    """
+    """The video sent to a browser: always the newest stylized frame, each at most once."""
 
     kind = "video"
 
@@ -92,17 +79,11 @@ class StylizedTrack(MediaStreamTrack):
 
     def show(self, picture: VideoFrame) -> None:
         """Send this frame next. Any thread may call it."""
-        try:
+        with suppress(RuntimeError):  # the loop has stopped, and the connection with it
             self._home.call_soon_threadsafe(self._take, picture)
-        except RuntimeError:
-            return  # the loop has stopped, and the connection with it
 
     async def recv(self) -> VideoFrame:
-        """Return the next frame, for aiortc.
-
-        Raises:
-            MediaStreamError: the track was stopped.
-        """
+        """Return the next frame; raise MediaStreamError, as aiortc expects, when the track was stopped."""
         await self._fresh.wait()
         self._fresh.clear()
         if self.readyState != "live" or self._newest is None:
@@ -121,11 +102,10 @@ class StylizedTrack(MediaStreamTrack):
 
 
 class ViewersSink:
-    """Sends stylized frames to all viewers.
+    """Sends stylized frames to all viewers."""
 
-    Args:
-        tracks: returns the tracks of current viewers.
-    """
+    name = "web"
+    main_thread = False
 
     def __init__(self, tracks: Callable[[], list[StylizedTrack]]) -> None:
         self._tracks = tracks
@@ -133,16 +113,6 @@ class ViewersSink:
         self._size = (0, 0)
         self._last_pts = -1
         self._start_s: float | None = None
-
-    @property
-    def name(self) -> str:
-        """``web``."""
-        return "web"
-
-    @property
-    def main_thread(self) -> bool:
-        """False: any thread may write."""
-        return False
 
     def write(self, frame: Frame) -> bool:
         """Send one frame to all viewers."""

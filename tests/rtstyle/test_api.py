@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,6 +55,15 @@ def test_an_engine_is_a_context_manager(tiny_style: Path) -> None:
     assert painting.shape == photo.shape and painting.dtype == np.uint8
     with rtstyle.load(str(tiny_style), "cpu", threads=1) as engine:
         assert (engine(photo, strength=0.0) == photo).all()
+
+
+@pytest.mark.parametrize("picture", [None, "photo.jpg", [[0, 0, 0]]])
+def test_what_is_no_array_is_answered_plainly(tiny_style: Path, picture: Any) -> None:
+    with (
+        rtstyle.load(tiny_style, "cpu") as engine,
+        pytest.raises(rtstyle.ShapeError, match=f"got {type(picture).__name__}.*cv2.imread returns None"),
+    ):
+        engine(picture)
 
 
 def test_an_engine_of_another_package_becomes_one(tiny_style: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -187,7 +187,7 @@ def test_train_without_torch_prints_the_pip_line(run: Run, monkeypatch: pytest.M
     def absent(name: str) -> None:
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
-    monkeypatch.setattr("rtstyle.commands.train_extra.importlib.import_module", absent)
+    monkeypatch.setattr("rtstyle.commands.extras.importlib.import_module", absent)
     assert run("train", "--style-picture", "x.jpg") == 1
     assert f"hint: {pip_install('train')}" in run.err
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from engines.errors import ConfigError
+from engines.install_hint import pip_install
 from rtstyle.commands import logs
 from tests.rtstyle.test_cli import COMMANDS, PATTERN, ROOT, Run
 
@@ -38,6 +39,16 @@ def test_help_is_for_people(run: Run, command: list[str]) -> None:
     for word in ("<", "{", "\\b", "\b", "list[", "......"):
         assert word not in text, text
     assert run("help", *command) == 0 and run.out == text
+
+
+@pytest.mark.parametrize(
+    "command", [["webcam"], ["video"], ["train"], ["engine"], ["engine", "build"], ["engine", "list"]]
+)
+def test_the_word_help_is_understood_everywhere(run: Run, command: list[str]) -> None:
+    assert run(*command, "--help") == 0
+    text = run.out
+    assert run(*command, "help") == 0 and run.out == text
+    assert run("help", "help") == 0 and "Commands:" in run.out
 
 
 @pytest.mark.parametrize("command", ["webcam", "video", "image", "web", "bench", "evaluate", "explain", "styles"])
@@ -69,6 +80,14 @@ def test_wrong_numbers_are_answered_plainly(run: Run, arguments: list[str], line
     assert run.err.splitlines() == [f"rtstyle: {line}", "hint: see `rtstyle video --help`"]
 
 
+@pytest.mark.parametrize(
+    ("option", "told"), [("--steps", "must be a whole number"), ("--learning-rate", "must be a number")]
+)
+def test_wrong_numbers_for_training_too(run: Run, option: str, told: str) -> None:
+    assert run("train", option, "many") == 2
+    assert run.err.splitlines() == [f"rtstyle: {option} {told}", "hint: see `rtstyle train --help`"]
+
+
 def test_environment_variables_set_options(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     jobs: list[tuple[Any, Any]] = []
 
@@ -77,7 +96,7 @@ def test_environment_variables_set_options(run: Run, monkeypatch: pytest.MonkeyP
         raise ConfigError("noted")
 
     monkeypatch.setattr("rtstyle.live.webcam.run_webcam", note)
-    for name, value in {"STYLE": "wave", "STRENGTH": "0.5", "SCALE": "2", "SOURCE": "pattern"}.items():
+    for name, value in {"STYLE": "Wave", "STRENGTH": "0.5", "SCALE": "2", "SOURCE": "pattern"}.items():
         monkeypatch.setenv(f"RTSTYLE_{name}", value)
     (tmp_path / "a.toml").write_text('style = "monet"\nfps = 9\n')
     run("webcam", "--config", tmp_path / "a.toml")
@@ -115,6 +134,15 @@ def test_a_file_that_hides_a_package_is_named(tmp_path: Path, name: str, call: l
     assert done.stderr.splitlines() == [
         f"rtstyle: {hidden} hides the package of rtstyle that has this name",
         "hint: rename it, or run rtstyle in another folder",
+    ]
+
+
+def test_the_page_without_its_extra_names_the_pip_line() -> None:
+    code = "import sys; sys.modules['aiohttp'] = None; from rtstyle.cli import main; sys.exit(main(['web']))"
+    done = rtstyle(call=["-c", code], cwd=ROOT)
+    assert done.returncode == 1 and done.stderr.splitlines() == [
+        "rtstyle: the page needs aiohttp, which is not installed",
+        f"hint: {pip_install('web')}",
     ]
 
 

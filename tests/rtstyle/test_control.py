@@ -23,8 +23,8 @@ from engines.errors import ConfigError
 from rtstyle.controls import Controls
 from rtstyle.live import http_control as module
 from rtstyle.live.actions import Actions
-from rtstyle.live.http_control import BODY_BYTES, CONNECTIONS, ControlServer, parse_value
-from rtstyle.live.http_guard import Address, Guard, is_loopback, parse_address
+from rtstyle.live.http_control import BODY_BYTES, CONNECTIONS, ControlServer
+from rtstyle.live.http_guard import Address
 from rtstyle.live.session import LiveSession
 from rtstyle.live.webcam import WebcamJob, run_webcam
 from rtstyle.media.image_files import read_picture
@@ -287,40 +287,6 @@ def test_many_clients_at_once_are_all_answered_in_turn(running: Running) -> None
     assert answers == [200] * 40
 
 
-class TestGuard:
-    def test_only_this_machine_without_a_token(self) -> None:
-        for host in ("127.0.0.1", "::1", "localhost", "127.8.9.1"):
-            Guard(Address(host, 1))
-        for host in ("0.0.0.0", "::", "192.0.2.7"):
-            with pytest.raises(ConfigError, match="no token"):
-                Guard(Address(host, 1))
-            Guard(Address(host, 1), "long enough")
-        with pytest.raises(ConfigError, match="no such address"):
-            is_loopback("no.such.host.invalid")
-
-    @pytest.mark.parametrize("token", ["", "short", "käse-käse-käse", "with\nlines"])
-    def test_bad_tokens(self, token: str) -> None:
-        with pytest.raises(ConfigError, match="token"):
-            Guard(Address("127.0.0.1", 1), token)
-
-    def test_the_token_is_asked_for(self) -> None:
-        guard = Guard(Address("0.0.0.0", 8765), "correct horse")
-        right = {"Host": "studio.local:8765", "Authorization": "Bearer correct horse"}
-        assert guard.refuse(right) is None
-        for wrong in ("", "Bearer", "Bearer correct", "Basic correct horse", "Bearer correct horsé", "correct horse"):
-            refusal = guard.refuse(right | {"Authorization": wrong})
-            assert refusal is not None and refusal.status == 401
-        foreign = guard.refuse(right | {"Origin": "https://evil.example"})
-        assert foreign is not None and foreign.status == 403
-
-    def test_addresses(self) -> None:
-        assert parse_address("8765") == parse_address("127.0.0.1:8765") == Address("127.0.0.1", 8765)
-        assert parse_address("[::1]:80") == Address("::1", 80) and str(Address("::1", 80)) == "[::1]:80"
-        for wrong in ("", "here", "host:", ":80", "host:99999", "host:-1", "a:b:c", "host:８０"):
-            with pytest.raises(ConfigError, match="not an address"):
-                parse_address(wrong)
-
-
 def test_the_token_on_the_wire(running: Running) -> None:
     server = ControlServer(Address("127.0.0.1", 0), "correct horse")
     server.start(Actions(running.live))
@@ -347,11 +313,6 @@ def test_ipv6(running: Running) -> None:
     assert connection.getresponse().status == 200
     connection.close()
     server.close()
-
-
-def test_values() -> None:
-    assert parse_value("style", b" wave\n") == "wave" and parse_value("style", b"") is None
-    assert parse_value("strength", b'{"strength": 0.5}') == 0.5 and parse_value("mirror", b"{}") is None
 
 
 def test_failures_of_the_disk_are_told(running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engines.errors import StyleError
-from rtstyle.style_library import find, installed
+from rtstyle.style_library import find, installed, name_of
 
 
 @pytest.fixture
@@ -21,6 +21,16 @@ def gallery(tmp_path: Path, tiny_style: Path) -> Path:
 
 def test_a_name_is_found_in_the_gallery(gallery: Path) -> None:
     assert find("monet", gallery) == gallery / "monet"
+
+
+def test_a_name_may_be_in_capitals_and_a_folder_comes_first(
+    gallery: Path, tiny_style: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert find("MONET", gallery) == gallery / "monet" and name_of("VanGogh", gallery) == "vangogh"
+    assert name_of("Monet ", gallery) == "Monet " and name_of("", gallery) == ""
+    shutil.copytree(tiny_style, "Monet")
+    assert find("Monet", gallery) == Path("Monet") and find("monet", gallery) == gallery / "monet"
 
 
 def test_a_folder_is_found_by_its_path(gallery: Path, tiny_style: Path) -> None:
@@ -63,3 +73,12 @@ def test_the_list_names_what_is_damaged(gallery: Path) -> None:
 
 def test_the_gallery_of_rtstyle_is_whole() -> None:
     assert [entry.fault for entry in installed() if entry.fault] == []
+
+
+def test_a_painting_is_not_a_style_but_can_become_one(tmp_path: Path) -> None:
+    painting = tmp_path / "wave.jpg"
+    painting.touch()
+    with pytest.raises(StyleError, match="rtstyle train --style-picture"):
+        find(str(painting))
+    with pytest.raises(StyleError, match="no such folder"):
+        find(str(tmp_path / "runs" / "min" / "style"))

@@ -86,6 +86,8 @@ def test_keys_change_the_controls(window: WindowSink, controls: Controls) -> Non
     ("key", "caption"),
     [
         (pygame.K_z, "strength 0.9"),
+        (pygame.K_c, "strength 1.0"),
+        (pygame.K_LEFTBRACKET, "scale 0.84"),
         (pygame.K_RIGHTBRACKET, "scale 1.19"),
         (pygame.K_p, "paused"),
         (pygame.K_t, "mirror on"),
