@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +13,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from engines.atomic_write import atomic_write
 from engines.base import MAX_SIZE, Engine, check_size, check_strength
-from engines.errors import ShapeError, SinkError, SourceError
-from rtstyle.media.image_files import FORMATS, read_picture, write_picture
+from engines.errors import ShapeError, SinkError, SourceError, StylerError
+from rtstyle.media.image_files import FORMATS, WITH_ALPHA, read_picture, write_picture
 from rtstyle.stroke_scale import check_scale, stylize
 
 
@@ -46,6 +49,7 @@ class ImageReport:
         input, output: files.
         width, height: of the result, pixels.
         reduced: True if the picture was too large for the engine.
+        flattened: True if the picture has transparent parts and the format of the result has none: they are white.
     """
 
     input: str
@@ -53,9 +57,23 @@ class ImageReport:
     width: int
     height: int
     reduced: bool
+    flattened: bool
 
 
-def stylize_images(job: ImageJob, load_engine: Callable[[], Engine]) -> Iterator[ImageReport]:
+@dataclass(frozen=True)
+class ImageFailure:
+    """A picture that could not be read, stylized or written.
+
+    Attributes:
+        input: file.
+        error: what is wrong with it.
+    """
+
+    input: str
+    error: StylerError
+
+
+def stylize_images(job: ImageJob, load_engine: Callable[[], Engine]) -> Iterator[ImageReport | ImageFailure]:
     """Stylize pictures one by one; each is on disk when its report is yielded.
 
     Args:
@@ -63,12 +81,13 @@ def stylize_images(job: ImageJob, load_engine: Callable[[], Engine]) -> Iterator
         load_engine: called once.
 
     Yields:
-        A report for each picture.
+        A report for each picture, or its failure; the others are stylized all the same.
 
     Raises:
-        SourceError: a picture cannot be read.
-        SinkError: a result cannot be written.
-        ShapeError: a picture cannot be stylized at its size.
+        SourceError: there is no such picture.
+        SinkError: a result cannot be written under its name.
+        ShapeError: a setting is out of range.
+        EngineError: the engine cannot be loaded, or fails.
     """
     targets = _targets(job)
     check_strength(job.strength)
@@ -78,7 +97,10 @@ def stylize_images(job: ImageJob, load_engine: Callable[[], Engine]) -> Iterator
     engine = load_engine()
     try:
         for source, target in zip(job.inputs, targets, strict=True):
-            yield _stylize(source, target, job, engine)
+            try:
+                yield _stylize(source, target, job, engine)
+            except (SourceError, SinkError, ShapeError) as error:
+                yield ImageFailure(str(source), error)
     finally:
         engine.close()
 
@@ -105,7 +127,8 @@ def _stylize(source: Path, target: Path, job: ImageJob, engine: Engine) -> Image
         alpha = None if alpha is None else _resized(alpha, size)
     write_picture(target, stylize(engine, rgb, job.strength, job.scale), alpha)
     reduced = job.height is None and size != (width, height)
-    return ImageReport(str(source), str(target), size[0], size[1], reduced)
+    flattened = alpha is not None and target.suffix.lower() not in WITH_ALPHA
+    return ImageReport(str(source), str(target), size[0], size[1], reduced, flattened)
 
 
 def _resized(picture: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
@@ -122,6 +145,13 @@ def _check_input(source: Path) -> None:
 
 def _targets(job: ImageJob) -> list[Path]:
     """Check every input and output, and return the output files."""
+    try:
+        return _checked_targets(job)
+    except OSError as error:  # a name that is too long for the system
+        raise SinkError(f"cannot use {error.filename or job.output}: {error.strerror}") from error
+
+
+def _checked_targets(job: ImageJob) -> list[Path]:
     for source in job.inputs:
         _check_input(source)
     output = job.output
@@ -158,9 +188,26 @@ def _check_target(source: Path, target: Path, overwrite: bool) -> None:
         raise SinkError(
             f"unknown picture format {target.suffix or target.name!r}", hint=f"use one of {' '.join(FORMATS)}"
         )
+    _check_name(target)
     if not target.exists():
         return
     if target.samefile(source):
         raise SinkError(f"{target} is the input itself", hint="give another name or folder")
     if not overwrite:
-        raise SinkError(f"{target} exists", hint="add --overwrite to replace it")
+        raise SinkError(f"{target} already exists", hint="add --overwrite to replace it")
+
+
+def _check_name(target: Path) -> None:
+    """Begin to write the file, or one of its name beside its future folder, and stop before anything is replaced."""
+    folder = target.parent if target.parent.is_dir() else target.parent.parent
+    try:
+        with suppress(_Stopped), atomic_write(folder / target.name):
+            raise _Stopped
+    except OSError as error:
+        too_long = error.errno == errno.ENAMETOOLONG
+        hint = "give a shorter name" if too_long else "is the disk full, or the folder protected?"
+        raise SinkError(f"cannot write {target}: {error.strerror}", hint=hint) from error
+
+
+class _Stopped(Exception):  # noqa: N818  # not an error
+    pass

@@ -32,22 +32,24 @@ Alpha = npt.NDArray[np.uint8]
 
 
 def read_picture(path: Path) -> tuple[RGB, Alpha | None]:
-    """Read a picture upright, by its EXIF orientation; grey, palette and 16-bit files become 8-bit RGB.
+    """Read a picture upright, as sRGB with 8 bits; of a moving picture, the first.
 
     Returns:
         The picture with transparent parts on white, and its opacity or ``None``.
 
     Raises:
-        SourceError: the file is not a picture, or is damaged.
+        SourceError: the file is not a picture, is damaged, or of a kind that cannot be read.
     """
-    colour, stored = _decode(path)
-    rgb = np.ascontiguousarray(_eight_bit(colour, path)[..., ::-1])
-    if stored.ndim != 3 or stored.shape[2] != 4:
-        return rgb, None
-    alpha = _upright_alpha(stored, colour, path)
-    opacity = alpha[..., None].astype(np.float32) / 255
-    on_white = rgb * opacity + 255 * (1 - opacity)
-    return on_white.round().astype(np.uint8), alpha
+    from rtstyle.media.picture_decoder import decode
+
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise SourceError(f"cannot read {path}: {error.strerror}") from error
+    if not data:
+        raise SourceError(f"{path} is empty", hint="copy it again; it was not written completely")
+    rgb, alpha = decode(path, data)
+    return (rgb, None) if alpha is None else (_on_white(rgb, alpha), alpha)
 
 
 def write_picture(path: Path, rgb: RGB, alpha: Alpha | None = None) -> None:
@@ -78,38 +80,8 @@ def write_picture(path: Path, rgb: RGB, alpha: Alpha | None = None) -> None:
         raise SinkError(f"cannot write {path}: {error.strerror}", hint=hint) from error
 
 
-def _decode(path: Path) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Return the picture upright as BGR, and as stored (with alpha, not turned)."""
-    try:
-        data = np.frombuffer(path.read_bytes(), np.uint8)
-    except OSError as error:
-        raise SourceError(f"cannot read {path}: {error.strerror}") from error
-    if data.size == 0:
-        raise SourceError(f"{path} is empty", hint="copy it again; it was not written completely")
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    try:
-        colour = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH)
-        stored = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
-    except cv2.error:  # more than OpenCV's limit of 2^30 pixels, or a malicious file
-        colour = stored = None
-    if colour is None or stored is None:
-        raise SourceError(f"{path} is not a picture, or is damaged", hint="use PNG, JPEG, WebP, BMP or TIFF")
-    return colour, stored
-
-
-def _eight_bit(picture: npt.NDArray[Any], path: Path) -> npt.NDArray[np.uint8]:
-    if picture.dtype == np.uint8:
-        return picture
-    if picture.dtype == np.uint16:
-        return ((picture.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    raise SourceError(f"{path} has {picture.dtype} pixels", hint="convert it to 8 or 16 bits first")
-
-
-def _upright_alpha(stored: npt.NDArray[Any], colour: npt.NDArray[Any], path: Path) -> Alpha:
-    """Turn the opacity as OpenCV turned the colours, found by trial because OpenCV does not report it."""
-    for mirrored in (stored, stored[:, ::-1]):
-        for turns in range(4):
-            turned = np.rot90(mirrored, turns)
-            if turned.shape[:2] == colour.shape[:2] and np.array_equal(turned[..., :3], colour):
-                return _eight_bit(np.ascontiguousarray(turned[..., 3]), path)
-    return _eight_bit(np.ascontiguousarray(stored[..., 3]), path)
+def _on_white(rgb: RGB, alpha: Alpha) -> RGB:
+    """Blend row by row: a large picture needs no second copy."""
+    for row, opacity in zip(rgb, alpha[..., None].astype(np.uint16), strict=True):
+        row[:] = (row * opacity + 255 * (255 - opacity) + 127) // 255
+    return rgb

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import struct
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ import numpy as np
 import pytest
 
 from engines.base import RGB, EngineInfo
-from engines.errors import ShapeError, SinkError, SourceError, StylerError
-from rtstyle.image import ImageJob, fitted_size, stylize_images
+from engines.errors import EngineError, ShapeError, SinkError, SourceError, StylerError
+from rtstyle.cli import main
+from rtstyle.image import ImageFailure, ImageJob, ImageReport, fitted_size, stylize_images
 from rtstyle.media.image_files import read_picture, write_picture
+from tests.rtstyle.picture_bytes import corners
 
 
 class Invert:
@@ -30,16 +33,6 @@ class Invert:
         self.closed = True
 
 
-def corners(height: int = 24, width: int = 40) -> RGB:
-    """Red, green, blue and white quarters: any turn or swap of channels shows."""
-    rgb = np.zeros((height, width, 3), np.uint8)
-    rgb[: height // 2, : width // 2] = (255, 0, 0)
-    rgb[: height // 2, width // 2 :] = (0, 255, 0)
-    rgb[height // 2 :, : width // 2] = (0, 0, 255)
-    rgb[height // 2 :, width // 2 :] = 255
-    return rgb
-
-
 def save(path: Path, picture: Any, *settings: int) -> Path:
     assert cv2.imwrite(str(path), picture, list(settings))
     return path
@@ -52,8 +45,13 @@ def with_orientation(jpeg: bytes, orientation: int) -> bytes:
     return jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(segment) + 2) + segment + jpeg[2:]
 
 
-def paint(job: ImageJob) -> list[Any]:
-    return list(stylize_images(job, Invert))
+def paint(job: ImageJob) -> list[ImageReport]:
+    reports = []
+    for result in stylize_images(job, Invert):
+        if isinstance(result, ImageFailure):
+            raise result.error
+        reports.append(result)
+    return reports
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.bmp", "a.tif", "A.PNG"])
@@ -99,9 +97,9 @@ def test_transparency_is_kept_where_it_can_be(tmp_path: Path, name: str, kept: b
     rgb, alpha = read_picture(source)
     assert alpha is not None and np.array_equal(alpha, picture[..., 3])
     assert (rgb[:, :20] == 255).all() and np.array_equal(rgb[:, 20:], corners()[:, 20:])
-    paint(ImageJob((source,), tmp_path / name))
+    (report,) = paint(ImageJob((source,), tmp_path / name))
     _, alpha = read_picture(tmp_path / name)
-    assert (alpha is not None) is kept
+    assert (alpha is not None) is kept and report.flattened is not kept
 
 
 def test_many_pictures_go_into_a_folder(tmp_path: Path) -> None:
@@ -192,9 +190,109 @@ def test_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_engine_is_closed_also_after_an_error(tmp_path: Path) -> None:
-    engine = Invert()
-    text = tmp_path / "text.png"
+    class Broken(Invert):
+        def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
+            raise EngineError("out of order")
+
+    source = save(tmp_path / "in.png", corners())
+    engine = Broken()
+    with pytest.raises(EngineError):
+        list(stylize_images(ImageJob((source,), tmp_path / "o.png"), lambda: engine))
+    assert engine.closed and files(tmp_path) == {"in.png"}
+
+
+def mixed(folder: Path) -> list[Path]:
+    """Two good pictures, between them a text, an empty file and one that is too small."""
+    text, empty = folder / "text.jpg", folder / "empty.png"
     text.write_text("no picture")
-    with pytest.raises(SourceError):
-        list(stylize_images(ImageJob((text,), tmp_path / "o.png"), lambda: engine))
-    assert engine.closed
+    empty.touch()
+    small = save(folder / "small.png", np.zeros((8, 8, 3), np.uint8))
+    return [save(folder / "a.png", corners()), text, empty, small, save(folder / "b.png", corners())]
+
+
+def test_a_bad_picture_does_not_stop_the_others(tmp_path: Path) -> None:
+    sources = mixed(tmp_path)
+    results = list(stylize_images(ImageJob(tuple(sources), tmp_path / "out"), Invert))
+    assert [isinstance(result, ImageFailure) for result in results] == [False, True, True, True, False]
+    assert [result.input for result in results] == [str(source) for source in sources]
+    assert files(tmp_path / "out") == {"a.png", "b.png"}
+
+
+def test_the_command_lists_failures_at_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("rtstyle.commands.options.load_engine", lambda style, engine: Invert())
+    sources = [str(source) for source in mixed(tmp_path)]
+    assert main(["image", *sources, str(tmp_path / "out")]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.partition(":")[0] for line in lines[2:]] == ["error", "error", "error", "rtstyle"]
+    assert all(name in line for name, line in zip(("text.jpg", "empty.png", "small.png"), lines[2:5], strict=True))
+    assert lines[-1] == "rtstyle: 3 of 5 pictures could not be stylized"
+    assert main(["image", *sources, str(tmp_path / "out"), "--overwrite", "--json"]) == 1
+    told = json.loads(capsys.readouterr().out)
+    assert [Path(one["output"]).name for one in told["images"]] == ["a.png", "b.png"]
+    assert [Path(one["input"]).name for one in told["failures"]] == ["text.jpg", "empty.png", "small.png"]
+    assert all(one["problem"] for one in told["failures"])
+
+
+def test_the_command_explains_a_single_failure_as_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("rtstyle.commands.options.load_engine", lambda style, engine: Invert())
+    text = mixed(tmp_path)[1]
+    assert main(["image", str(text), str(tmp_path / "out.png")]) == 1
+    problem, hint = capsys.readouterr().err.splitlines()
+    assert problem.startswith(f"rtstyle: {text} is not a picture") and hint.startswith("hint: ")
+
+
+def test_the_command_says_that_transparent_parts_are_white(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("rtstyle.commands.options.load_engine", lambda style, engine: Invert())
+    source = save(tmp_path / "in.png", np.dstack([corners(), corners()[..., 0]]))
+    assert main(["image", str(source), str(tmp_path / "out.jpg")]) == 0
+    assert "transparent parts, which are white" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("length", [200, 239, 240, 250, 255, 256, 300])
+def test_names_that_cannot_be_written_are_found_before_painting(tmp_path: Path, length: int) -> None:
+    source = save(tmp_path / "in.png", corners())
+    error = attempt(ImageJob((source,), tmp_path / ("x" * (length - 4) + ".png")))
+    assert error is None or (length >= 240 and "too long" in error.problem)
+    assert error is not None or length <= 255
+
+
+@pytest.mark.parametrize("length", [200, 240, 255])
+def test_names_in_a_new_folder_are_checked_too(tmp_path: Path, length: int) -> None:
+    source = save(tmp_path / "in.png", corners())
+    long = source.with_name("x" * (length - 4) + ".png")
+    long.write_bytes(source.read_bytes())
+    error = attempt(ImageJob((source, long), tmp_path / "out"))
+    assert error is None or (length >= 240 and "too long" in error.problem)
+
+
+def attempt(job: ImageJob) -> SinkError | None:
+    """Stylize; if the job is refused, check that nothing was loaded or written."""
+    before = files(job.output.parent)
+    loaded: list[Invert] = []
+
+    def load() -> Invert:
+        loaded.append(Invert())
+        return loaded[-1]
+
+    try:
+        results = list(stylize_images(job, load))
+    except SinkError as error:
+        assert not loaded and files(job.output.parent) == before
+        return error
+    assert all(isinstance(result, ImageReport) and Path(result.output).is_file() for result in results)
+    return None
+
+
+def test_a_protected_folder_is_found_before_painting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("rtstyle.image.atomic_write", refuse)
+    error = attempt(ImageJob((save(tmp_path / "in.png", corners()),), tmp_path / "out.png"))
+    assert error is not None and error.problem == f"cannot write {tmp_path / 'out.png'}: Permission denied"

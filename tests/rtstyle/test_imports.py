@@ -12,7 +12,7 @@ import rtstyle
 
 ROOT = Path(__file__).resolve().parents[2]
 
-HEAVY = {"torch", "cv2", "av", "openvino", "onnxruntime", "onnx", "pygame", "numpy", "rich", "safetensors"}
+HEAVY = {"torch", "cv2", "av", "openvino", "onnxruntime", "onnx", "pygame", "numpy", "rich", "safetensors", "PIL"}
 
 
 def loaded_by(code: str) -> set[str]:
@@ -29,6 +29,7 @@ def loaded_by(code: str) -> set[str]:
         "import rtstyle.cli",
         "from rtstyle.cli import main\nassert main(['--help']) == 0",
         "from rtstyle.cli import main\nassert main(['video', '--help']) == 0",
+        "from rtstyle.cli import main\nassert main(['image', '--help']) == 0",
         "from rtstyle.cli import main\nassert main(['--version']) == 0",
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import cv2
@@ -13,7 +14,7 @@ from engines.base import MIN_SIDE, RGB, Engine, EngineInfo, check_size
 from engines.errors import ConfigError, ShapeError
 from rtstyle.commands.options import Scale
 from rtstyle.controls import Controls
-from rtstyle.image import ImageJob, stylize_images
+from rtstyle.image import ImageFailure, ImageJob, ImageReport, stylize_images
 from rtstyle.pipeline import run
 from rtstyle.sinks.null import NullSink
 from rtstyle.sources.pattern import PatternSource
@@ -215,8 +216,9 @@ def test_wrong_frames_and_strengths_are_refused_at_every_scale(scale: float) -> 
 def test_files_that_are_too_small_for_a_scale_say_which_works(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "in.png"), np.zeros((24, 40, 3), np.uint8))
     job = ImageJob((tmp_path / "in.png",), tmp_path / "out.png", scale=2.0)
-    with pytest.raises(ShapeError, match=r"in\.png.*40×24.*scale 2.*1\.5 works"):
-        list(stylize_images(job, Striped))
+    (failure,) = stylize_images(job, Striped)
+    assert isinstance(failure, ImageFailure) and isinstance(failure.error, ShapeError)
+    assert re.search(r"in\.png.*40×24.*scale 2.*1\.5 works", str(failure.error))
     clip = Clip(frames=2, height=24, width=40).write(tmp_path / "a.mp4")
     with pytest.raises(ShapeError, match=r"40×24.*scale 2.*1\.5 works"):
         stylize_video(VideoJob(str(clip), tmp_path / "b.mp4", scale=2.0), Striped)
@@ -227,6 +229,7 @@ def test_files_are_stylized_at_their_scale(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "in.png"), scene())
     striped = Striped()
     (report,) = stylize_images(ImageJob((tmp_path / "in.png",), tmp_path / "out.png", scale=2.0), lambda: striped)
+    assert isinstance(report, ImageReport)
     assert (report.width, report.height) == (150, 90) and striped.sizes == [(48, 72)]
     clip = Clip(frames=2, height=48, width=64).write(tmp_path / "a.mp4")
     done = stylize_video(VideoJob(str(clip), tmp_path / "b.mp4", scale=0.5), lambda: striped)
