@@ -14,6 +14,7 @@ import typer
 import rtstyle
 from rtstyle.commands import logs
 from rtstyle.commands.bench import bench
+from rtstyle.commands.compare import compare
 from rtstyle.commands.devices import devices
 from rtstyle.commands.doctor import doctor
 from rtstyle.commands.engine import engine
@@ -45,6 +46,7 @@ app.add_typer(engine, name="engine")
 app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(train)
 app.command(cls=PlainCommand)(evaluate)
 app.command(cls=PlainCommand)(explain)
+app.command(cls=PlainCommand)(compare)
 
 
 def _print_version(wanted: bool) -> None:

@@ -16,7 +16,7 @@ from rtstyle.commands.values import whole
 from rtstyle.defaults import DEFAULT_STYLE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from engines.base import Engine
     from rtstyle.controls import Controls
@@ -136,6 +136,15 @@ def webcam(
     elif not quiet:
         run.line.show(figures)
         run.line.finish()
+        _log_recordings(sink)
+
+
+def _log_recordings(sinks: Sequence[str]) -> None:
+    from rtstyle.media.codecs import CONTAINERS
+
+    for name in sinks:
+        if Path(name).suffix.lower() in CONTAINERS and Path(name).is_file():
+            logger.info("recorded %s", name)
 
 
 def _controls(style: str, strength: float, scale: float, *, mirror: bool) -> Controls:
