@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import rich.progress
 from rich.console import Console
+from rich.table import Column
 
 if TYPE_CHECKING:
     from train.loop import Progress
@@ -22,10 +23,12 @@ def show_progress(shown: bool) -> Iterator[Callable[[Progress], None]]:
     """Show a bar on a terminal; elsewhere a line for the first step, every ``LINE_STEPS`` steps and the last one."""
     smooth: dict[str, float] = {}
     bar = rich.progress.Progress(
-        rich.progress.TextColumn("{task.description}"),
-        rich.progress.BarColumn(),
+        rich.progress.BarColumn(bar_width=10),
         rich.progress.TaskProgressColumn(),
         rich.progress.TimeRemainingColumn(),
+        # Last and cut off if need be: in a narrow terminal the time left matters more than the last losses.
+        rich.progress.TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)),
+        expand=True,
         console=Console(stderr=True),
         disable=not (shown and sys.stderr.isatty()),
     )
@@ -45,8 +48,8 @@ def show_progress(shown: bool) -> Iterator[Callable[[Progress], None]]:
 
 
 def _figures(losses: Mapping[str, float]) -> str:
-    """Format the losses with three digits; the total comes last, even if some terms start late."""
+    """Format the losses with three digits; the total comes first, so that it is seen in a narrow terminal."""
     from train.report.axis import number  # imports OpenCV, which --help does not need
 
-    names = sorted(losses, key=lambda name: name == "total")
+    names = sorted(losses, key=lambda name: name != "total")
     return "  ".join(f"{name} {number(losses[name])}" for name in names)

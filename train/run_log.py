@@ -123,6 +123,9 @@ class RunLog(NullRunLog):
             self._sheet()
         if is_last or self.trainer.step % self.config.run.report_steps == 0:
             self._write(shares, rate)
+        # A step may take seconds, and on a fast machine the page would take longer than the steps that it shows.
+        if time.monotonic() - self.reported_s >= REFRESH_S:
+            self._report("running", self._check_game())
 
     def _write(self, shares: Mapping[str, float], rate: float) -> None:
         now_s = time.monotonic()
@@ -140,10 +143,7 @@ class RunLog(NullRunLog):
         self.waited_s, self.since_s, self.steadiness = 0.0, now_s, {}
         self.history.add(entry)
         self.board.add(entry)
-        problem = self._check_game()
-        # On a fast machine the page would otherwise take longer than the steps it shows.
-        if now_s - self.reported_s >= REFRESH_S:
-            self._report("running", problem)
+        self._check_game()
 
     def _sheet(self) -> None:
         """Save a contact sheet, and measure temporal consistency for the next entry."""
