@@ -43,6 +43,7 @@ class SourceInfo:
         frame_count: expected number of frames; ``None`` when unknown or endless.
         live: True when frames that are not fetched in time are worthless (camera, stream).
         pixel_format: format in which a camera sends its pictures, e.g. ``MJPG``; empty when unknown.
+        sound: True if there is sound beside the pictures.
     """
 
     name: str
@@ -52,3 +53,4 @@ class SourceInfo:
     frame_count: int | None
     live: bool
     pixel_format: str = ""
+    sound: bool = False

@@ -66,6 +66,7 @@ class Container:
         codecs: names of the video codecs that it can hold, the default first.
         audio_encoder: encoder for audio that it cannot hold as it is.
         text_encoder: encoder for subtitles that it cannot hold as they are.
+        avoided: prefixes of codecs that it can hold but few players can play in it.
         options: options of the muxer.
         live_options: options for a file that must be readable before it is finished.
     """
@@ -74,6 +75,7 @@ class Container:
     codecs: tuple[str, ...]
     audio_encoder: str
     text_encoder: str
+    avoided: tuple[str, ...] = ()
     options: Mapping[str, str] = field(default_factory=dict)
     live_options: Mapping[str, str] = field(default_factory=dict)
 
@@ -95,10 +97,13 @@ _FAST = {"movflags": "+faststart"}
 # index, for programs that do not support fragments.
 _FRAGMENTS = {"movflags": "+hybrid_fragmented+frag_keyframe", "frag_duration": "500000", "flush_packets": "1"}
 _CLUSTERS = {"cluster_time_limit": "500", "flush_packets": "1"}
-_MP4 = Container("mp4", ("h264", "hevc", "av1", "vp9"), "aac", "mov_text", _FAST, _FRAGMENTS)
-_MOV = Container("mov", ("h264", "hevc"), "aac", "mov_text", _FAST, _FRAGMENTS)
+_MP4 = Container("mp4", ("h264", "hevc", "av1", "vp9"), "aac", "mov_text", ("pcm_",), _FAST, _FRAGMENTS)
+_MOV = Container("mov", ("h264", "hevc"), "aac", "mov_text", (), _FAST, _FRAGMENTS)
 _MKV = Container("matroska", ("h264", "hevc", "av1", "vp9"), "libopus", "srt", live_options=_CLUSTERS)
 _WEBM = Container("webm", ("vp9", "av1"), "libopus", "webvtt", live_options=_CLUSTERS)
+
+ALIASES = {"avc": "h264", "x264": "h264", "h265": "hevc", "x265": "hevc"}
+"""Other names of codecs."""
 
 CONTAINERS = {".mp4": _MP4, ".m4v": _MP4, ".mov": _MOV, ".mkv": _MKV, ".webm": _WEBM}
 """File suffix → container."""
@@ -114,7 +119,8 @@ def choose(path: Path, codec: str | None) -> tuple[Container, Codec]:
     if container is None:
         problem = f"unknown kind of video file {path.suffix!r}" if path.suffix else f"{path.name} has no suffix"
         raise ConfigError(problem, hint=f"the output must end in {', '.join(CONTAINERS)}")
-    name = codec or container.codecs[0]
+    name = codec.lower() if codec else container.codecs[0]
+    name = ALIASES.get(name, name)
     if name not in CODECS:
         raise ConfigError(f"unknown codec {name!r}", hint=f"choose from {', '.join(CODECS)}")
     if name not in container.codecs:

@@ -8,9 +8,12 @@ differ from sRGB by less than a style changes, so they are passed through; only 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
+import numpy.typing as npt
 from av import VideoFrame
+from av.video.format import VideoFormat
 from av.video.reformatter import ColorRange, Colorspace, ColorTrc, Interpolation, VideoReformatter
 
 from engines.base import RGB
@@ -86,9 +89,13 @@ class RgbReader:
 
     Args:
         threads: threads of the scaler.
+
+    Attributes:
+        transparent: whether a frame so far had transparent parts; they are shown on black.
     """
 
     def __init__(self, threads: int = 1) -> None:
+        self.transparent = False
         self._scaler = VideoReformatter()
         self._threads = threads
         self._tone_mappers: dict[str, ToneMapper] = {}
@@ -105,6 +112,7 @@ class RgbReader:
             (height, width, 3); a view of the scaler's new frame when its rows have no padding.
         """
         hdr = hdr_name(frame)
+        alpha = _has_alpha(frame.format.name)
         matrix = frame.colorspace
         if matrix not in _SWSCALE:
             matrix = BT2020 if hdr else ColourTags.of(frame).matrix
@@ -112,16 +120,26 @@ class RgbReader:
             frame,
             width=width,
             height=height,
-            format="rgb24",
+            format="rgba" if alpha else "rgb24",
             src_colorspace=_SWSCALE[matrix],
             src_color_range=_range(frame),
             interpolation=_interpolation(frame, height),
             threads=self._threads,
         )
-        plane = rgb.planes[0]
+        plane, channels = rgb.planes[0], 4 if alpha else 3
         rows = np.frombuffer(memoryview(plane), np.uint8).reshape(height, plane.line_size)
-        picture = np.ascontiguousarray(rows[:, : width * 3]).reshape(height, width, 3)
+        picture = np.ascontiguousarray(rows[:, : width * channels]).reshape(height, width, channels)
+        if alpha:
+            picture = self._on_black(picture)
         return picture if hdr is None else self._tone_mappers.setdefault(hdr, ToneMapper(hdr))(picture)
+
+    def _on_black(self, rgba: npt.NDArray[np.uint8]) -> RGB:
+        """Compose a picture, (H, W, 4), on black. Editors leave any colour behind what is transparent."""
+        rgb, opacity = rgba[..., :3], rgba[..., 3:]
+        if int(opacity.min()) == 255:
+            return np.ascontiguousarray(rgb)
+        self.transparent = True
+        return ((rgb.astype(np.uint16) * opacity + 127) // 255).astype(np.uint8)
 
 
 class YuvWriter:
@@ -154,6 +172,13 @@ class YuvWriter:
             interpolation=_READ,
             threads=self._threads,
         )
+
+
+@cache
+def _has_alpha(pixel_format: str) -> bool:
+    """Return True if pixels may be transparent; the colours of a palette may, too."""
+    form = VideoFormat(pixel_format)
+    return form.has_palette or any(component.is_alpha for component in form.components)
 
 
 def _range(frame: VideoFrame) -> int | None:

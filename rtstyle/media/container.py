@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import errno
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import av
+import av.logging
+from av import Packet
 from av.container import InputContainer
-from av.stream import Disposition
+from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
 from engines.errors import SourceError
@@ -15,6 +20,19 @@ from rtstyle.media import urls
 
 _TEXT_DEMUXERS = ("tty",)
 """Demuxers that render plain text as pictures, which is never what is wanted."""
+
+_STILLS = Disposition.still_image | Disposition.timed_thumbnails
+
+_STILL_BRANDS = frozenset({"heic", "heix", "heim", "heis", "mif1", "avif"})
+"""MP4 brands of pictures; a large one is stored as tiles, each a stream. Those of sequences are others."""
+
+_KEY_ID = "enc_key_id"
+"""Metadata of Matroska streams that need a key."""
+
+_ENCRYPTED_CODECS = ("encv", "drmi")
+"""What MP4 calls the codec of a stream that needs a key: the standard's name and Apple's."""
+
+_CLOCK = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
 
 
 def open_input(name: str) -> InputContainer:
@@ -45,19 +63,114 @@ def _open_file(name: str) -> InputContainer:
     return av.open(f"file:{name}", metadata_errors="replace")
 
 
-def video_stream(container: InputContainer, name: str) -> VideoStream:
-    """Return the stream to stylize: the default one, else the largest. Cover pictures do not count.
+def video_stream(container: InputContainer, name: str, number: int | None = None) -> VideoStream:
+    """Return the stream to stylize.
+
+    Args:
+        container: the clip.
+        name: its name, for errors.
+        number: which one of its video streams, from 1, without cover pictures; ``None`` for the film: pictures that
+            move before stills, then the longest, then the largest.
 
     Raises:
-        SourceError: there is no video stream, or no decoder for it.
+        SourceError: there is no such stream, no decoder for it, or it is encrypted.
     """
-    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    streams = video_streams(container)
     if not streams:
         raise SourceError(f"{name} has no video", hint="it holds only audio or a cover picture")
-    decodable = [s for s in streams if s.codec_context is not None]
-    if not decodable:
-        raise SourceError(f"{name} uses a codec that is not supported")
-    return max(decodable, key=lambda s: (bool(s.disposition & Disposition.default), s.width * s.height, -s.index))
+    if number is None:
+        decodable = [s for s in streams if s.codec_context is not None]
+        chosen = _film(decodable) if decodable else streams[0]
+    elif 1 <= number <= len(streams):
+        chosen = streams[number - 1]
+    else:
+        raise SourceError(f"{name} has no video stream {number}", hint=f"it has {len(streams)}, counted from 1")
+    _check_readable(container, chosen, name)
+    return chosen
+
+
+def video_streams(container: InputContainer) -> list[VideoStream]:
+    """Return the video streams without cover pictures."""
+    return [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+
+
+def _film(streams: Sequence[VideoStream]) -> VideoStream:
+    longest_s = max(_length_s(s) for s in streams)
+
+    def rank(stream: VideoStream) -> tuple[bool, bool, int, bool, int]:
+        # Where a container states no lengths, all streams count as long.
+        long = _length_s(stream) >= 0.9 * longest_s
+        default = bool(stream.disposition & Disposition.default)
+        return _moves(stream), long, stream.width * stream.height, default, -stream.index
+
+    return max(streams, key=rank)
+
+
+def _moves(stream: VideoStream) -> bool:
+    """Return False for a still and for thumbnails; True where the container does not count pictures."""
+    return stream.frames != 1 and not stream.disposition & _STILLS
+
+
+def _length_s(stream: VideoStream) -> float:
+    """Return the stated length of a stream, seconds; 0 if there is none."""
+    stated_s = stated_length_s(stream)
+    if stated_s is None:
+        return float((stream.duration or 0) * (stream.time_base or 1))
+    return stated_s
+
+
+def stated_length_s(stream: VideoStream) -> float | None:
+    """Return the length in Matroska's statistics tag, seconds."""
+    match = _CLOCK.match(stream.metadata.get("DURATION", ""))
+    if match is None:
+        return None
+    hours, minutes, seconds = match.groups()
+    return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+
+
+def _check_readable(container: InputContainer, stream: VideoStream, name: str) -> None:
+    if _KEY_ID in stream.metadata:
+        raise encrypted(name)
+    if getattr(stream, "codec_context", None) is None:
+        codec = _codec_name(container, stream)
+        if codec in _ENCRYPTED_CODECS:
+            raise encrypted(name)
+        problem = f"{name} uses the codec {codec}, which is not supported" if codec else f"{name} uses an unknown codec"
+        raise SourceError(problem, hint="convert it with another program")
+    brand = container.metadata.get("major_brand", "").strip()
+    if brand in _STILL_BRANDS and not any(s.frames > 1 for s in container.streams.video):
+        raise SourceError(f"{name} is a picture", hint="use `rtstyle image`")
+
+
+def _codec_name(container: InputContainer, stream: VideoStream) -> str:
+    """Return the name of a codec without a decoder, or its four letters; empty if the container has neither."""
+    level = av.logging.get_level()
+    av.logging.set_level(av.logging.INFO)  # the description is a message to FFmpeg's log
+    try:
+        description = str(cast("Any", container).dumps_format())
+    finally:
+        av.logging.set_level(level)
+    found = re.search(rf"Stream #0:{stream.index}\b.*?: Video: (\w+)(?: \((\w+) /)?", description)
+    if found is None:
+        return ""
+    return found[2] or "" if found[1] == "none" else found[1]
+
+
+def encrypted(name: str) -> SourceError:
+    """Return the error for a clip that needs a key."""
+    return SourceError(f"{name} is encrypted", hint="only its own player can decode it; get a copy without protection")
+
+
+def demux(container: InputContainer, *streams: Stream) -> Iterator[Packet[Stream]]:
+    """Yield the packets of the streams, and at the end an empty one for each, which flushes its decoder.
+
+    Raises:
+        av.FFmpegError, OSError: the file is damaged, or a stream broke off.
+    """
+    try:
+        yield from container.demux(*streams)
+    except IndexError:  # PyAV flushes streams that have appeared meanwhile, too, but does not know them
+        return
 
 
 def check_file(path: Path) -> None:

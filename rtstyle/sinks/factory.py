@@ -68,7 +68,10 @@ def check_sinks(sinks: Sequence[str], *, source: str, overwrite: bool) -> None:
         if is_url(sink):
             check_output_url(sink)
         elif kind_of(sink) == "file":
-            _check_file(sink, source, overwrite)
+            try:
+                _check_file(sink, source, overwrite)
+            except OSError as error:  # a name that is too long, for example
+                raise SinkError(f"cannot write {sink}", hint=error.strerror or "") from error
 
 
 def _check_file(sink: str, source: str, overwrite: bool) -> None:
@@ -83,7 +86,7 @@ def _check_file(sink: str, source: str, overwrite: bool) -> None:
     if path.exists() and Path(source).exists() and path.samefile(source):
         raise SinkError(f"{path} is the source itself", hint="give the recording another name")
     if path.exists() and not overwrite:
-        raise SinkError(f"{path} exists", hint="add --overwrite to replace it")
+        raise SinkError(f"{path} already exists", hint="add --overwrite to replace it")
     if not path.parent.is_dir():
         raise SinkError(f"no such folder: {path.parent}", hint="create it first")
 

@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-import errno
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
 
 import av
-from av import Packet
+from av import Packet, VideoFrame
 from av.container import OutputContainer
+from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from engines.errors import SinkError
 from rtstyle.frame import Frame
 from rtstyle.media.codecs import choose
 from rtstyle.media.colour import ColourTags, YuvWriter
-from rtstyle.sinks.output_path import OutputPath
-from rtstyle.sinks.track_remuxer import TrackRemuxer, TrackSource
+from rtstyle.media.resize import letterbox
+from rtstyle.sinks.muxer_trial import can_hold
+from rtstyle.sinks.output_path import OutputPath, write_errors
+from rtstyle.sinks.track import TrackSource
+from rtstyle.sinks.track_remuxer import TrackRemuxer
+from rtstyle.sinks.video_side_data import VideoSideData, encoder_with_layout
 
 # SVT-AV1 writes its settings to standard error unless its log level is "error".
 os.environ.setdefault("SVT_LOG", "1")
-
-_REASONS = {
-    errno.ENOSPC: "the disk is full",
-    errno.EFBIG: "the file has reached the size limit of this system",
-    errno.EDQUOT: "your disk quota is used up",
-}
 
 _X265_BROKEN_DTS = 2
 """With so few frames x265 reads their decoding times from uninitialized memory, and the container refuses them
@@ -46,7 +44,7 @@ class FileSink:
     killed (except for the last second or so), and it is kept whatever happens.
 
     Every frame keeps its time, whatever the rate. The first frame fixes the size; later frames of another size are
-    resized. Odd sizes are kept exactly, in 4:4:4 if the codec needs it.
+    fitted into it, with black bars. Odd sizes are kept exactly, in 4:4:4 if the codec needs it.
 
     Args:
         path: ends in ``.mp4``, ``.m4v``, ``.mov``, ``.mkv`` or ``.webm``.
@@ -56,6 +54,7 @@ class FileSink:
         colour: colour tags; ``None`` chooses them by size.
         pixel_aspect: width : height of a pixel; ``None`` for square.
         tracks: clip whose other tracks and metadata are copied.
+        side_data: layout of the video if there are no ``tracks`` to take it from.
         last_end: called at the end, returns when the last frame ends, in the units of its ``pts``.
         overwrite: replace an existing file.
         live: write fragments that can be read before the file is finished, under its own name.
@@ -82,6 +81,7 @@ class FileSink:
         colour: ColourTags | None = None,
         pixel_aspect: Fraction | None = None,
         tracks: TrackSource | None = None,
+        side_data: VideoSideData | None = None,
         last_end: Callable[[], int | None] = lambda: None,
         overwrite: bool = False,
         live: bool = False,
@@ -95,16 +95,17 @@ class FileSink:
         self._time_base = time_base
         self._colour = colour
         self._pixel_aspect = pixel_aspect
-        self._track_source = tracks
+        self._track_source, self._side_data = tracks, side_data or VideoSideData()
         self._last_end = last_end
         self._tracks: TrackRemuxer | None = None
         self._closed = False
         self._last_pts: int | None = None
         self._count = 0
+        self._fitted = 0
         self._output: OutputContainer | None = None
-        if path.exists() and not overwrite:
-            raise SinkError(f"{path} already exists", hint="give another name, or add --overwrite")
-        with self._errors():
+        with write_errors(self._path):
+            if path.exists() and not overwrite:
+                raise SinkError(f"{path} already exists", hint="give another name, or add --overwrite")
             self._file = OutputPath(path, visible=live)
 
     def write(self, frame: Frame) -> bool:
@@ -113,17 +114,18 @@ class FileSink:
         Raises:
             SinkError: the disk is full, or the encoder failed.
         """
-        with self._errors():
+        with write_errors(self._path):
             if self._last_pts is None:
                 self._begin(frame)
-            picture = self._to_yuv(frame.rgb)
+            self._fitted += frame.rgb.shape[:2] != self._size[::-1]
+            picture = self._to_yuv(letterbox(frame.rgb, self._size))
             pts = self._own_pts(frame.pts, frame.time_base)
             picture.pts = pts if self._last_pts is None else max(pts, self._last_pts + 1)
             picture.time_base = self._unit_s
             picture.duration = self._step
             self._last_pts = picture.pts
             self._count += 1
-            self._muxer.mux(self._video.encode(picture))
+            self._muxer.mux(self._encode(picture))
             if self._tracks is not None:
                 self._tracks.write_until(frame.pts * frame.time_base)
         return True
@@ -142,7 +144,7 @@ class FileSink:
         self._closed = True
         try:
             if completed:
-                with self._errors():
+                with write_errors(self._path):
                     self._finish()
             elif self._live and self._last_pts is not None:
                 with suppress(av.FFmpegError, OSError):
@@ -156,18 +158,47 @@ class FileSink:
         options = kind.live_options if self._live else kind.options
         self._output = av.open(f"file:{self._file.path}", "w", format=kind.format, container_options=dict(options))
         height, width = frame.rgb.shape[:2]
+        self._size = (width, height)
         odd = bool(height % 2 or width % 2)
-        tags = self._colour or ColourTags.by_size(min(height, width))
-        pixel_format = self._codec.odd_format if odd else "yuv420p"
-        self._to_yuv = YuvWriter(tags, pixel_format, height, width)
+        self._pixel_format = self._codec.odd_format if odd else "yuv420p"
+        self._tags = self._colour or ColourTags.by_size(min(height, width))
+        self._to_yuv = YuvWriter(self._tags, self._pixel_format, height, width)
         self._unit_s = self._time_base or frame.time_base
         self._frame_unit_s = frame.time_base
         self._step = max(1, round(1 / self._fps / self._unit_s)) if self._fps else 0
-        self._video = cast(
-            "VideoStream", self._muxer.add_stream(self._codec.encoder, rate=self._fps or None, options=self._options)
-        )
-        context = self._video.codec_context
-        context.width, context.height, context.pix_fmt = width, height, pixel_format
+        self._origin_s = frame.pts * frame.time_base if self._track_source is None else self._track_source.origin_s
+        if self._track_source is not None:
+            self._tracks = TrackRemuxer(self._track_source, self._muxer, kind)
+        self._add_video()
+        if self._tracks is not None:
+            self._tracks.add_tracks(self._video)
+            self.warnings += self._tracks.warnings
+        self._muxer.start_encoding()
+
+    def _add_video(self) -> None:
+        side_data = self._side_data if self._tracks is None else self._tracks.side_data
+        layout, format_name = side_data.layout, self._container_kind.format
+        if side_data.is_stereo and format_name == "mov":
+            self.warnings.append("mov loses how the pictures for both eyes lie in a frame")
+        if layout:
+            with suppress(av.FFmpegError, ValueError):
+                encoder, template = encoder_with_layout(self._add_encoder, layout)
+                if can_hold(self._container_kind, template, None):
+                    self._encoder, self._video = encoder, self._muxer.add_stream_from_template(template, opaque=True)
+                    self._video.time_base = self._unit_s
+                    self._video.codec_context.pix_fmt = self._pixel_format
+                    self._video.codec_context.framerate = self._fps
+                    self._set_tag(self._video.codec_context)
+                    self._muxer.container_options["strict"] = "unofficial"
+                    return
+            self.warnings.append(f"{format_name} loses that the video is 360° or stereo")
+        self._encoder = self._video = self._add_encoder(self._muxer)
+
+    def _add_encoder(self, output: OutputContainer) -> VideoStream:
+        options = dict(self._options)
+        stream = cast("VideoStream", output.add_stream(self._codec.encoder, rate=self._fps or None, options=options))
+        context, tags = stream.codec_context, self._tags
+        (context.width, context.height), context.pix_fmt = self._size, self._pixel_format
         context.time_base = self._unit_s
         context.colorspace, context.color_primaries, context.color_trc = tags.matrix, tags.primaries, tags.transfer
         context.color_range = 1  # limited, as ``YuvWriter`` makes it
@@ -176,14 +207,18 @@ class FileSink:
             context.max_b_frames = 0  # a kill between reordered frames would leave a gap
         if self._pixel_aspect is not None:
             context.sample_aspect_ratio = self._pixel_aspect
+        self._set_tag(context)
+        return stream
+
+    def _set_tag(self, context: VideoCodecContext) -> None:
         if self._codec.name == "hevc" and self._container_kind.format in ("mp4", "mov"):
             context.codec_tag = "hvc1"  # Apple's players refuse the default tag, hev1
-        self._origin_s = frame.pts * frame.time_base if self._track_source is None else self._track_source.origin_s
-        if self._track_source is not None:
-            self._tracks = TrackRemuxer(self._track_source, self._muxer, self._container_kind)
-            self._tracks.copy_video_metadata(self._video)
-            self.warnings += self._tracks.warnings
-        self._muxer.start_encoding()
+
+    def _encode(self, picture: VideoFrame | None) -> list[Packet[VideoStream]]:
+        packets = self._encoder.encode(picture)
+        for packet in packets:
+            packet.stream = self._video
+        return packets
 
     @property
     def _muxer(self) -> OutputContainer:
@@ -197,7 +232,7 @@ class FileSink:
     def _finish(self) -> None:
         if self._last_pts is None:
             raise SinkError(f"{self._path} was not written: there was no frame")
-        packets = self._video.encode(None)
+        packets = self._encode(None)
         if self._codec.name == "hevc" and self._count <= _X265_BROKEN_DTS:
             for packet in packets:
                 packet.dts = packet.pts
@@ -207,6 +242,10 @@ class FileSink:
             known = len(self._tracks.warnings)
             self._tracks.finish()
             self.warnings += self._tracks.warnings[known:]
+        if self._fitted:
+            width, height = self._size
+            fitted = f"fitted into {width}×{height} with black bars"
+            self.warnings.append(f"frames of another size: {self._fitted}; {fitted}")
         self._muxer.close()
         self._file.publish()
 
@@ -229,12 +268,3 @@ class FileSink:
         if self._tracks is not None:
             self._tracks.close()
         self._file.discard()  # Windows does not remove open files
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        """Turn FFmpeg's and the system's errors into SinkError."""
-        try:
-            yield
-        except (av.FFmpegError, OSError) as error:
-            reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
-            raise SinkError(f"cannot write {self._path}", hint=reason) from error

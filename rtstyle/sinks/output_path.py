@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from engines.atomic_write import hidden_name, link_target
+from engines.errors import SinkError
+
+_REASONS = {
+    errno.ENOSPC: "the disk is full",
+    errno.EFBIG: "the file has reached the size limit of this system",
+    errno.EDQUOT: "your disk quota is used up",
+    errno.ENAMETOOLONG: "give a shorter name",
+}
 
 
 def part_path(path: Path) -> Path:
@@ -12,15 +24,17 @@ def part_path(path: Path) -> Path:
 
     It contains the process number: two jobs with one output do not write into one file, and the last one wins.
     """
-    return path.with_name(f".{path.stem}.rtstyle-part-{os.getpid()}{path.suffix}")
+    return path.with_name(hidden_name(path.stem, f".rtstyle-part-{os.getpid()}{path.suffix}"))
 
 
 class OutputPath:
     """A file to write, and what happens to it at the end.
 
     Args:
-        target: final name; an existing file stays until the new one is complete, or has its first byte if visible.
+        target: final name, or a symbolic link to it; an existing file stays until the new one is complete, or has its
+            first byte if visible.
         visible: use the final name from the start, so that a killed process leaves the file in place.
+        scratch: folder for the unfinished file, used if it is on the same disk.
 
     Attributes:
         path: the file to write.
@@ -29,9 +43,12 @@ class OutputPath:
         OSError: it cannot be created.
     """
 
-    def __init__(self, target: Path, *, visible: bool = False) -> None:
+    def __init__(self, target: Path, *, visible: bool = False, scratch: Path | None = None) -> None:
+        target = link_target(target)
         self._target, self._visible = target, visible
         self.path = target if visible else part_path(target)
+        if scratch is not None and scratch.stat().st_dev == target.parent.stat().st_dev:
+            self.path = scratch / self.path.name
         # Fails now if the file cannot be written; "a" keeps an existing one for now.
         self.path.open("ab" if visible else "wb").close()
 
@@ -45,3 +62,15 @@ class OutputPath:
         with suppress(OSError):
             if not self._visible or self.path.stat().st_size == 0:
                 self.path.unlink(missing_ok=True)
+
+
+@contextmanager
+def write_errors(path: Path) -> Iterator[None]:
+    """Turn errors of FFmpeg and of the system into SinkError."""
+    import av
+
+    try:
+        yield
+    except (av.FFmpegError, OSError) as error:
+        reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
+        raise SinkError(f"cannot write {path}", hint=reason) from error

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from fractions import Fraction
+from typing import cast
 
 from av import Packet
+from av.container import OutputContainer
 from av.error import FFmpegError
 from av.stream import Stream
 from av.subtitles.stream import SubtitleStream
@@ -26,44 +29,70 @@ TEXT_CODECS = frozenset({"srt", "subrip", "mov_text", "webvtt", "ass", "ssa", "t
 _MS = Fraction(1, 1000)
 
 
+@dataclass(frozen=True)
+class _Cue:
+    start_ms: int
+    length_ms: int
+    lines: tuple[bytes, ...]
+
+
 class SubtitleTranscoder:
-    """Converts the packets of one subtitle track.
+    """Converts one subtitle track.
 
     Args:
         source: track of the input.
-        target: track of the output, created with a text encoder; the header must not be written yet.
+        output: receives a new track; its header must not be written yet.
+        encoder: ``srt``, ``mov_text`` or ``webvtt``.
 
     Attributes:
+        target: the new track.
         lost: packets that could not be converted because they are damaged or not in UTF-8.
     """
 
-    def __init__(self, source: SubtitleStream, target: SubtitleStream) -> None:
+    def __init__(self, source: SubtitleStream, output: OutputContainer, encoder: str) -> None:
         self.lost = 0
+        self.target: Stream = output.add_stream(encoder)
         self._source = source
-        self._target: Stream = target
-        self._encoder = target.codec_context
+        self._encoder = cast("SubtitleStream", self.target).codec_context
         self._encoder.subtitle_header = source.codec_context.subtitle_header or _HEADER
+        self._one_at_a_time = encoder == "mov_text"
+        self._held: _Cue | None = None
 
     def __call__(self, packet: Packet[Stream] | None) -> list[Packet[Stream]]:
-        """Return the converted packet, if any, with the same time and duration; ``None`` flushes nothing."""
-        if packet is None:
-            return []
+        """Return the packets that are ready, with the times of the input; ``None`` flushes."""
         try:
-            return self._converted(packet)
+            if packet is None:
+                return self._release(None)
+            cue = self._decode(packet)
+            return [] if cue is None else self._release(cue)
         except (FFmpegError, ValueError):
             self.lost += 1
             return []
 
-    def _converted(self, packet: Packet[Stream]) -> list[Packet[Stream]]:
-        decoded = self._source.codec_context.decode2(packet)
-        lines = [rect.ass for rect in decoded or () if isinstance(rect, AssSubtitle)]
-        if not lines or packet.pts is None:
+    def _release(self, cue: _Cue | None) -> list[Packet[Stream]]:
+        """Encode the cues before this one, which is held back where it may have to be joined with the next."""
+        held = self._held
+        if held is not None and cue is not None and held.start_ms == cue.start_ms:
+            self._held = _Cue(held.start_ms, max(held.length_ms, cue.length_ms), held.lines + cue.lines)
             return []
+        self._held = cue if self._one_at_a_time else None
+        ready = held if self._one_at_a_time else cue
+        return [] if ready is None else [self._encode(ready)]
+
+    def _decode(self, packet: Packet[Stream]) -> _Cue | None:
+        decoded = self._source.codec_context.decode2(packet)
+        lines = tuple(rect.ass for rect in decoded or () if isinstance(rect, AssSubtitle))
+        if not lines or packet.pts is None:
+            return None
         start_ms = round(packet.pts * packet.time_base / _MS)
-        length_ms = round((packet.duration or 0) * packet.time_base / _MS)
-        text = SubtitleSet.create(b"\\N".join(lines), 0, length_ms, start_ms * 1000)
+        return _Cue(start_ms, round((packet.duration or 0) * packet.time_base / _MS), lines)
+
+    def _encode(self, cue: _Cue) -> Packet[Stream]:
+        # A line is nine fields with commas, the last one its text.
+        texts = (cue.lines[0], *(line.split(b",", 8)[-1] for line in cue.lines[1:]))
+        text = SubtitleSet.create(b"\\N".join(texts), 0, cue.length_ms, cue.start_ms * 1000)
         out = self._encoder.encode_subtitle(text)
-        out.stream, out.time_base = self._target, _MS
-        out.pts = out.dts = start_ms
-        out.duration = length_ms
-        return [out]
+        out.stream, out.time_base = self.target, _MS
+        out.pts = out.dts = cue.start_ms
+        out.duration = cue.length_ms
+        return out

@@ -21,8 +21,8 @@ from rtstyle.media.v4l2 import free_output
 from rtstyle.sinks.paused_slate import SLATE_AFTER_S, paused_slate
 
 HINTS = {
-    "linux": "load the driver: sudo modprobe v4l2loopback exclusive_caps=1 card_label=rtstyle (Debian, Ubuntu: first "
-    "sudo apt install v4l2loopback-dkms)",
+    "linux": "load the driver: sudo modprobe v4l2loopback video_nr=10 exclusive_caps=1 card_label=rtstyle (Debian, "
+    "Ubuntu: first sudo apt install v4l2loopback-dkms)",
     "win32": "install OBS Studio, which includes a virtual camera, or Unity Capture",
     "darwin": "install OBS Studio, start and stop its virtual camera once, then close it",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
@@ -9,15 +10,27 @@ from threading import Event
 from typing import cast
 
 import av
-from av import Packet, VideoFrame
+from av import Packet, VideoCodecContext, VideoFrame
+from av.codec.context import ThreadType
 from av.stream import Stream
 from av.video.stream import VideoStream
 
 from engines.errors import SourceError
-from rtstyle.media.container import open_input, video_stream
+from rtstyle.media.clock import ContinuousClock
+from rtstyle.media.container import demux, encrypted, open_input, video_stream
+from rtstyle.media.deinterlace import Deinterlacer
 from rtstyle.media.urls import redact
 from rtstyle.sources.frame_loss import FrameLoss
-from rtstyle.sources.timestamps import exact_seconds
+from rtstyle.sources.timestamps import FALLBACK_FPS, BestTimes, exact_seconds, nominal_fps
+
+_GEN_PTS = 0x0001
+"""FFmpeg's AVFMT_FLAG_GENPTS, which PyAV sets: guess missing presentation times from the next packets."""
+
+_WITH_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+"""Codec → the decoder that reads its transparency; FFmpeg's own one ignores it."""
+
+_KEY_DISTANCE = 1000
+"""Packets to keep while looking for the last key frame before the start; streams without any start at this distance."""
 
 
 class Decoder:
@@ -28,29 +41,50 @@ class Decoder:
         start, end: seconds from the beginning of the clip; pictures in [start, end) are delivered.
         live: a stream that breaks off is an error; a file simply ends there.
         stop: set by the caller to end the iteration.
+        number: which video stream to decode; see ``video_stream``.
 
     Raises:
-        SourceError: it cannot be opened, has no video, or no picture of the range can be decoded.
+        SourceError: it cannot be opened, has no video, is encrypted, or no picture of the range can be decoded.
     """
 
-    def __init__(self, name: str, start: float | None, end: float | None, live: bool, stop: Event) -> None:
+    def __init__(
+        self,
+        name: str,
+        start: float | None,
+        end: float | None,
+        live: bool,
+        stop: Event,
+        number: int | None = None,
+    ) -> None:
         self.name = redact(name)
         self._start, self._end = exact_seconds(start), exact_seconds(end)
         self._live = live
         self._stop = stop
         self.container = open_input(name)
         try:
-            self.stream = video_stream(self.container, self.name)
+            self.stream = video_stream(self.container, self.name, number)
+            self._codec = _decoder_of(self.stream)
             # Frame threads delay pictures by one per processor.
-            self.stream.thread_type = "SLICE" if live else "AUTO"
+            self._codec.thread_type = ThreadType.SLICE if live else ThreadType.AUTO
+            # The guess is wrong where the decoder reorders pictures; ``BestTimes`` is not.
+            self.container.flags &= ~_GEN_PTS
             self.origin_s = Fraction(self.container.start_time or 0, av.time_base)
+            self.clock = ContinuousClock(self.container, self.stream)
+            self._times = BestTimes()
             self.loss = FrameLoss(self.container, self.stream, whole=start is None and end is None and not live)
-            self._seek()
-            self._decoded = self._decode()
+            if self._start and self.clock.may_seek:
+                self._seek(self._start)
+            self.deinterlacer = Deinterlacer()
+            self._decoded = self.deinterlacer(self._decode())
             self.first = self._first_picture()
         except BaseException:
             self.container.close()
             raise
+
+    @property
+    def coded_aspect(self) -> Fraction:
+        """Width / height of a pixel as the newest picture states it; 1 if it does not."""
+        return Fraction(self._codec.sample_aspect_ratio or 1)
 
     def pictures(self) -> Iterator[VideoFrame]:
         """Yield the pictures of the range in presentation order.
@@ -70,24 +104,54 @@ class Decoder:
         if self._start is not None:
             problem = f"{self.name} has no picture after {float(self._start):g} s"
             raise SourceError(problem, hint="choose an earlier start")
-        raise SourceError(f"no picture in {self.name} can be decoded", hint="the file is damaged or cut off")
+        animated_webp = self._codec.name == "webp"
+        hint = "animated WebP is not supported" if animated_webp else "the file is damaged or cut off"
+        raise SourceError(f"no picture in {self.name} can be decoded", hint=hint)
 
-    def _seek(self) -> None:
+    def _seek(self, start_s: Fraction) -> None:
         """Seek to the last key frame before the start; an unseekable clip is decoded from its beginning."""
-        if not self._start:
+        # An index of decoding times, as in AVI, lists a key frame a little before it is shown.
+        early_s = self.stream.codec_context.reorder_depth / (nominal_fps(self.stream) or FALLBACK_FPS)
+        if start_s <= early_s:
             return
-        offset_s = self._start + self.origin_s
+        offset_s = start_s - early_s + self.origin_s
         with suppress(av.FFmpegError, OSError):
             self.container.seek(int(offset_s / (self.stream.time_base or 1)), stream=self.stream)
 
+    def _read(self) -> Iterator[Packet[Stream]]:
+        """Yield all watched packets from here to the end, with the clock repaired."""
+        watched = (*self.loss.streams_to_watch(self.container), *self.clock.streams)
+        for packet in demux(self.container, *watched):
+            if self._stop.is_set():
+                return
+            self.clock.fix(packet)
+            yield packet
+
+    def _read_from_start(self) -> Iterator[Packet[Stream]]:
+        """Yield the packets from the last key frame before the start, where seeking does not find it."""
+        packets = self._read()
+        if self._start and not self.clock.may_seek:
+            start = (self._start + self.origin_s) / (self.stream.time_base or 1)
+            kept: deque[Packet[Stream]] = deque(maxlen=_KEY_DISTANCE)
+            for packet in packets:
+                if packet.stream.index != self.stream.index:
+                    continue
+                if packet.is_keyframe and packet.pts is not None and packet.pts <= start:
+                    kept.clear()
+                kept.append(packet)
+                if packet.dts is None or packet.dts >= start:
+                    break
+            yield from kept
+        yield from packets
+
     def _decode(self) -> Iterator[VideoFrame]:
         try:
-            for packet in self.container.demux(*self.loss.streams_to_watch(self.container)):
-                if self._stop.is_set():
-                    return
+            for packet in self._read_from_start():
                 self.loss.packet(packet)
                 # packet.stream_index is always 0 in the packet that flushes the decoder.
                 if packet.stream.index == self.stream.index:
+                    if packet.has_sidedata("encryption_info"):
+                        raise encrypted(self.name)
                     yield from self._decode_packet(packet)
         except (av.FFmpegError, OSError) as error:
             if self._live:
@@ -98,7 +162,7 @@ class Decoder:
 
     def _decode_packet(self, packet: Packet[Stream]) -> list[VideoFrame]:
         try:
-            pictures = self.stream.decode(cast("Packet[VideoStream]", packet))
+            pictures = self._codec.decode(packet)
         except av.EOFError:
             return []
         except (av.FFmpegError, OSError):
@@ -106,6 +170,7 @@ class Decoder:
             return []
         for picture in pictures:
             self.loss.picture(picture)
+            picture.pts = self._times.of(picture)
         return pictures
 
     def _seconds(self, picture: VideoFrame) -> Fraction:
@@ -114,3 +179,11 @@ class Decoder:
 
     def _before_end(self, picture: VideoFrame) -> bool:
         return self._end is None or picture.pts is None or self._seconds(picture) < self._end
+
+
+def _decoder_of(stream: VideoStream) -> VideoCodecContext:
+    """Return a decoder that keeps transparency, if the container says that there is some."""
+    decoder = _WITH_ALPHA.get(stream.codec_context.name, "")
+    if stream.metadata.get("alpha_mode") != "1" or decoder not in av.codecs_available:
+        return stream.codec_context
+    return cast("VideoCodecContext", av.CodecContext.create(decoder, "r"))

@@ -5,22 +5,26 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from fractions import Fraction
+from pathlib import Path
 from threading import Event, Lock
+from typing import cast
 
 import av
+from av import VideoFrame
+from av.sidedata.sidedata import SideDataContainer, Type
 
 from engines.errors import SourceError
 from rtstyle.frame import Frame, SourceInfo
+from rtstyle.media.clock import TS_DISCONT
 from rtstyle.media.colour import ColourTags, RgbReader, hdr_name
+from rtstyle.media.container import video_streams
+from rtstyle.media.matroska import is_cut_off
 from rtstyle.media.resize import size_for_height
 from rtstyle.media.urls import SEGMENTED, is_url
 from rtstyle.sources.decoder import Decoder
 from rtstyle.sources.orientation import Orientation
 from rtstyle.sources.pacing import Pace
 from rtstyle.sources.timestamps import Timeline, nominal_fps
-
-_TS_DISCONT = 0x0200
-"""FFmpeg's AVFMT_TS_DISCONT: timestamps of this format may jump and start anywhere."""
 
 _SHORT_S = 1.0
 """A clip that stops this much before its stated length broke off, seconds."""
@@ -37,6 +41,7 @@ class FileSource:
         start, end: seconds from the beginning of the clip; frames in [start, end) are delivered.
         live: deliver in real time, as a camera would. The frames of a stream that its sender paces are delivered as
             they arrive.
+        video_stream: which video stream to read, from 1; ``None`` for the film, see ``container.video_stream``.
 
     Raises:
         SourceError: no such file, not a video, or no frame of the range can be decoded.
@@ -50,16 +55,18 @@ class FileSource:
         start: float | None = None,
         end: float | None = None,
         live: bool = False,
+        video_stream: int | None = None,
     ) -> None:
         self.warnings: list[str] = []
         self.frames_lost = 0
         self.end_pts: int | None = None
-        self._name = name
+        self._name, self._end = name, end
+        self._skipped = 0
         self._closed = Event()
         self._lock = Lock()
         self._reading = False
         self._stream = live and is_url(name)
-        self._decoder = Decoder(name, start, end, self._stream, self._closed)
+        self._decoder = Decoder(name, start, end, self._stream, self._closed, video_stream)
         self._pace: Pace | None = None
         if live and not self._paced_by_sender():
             self._pace = Pace(self._closed, late_s=1.0, early_s=10.0) if self._stream else Pace(self._closed)
@@ -73,10 +80,13 @@ class FileSource:
         self._to_rgb = RgbReader()
         upright = size_for_height(*self._orientation.size(first.height, first.width), height)
         count = None if live else self._expected_frames(start, end)
-        self._info = SourceInfo(self._decoder.name, upright[1], upright[0], self._fps, count, live)
-        hdr = hdr_name(first)
-        if hdr is not None:
-            self.warnings.append(f"{hdr} high dynamic range is converted to standard BT.709 colours")
+        sound = bool(self._decoder.container.streams.audio)
+        self._info = SourceInfo(self._decoder.name, upright[1], upright[0], self._fps, count, live, sound=sound)
+        self._coded_aspect = self._decoder.coded_aspect
+        # A broadcast has no aspect ratio but that of its pictures, and the probe may have seen one of another part.
+        broadcast = self._decoder.container.format.flags & TS_DISCONT
+        self._aspect = self._coded_aspect if broadcast else Fraction(stream.sample_aspect_ratio or 1)
+        self.warnings += self._notes(first, video_stream)
 
     @property
     def info(self) -> SourceInfo:
@@ -109,16 +119,15 @@ class FileSource:
 
         Timestamps of broadcasts start anywhere; those of files count from 0 and are kept.
         """
-        starts_anywhere = self._decoder.container.format.flags & _TS_DISCONT
+        starts_anywhere = self._decoder.container.format.flags & TS_DISCONT
         return self.begin_s if starts_anywhere else Fraction(0)
 
     @property
     def pixel_aspect(self) -> Fraction | None:
         """Width / height of an upright pixel; ``None`` when square or unknown."""
-        ratio = self._decoder.stream.sample_aspect_ratio
-        if not ratio or ratio == 1:
+        if self._aspect == 1:
             return None
-        return 1 / Fraction(ratio) if self._orientation.transpose else Fraction(ratio)
+        return 1 / self._aspect if self._orientation.transpose else self._aspect
 
     def frames(self) -> Iterator[Frame]:
         """Yield frames in order until the end of the clip or range. May be called once.
@@ -138,6 +147,10 @@ class FileSource:
                 if self._closed.is_set():
                     self._decoder.container.close()
 
+    def skip(self, count: int) -> None:
+        """Decode the first frames without delivering them; call it before ``frames``."""
+        self._skipped = count
+
     def close(self) -> None:
         """End ``frames`` and release the file. May be called from any thread, and twice."""
         with self._lock:
@@ -152,15 +165,36 @@ class FileSource:
             self.end_pts = pts + (picture.duration or self._timeline.step)
             if self._pace is not None and not self._pace.wait(float(pts * self._time_base)):
                 return
+            if index < self._skipped:
+                continue
             captured_s = time.monotonic()
-            upright = size_for_height(*self._orientation.size(picture.height, picture.width), self._height)
-            rgb = self._to_rgb(picture, *self._orientation.size(*upright))
+            rgb = self._to_rgb(picture, *self._size_of(picture))
             yield Frame(self._orientation.apply(rgb), index, pts, self._time_base, captured_s)
         if self._closed.is_set():
             return
         if self._stream and not self._reached_its_end():
             raise SourceError(f"{self._decoder.name} has ended")
         self._report()
+
+    def _size_of(self, picture: VideoFrame) -> tuple[int, int]:
+        """Return the (height, width) to resize a stored picture to; all frames have the same pixel aspect."""
+        height, width = picture.height, picture.width
+        if (height, width) != (self._decoder.first.height, self._decoder.first.width):
+            width = max(1, round(width * self._decoder.coded_aspect / self._coded_aspect))
+        upright = size_for_height(*self._orientation.size(height, width), self._height)
+        return self._orientation.size(*upright)
+
+    def _notes(self, first: VideoFrame, number: int | None) -> Iterator[str]:
+        """Yield what there is to say about the clip before it is read."""
+        count = len(video_streams(self._decoder.container))
+        if number is None and count > 1:
+            size = f"{first.width}×{first.height}"
+            yield f"video streams: {count}; the one of {size} is read (choose another with --video-stream)"
+        hdr = hdr_name(first)
+        if hdr is not None:
+            yield f"{hdr} high dynamic range is converted to standard BT.709 colours"
+        if Type.A53_CC in cast("SideDataContainer", first.side_data):
+            yield "closed captions inside the pictures are lost"
 
     def _paced_by_sender(self) -> bool:
         """Return True for a stream that its sender delivers in real time."""
@@ -170,6 +204,8 @@ class FileSource:
     def _reached_its_end(self) -> bool:
         """Return True for a clip played to its stated length. A stream without a length should never end."""
         length_s = (self._decoder.container.duration or 0) / av.time_base
+        if self._decoder.clock.jumps:  # it was taken from the last timestamp
+            return length_s > 0
         return 0 < length_s <= float((self.end_pts or 0) * self._time_base - self.begin_s) + _SHORT_S
 
     def _report(self) -> None:
@@ -178,10 +214,25 @@ class FileSource:
         self.frames_lost = loss.count()
         if self.frames_lost:
             self.warnings.append(f"frames lost: {self.frames_lost}; the clip is damaged or cut off")
+        elif self._is_cut_off():
+            self.warnings.append("the clip is cut off; it ends early")
         if loss.corrupt_pictures:
             self.warnings.append(f"frames damaged: {loss.corrupt_pictures}; kept as far as they could be decoded")
+        jumps = self._decoder.clock.jumps
+        interlaced = self._decoder.deinterlacer.count
+        if interlaced:
+            self.warnings.append(f"interlaced frames: {interlaced}; deinterlaced")
+        if self._to_rgb.transparent:
+            self.warnings.append("transparent parts are shown on black")
+        if jumps:
+            self.warnings.append(f"the clock of the recording jumps: {jumps}; its parts are joined without a gap")
         if self._timeline.repaired:
             self.warnings.append(f"frames without a valid timestamp: {self._timeline.repaired}; new ones were assigned")
+
+    def _is_cut_off(self) -> bool:
+        """Return True if the file says that more should follow, even if it states no length."""
+        matroska = "matroska" in self._decoder.container.format.name
+        return matroska and self._end is None and not is_url(self._name) and is_cut_off(Path(self._name))
 
     def _expected_frames(self, start: float | None, end: float | None) -> int | None:
         """Return the number of frames in the range, as far as the container states it."""

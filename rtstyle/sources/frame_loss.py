@@ -6,18 +6,17 @@ is not a loss: only a clip with errors, corrupt packets or a missing end reports
 
 from __future__ import annotations
 
-import re
-
 import av
 from av import Packet, VideoFrame
 from av.container import InputContainer
 from av.stream import Stream
 from av.video.stream import VideoStream
 
+from rtstyle.media.clock import TS_DISCONT, UNTIMED
+from rtstyle.media.container import stated_length_s
+
 _SHORT_S = 0.5
 """A clip that ends this much before its stated length was cut off, seconds."""
-
-_CLOCK = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
 
 
 class FrameLoss:
@@ -32,8 +31,10 @@ class FrameLoss:
         self._stream = stream
         self._whole = whole
         self._indexed = 0 < stream.frames <= len(stream.index_entries)
-        self._stated_s = _stated_length_s(stream)
-        self._container_s = (container.duration or 0) / av.time_base
+        self._stated_s = _stated_s(container, stream)
+        # FFmpeg takes the length of a broadcast from the last timestamp, that of a bare stream from its bit rate.
+        guessed = container.format.flags & (TS_DISCONT | UNTIMED)
+        self._container_s = 0.0 if guessed else (container.duration or 0) / av.time_base
         self._packets = 0
         self._discarded = 0
         self._undecodable = 0
@@ -50,8 +51,9 @@ class FrameLoss:
 
     def packet(self, packet: Packet[Stream]) -> None:
         """Count a packet of a watched stream."""
-        if packet.pts is not None:
-            self._last_s = max(self._last_s, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+        time = packet.dts if packet.pts is None else packet.pts
+        if time is not None:
+            self._last_s = max(self._last_s, float((time + (packet.duration or 0)) * packet.time_base))
         if packet.size and packet.stream.index == self._stream.index:
             self._packets += 1
             self._discarded += packet.is_discard
@@ -85,10 +87,8 @@ class FrameLoss:
         return max(self._undecodable, round(missing_s * self._pictures / self._last_s))
 
 
-def _stated_length_s(stream: VideoStream) -> float | None:
-    """Return the length in Matroska's statistics tag, seconds."""
-    match = _CLOCK.match(stream.metadata.get("DURATION", ""))
-    if match is None:
-        return None
-    hours, minutes, seconds = match.groups()
-    return int(hours) * 3600 + int(minutes) * 60 + float(seconds)
+def _stated_s(container: InputContainer, stream: VideoStream) -> float | None:
+    """Return when the pictures should end, seconds; None if only the container as a whole states a length."""
+    if "mov" in container.format.name.split(",") and stream.duration is not None:
+        return float(((stream.start_time or 0) + stream.duration) * (stream.time_base or 1))
+    return stated_length_s(stream)

@@ -12,6 +12,18 @@ from av.sidedata.sidedata import SideDataContainer, Type
 from engines.base import RGB
 
 
+def _unlisted(cls: type[Type], number: int) -> Type:
+    """Return a member for side data that FFmpeg knows and PyAV does not list, such as EXIF."""
+    member = object.__new__(cls)
+    member._name_ = f"UNLISTED_{number}"
+    member._value_ = number  # type: ignore[assignment]
+    return member
+
+
+# Without it, one unlisted entry makes all side data of a frame unreadable.
+Type._missing_ = classmethod(_unlisted)  # type: ignore[method-assign, assignment]
+
+
 @dataclass(frozen=True)
 class Orientation:
     """Operations that turn a stored picture upright, in this order.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+from av import VideoFrame
 from av.video.stream import VideoStream
 
 FALLBACK_FPS = Fraction(25)
@@ -23,6 +24,46 @@ def nominal_fps(stream: VideoStream) -> Fraction:
 def exact_seconds(seconds: float | None) -> Fraction | None:
     """Return the decimal number that a float stands for: 0.8 is a little more, and would miss the frame at 20/25."""
     return None if seconds is None else Fraction(seconds).limit_denominator(1_000_000)
+
+
+class BestTimes:
+    """Chooses the time of each decoded picture, as the program ffmpeg does.
+
+    Some containers, AVI among them, only store when a picture is decoded. As long as presentation times grow, they
+    count; where they are missing or go wrong more often than the decoding times, those count.
+
+    Source:
+        FFmpeg's ``guess_correct_pts`` in libavcodec/decode.c.
+    """
+
+    def __init__(self) -> None:
+        self._last_pts: int | None = None
+        self._last_dts: int | None = None
+        self._wrong_pts = self._wrong_dts = 0
+        self._last: int | None = None
+        self._step = 0
+
+    def of(self, picture: VideoFrame) -> int | None:
+        """Return the time of the next picture in presentation order, in its own units; None if it has none."""
+        pts, dts = picture.pts, picture.dts
+        if dts is not None:
+            self._wrong_dts += self._last_dts is not None and dts <= self._last_dts
+            self._last_dts = dts
+        elif pts is not None:
+            self._last_dts = pts
+        if pts is not None:
+            self._wrong_pts += self._last_pts is not None and pts <= self._last_pts
+            self._last_pts = pts
+        elif dts is not None:
+            self._last_pts = dts
+        best = pts if pts is not None and (dts is None or self._wrong_pts <= self._wrong_dts) else dts
+        if best is None:
+            # The last pictures leave the decoder without a packet, and so without a decoding time.
+            best = None if self._last is None or not self._step else self._last + self._step
+        elif self._last is not None and best > self._last:
+            self._step = min(self._step or best, best - self._last)
+        self._last = best
+        return best
 
 
 class Timeline:

@@ -33,8 +33,7 @@ def test_kept(clip: Path, tmp_path: Path) -> None:
     assert after.rotation == 0
     # Copied AAC gets its padding back that an edit list had hidden: up to two packets of 1024 samples.
     assert after.duration == pytest.approx(before.duration, abs=0.05)
-    for kind in ("audio", "subtitle"):
-        assert after.packets.get(kind, 0) == before.packets.get(kind, 0)
+    assert after.packets.get("subtitle", 0) == before.packets.get("subtitle", 0)
     assert payload(out) == payload(clip)
     for key in ("title", "creation_time", "location", "com.apple.quicktime.make"):
         # 1970 is how MP4 says that nobody set the clock.
@@ -44,8 +43,10 @@ def test_kept(clip: Path, tmp_path: Path) -> None:
 
 
 def payload(path: Path) -> list[bytes]:
+    """Packets of sound, without those that an edit list hides; before the beginning they are kept, and hidden again."""
     with av.open(str(path)) as file:
-        return [bytes(p) for p in file.demux(*file.streams.audio) if p.size] if file.streams.audio else []
+        packets = [p for p in file.demux(*file.streams.audio) if p.size] if file.streams.audio else []
+        return [bytes(p) for p in packets if not p.is_discard or (p.pts or 0) < 0]
 
 
 def colour_error(clip: Path, out: Path) -> float:

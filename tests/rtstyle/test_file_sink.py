@@ -18,7 +18,7 @@ from rtstyle.media.codecs import CODECS, CONTAINERS, choose
 from rtstyle.media.colour import ColourTags
 from rtstyle.sinks.file import FileSink
 from rtstyle.sinks.output_path import part_path
-from rtstyle.sinks.track_remuxer import TrackSource
+from rtstyle.sinks.track import TrackSource
 from tests.rtstyle.clips import Clip, Seen, frames, numbered
 
 
@@ -227,7 +227,7 @@ class TestRefusals:
         [
             ("a.xyz", None, "unknown kind"),
             ("a", None, "no suffix"),
-            ("a.mp4", "h265", "unknown codec"),
+            ("a.mp4", "theora", "unknown codec"),
             ("a.webm", "h264", "cannot hold h264"),
         ],
     )
