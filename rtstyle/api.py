@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -72,16 +73,16 @@ def stylize_video(
     preset: str | None = None,
     audio: bool = True,
     overwrite: bool = False,
+    resume: bool = False,
     engine: str = "auto",
     threads: int | None = None,
     on_progress: Callable[[VideoProgress], None] | None = None,
 ) -> VideoReport:
-    """Stylize a video file; sound, subtitles, timing, rotation and colours are kept.
+    """Stylize a video file and return a report; sound, subtitles, timing, rotation and colours are kept.
 
     Args:
         input: file or URL.
-        output: file to write; its name ends in ``.mp4``, ``.m4v``, ``.mov``, ``.mkv`` or ``.webm``. It appears when
-            it is complete, or not at all.
+        output: file that appears when it is complete: ``.mp4``, ``.m4v``, ``.mov``, ``.mkv`` or ``.webm``.
         style: a name from ``rtstyle.styles()``, or the folder of your own style.
         strength: 0 leaves the video as it is, 1 is the full style.
         scale: size of the brush strokes, 0.5 to 2.
@@ -94,12 +95,10 @@ def stylize_video(
         preset: speed of the encoder, for example ``slow``.
         audio: False leaves the sound out.
         overwrite: replace an existing output.
+        resume: go on with an interrupted run of the same settings, if there is one.
         engine: as in ``load``.
         threads: as in ``load``.
         on_progress: called after each frame.
-
-    Returns:
-        what was done, with all warnings.
 
     Raises:
         ConfigError: settings are wrong; every error is named.
@@ -112,6 +111,8 @@ def stylize_video(
 
     job = video.VideoJob(
         str(input), Path(output), strength, height, start, end, codec, crf, preset,
-        overwrite=overwrite, audio=audio, scale=scale, video_stream=video_stream,
+        overwrite=overwrite, audio=audio, scale=scale, video_stream=video_stream, resume=resume,
     )  # fmt: skip
-    return video.stylize_video(job, lambda: load(style, engine, threads=threads), on_progress=on_progress)
+    made_by = style_library.identify(str(style), engine)
+    start_engine = partial(load, style, engine, threads=threads)
+    return video.stylize_video(job, start_engine, on_progress=on_progress, made_by=made_by)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from engines.errors import StyleError
-from engines.style_file import MANIFEST, StyleModel
+from engines.style_file import MANIFEST, StyleModel, sha256
 
 GALLERY = Path(__file__).parent / "gallery"
 """The styles that come with rtstyle, one folder each."""
@@ -70,6 +70,12 @@ def _not_found(style: str, path: Path, names: list[str]) -> StyleError:
     if path.name != style:
         return StyleError(f"no such folder: {style}", hint="check the path, or give a name from `rtstyle styles`")
     return StyleError(f"there is no style {style!r}", hint=_nearest(style, names))
+
+
+def identify(style: str, engine: str) -> dict[str, str]:
+    """Return what makes the frames of a style differ from those of another: its name, its files, and the engine."""
+    folder = find(style)
+    return {"style": f"{Path(style).name} ({sha256(folder / MANIFEST)[:12]})", "engine": engine}
 
 
 def name_of(style: str, gallery: Path | None = None) -> str:

@@ -2,124 +2,34 @@
 
 from __future__ import annotations
 
-import math
-import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from engines.base import MAX_SIZE, MIN_SIDE, Engine, check_size
-from engines.errors import ConfigError, SourceError, StylerError
+from engines.base import Engine, check_size
+from engines.errors import StylerError
 from rtstyle.controls import Controls
 from rtstyle.frame import Frame
-from rtstyle.media.codecs import choose
-from rtstyle.media.container import check_file
-from rtstyle.media.urls import is_url
+from rtstyle.jobs.segmented_sink import SegmentedSink
+from rtstyle.jobs.segmented_video import needs_segments, open_segmented
 from rtstyle.pipeline import run
 from rtstyle.sinks.file import FileSink
-from rtstyle.sinks.track_remuxer import TrackSource
+from rtstyle.sinks.track import TrackSource
 from rtstyle.sources.base import Source
 from rtstyle.sources.file import FileSource
 from rtstyle.sources.timestamps import exact_seconds
 from rtstyle.stats import Stats, StatsSnapshot
-from rtstyle.stroke_scale import SCALES, check_scale
+from rtstyle.stroke_scale import check_scale
+from rtstyle.video_job import VideoJob
+
+__all__ = ["StoppedError", "VideoJob", "VideoProgress", "VideoReport", "stylize_video"]
 
 
 class StoppedError(StylerError):
-    """The job was stopped before its end; nothing was written."""
-
-
-@dataclass(frozen=True)
-class VideoJob:
-    """A clip to stylize.
-
-    Attributes:
-        input: file or URL.
-        output: ends in ``.mp4``, ``.m4v``, ``.mov``, ``.mkv`` or ``.webm``.
-        strength: 0 shows the input, 1 the full style.
-        height: of the output, pixels; ``None`` keeps the height of the input.
-        start, end: part to stylize, seconds from the beginning of the clip; ``None`` for no limit.
-        codec, crf, preset: see ``codecs.CODECS``; ``None`` for the default.
-        overwrite: replace an existing output.
-        audio: copy the sound.
-        scale: size of the strokes; 1 is the style's own.
-    """
-
-    input: str
-    output: Path
-    strength: float = 1.0
-    height: int | None = None
-    start: float | None = None
-    end: float | None = None
-    codec: str | None = None
-    crf: int | None = None
-    preset: str | None = None
-    overwrite: bool = False
-    audio: bool = True
-    scale: float = 1.0
-
-    def check(self, *, named_input: bool = True) -> None:
-        """Check all settings before anything is opened or written.
-
-        Args:
-            named_input: False if the frames come from elsewhere, so that ``input`` is not a file.
-
-        Raises:
-            ConfigError: a setting is invalid; several errors are joined in one line.
-            SourceError: the input does not exist, or is a folder or an empty file.
-        """
-        if named_input and not is_url(self.input):
-            check_file(Path(self.input))
-            if not Path(self.input).is_file():
-                # It is read twice, for the pictures and for the sound; a pipe would hang.
-                raise SourceError(f"{self.input} is not a file", hint="use `rtstyle webcam` for devices and pipes")
-        errors = [*self._range_errors(), *self._codec_errors(), *self._output_errors()]
-        if len(errors) == 1:
-            raise errors[0]
-        if errors:
-            raise ConfigError("; ".join(str(error) for error in errors))
-
-    def _range_errors(self) -> list[ConfigError]:
-        errors = []
-        if not 0.0 <= self.strength <= 1.0:
-            errors.append(ConfigError(f"strength {self.strength:g} is out of range", hint="give a value from 0 to 1"))
-        if not SCALES[0] <= self.scale <= SCALES[1]:
-            hint = f"give a value from {SCALES[0]:g} to {SCALES[1]:g}"
-            errors.append(ConfigError(f"scale {self.scale:g} is out of range", hint=hint))
-        if self.height is not None and not MIN_SIDE <= self.height <= MAX_SIZE[1]:
-            hint = f"give {MIN_SIDE} to {MAX_SIZE[1]} pixels"
-            errors.append(ConfigError(f"height {self.height} is out of range", hint=hint))
-        times = [t for t in (self.start, self.end) if t is not None]
-        if any(not math.isfinite(t) or t < 0 for t in times) or (len(times) == 2 and times[0] >= times[1]):
-            errors.append(
-                ConfigError("start and end are out of order", hint="give seconds from 0, with the end after the start")
-            )
-        return errors
-
-    def _codec_errors(self) -> list[ConfigError]:
-        try:
-            _, codec = choose(self.output, self.codec)
-            codec.encoder_options(self.crf, self.preset)
-        except ConfigError as error:
-            return [error]
-        return []
-
-    def _output_errors(self) -> list[ConfigError]:
-        folder = self.output.parent
-        if not folder.is_dir():
-            return [ConfigError(f"no such folder: {folder}", hint="create it first")]
-        if self.output.is_dir():
-            return [ConfigError(f"{self.output} is a folder", hint="give the name of the file to write")]
-        if self.output.exists() and Path(self.input).exists() and self.output.samefile(self.input):
-            return [ConfigError("output and input are the same file", hint="give another name for the output")]
-        if self.output.exists() and not self.overwrite:
-            return [ConfigError(f"{self.output} already exists", hint="give another name, or add --overwrite")]
-        if not os.access(folder, os.W_OK):
-            return [ConfigError(f"cannot write to the folder {folder}", hint="choose another")]
-        return []
+    """The job was stopped before its end; the output was not written."""
 
 
 @dataclass(frozen=True)
@@ -146,10 +56,10 @@ class VideoReport:
     Attributes:
         output: the written file.
         width, height: of its pictures, pixels.
-        frames_in, frames_out: delivered by the source, written by the sink.
+        frames_in, frames_out: delivered by the source, written by the sink; with those of an interrupted run.
         frames_lost: frames of the clip that could not be decoded.
         seconds: duration of the whole job, with opening and closing.
-        fps: ``frames_out`` divided by ``seconds``.
+        fps: frames of this run divided by ``seconds``.
         warnings: one line each.
         figures: statistics of the pipeline.
     """
@@ -184,8 +94,12 @@ def stylize_video(
     source: Source | None = None,
     on_progress: Callable[[VideoProgress], None] | None = None,
     controls: Controls | None = None,
+    made_by: Mapping[str, Any] | None = None,
 ) -> VideoReport:
     """Stylize a clip. The output appears under its name once it is complete, or not at all.
+
+    A clip that is longer than ``job.segment_s`` is written in segments, which stay in ``job.folder`` if the job is
+    interrupted in any way; ``job.resume`` goes on with them.
 
     Args:
         job: checked first.
@@ -193,6 +107,7 @@ def stylize_video(
         source: open source to use instead of ``job.input``, which then is only its name.
         on_progress: called after every frame, in this thread.
         controls: changes settings or stops the job; ``None`` takes strength and scale of the job.
+        made_by: identifies the style and the engine, so that a job is not resumed with others.
 
     Raises:
         ConfigError: a setting is invalid.
@@ -202,7 +117,7 @@ def stylize_video(
         StyleError: the style cannot be used.
         EngineError: the engine failed.
         StoppedError: ``controls.request_stop`` was called.
-        KeyboardInterrupt: Ctrl-C; as after every error, no file is left behind.
+        KeyboardInterrupt: Ctrl-C; as after every error, no file is left behind but finished segments.
     """
     start_s = time.monotonic()
     try:
@@ -213,19 +128,19 @@ def stylize_video(
             source.close()
         raise
     with _BackgroundLoad(load_engine) as loading:
-        clip, sink = _open(job, source)
+        clip, sink = _open(job, source, made_by or {})
         try:
             engine = loading.engine()
         except BaseException:
             clip.close()
             sink.close(completed=False)
             raise
-        stats = Stats()
-        report_progress = _progress_callback(on_progress, clip.info.frame_count, stats)
+        stats, kept = Stats(), sink.kept_frames if isinstance(sink, SegmentedSink) else 0
+        report_progress = _progress_callback(on_progress, clip.info.frame_count, stats, kept)
         completed = run(clip, engine, sink, controls, stats, on_frame=report_progress)
     if not completed:
-        raise StoppedError("stopped before the end", hint="nothing was written")
-    return _report(job, clip, sink, stats.snapshot(), time.monotonic() - start_s)
+        raise StoppedError("stopped before the end", hint="the output was not written")
+    return _report(job, clip, sink, stats.snapshot(), time.monotonic() - start_s, kept)
 
 
 class _BackgroundLoad:
@@ -248,31 +163,35 @@ class _BackgroundLoad:
             self._future.result().close()
 
 
-def _open(job: VideoJob, source: Source | None) -> tuple[Source, FileSink]:
+def _open(job: VideoJob, source: Source | None, made_by: Mapping[str, Any]) -> tuple[Source, FileSink | SegmentedSink]:
     """Open source and sink, in this order, so that nothing is created for a clip that cannot be read."""
     file: FileSource | None = None
     clip = source
     if clip is None:
-        clip = file = FileSource(job.input, height=job.height, start=job.start, end=job.end)
+        clip = file = FileSource(
+            job.input, height=job.even_height, start=job.start, end=job.end, video_stream=job.video_stream
+        )
     try:
         check_size(clip.info.height, clip.info.width)
         check_scale(job.scale, clip.info.height, clip.info.width)
-        sink = FileSink(
+        settings: dict[str, Any] = {"fps": clip.info.fps, "crf": job.crf, "preset": job.preset}
+        if file is None:
+            return clip, FileSink(job.output, **settings, codec=job.codec, overwrite=job.overwrite)
+        settings |= {"colour": file.colour, "pixel_aspect": file.pixel_aspect}
+        tracks = _track_source(job, file)
+        if needs_segments(job, file):
+            return file, open_segmented(job, file, tracks, made_by, settings)
+        return file, FileSink(
             job.output,
-            fps=clip.info.fps,
+            **settings,
             codec=job.codec,
-            crf=job.crf,
-            preset=job.preset,
-            colour=file.colour if file else None,
-            pixel_aspect=file.pixel_aspect if file else None,
-            tracks=_track_source(job, file) if file else None,
-            last_end=lambda: file.end_pts if file else None,
+            tracks=tracks,
+            last_end=lambda: file.end_pts,
             overwrite=job.overwrite,
         )
     except BaseException:
         clip.close()
         raise
-    return clip, sink
 
 
 def _track_source(job: VideoJob, clip: FileSource) -> TrackSource:
@@ -286,33 +205,39 @@ def _track_source(job: VideoJob, clip: FileSource) -> TrackSource:
         start_s=first_s if trimmed else None,
         end_s=None if end_s is None else end_s + clip.begin_s,
         audio=job.audio,
+        video_stream=job.video_stream,
     )
 
 
 def _progress_callback(
-    on_progress: Callable[[VideoProgress], None] | None, total: int | None, stats: Stats
+    on_progress: Callable[[VideoProgress], None] | None, total: int | None, stats: Stats, kept: int
 ) -> Callable[[Frame], None] | None:
     if on_progress is None:
         return None
 
     def report(_: Frame) -> None:
         frames, fps, seconds = stats.progress()
-        on_progress(VideoProgress(frames, total, fps, seconds))
+        on_progress(VideoProgress(kept + frames, total, fps, seconds))
 
     return report
 
 
-def _report(job: VideoJob, clip: Source, sink: FileSink, figures: StatsSnapshot, seconds: float) -> VideoReport:
+def _report(
+    job: VideoJob, clip: Source, sink: FileSink | SegmentedSink, figures: StatsSnapshot, seconds: float, kept: int
+) -> VideoReport:
     file = clip if isinstance(clip, FileSource) else None
+    warnings = [*(file.warnings if file else ()), *sink.warnings]
+    if job.height != job.even_height:
+        warnings.append(f"height {job.height} is odd, which many players cannot show; it is now {job.even_height}")
     return VideoReport(
         output=job.output,
-        width=figures.width,
-        height=figures.height,
-        frames_in=figures.frames_in,
-        frames_out=figures.frames_out,
+        width=clip.info.width,
+        height=clip.info.height,
+        frames_in=kept + figures.frames_in,
+        frames_out=kept + figures.frames_out,
         frames_lost=file.frames_lost if file else 0,
         seconds=seconds,
         fps=figures.frames_out / seconds if seconds > 0 else 0.0,
-        warnings=(*(file.warnings if file else ()), *sink.warnings),
+        warnings=tuple(warnings),
         figures=figures,
     )

@@ -17,7 +17,9 @@ from rtstyle.commands.values import NumberParser, Parser
 MAX_BYTES = 100_000
 """Larger files are refused: somebody gave a video by mistake."""
 
-PER_RUN = {"config", "frames", "start", "end", "video-stream", "overwrite", "no-audio", "quiet", "json"}
+PER_RUN = frozenset(
+    "config frames start end video-stream overwrite resume job-dir no-audio quiet json".split()  # noqa: SIM905
+)
 """Options that a file cannot set: they belong to one run."""
 
 Reader = Callable[[object], Any]

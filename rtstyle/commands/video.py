@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rtstyle.commands import options
-from rtstyle.commands.values import TIME, whole
+from rtstyle.commands.values import TIME, number, whole
 from rtstyle.defaults import DEFAULT_STYLE
 
 if TYPE_CHECKING:
@@ -42,6 +42,16 @@ Output = Annotated[
 Height = Annotated[
     int | None, typer.Option(metavar="PX", parser=whole(16), help="Height of the result in pixels; smaller is faster.")
 ]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run, if there is one.")]
+Segment = Annotated[
+    float,
+    typer.Option(
+        metavar="SECONDS",
+        parser=number(0, 3600),
+        help="Keep what is done in segments of this length, so that an interrupted run can be resumed; 0 does not.",
+    ),
+]
+JobDir = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the segments. [default: OUT.rtstyle-job]")]
 NoAudio = Annotated[bool, typer.Option("--no-audio", help="Leave the sound out.")]
 
 # The encoder.
@@ -81,6 +91,9 @@ def video(
     preset: Preset = None,
     config: options.Config = None,  # noqa: ARG001  # its callback has read it
     overwrite: options.Overwrite = False,
+    resume: Resume = False,
+    segment: Segment = 20.0,
+    job_dir: JobDir = None,
     no_audio: NoAudio = False,
     threads: options.Threads = None,
     quiet: options.Quiet = False,
@@ -95,21 +108,25 @@ def video(
         rtstyle video holiday.mp4 painting.mp4 --style wave --strength 0.8
         rtstyle video holiday.mp4 painting.mp4 --start 0:10 --end 0:20
         rtstyle video film.mkv film-painted.mkv --height 720 --codec hevc
+        rtstyle video film.mkv film-painted.mkv --height 720 --codec hevc --resume
         rtstyle video pattern painting.mp4
     """
     from rtstyle.progress import ProgressDisplay
+    from rtstyle.style_library import identify
     from rtstyle.video import VideoJob, stylize_video
 
     job = VideoJob(
         clip, output, strength, height, start, end, codec, crf, preset,
         overwrite=overwrite, audio=not no_audio, scale=scale, video_stream=video_stream,
+        segment_s=segment, resume=resume, job_dir=job_dir,
     )  # fmt: skip
-    with _said_when_stopped(), ProgressDisplay(Path(clip).name, quiet=quiet) as bar:
+    with _reporting_interruption(job), ProgressDisplay(Path(clip).name, quiet=quiet) as bar:
         report = stylize_video(
             job,
             partial(options.load_engine, style, engine, threads, build_ahead=True),
             source=_pattern(job) if clip == "pattern" else None,
             on_progress=lambda now: bar.update(now.frames, now.fps, now.total),
+            made_by=identify(style, engine),
         )
     for warning in report.warnings:
         logger.warning(warning)
@@ -120,13 +137,30 @@ def video(
 
 
 @contextmanager
-def _said_when_stopped() -> Iterator[None]:
-    """Say after Ctrl-C what became of the output."""
+def _reporting_interruption(job: VideoJob) -> Iterator[None]:
+    """Say what became of the output when the run ends early, and how to go on."""
+    from engines.errors import EngineError, SinkError
+
     try:
         yield
     except KeyboardInterrupt:
-        logger.warning("stopped before the end; nothing was written")
+        if not _report_kept(job):
+            logger.warning("stopped before the end; nothing was written")
         raise
+    except (SinkError, EngineError):
+        _report_kept(job)
+        raise
+
+
+def _report_kept(job: VideoJob) -> bool:
+    """Return False if nothing is kept."""
+    from rtstyle.jobs.manifest import Manifest
+
+    if not Manifest.exists(job.folder):
+        return False
+    frames = sum(segment.frames for segment in Manifest.load(job.folder).segments)
+    logger.warning("%d frames are kept in %s; the same command with --resume goes on", frames, job.folder)
+    return True
 
 
 def _pattern(job: VideoJob) -> Source:

@@ -40,12 +40,13 @@ GOOD: dict[str, tuple[str, Any]] = {
     "codec": ('"hevc"', "hevc"),
     "crf": ("20", 20),
     "preset": ('"fast"', "fast"),
+    "segment": ("60", 60.0),
 }
 BAD = {
     "loop": "1", "reconnect": '"no"',
     "style": "7", "source": "-1", "sink": "[1]", "size": '"large"', "fps": "0", "mirror": '"yes"', "strength": "1.5",
     "scale": "nan", "engine": "true", "threads": "0", "bitrate": "1.5", "control": "8765", "control-token": "[]",
-    "height": '"720"', "codec": "{}", "crf": "true", "preset": '""',
+    "height": '"720"', "codec": "{}", "crf": "true", "preset": '""', "segment": "-1",
 }  # fmt: skip
 
 
@@ -128,7 +129,7 @@ def test_the_command_line_wins(tmp_path: Path, jobs: list[tuple[WebcamJob, Any]]
 def test_the_documented_example_works(tmp_path: Path, jobs: list[tuple[WebcamJob, Any]]) -> None:
     (text,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/live.md").read_text(encoding="utf-8"), re.DOTALL)
     path = written(tmp_path, text.replace("8765", "0"))
-    assert set(read_config(path)) == set(SETTINGS) - {"control-token", "height", "codec", "crf", "preset"}
+    assert set(read_config(path)) == set(SETTINGS) - {"control-token", "height", "codec", "crf", "preset", "segment"}
     main(["webcam", "--config", str(path)])
     ((job, controls),) = jobs
     assert (job.sinks, job.size, job.bits) == (("window", "virtual"), (1280, 720), 4_000_000)

@@ -1,0 +1,214 @@
+"""Sink that writes a long video in segments, and joins them at the end without encoding again."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from engines.errors import ConfigError, SinkError
+from rtstyle.frame import Frame
+from rtstyle.jobs.join import reorder_depth
+from rtstyle.jobs.manifest import MANIFEST, Manifest, Segment, hash_file
+from rtstyle.media.resize import letterbox
+from rtstyle.sinks.base import Sink
+from rtstyle.sinks.output_path import write_errors
+
+logger = logging.getLogger(__name__)
+
+SEGMENT_S = 20.0
+"""Length of a segment, seconds: what an interruption loses at most. Each begins with a keyframe, which costs space."""
+
+LOCK = "lock"
+"""File in the job folder that is locked while a process works in it."""
+
+
+OURS = re.compile(r"\.?(segment-\d{6}|trial\.|job\.json|lock$)|\..*\.rtstyle-part-")
+"""Names of the files in a job folder."""
+
+
+class SegmentedSink:
+    """Writes frames into segment files, each listed in the job's manifest as soon as it is complete.
+
+    Segment n has the frames from n × ``segment_s`` seconds after the first frame on, so that an interrupted job cuts
+    the clip at the same frames as an uninterrupted one.
+
+    Args:
+        name: display name.
+        folder: of the job; created if it does not exist, resumed otherwise.
+        job: input and settings, without segments.
+        size: (width, height) of the video, pixels; frames of another size are fitted into it.
+        try_output: writes a first frame as the output would be written, and discards it.
+        open_segment: opens the file of a segment, given its path and a function that returns the time at which its
+            last frame ends, in units of the frames' ``pts``.
+        join: makes the output of the finished segments, and returns warnings.
+        end_pts: returns when the last frame of the clip ends.
+        segment_s: length of a segment, seconds.
+
+    Attributes:
+        warnings: what could not be kept as it is, one line each.
+        kept_frames: frames in segments of an earlier run, which must not be written again.
+
+    Raises:
+        ConfigError: the folder holds another job, or another process works in it.
+        SinkError: the folder cannot be created.
+    """
+
+    main_thread = False
+
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        job: Manifest,
+        size: tuple[int, int],
+        *,
+        try_output: Callable[[Frame], None],
+        open_segment: Callable[[Path, Callable[[], int | None]], Sink],
+        join: Callable[[Sequence[Segment]], list[str]],
+        end_pts: Callable[[], int | None],
+        segment_s: float = SEGMENT_S,
+    ) -> None:
+        self.name, self._folder, self._size = name, folder, size
+        self.warnings: list[str] = []
+        self._try_output, self._open_segment, self._join, self._end_pts = try_output, open_segment, join, end_pts
+        self._segment_s = segment_s
+        with write_errors(folder):
+            folder.mkdir(exist_ok=True)
+            self._lock = _lock(folder)
+            try:
+                self._manifest = _begin(folder, job)
+            except BaseException:
+                self._lock.release()
+                raise
+        segments = self._manifest.segments
+        self.kept_frames = sum(segment.frames for segment in segments)
+        self._first_pts = segments[0].start_pts if segments else None
+        self._number, self._frames, self._start_pts = -1, 0, 0
+        self._sink: Sink | None = None
+        self._next_pts: int | None = None
+        self._tried = self._joined = self._closed = False
+        self._fitted = 0
+
+    def write(self, frame: Frame) -> bool:
+        """Write one frame; the first of a segment closes the segment before it.
+
+        Raises:
+            SinkError: the disk is full, or the encoder failed.
+        """
+        self._fitted += frame.rgb.shape[:2] != self._size[::-1]
+        frame = replace(frame, rgb=letterbox(frame.rgb, self._size))
+        if not self._tried:
+            self._try_output(frame)
+            self._tried = True
+        if self._first_pts is None:
+            self._first_pts = frame.pts
+        number = int((frame.pts - self._first_pts) * frame.time_base / self._segment_s)
+        if self._sink is not None and number > self._number:
+            self._next_pts = frame.pts
+            self._keep()
+        if self._sink is None:
+            self._number, self._frames, self._start_pts = number, 0, frame.pts
+            self._sink = self._open_segment(self._path, self._segment_end)
+        self._sink.write(frame)
+        self._frames += 1
+        return True
+
+    def close(self, *, completed: bool) -> None:
+        """Join the segments and remove the job folder; with ``completed=False`` keep what is finished. May be repeated.
+
+        Raises:
+            SinkError: there was no frame, or the output cannot be written; the segments are kept then.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            if completed:
+                self._finish()
+            elif self._sink is not None:
+                self._sink.close(completed=False)
+        finally:
+            self._lock.release()
+            if self._joined or not self._manifest.segments:
+                _remove(self._folder)
+                with suppress(OSError):  # it has files that are not ours
+                    self._folder.rmdir()
+
+    @property
+    def _path(self) -> Path:
+        return self._folder / f"segment-{self._number:06}.mp4"
+
+    def _finish(self) -> None:
+        if self._sink is not None:
+            self._next_pts = None
+            self._keep()
+        if not self._manifest.segments:
+            raise SinkError(f"{self.name} was not written: there was no frame")
+        self.warnings += self._join(self._manifest.segments)
+        if self._fitted:
+            size = "×".join(map(str, self._size))
+            self.warnings.append(f"frames of another size: {self._fitted}; fitted into {size} with black bars")
+        self._joined = True
+
+    def _segment_end(self) -> int | None:
+        return self._end_pts() if self._next_pts is None else self._next_pts
+
+    def _keep(self) -> None:
+        """Finish the open segment and add it to the manifest."""
+        assert self._sink is not None
+        sink, self._sink = self._sink, None
+        sink.close(completed=True)
+        path = self._path
+        with write_errors(path):
+            frames, reorder = reorder_depth(path)
+            if frames != self._frames:
+                raise SinkError(f"{path} has {frames} frames instead of {self._frames}")
+            segment = Segment(path.name, frames, self._start_pts, reorder, path.stat().st_size, hash_file(path))
+            self._manifest = replace(self._manifest, segments=(*self._manifest.segments, segment))
+            self._manifest.save(self._folder)
+
+
+def _lock(folder: Path) -> FileLock:
+    """Lock the folder; the kernel releases the lock of a process that dies."""
+    lock = FileLock(folder / LOCK, fallback_to_soft=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise ConfigError(f"another process is working in {folder}", hint="wait for it, or stop it") from error
+    return lock
+
+
+def _remove(folder: Path, keep: Collection[str] = ()) -> None:
+    """Remove the files of a job, finished or not, but for some; those of others stay."""
+    for path in folder.iterdir():
+        if path.name not in keep and OURS.match(path.name):
+            with suppress(OSError):
+                path.unlink()
+
+
+def _begin(folder: Path, job: Manifest) -> Manifest:
+    """Return the job with the intact segments of an earlier run, or begin it."""
+    if not Manifest.exists(folder):
+        job.save(folder)
+        return job
+    found = Manifest.load(folder)
+    differences = found.differences(job)
+    if differences:
+        hint = f"give the settings of that job, or remove {folder} to start again"
+        raise ConfigError(f"cannot resume the job in {folder}: {'; '.join(differences)}", hint=hint)
+    intact = []
+    for segment in found.segments:
+        if not segment.is_intact(folder):
+            logger.warning("%s is damaged; it and what follows are made again", folder / segment.name)
+            break
+        intact.append(segment)
+    _remove(folder, keep={MANIFEST, LOCK, *(segment.name for segment in intact)})
+    kept = replace(found, segments=tuple(intact))
+    kept.save(folder)
+    return kept
