@@ -56,7 +56,7 @@ def atomic_write(path: Path, *, durable: bool = False, private: bool = False) ->
                 os.fsync(file.fileno())
         part.replace(path)
         if durable:
-            _flush_folder(path.parent)
+            flush_folder(path.parent)
     finally:
         with suppress(OSError):  # must not hide the cause
             part.unlink(missing_ok=True)
@@ -102,7 +102,13 @@ def _remove_abandoned(path: Path) -> None:
                 part.unlink()
 
 
-def _flush_folder(folder: Path) -> None:
+def flush_file(path: Path) -> None:
+    """Flush a finished file to the disk."""
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
+
+
+def flush_folder(folder: Path) -> None:
     """Flush the names in a folder to the disk, where the system can do that."""
     if os.name != "posix":
         return

@@ -129,7 +129,8 @@ class VideoJob:
             return [ConfigError(f"{self.output} is a folder", hint="give the name of the file to write")]
         if self.output.exists() and Path(self.input).exists() and self.output.samefile(self.input):
             return [ConfigError("output and input are the same file", hint="give another name for the output")]
-        if self.output.exists() and not self.overwrite:
+        # A job that was killed as it ended has its output already.
+        if self.output.exists() and not self.overwrite and not (self.resume and Manifest.exists(self.folder)):
             hint = "give another name, or add --overwrite (in Python: overwrite=True)"
             return [ConfigError(f"{self.output} already exists", hint=hint)]
         if not os.access(link_target(self.output).parent, os.W_OK):
@@ -139,12 +140,13 @@ class VideoJob:
     def _resume_errors(self) -> list[ConfigError]:
         try:
             begun = Manifest.exists(self.folder)
-            other = not begun and self.folder.exists() and any(self.folder.iterdir())
+            other = not begun and not Manifest.may_begin(self.folder)
         except OSError as error:
             return [ConfigError(f"cannot use the job folder {self.folder}", hint=error.strerror or "")]
         if other:
             return [ConfigError(f"{self.folder} is not the folder of a job", hint="give an empty or new folder")]
-        if begun and not self.resume:
-            hint = f"add --resume to go on with it, or remove {self.folder} to start again"
+        if begun and not (self.resume and self.segment_s):
+            hint = f"add --resume to go on with it, or, if no process works on it, remove {self.folder} to start again"
+            hint += "" if self.segment_s else ", and leave out --segment 0"
             return [ConfigError(f"an interrupted job has left {self.folder}", hint=hint)]
         return []

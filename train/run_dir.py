@@ -23,9 +23,9 @@ def check_start(config: TrainConfig) -> None:
     missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
     if missing:
         raise TrainError(f"saving a style needs {' and '.join(missing)}", hint=pip_install("train"))
-    _check_inputs(config)
     _check_apart(config)
     _check_writable(config.run.out)
+    _check_inputs(config)
 
 
 def _check_inputs(config: TrainConfig) -> None:

@@ -139,7 +139,7 @@ def video(
 @contextmanager
 def _reporting_interruption(job: VideoJob) -> Iterator[None]:
     """Say what became of the output when the run ends early, and how to go on."""
-    from engines.errors import EngineError, SinkError
+    from engines.errors import EngineError, SinkError, SourceError
 
     try:
         yield
@@ -147,7 +147,7 @@ def _reporting_interruption(job: VideoJob) -> Iterator[None]:
         if not _report_kept(job):
             logger.warning("stopped before the end; nothing was written")
         raise
-    except (SinkError, EngineError):
+    except (SinkError, SourceError, EngineError):
         _report_kept(job)
         raise
 

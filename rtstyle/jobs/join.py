@@ -14,15 +14,24 @@ import av
 from av import Packet
 from av.video.stream import VideoStream
 
+from engines.atomic_write import hidden_name, link_target
 from rtstyle.jobs.manifest import Segment
 from rtstyle.media.codecs import choose
 from rtstyle.sinks.output_path import OutputPath, write_errors
 from rtstyle.sinks.track import TrackSource
 from rtstyle.sinks.track_remuxer import TrackRemuxer
+from rtstyle.sources.timestamps import FALLBACK_FPS
 
 
 def join(
-    output: Path, folder: Path, segments: Sequence[Segment], tracks: TrackSource, time_base: Fraction
+    output: Path,
+    folder: Path,
+    segments: Sequence[Segment],
+    tracks: TrackSource,
+    time_base: Fraction,
+    fps: Fraction,
+    *,
+    trial: bool = False,
 ) -> list[str]:
     """Write the output of a job; it appears under its name when it is complete.
 
@@ -32,6 +41,8 @@ def join(
         segments: all of them, in order.
         tracks: clip whose other tracks and metadata are copied.
         time_base: seconds per unit of the segments' times.
+        fps: nominal frames per second; 0 if unknown.
+        trial: write the beginnings of all tracks, and discard the file.
 
     Returns:
         what could not be copied as it is, one line each.
@@ -41,30 +52,38 @@ def join(
     """
     kind, _ = choose(output, None)
     with write_errors(output), ExitStack() as stack:
-        file = OutputPath(output, scratch=folder)
+        name = hidden_name(output.stem, f".rtstyle-joined{output.suffix}")
+        file = OutputPath(output, part=link_target(output).with_name(name))
         stack.callback(file.discard)
         muxer = av.open(f"file:{file.path}", "w", format=kind.format, container_options=dict(kind.options))
         stack.callback(_close, muxer)
         remuxer = TrackRemuxer(tracks, muxer, kind)
         stack.callback(remuxer.close)
         with av.open(f"file:{folder / segments[0].name}") as first:
-            video = _add_video(muxer, first.streams.video[0])
+            video = _add_video(muxer, first.streams.video[0], fps)
             unit_s = cast("Fraction", video.time_base)
             remuxer.add_tracks(video)
             muxer.start_encoding()
-        for packet in joined_packets(folder, segments, unit_s, tracks.origin_s, time_base):
+        for packet in joined_packets(folder, segments, unit_s, tracks.origin_s, time_base, fps):
             packet.stream = video
             time_s = (packet.pts or 0) * unit_s + tracks.origin_s
             muxer.mux(packet)
             remuxer.write_until(time_s)
-        remuxer.finish()
+        if not trial:
+            remuxer.finish()
         muxer.close()
-        file.publish()
+        if not trial:
+            file.publish(durable=True)
         return remuxer.warnings
 
 
 def joined_packets(
-    folder: Path, segments: Sequence[Segment], unit_s: Fraction, origin_s: Fraction, time_base: Fraction
+    folder: Path,
+    segments: Sequence[Segment],
+    unit_s: Fraction,
+    origin_s: Fraction,
+    time_base: Fraction,
+    fps: Fraction,
 ) -> Iterator[Packet[VideoStream]]:
     """Yield the packets of all segments with their times in the whole video.
 
@@ -77,40 +96,47 @@ def joined_packets(
         unit_s: seconds per unit of the packets' times.
         origin_s: time of the clip that becomes 0, seconds.
         time_base: seconds per unit of the segments' ``start_pts``.
+        fps: nominal frames per second; 0 if unknown.
     """
     depth = max(segment.reorder for segment in segments)
     shown: deque[int] = deque()
     for segment in segments:
         shift = round((segment.start_pts * time_base - origin_s) / unit_s)
-        with av.open(f"file:{folder / segment.name}") as file:
-            stream = file.streams.video[0]
-            scale = cast("Fraction", stream.time_base) / unit_s
-            packets = [packet for packet in file.demux(stream) if packet.size]
-        for packet in packets:
-            packet.pts = shift + round((packet.pts or 0) * scale)
-            packet.duration = round((packet.duration or 0) * scale)
-        times = sorted(cast("int", packet.pts) for packet in packets)
+        path = folder / segment.name
+        times = sorted(shift + time for time in _times(path, unit_s))
         if not shown:
-            step = max(1, packets[0].duration or 1)
+            step = max(1, round(1 / (fps or FALLBACK_FPS) / unit_s))
             shown.extend(times[0] - step * before for before in range(depth, 0, -1))
         shown.extend(times)
-        for packet in packets:
-            packet.dts = shown.popleft()
-            packet.time_base = unit_s
-            yield packet
+        with av.open(f"file:{path}") as file:
+            for packet in file.demux(video=0):
+                if packet.size:
+                    scale = packet.time_base / unit_s
+                    packet.pts = shift + round((packet.pts or 0) * scale)
+                    packet.duration = round((packet.duration or 0) * scale)
+                    packet.dts, packet.time_base = shown.popleft(), unit_s
+                    yield packet
 
 
 def reorder_depth(path: Path) -> tuple[int, int]:
     """Return how many frames a file has, and how many of them a decoder must hold back to show them in order."""
-    with av.open(f"file:{path}") as file:
-        times = [packet.pts for packet in file.demux(video=0) if packet.size and packet.pts is not None]
+    times = _times(path)
     shown = sorted(times)
     return len(times), max((place - bisect_left(shown, pts) for place, pts in enumerate(times)), default=0)
 
 
-def _add_video(muxer: av.container.OutputContainer, template: VideoStream) -> VideoStream:
+def _times(path: Path, unit_s: Fraction | None = None) -> list[int]:
+    """Return the times of a file's frames in the order of decoding, in its own units or in those given."""
+    with av.open(f"file:{path}") as file:
+        scale = 1 if unit_s is None else cast("Fraction", file.streams.video[0].time_base) / unit_s
+        return [round((packet.pts or 0) * scale) for packet in file.demux(video=0) if packet.size]
+
+
+def _add_video(muxer: av.container.OutputContainer, template: VideoStream, fps: Fraction) -> VideoStream:
     video = muxer.add_stream_from_template(template, opaque=True)
     video.time_base = template.time_base
+    if fps:  # Matroska states it, and MP4 needs it for a timecode
+        video.codec_context.framerate = fps
     if template.codec_context.name == "hevc" and muxer.format.name in ("mp4", "mov"):
         video.codec_context.codec_tag = "hvc1"  # Apple's players refuse the default tag, hev1
     return video

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,6 +14,12 @@ from engines.atomic_write import atomic_write
 from engines.errors import ConfigError
 
 MANIFEST = "job.json"
+
+LOCK = "lock"
+"""File in the job folder that is locked while a process works in it."""
+
+OURS = re.compile(r"\.?(segment-\d{6}|trial\.|job\.json|lock$)")
+"""Names of the files in a job folder."""
 
 VERSION = 1
 """Of the manifest; a newer one is refused."""
@@ -41,6 +48,11 @@ class Segment:
     size: int
     sha256: str
 
+    @property
+    def number(self) -> int:
+        """Number of the segment in the clip."""
+        return int(self.name[len("segment-") :].partition(".")[0])
+
     def is_intact(self, folder: Path) -> bool:
         """Return True if the file is there, complete and unchanged."""
         path = folder / self.name
@@ -66,6 +78,11 @@ class Manifest:
         """Return True if a folder holds a job."""
         return (folder / MANIFEST).is_file()
 
+    @staticmethod
+    def may_begin(folder: Path) -> bool:
+        """Return True if a folder does not exist, or has no file but those of a job that was killed as it began."""
+        return not folder.exists() or all(OURS.match(path.name) for path in folder.iterdir())
+
     @classmethod
     def load(cls, folder: Path) -> Self:
         """Read the manifest of a job folder.
@@ -79,7 +96,8 @@ class Manifest:
             version = int(found["version"])
             if version > VERSION:
                 raise ConfigError(f"{path} was written by a newer rtstyle", hint="go on with that version")
-            return cls(found["input"], found["settings"], tuple(Segment(**one) for one in found["segments"]))
+            segments = tuple(Segment(**one) for one in found["segments"])
+            return cls(dict(found["input"]), dict(found["settings"]), segments)
         except FileNotFoundError as error:
             raise ConfigError(f"{folder} is not a job folder: it has no {MANIFEST}") from error
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -11,10 +10,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from engines.atomic_write import flush_file
 from engines.errors import ConfigError, SinkError
 from rtstyle.frame import Frame
 from rtstyle.jobs.join import reorder_depth
-from rtstyle.jobs.manifest import MANIFEST, Manifest, Segment, hash_file
+from rtstyle.jobs.manifest import LOCK, MANIFEST, OURS, Manifest, Segment, hash_file
 from rtstyle.media.resize import letterbox
 from rtstyle.sinks.base import Sink
 from rtstyle.sinks.output_path import write_errors
@@ -23,13 +23,6 @@ logger = logging.getLogger(__name__)
 
 SEGMENT_S = 20.0
 """Length of a segment, seconds: what an interruption loses at most. Each begins with a keyframe, which costs space."""
-
-LOCK = "lock"
-"""File in the job folder that is locked while a process works in it."""
-
-
-OURS = re.compile(r"\.?(segment-\d{6}|trial\.|job\.json|lock$)|\..*\.rtstyle-part-")
-"""Names of the files in a job folder."""
 
 
 class SegmentedSink:
@@ -43,10 +36,9 @@ class SegmentedSink:
         folder: of the job; created if it does not exist, resumed otherwise.
         job: input and settings, without segments.
         size: (width, height) of the video, pixels; frames of another size are fitted into it.
-        try_output: writes a first frame as the output would be written, and discards it.
         open_segment: opens the file of a segment, given its path and a function that returns the time at which its
             last frame ends, in units of the frames' ``pts``.
-        join: makes the output of the finished segments, and returns warnings.
+        join: makes the output of the finished segments, and returns warnings; with True it only tries to.
         end_pts: returns when the last frame of the clip ends.
         segment_s: length of a segment, seconds.
 
@@ -68,15 +60,14 @@ class SegmentedSink:
         job: Manifest,
         size: tuple[int, int],
         *,
-        try_output: Callable[[Frame], None],
         open_segment: Callable[[Path, Callable[[], int | None]], Sink],
-        join: Callable[[Sequence[Segment]], list[str]],
+        join: Callable[[Sequence[Segment], bool], list[str]],
         end_pts: Callable[[], int | None],
         segment_s: float = SEGMENT_S,
     ) -> None:
         self.name, self._folder, self._size = name, folder, size
         self.warnings: list[str] = []
-        self._try_output, self._open_segment, self._join, self._end_pts = try_output, open_segment, join, end_pts
+        self._open_segment, self._join, self._end_pts = open_segment, join, end_pts
         self._segment_s = segment_s
         with write_errors(folder):
             folder.mkdir(exist_ok=True)
@@ -85,11 +76,14 @@ class SegmentedSink:
                 self._manifest = _begin(folder, job)
             except BaseException:
                 self._lock.release()
+                if not Manifest.exists(folder):
+                    _remove_job(folder)
                 raise
         segments = self._manifest.segments
         self.kept_frames = sum(segment.frames for segment in segments)
         self._first_pts = segments[0].start_pts if segments else None
-        self._number, self._frames, self._start_pts = -1, 0, 0
+        self._number = segments[-1].number if segments else -1
+        self._frames, self._start_pts = 0, 0
         self._sink: Sink | None = None
         self._next_pts: int | None = None
         self._tried = self._joined = self._closed = False
@@ -104,7 +98,7 @@ class SegmentedSink:
         self._fitted += frame.rgb.shape[:2] != self._size[::-1]
         frame = replace(frame, rgb=letterbox(frame.rgb, self._size))
         if not self._tried:
-            self._try_output(frame)
+            self._try(frame)
             self._tried = True
         if self._first_pts is None:
             self._first_pts = frame.pts
@@ -113,6 +107,8 @@ class SegmentedSink:
             self._next_pts = frame.pts
             self._keep()
         if self._sink is None:
+            if number <= self._number:
+                raise SinkError(f"{self.name}: the clip has other frames than when its job began")
             self._number, self._frames, self._start_pts = number, 0, frame.pts
             self._sink = self._open_segment(self._path, self._segment_end)
         self._sink.write(frame)
@@ -136,9 +132,7 @@ class SegmentedSink:
         finally:
             self._lock.release()
             if self._joined or not self._manifest.segments:
-                _remove(self._folder)
-                with suppress(OSError):  # it has files that are not ours
-                    self._folder.rmdir()
+                _remove_job(self._folder)
 
     @property
     def _path(self) -> Path:
@@ -150,11 +144,23 @@ class SegmentedSink:
             self._keep()
         if not self._manifest.segments:
             raise SinkError(f"{self.name} was not written: there was no frame")
-        self.warnings += self._join(self._manifest.segments)
+        self.warnings += self._join(self._manifest.segments, False)
         if self._fitted:
             size = "×".join(map(str, self._size))
             self.warnings.append(f"frames of another size: {self._fitted}; fitted into {size} with black bars")
         self._joined = True
+
+    def _try(self, frame: Frame) -> None:
+        """Write one frame as the output would be written: what its container refuses must not show after hours."""
+        path = self._folder / "trial.mp4"
+        sink = self._open_segment(path, lambda: None)
+        try:
+            sink.write(frame)
+            sink.close(completed=True)
+            self._join([_segment(path, frame.pts, 1)], True)
+        finally:
+            sink.close(completed=False)
+            path.unlink(missing_ok=True)
 
     def _segment_end(self) -> int | None:
         return self._end_pts() if self._next_pts is None else self._next_pts
@@ -166,12 +172,18 @@ class SegmentedSink:
         sink.close(completed=True)
         path = self._path
         with write_errors(path):
-            frames, reorder = reorder_depth(path)
-            if frames != self._frames:
-                raise SinkError(f"{path} has {frames} frames instead of {self._frames}")
-            segment = Segment(path.name, frames, self._start_pts, reorder, path.stat().st_size, hash_file(path))
+            segment = _segment(path, self._start_pts, self._frames)
+            flush_file(path)
             self._manifest = replace(self._manifest, segments=(*self._manifest.segments, segment))
             self._manifest.save(self._folder)
+
+
+def _segment(path: Path, start_pts: int, count: int) -> Segment:
+    """Describe a finished file. Raises: SinkError: it has not so many frames."""
+    frames, reorder = reorder_depth(path)
+    if frames != count:
+        raise SinkError(f"{path} has {frames} frames instead of {count}")
+    return Segment(path.name, frames, start_pts, reorder, path.stat().st_size, hash_file(path))
 
 
 def _lock(folder: Path) -> FileLock:
@@ -182,6 +194,12 @@ def _lock(folder: Path) -> FileLock:
     except Timeout as error:
         raise ConfigError(f"another process is working in {folder}", hint="wait for it, or stop it") from error
     return lock
+
+
+def _remove_job(folder: Path) -> None:
+    _remove(folder)
+    with suppress(OSError):  # it has files that are not ours
+        folder.rmdir()
 
 
 def _remove(folder: Path, keep: Collection[str] = ()) -> None:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import av
 
 import rtstyle
-from rtstyle.frame import Frame
 from rtstyle.jobs.join import join
-from rtstyle.jobs.manifest import Manifest, identify
+from rtstyle.jobs.manifest import Manifest, Segment, identify
 from rtstyle.jobs.segmented_sink import SegmentedSink
 from rtstyle.media.codecs import choose
 from rtstyle.media.container import open_input, video_stream
+from rtstyle.media.urls import is_url
 from rtstyle.sinks.file import FileSink
-from rtstyle.sinks.output_path import write_errors
 from rtstyle.sinks.track import TrackSource
 from rtstyle.sinks.video_side_data import VideoSideData
 from rtstyle.sources.file import FileSource
@@ -25,11 +23,15 @@ from rtstyle.video_job import VideoJob
 
 
 def needs_segments(job: VideoJob, clip: FileSource) -> bool:
-    """Return True if a clip is longer than a segment, may be longer, or has been begun in segments."""
-    if not job.segment_s:
+    """Return True if a clip is longer than a segment, may be longer, or has been begun in segments.
+
+    What comes from a network may not come again in the same way, and segments would lose a 360° or stereo layout.
+    """
+    if not job.segment_s or is_url(job.input):
         return False
     count, fps = clip.info.frame_count, clip.info.fps
-    return not (count and fps) or count > job.segment_s * fps or Manifest.exists(job.folder)
+    may_be_long = not (count and fps) or count > job.segment_s * fps or Manifest.exists(job.folder)
+    return may_be_long and not _side_data(job).layout
 
 
 def open_segmented(
@@ -55,11 +57,8 @@ def open_segmented(
         job.folder,
         Manifest(identify(job.input), {**_settings(job, codec), **style}),
         (info.width, info.height),
-        try_output=partial(_try_output, job, {**output, "codec": codec, "tracks": tracks}),
-        open_segment=lambda path, last_end: FileSink(
-            path, **output, codec=codec, side_data=_side_data(job), last_end=last_end, overwrite=True
-        ),
-        join=lambda segments: join(job.output, job.folder, segments, tracks, clip.time_base),
+        open_segment=lambda path, last_end: FileSink(path, **output, codec=codec, last_end=last_end, overwrite=True),
+        join=partial(_join, job, tracks, clip),
         end_pts=lambda: clip.end_pts,
         segment_s=job.segment_s,
     )
@@ -69,7 +68,7 @@ def open_segmented(
 
 def _settings(job: VideoJob, codec: str) -> dict[str, Any]:
     """Return everything that the frames of a segment depend on."""
-    names = ("strength", "scale", "start", "end", "crf", "preset", "video_stream", "segment_s")
+    names = ("strength", "scale", "start", "end", "crf", "preset", "video_stream", "audio", "segment_s")
     return {
         **{name: getattr(job, name) for name in names},
         "height": job.even_height,
@@ -79,16 +78,8 @@ def _settings(job: VideoJob, codec: str) -> dict[str, Any]:
     }
 
 
-def _try_output(job: VideoJob, settings: Mapping[str, Any], frame: Frame) -> None:
-    """Write one frame as the output would be written: what its container refuses must not show after hours."""
-    path = job.folder / f"trial{job.output.suffix}"
-    with write_errors(job.output):
-        sink = FileSink(path, **settings, overwrite=True)
-        try:
-            tracks = settings["tracks"]
-            sink.write(replace(frame, pts=round((tracks.start_s or tracks.origin_s) / frame.time_base)))
-        finally:
-            sink.close(completed=False)
+def _join(job: VideoJob, tracks: TrackSource, clip: FileSource, segments: Sequence[Segment], trial: bool) -> list[str]:
+    return join(job.output, job.folder, segments, tracks, clip.time_base, clip.info.fps, trial=trial)
 
 
 def _side_data(job: VideoJob) -> VideoSideData:

@@ -54,7 +54,6 @@ class FileSink:
         colour: colour tags; ``None`` chooses them by size.
         pixel_aspect: width : height of a pixel; ``None`` for square.
         tracks: clip whose other tracks and metadata are copied.
-        side_data: layout of the video if there are no ``tracks`` to take it from.
         last_end: called at the end, returns when the last frame ends, in the units of its ``pts``.
         overwrite: replace an existing file.
         live: write fragments that can be read before the file is finished, under its own name.
@@ -81,7 +80,6 @@ class FileSink:
         colour: ColourTags | None = None,
         pixel_aspect: Fraction | None = None,
         tracks: TrackSource | None = None,
-        side_data: VideoSideData | None = None,
         last_end: Callable[[], int | None] = lambda: None,
         overwrite: bool = False,
         live: bool = False,
@@ -95,7 +93,7 @@ class FileSink:
         self._time_base = time_base
         self._colour = colour
         self._pixel_aspect = pixel_aspect
-        self._track_source, self._side_data = tracks, side_data or VideoSideData()
+        self._track_source = tracks
         self._last_end = last_end
         self._tracks: TrackRemuxer | None = None
         self._closed = False
@@ -176,7 +174,7 @@ class FileSink:
         self._muxer.start_encoding()
 
     def _add_video(self) -> None:
-        side_data = self._side_data if self._tracks is None else self._tracks.side_data
+        side_data = VideoSideData() if self._tracks is None else self._tracks.side_data
         layout, format_name = side_data.layout, self._container_kind.format
         if side_data.is_stereo and format_name == "mov":
             self.warnings.append("mov loses how the pictures for both eyes lie in a frame")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from engines.atomic_write import hidden_name, link_target
+from engines.atomic_write import flush_file, flush_folder, hidden_name, link_target
 from engines.errors import SinkError
 
 _REASONS = {
@@ -34,7 +34,7 @@ class OutputPath:
         target: final name, or a symbolic link to it; an existing file stays until the new one is complete, or has its
             first byte if visible.
         visible: use the final name from the start, so that a killed process leaves the file in place.
-        scratch: folder for the unfinished file, used if it is on the same disk.
+        part: name of the unfinished file, for one that a later process replaces; ``None`` for one of this process.
 
     Attributes:
         path: the file to write.
@@ -43,19 +43,25 @@ class OutputPath:
         OSError: it cannot be created.
     """
 
-    def __init__(self, target: Path, *, visible: bool = False, scratch: Path | None = None) -> None:
+    def __init__(self, target: Path, *, visible: bool = False, part: Path | None = None) -> None:
         target = link_target(target)
         self._target, self._visible = target, visible
-        self.path = target if visible else part_path(target)
-        if scratch is not None and scratch.stat().st_dev == target.parent.stat().st_dev:
-            self.path = scratch / self.path.name
+        self.path = target if visible else part or part_path(target)
         # Fails now if the file cannot be written; "a" keeps an existing one for now.
         self.path.open("ab" if visible else "wb").close()
 
-    def publish(self) -> None:
-        """Give the complete file its final name; raises OSError if that is impossible."""
+    def publish(self, *, durable: bool = False) -> None:
+        """Give the complete file its final name; raises OSError if that is impossible.
+
+        Args:
+            durable: wait until the disk has it, so that what it was made of may be removed.
+        """
+        if durable:
+            flush_file(self.path)
         if not self._visible:
             self.path.replace(self._target)
+        if durable:
+            flush_folder(self._target.parent)
 
     def discard(self) -> None:
         """Remove an unfinished file, unless it is visible and not empty. May be called twice."""

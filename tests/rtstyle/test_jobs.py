@@ -20,7 +20,7 @@ import pytest
 from filelock import FileLock
 
 from engines.base import RGB
-from engines.errors import ConfigError, EngineError
+from engines.errors import ConfigError, EngineError, SinkError
 from rtstyle.cli import main
 from rtstyle.jobs.manifest import MANIFEST, VERSION, Manifest
 from rtstyle.jobs.segmented_sink import LOCK
@@ -215,7 +215,12 @@ def test_a_damaged_segment_is_made_again(clip: Path, tmp_path: Path, caplog: pyt
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("{", "is damaged"), ("[]", "is damaged"), (json.dumps({"version": VERSION + 1}), "newer rtstyle")],
+    [
+        ("{", "is damaged"),
+        ("[]", "is damaged"),
+        ('{"version": 1, "input": 5, "settings": {}, "segments": []}', "is damaged"),
+        (json.dumps({"version": VERSION + 1}), "newer rtstyle"),
+    ],
 )
 def test_a_manifest_that_cannot_be_used(clip: Path, tmp_path: Path, text: str, message: str) -> None:
     here = job(clip, tmp_path / "out.mp4")
@@ -263,6 +268,60 @@ def test_a_disk_that_is_full_at_the_end_costs_nothing(clip: Path, tmp_path: Path
     _, engine = run(replace(here, resume=True))
     assert engine.calls == 0
     assert here.output.stat().st_size > limit
+
+
+def test_a_job_that_was_killed_as_it_began_begins_again(clip: Path, tmp_path: Path) -> None:
+    here = job(clip, tmp_path / "out.mp4")
+    here.folder.mkdir()
+    (here.folder / LOCK).touch()
+    run(here)
+    assert here.output.exists() and not here.folder.exists()
+
+
+def test_a_job_that_was_killed_as_it_ended_ends_again(clip: Path, tmp_path: Path) -> None:
+    here = job(clip, tmp_path / "out.mp4")
+    interrupt(here, 57)
+    here.output.write_bytes(b"published")
+    with pytest.raises(ConfigError, match="already exists"):
+        run(here)
+    run(replace(here, resume=True))
+    assert len(Seen.of(here.output).numbers) == FRAMES
+
+
+def test_a_begun_job_is_not_begun_anew_in_one_piece(clip: Path, tmp_path: Path) -> None:
+    here = job(clip, tmp_path / "out.mp4")
+    interrupt(here, 57)
+    with pytest.raises(ConfigError, match="leave out --segment 0"):
+        run(replace(here, resume=True, segment_s=0))
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".mov", ".mkv"])
+def test_rate_and_timecode(tmp_path: Path, ending: str) -> None:
+    """The muxer of MP4 needs the rate for a timecode, and Matroska states it."""
+    source = Clip(frames=FRAMES, metadata={"timecode": "01:00:00:00"}).write(tmp_path / "in.mov")
+    for name, segment_s in (("whole", 0.0), ("cut", SEGMENT_S)):
+        run(job(source, tmp_path / f"{name}{ending}", segment_s=segment_s))
+    found = []
+    for name in ("whole", "cut"):
+        with av.open(str(tmp_path / f"{name}{ending}")) as file:
+            video = file.streams.video[0]
+            tags = [*file.metadata.items(), *(tag for stream in file.streams for tag in stream.metadata.items())]
+            found.append((video.average_rate, {value for key, value in tags if key.lower() == "timecode"}))
+    assert found[0] == found[1]
+    assert found[0] == (25, {"01:00:00:00"})
+
+
+def test_what_the_output_cannot_hold_shows_before_the_first_frame(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("rtstyle.sinks.track_remuxer.TrackRemuxer.add_tracks", full)
+    here, engine = job(clip, tmp_path / "out.mp4"), Still()
+    with pytest.raises(SinkError, match="the disk is full"):
+        run(here, engine)
+    assert engine.calls < 10 and not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow

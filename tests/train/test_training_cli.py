@@ -174,7 +174,7 @@ def test_a_finished_run_is_not_finished_again(
     assert "saving the style" in said
     steps = [line for line in said if " step " in line]
     assert len(steps) == 2 and " 50.0%" in steps[0] and "100.0%" in steps[1]
-    assert all(re.search(r"  total [\d.,]+$", line) for line in steps)
+    assert all(re.search(r" step \d+  total [\d.,]+  content ", line) for line in steps)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
     assert main([*arguments, "--resume"]) == 0
     assert "already finished; give more --steps" in capsys.readouterr().err
