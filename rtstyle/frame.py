@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
 
 from engines.base import RGB
+
+Alpha: TypeAlias = npt.NDArray[np.uint8]
+"""Opacity of a picture: uint8, (height, width); 255 is opaque."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,11 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
 from engines.atomic_write import atomic_write
 from engines.base import RGB
 from engines.errors import SinkError, SourceError
+from rtstyle.frame import Alpha
 
 FORMATS: dict[str, list[int]] = {
     ".png": [],
@@ -26,9 +26,6 @@ FORMATS: dict[str, list[int]] = {
 
 WITH_ALPHA = (".png", ".webp", ".tif", ".tiff")
 """Formats that keep transparency."""
-
-Alpha = npt.NDArray[np.uint8]
-"""Opacity: uint8, (height, width); 255 is opaque."""
 
 
 def read_picture(path: Path) -> tuple[RGB, Alpha | None]:

@@ -17,10 +17,10 @@ from PIL import ExifTags, Image, TiffImagePlugin, UnidentifiedImageError
 from engines.base import RGB
 from engines.errors import SourceError
 from engines.install_hint import pip_install
+from rtstyle.frame import Alpha
 from rtstyle.media.bmp_bit_fields import read_bit_fields
 from rtstyle.media.colour_profile import to_srgb
 from rtstyle.media.hdr import ToneMapper
-from rtstyle.media.image_files import Alpha
 
 MAX_PIXELS = 1 << 28
 """Larger pictures are refused as decompression bombs; telephones take photographs of up to 200 million pixels."""

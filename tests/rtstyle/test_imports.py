@@ -60,3 +60,11 @@ def test_nothing_of_the_base_loads_torch(module: str) -> None:
 
 def test_the_version_is_that_of_the_package() -> None:
     assert f'version = "{rtstyle.__version__}"' in (ROOT / "pyproject.toml").read_text()
+
+
+def test_no_two_files_import_each_other() -> None:
+    grimp = pytest.importorskip("grimp")
+    graph = grimp.build_graph("engines", "rtstyle", "train", cache_dir=None)
+    imports = {name: graph.find_modules_directly_imported_by(name) for name in graph.modules}
+    mutual = [(name, other) for name, others in imports.items() for other in others if name in imports[other]]
+    assert not mutual
