@@ -57,6 +57,7 @@ def join(
         stack.callback(file.discard)
         muxer = av.open(f"file:{file.path}", "w", format=kind.format, container_options=dict(kind.options))
         stack.callback(_close, muxer)
+        stack.callback(file.discard)  # before closing, which would reorder a whole MP4 in vain
         remuxer = TrackRemuxer(tracks, muxer, kind)
         stack.callback(remuxer.close)
         with av.open(f"file:{folder / segments[0].name}") as first:

@@ -122,24 +122,22 @@ class Manifest:
 
 
 def identify(name: str) -> dict[str, Any]:
-    """Return what identifies a clip: its name, and for a file its size, its date and a hash of both its ends.
+    """Return what identifies a clip: its name, its size and a hash of both its ends. A new date alone does not matter.
 
     Args:
-        name: file or URL.
+        name: file.
 
     Raises:
         OSError: the file cannot be read.
     """
     path = Path(name)
-    if not path.is_file():
-        return {"name": name}
-    state = path.stat()
+    size = path.stat().st_size
     digest = hashlib.sha256()
     with path.open("rb") as file:
         digest.update(file.read(_SAMPLE_BYTES))
-        file.seek(max(0, state.st_size - _SAMPLE_BYTES))
+        file.seek(max(0, size - _SAMPLE_BYTES))
         digest.update(file.read(_SAMPLE_BYTES))
-    return {"name": path.name, "size": state.st_size, "ends_sha256": digest.hexdigest()}
+    return {"name": path.name, "size": size, "ends_sha256": digest.hexdigest()}
 
 
 def hash_file(path: Path) -> str:
@@ -149,8 +147,7 @@ def hash_file(path: Path) -> str:
 
 
 def _named(identity: Mapping[str, Any]) -> str:
-    size = identity.get("size")
-    return f"{identity.get('name')} ({size} bytes)" if size is not None else str(identity.get("name"))
+    return f"{identity.get('name')} ({identity.get('size')} bytes)"
 
 
 def _shown(value: object) -> str:
