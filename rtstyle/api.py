@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypedDict, Unpack
 
 import engines
 from engines.wrapper import EngineWrapper
@@ -57,33 +57,10 @@ def styles() -> list[StyleEntry]:
     return style_library.installed()
 
 
-def stylize_video(
-    input: str | Path,  # noqa: A002  # the name that a caller expects
-    output: str | Path,
-    style: str | Path = DEFAULT_STYLE,
-    *,
-    strength: float = 1.0,
-    scale: float = 1.0,
-    height: int | None = None,
-    start: float | None = None,
-    end: float | None = None,
-    video_stream: int | None = None,
-    codec: str | None = None,
-    crf: int | None = None,
-    preset: str | None = None,
-    audio: bool = True,
-    overwrite: bool = False,
-    resume: bool = False,
-    engine: str = "auto",
-    threads: int | None = None,
-    on_progress: Callable[[VideoProgress], None] | None = None,
-) -> VideoReport:
-    """Stylize a video file and return a report; sound, subtitles, timing, rotation and colours are kept.
+class VideoSettings(TypedDict, total=False):
+    """Settings of ``stylize_video``; each has a default.
 
-    Args:
-        input: file or URL.
-        output: file that appears when it is complete: ``.mp4``, ``.m4v``, ``.mov``, ``.mkv`` or ``.webm``.
-        style: a name from ``rtstyle.styles()``, or the folder of your own style.
+    Attributes:
         strength: 0 leaves the video as it is, 1 is the full style.
         scale: size of the brush strokes, 0.5 to 2.
         height: of the output, pixels; ``None`` keeps the size.
@@ -96,9 +73,46 @@ def stylize_video(
         audio: False leaves the sound out.
         overwrite: replace an existing output.
         resume: go on with an interrupted run of the same settings, if there is one.
+        segment_s: length of the segments that an interrupted run keeps, seconds; 0 writes in one piece.
+        job_dir: folder of the segments; ``None`` for one beside the output.
+    """
+
+    strength: float
+    scale: float
+    height: int | None
+    start: float | None
+    end: float | None
+    video_stream: int | None
+    codec: str | None
+    crf: int | None
+    preset: str | None
+    audio: bool
+    overwrite: bool
+    resume: bool
+    segment_s: float
+    job_dir: Path | None
+
+
+def stylize_video(
+    input: str | Path,  # noqa: A002  # the name that a caller expects
+    output: str | Path,
+    style: str | Path = DEFAULT_STYLE,
+    *,
+    engine: str = "auto",
+    threads: int | None = None,
+    on_progress: Callable[[VideoProgress], None] | None = None,
+    **settings: Unpack[VideoSettings],
+) -> VideoReport:
+    """Stylize a video file and return a report; sound, subtitles, timing, rotation and colours are kept.
+
+    Args:
+        input: file or URL.
+        output: file that appears when it is complete: ``.mp4``, ``.m4v``, ``.mov``, ``.mkv`` or ``.webm``.
+        style: a name from ``rtstyle.styles()``, or the folder of your own style.
         engine: as in ``load``.
         threads: as in ``load``.
         on_progress: called after each frame.
+        settings: see ``VideoSettings``.
 
     Raises:
         ConfigError: settings are wrong; every error is named.
@@ -109,10 +123,7 @@ def stylize_video(
     """
     from rtstyle import video
 
-    job = video.VideoJob(
-        str(input), Path(output), strength, height, start, end, codec, crf, preset,
-        overwrite=overwrite, audio=audio, scale=scale, video_stream=video_stream, resume=resume,
-    )  # fmt: skip
+    job = video.VideoJob(str(input), Path(output), **settings)
     made_by = style_library.identify(str(style), engine)
     start_engine = partial(load, style, engine, threads=threads)
     return video.stylize_video(job, start_engine, on_progress=on_progress, made_by=made_by)

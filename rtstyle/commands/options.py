@@ -26,9 +26,8 @@ def apply_config(ctx: typer.Context, path: Path | None) -> Path | None:
 
         commands: dict[str, Any] = getattr(ctx.find_root().command, "commands", {})
         known = settings_of(*(inspect.unwrap(commands[name].callback) for name in CONFIGURABLE))
-        mine = {parameter.name for parameter in ctx.command.params}
-        values = {key.replace("-", "_"): value for key, value in read_config(path, known).items()}
-        ctx.default_map = {name: value for name, value in values.items() if name in mine}
+        mine = {name.lstrip("-"): option.name for option in ctx.command.params for name in option.opts}
+        ctx.default_map = {mine[key]: value for key, value in read_config(path, known).items() if key in mine}
     return path
 
 

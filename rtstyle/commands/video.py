@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rtstyle.commands import options
+from rtstyle.commands.option_groups import grouped
 from rtstyle.commands.values import TIME, number, whole
 from rtstyle.defaults import DEFAULT_STYLE
 
@@ -46,6 +48,7 @@ Resume = Annotated[bool, typer.Option("--resume", help="Go on with an interrupte
 Segment = Annotated[
     float,
     typer.Option(
+        "--segment",
         metavar="SECONDS",
         parser=number(0, 3600),
         help="Keep what is done in segments of this length, so that an interrupted run can be resumed; 0 does not.",
@@ -75,6 +78,34 @@ Preset = Annotated[
 ]
 
 
+@dataclass(frozen=True)
+class Part:
+    """Which part of the clip to stylize."""
+
+    start: Start = None
+    end: End = None
+    video_stream: VideoStream = None
+
+
+@dataclass(frozen=True)
+class Encoding:
+    """How to encode the result."""
+
+    codec: Codec = None
+    crf: Crf = None
+    preset: Preset = None
+
+
+@dataclass(frozen=True)
+class Resuming:
+    """How an interrupted run goes on."""
+
+    resume: Resume = False
+    segment_s: Segment = 20.0
+    job_dir: JobDir = None
+
+
+@grouped
 def video(
     clip: Clip,
     output: Output,
@@ -83,17 +114,12 @@ def video(
     scale: options.Scale = 1.0,
     engine: options.EngineName = "auto",
     height: Height = None,
-    start: Start = None,
-    end: End = None,
-    video_stream: VideoStream = None,
-    codec: Codec = None,
-    crf: Crf = None,
-    preset: Preset = None,
+    *,
+    part: Part,
+    encoding: Encoding,
     config: options.Config = None,  # noqa: ARG001  # its callback has read it
     overwrite: options.Overwrite = False,
-    resume: Resume = False,
-    segment: Segment = 20.0,
-    job_dir: JobDir = None,
+    resuming: Resuming,
     no_audio: NoAudio = False,
     threads: options.Threads = None,
     quiet: options.Quiet = False,
@@ -116,9 +142,8 @@ def video(
     from rtstyle.video import VideoJob, stylize_video
 
     job = VideoJob(
-        clip, output, strength, height, start, end, codec, crf, preset,
-        overwrite=overwrite, audio=not no_audio, scale=scale, video_stream=video_stream,
-        segment_s=segment, resume=resume, job_dir=job_dir,
+        clip, output, strength, height, overwrite=overwrite, audio=not no_audio, scale=scale,
+        **vars(part), **vars(encoding), **vars(resuming),
     )  # fmt: skip
     with _reporting_interruption(job), ProgressDisplay(Path(clip).name, quiet=quiet) as bar:
         report = stylize_video(
