@@ -39,10 +39,10 @@ class Failing(Still):
         super().__init__()
         self._at = at
 
-    def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
+    def __call__(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
         if self.calls == self._at:
             raise EngineError("the power went out")
-        return super().__call__(rgb, strength)
+        return super().__call__(rgb, strength, colours)
 
 
 @pytest.fixture(scope="module")

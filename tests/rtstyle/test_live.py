@@ -57,7 +57,7 @@ def ran(sink: Sink, engine_s: float = 0.0, frames: int = 20) -> dict[str, object
     """The reading after a short run of a source of 100 fps."""
 
     class Late(Identity):
-        def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
+        def __call__(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
             time.sleep(engine_s)
             return rgb.copy()
 

@@ -34,7 +34,7 @@ class Striped:
     def __init__(self) -> None:
         self.sizes: list[tuple[int, int]] = []
 
-    def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
+    def __call__(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
         check_size(rgb.shape[0], rgb.shape[1])
         self.sizes.append((rgb.shape[0], rgb.shape[1]))
         stripes = np.broadcast_to((np.arange(rgb.shape[1]) // 4 % 2 * 255)[None, :, None], rgb.shape)

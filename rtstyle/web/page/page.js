@@ -31,6 +31,7 @@ function settings() {
     style: document.querySelector("input[name=style]:checked")?.value ?? known.begin.style,
     strength: Number($("strength").value),
     scale: 2 ** Number($("scale").value),
+    colours: Number($("colours").value),
     mirror: $("mirror").checked,
   };
 }
@@ -47,6 +48,7 @@ function show(state) {
   if (style) style.checked = true;
   if (document.activeElement !== $("strength")) $("strength").value = state.strength;
   if (document.activeElement !== $("scale")) $("scale").value = Math.log2(state.scale);
+  if (document.activeElement !== $("colours")) $("colours").value = state.colours;
   $("mirror").checked = state.mirror;
   showValues();
   const wrong = state.fault || (state.source_state !== "live" && state.source_state);
@@ -56,6 +58,7 @@ function show(state) {
 
 function showValues() {
   $("strength-now").textContent = `${Math.round(Number($("strength").value) * 100)} %`;
+  $("colours-now").textContent = `${Math.round(Number($("colours").value) * 100)} %`;
   $("scale-now").textContent = `${(2 ** Number($("scale").value)).toFixed(2).replace(/\.?0+$/, "")}×`;
   stage.classList.toggle("mirrored", $("mirror").checked);
 }
@@ -159,6 +162,7 @@ function nextView() {
 const KEYS = {
   a: () => chooseStyle(chosen() - 1), d: () => chooseStyle(chosen() + 1),
   z: () => step("strength", -0.1), c: () => step("strength", 0.1),
+  v: () => step("colours", -0.1), b: () => step("colours", 0.1),
   "[": () => step("scale", -0.25), "]": () => step("scale", 0.25),
   0: () => { if (Number($("strength").value)) { strengthOn = Number($("strength").value); step("strength", -1); } else step("strength", strengthOn); },
   s: nextView, t: () => $("mirror").click(), i: () => { $("figures").hidden = !connection || !$("figures").hidden; },
@@ -182,6 +186,7 @@ function listen() {
   $("settings").onsubmit = (event) => event.preventDefault();
   $("strength").oninput = () => { showValues(); send({ strength: Number($("strength").value) }); };
   $("scale").oninput = () => { showValues(); send({ scale: 2 ** Number($("scale").value) }); };
+  $("colours").oninput = () => { showValues(); send({ colours: Number($("colours").value) }); };
   $("mirror").onchange = () => { showValues(); send({ mirror: $("mirror").checked }); };
   $("styles").onchange = (event) => send({ style: event.target.value });
   $("wipe").oninput = () => stage.style.setProperty("--wipe", `${$("wipe").value}%`);
@@ -238,6 +243,7 @@ async function learn() {
   $("styles").append(...known.entries.map(describe));
   $("strength").value = known.begin.strength;
   $("scale").value = Math.log2(known.begin.scale);
+  $("colours").value = known.begin.colours;
   $("mirror").checked = known.begin.mirror;
   showValues();
   if (known.watchable) $("source").append(new Option("the machine that runs rtstyle", "watch"));
