@@ -92,6 +92,14 @@ def test_strength_blends_at_full_size(engine: Engine, scale: float) -> None:
     assert np.abs(stylize(engine, rgb, 0.5, scale) - middle).max() <= 0.5
 
 
+@pytest.mark.parametrize("scale", [0.5, 1.0, 2.0])
+def test_own_colours_at_every_scale(engine: Engine, scale: float) -> None:
+    grey = np.ascontiguousarray(np.repeat(scene()[..., :1], 3, axis=2))
+    colourful = np.ptp(stylize(engine, grey, 1.0, scale).astype(int), axis=2).mean()
+    own = np.ptp(stylize(engine, grey, 1.0, scale, 1.0).astype(int), axis=2).mean()
+    assert own < 1.0 < colourful
+
+
 @pytest.mark.parametrize("scale", ALL)
 def test_a_still_scene_stands_still(engine: Engine, scale: float) -> None:
     rgb = scene()
