@@ -46,8 +46,8 @@ GOOD: dict[str, tuple[str, Any]] = {
 BAD = {
     "loop": "1", "reconnect": '"no"',
     "style": "7", "source": "-1", "sink": "[1]", "size": '"large"', "fps": "0", "mirror": '"yes"', "strength": "1.5",
-    "scale": "nan", "colours": "2", "engine": "true", "threads": "0", "bitrate": "1.5", "control": "8765", "control-token": "[]",
-    "height": '"720"', "codec": "{}", "crf": "true", "preset": '""', "segment": "-1",
+    "scale": "nan", "colours": "2", "engine": "true", "threads": "0", "bitrate": "1.5", "control": "8765",
+    "control-token": "[]", "height": '"720"', "codec": "{}", "crf": "true", "preset": '""', "segment": "-1",
 }  # fmt: skip
 
 
