@@ -115,8 +115,11 @@ class VideoBatch(FolderBatch):
         inputs: files, folders, patterns, URLs.
         folder: of the outputs.
         settings: the job of each clip, but for its input and its output.
-        container: suffix of the outputs, like ``.mkv``; ``None`` keeps that of the input, or takes ``.mp4``.
+        container: ``mp4``, ``mkv``, ``mov`` or ``webm``; ``None`` keeps the type of the input, or takes ``mp4``.
         made_by: identifies the style and the engine, see ``stylize_video``.
+
+    Attributes:
+        current: the last job that was begun.
 
     Raises:
         ConfigError: a setting is invalid, the record in the folder cannot be used, or another process is writing there.
@@ -136,6 +139,7 @@ class VideoBatch(FolderBatch):
         self._template = replace(settings, resume=bool(settings.segment_s))
         self._made_by = dict(made_by or {})
         self._checked = set[str]()
+        self.current: VideoJob | None = None
         if settings.job_dir is not None:
             hint = "leave --job-dir out: each has its own beside its output"
             raise ConfigError("a job folder holds one clip", hint=hint)
@@ -150,7 +154,8 @@ class VideoBatch(FolderBatch):
         for task in self.tasks:
             with suppress(SourceError):  # it cannot be read any more, which ``stylize_video`` finds as well
                 self.begin(task)
-            yield self._job(task.input, task.output)
+            self.current = self._job(task.input, task.output)
+            yield self.current
 
     def run(
         self,
@@ -186,7 +191,7 @@ def _output_name(container: str | None, name: PurePath) -> PurePath:
     if container is None and suffix in CONTAINERS:
         return name
     stem = name.stem if suffix in (*CLIPS, *CONTAINERS) else name.name  # like "talk.2024"
-    return PurePath(stem + (container or ".mp4"))
+    return PurePath(f"{stem}.{container or 'mp4'}")
 
 
 class _SharedEngine:

@@ -88,6 +88,11 @@ def find_inputs(
     return inputs, unreadable
 
 
+def is_pattern(name: str) -> bool:
+    """Return True for a pattern like ``*.mp4`` that matches something; a file of that very name is none."""
+    return not is_url(name) and not os.path.lexists(name) and bool(_matches(name))
+
+
 def _expand(names: Sequence[str]) -> list[str]:
     """Replace patterns by what they match; a file whose name has brackets is not a pattern."""
     expanded, missing = list[str](), list[str]()

@@ -12,7 +12,7 @@ from typing import Any, Self
 
 from engines.atomic_write import NAME_BYTES
 from engines.errors import SinkError, StylerError
-from rtstyle.jobs.batch_inputs import BatchInput, find_inputs, folder_identity
+from rtstyle.jobs.batch_inputs import BatchInput, find_inputs, folder_identity, is_pattern
 from rtstyle.jobs.batch_record import BatchRecord
 from rtstyle.sinks.output_path import write_errors
 
@@ -150,9 +150,21 @@ class FolderBatch:
             (self.finished if finished else self.tasks).append(task)
 
 
-def is_folder_name(text: str) -> bool:
-    """Return True if an output is meant as a folder: it is one, or ends as one does."""
-    return text.endswith(tuple(filter(None, (os.sep, os.altsep)))) or Path(text).is_dir()
+def is_batch(inputs: Sequence[str], output: str) -> bool:
+    """Return True if a command line means a folder of outputs.
+
+    It does with several inputs, a folder or a pattern, or if the output is a folder or ends as one does.
+    """
+    ends = tuple(filter(None, ("/", os.sep, os.altsep)))
+    first = inputs[0]
+    return len(inputs) > 1 or output.endswith(ends) or _is_folder(output) or _is_folder(first) or is_pattern(first)
+
+
+def _is_folder(name: str) -> bool:
+    try:
+        return Path(name).is_dir()
+    except OSError:  # a name that is too long
+        return False
 
 
 def _check_folder(inputs: Sequence[str], folder: Path, kind: BatchKind) -> None:
