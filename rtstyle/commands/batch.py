@@ -53,6 +53,7 @@ class BatchDisplay:
         self._next_s = 0.0
         if batch.finished:
             logger.info("%d of %d %s are finished already", len(batch.finished), len(batch), noun)
+        self.update(0.0)
         if as_json:
             for task in batch.finished:
                 print_json({"input": task.input, "output": task.output, "status": "skipped"})
@@ -80,6 +81,7 @@ class BatchDisplay:
             print_json({"status": "done", **report})
         self._told += 1
         self._done += 1
+        self.update(0.0)
 
     def failed(self, name: str, output: Path, error: StylerError) -> None:
         """Tell that a file could not be stylized."""
@@ -90,6 +92,7 @@ class BatchDisplay:
             told = {"problem": error.problem, "hint": error.hint}
             print_json({"status": "failed", "input": name, "output": output, **told})
         self._told += 1
+        self.update(0.0)
         self._failures.append(line if Path(name).name in line else f"{_plain(name)}: {line}")
         self._only_error = error
 

@@ -217,7 +217,7 @@ def _stylize_many(
     made_by: Mapping[str, Any],
     telling: _Telling,
 ) -> None:
-    from rtstyle.commands.batch import BatchDisplay, about
+    from rtstyle.commands.batch import BatchDisplay
     from rtstyle.jobs.batch import VideoBatch, VideoFailure
 
     with VideoBatch(clips, job.output, job, container=container, made_by=made_by) as batch:
@@ -229,7 +229,7 @@ def _stylize_many(
                     continue
                 for warning in result.warnings:
                     logger.warning("%s: %s", result.output, warning)
-                told = f"{result.frames_out} frames in {about(result.seconds)} ({result.fps:.1f} fps)"
+                told = f"{result.frames_out} frames of {result.width}×{result.height} in {result.seconds:.1f} s"
                 display.done(result.output, told, {"style": telling.style, **result.to_dict()})
     display.finish()
 

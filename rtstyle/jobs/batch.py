@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
@@ -12,23 +10,19 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from engines.base import Engine
-from engines.errors import ConfigError, EngineError, SinkError, SourceError, StyleError, StylerError
+from engines.errors import ConfigError, SourceError, StylerError
 from engines.wrapper import EngineWrapper
-from rtstyle.jobs.folder_batch import BatchKind, FolderBatch
+from rtstyle.jobs.folder_batch import BatchKind, FolderBatch, failure_of
 from rtstyle.jobs.segmented_sink import remove_job
 from rtstyle.media.codecs import CONTAINERS, choose
 from rtstyle.video import VideoProgress, VideoReport, stylize_video
 from rtstyle.video_job import VideoJob
-
-logger = logging.getLogger(__name__)
 
 CLIPS = (
     *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".m2v", ".ts", ".mts", ".m2ts", ".wmv", ".asf"),
     *(".flv", ".f4v", ".3gp", ".3g2", ".ogv", ".vob", ".mxf", ".dv", ".y4m"),
 )
 """Suffixes of the files that are taken from folders; a file that is named itself may have any."""
-
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 _NOT_SEEN = ("input", "output", "overwrite", "segment_s", "resume", "job_dir")
 """Fields of a job that change nothing in its output."""
@@ -78,31 +72,10 @@ def stylize_videos(
         for job in jobs:
             try:
                 yield stylize_video(job, shared.load, on_progress=_bound(on_progress, job), made_by=made_by)
-            except (EngineError, StyleError, BrokenPipeError):
-                raise
-            except Exception as error:
-                if is_disk_full(error):
-                    raise
-                yield VideoFailure(job.input, job.output, as_failure(error, job.input))
+            except Exception as error:  # noqa: BLE001  # one bad file must not end the others
+                yield VideoFailure(job.input, job.output, failure_of(job.input, error))
     finally:
         shared.close()
-
-
-def is_disk_full(error: BaseException) -> bool:
-    """Return True for the error of a full disk, which every other file would meet, too."""
-    cause = error.__cause__ if isinstance(error, SinkError) else error
-    return isinstance(cause, OSError) and cause.errno in _NO_ROOM
-
-
-def as_failure(error: Exception, name: str) -> StylerError:
-    """Return the error of one input; one that was not raised on purpose must not end a night's work either."""
-    if isinstance(error, StylerError):
-        return error
-    logger.debug("%s", name, exc_info=error)
-    if isinstance(error, MemoryError):
-        return StylerError(f"{name} needs more memory than is free", hint="make it smaller first")
-    problem = f"{name}: {type(error).__name__}: {error}"
-    return StylerError(problem, hint="this is a bug in rtstyle; stylize it alone with RTSTYLE_DEBUG=1 for a traceback")
 
 
 class VideoBatch(FolderBatch):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import sys
 from collections import defaultdict
@@ -11,10 +13,12 @@ from pathlib import Path, PurePath
 from typing import Any, Self
 
 from engines.atomic_write import NAME_BYTES
-from engines.errors import SinkError, StylerError
+from engines.errors import EngineError, SinkError, StyleError, StylerError
 from rtstyle.jobs.batch_inputs import BatchInput, find_inputs, folder_identity, is_pattern
 from rtstyle.jobs.batch_record import BatchRecord
 from rtstyle.sinks.output_path import write_errors
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -148,6 +152,28 @@ class FolderBatch:
             self.problems.append(BatchProblem(task.input, task.output, error))
         else:
             (self.finished if finished else self.tasks).append(task)
+
+
+def failure_of(name: str, error: Exception) -> StylerError:
+    """Return the error of one input; one that was not raised on purpose must not end a night's work either.
+
+    Raises:
+        EngineError: the engine cannot be loaded, or failed, as it would at the next input.
+        StyleError: the style cannot be used.
+        SinkError: the disk is full.
+        BrokenPipeError: nobody reads our output any more.
+    """
+    cause = error.__cause__ if isinstance(error, SinkError) else error
+    is_full = isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
+    if is_full or isinstance(error, EngineError | StyleError | BrokenPipeError):
+        raise error
+    if isinstance(error, StylerError):
+        return error
+    logger.debug("%s", name, exc_info=error)
+    if isinstance(error, MemoryError):
+        return StylerError(f"{name} needs more memory than is free", hint="make it smaller first")
+    problem = f"{name}: {type(error).__name__}: {error}"
+    return StylerError(problem, hint="this is a bug in rtstyle; stylize it alone with RTSTYLE_DEBUG=1 for a traceback")
 
 
 def is_batch(inputs: Sequence[str], output: str) -> bool:
