@@ -72,19 +72,23 @@ def find_inputs(
     Raises:
         SourceError: an input does not exist, or there is nothing to stylize.
     """
-    inputs, unreadable = list[BatchInput](), list[UnreadableFolder]()
+    inputs, unreadable, empty = list[BatchInput](), list[UnreadableFolder](), list[str]()
     named = _expand(names)
     for name in named:
         if is_url(name):
             inputs.append(BatchInput.of(name, _url_name(name)))
         elif Path(name).is_dir():
-            inputs += _below(Path(name), suffixes, output, noun, unreadable)
+            found, closed = _below(Path(name), suffixes, output)
+            inputs += found
+            unreadable += closed
+            if not found and not closed:
+                empty.append(name)
         else:
             inputs.append(BatchInput.of(name, PurePath(PurePath(name).name)))
     if not inputs and not unreadable:
-        what = named[0] if len(named) == 1 else "none of the folders"
-        verb = "has no" if len(named) == 1 else "has"
-        raise SourceError(f"{what} {verb} {noun}", hint=f"their names end in {', '.join(sorted(suffixes))}")
+        raise SourceError(f"no {noun} in {', '.join(named)}", hint=f"their names end in {', '.join(suffixes)}")
+    for name in empty if inputs else ():
+        logger.warning("no %s in %s", noun, name)
     return inputs, unreadable
 
 
@@ -117,16 +121,10 @@ def _matches(pattern: str) -> list[str]:
     return sorted(glob.glob(pattern, recursive=True)) if glob.has_magic(pattern) else []  # noqa: PTH207
 
 
-def _below(
-    root: Path, suffixes: Collection[str], output: Path, noun: str, unreadable: list[UnreadableFolder]
-) -> list[BatchInput]:
-    found = [
-        BatchInput.of(str(root / below), below)
-        for below in sorted(_walk(root, suffixes, output, unreadable), key=lambda below: below.parts)
-    ]
-    if not found and not any(Path(one.name).is_relative_to(root) for one in unreadable):
-        logger.warning("%s has no %s", root, noun)
-    return found
+def _below(root: Path, suffixes: Collection[str], output: Path) -> tuple[list[BatchInput], list[UnreadableFolder]]:
+    unreadable = list[UnreadableFolder]()
+    found = sorted(_walk(root, suffixes, output, unreadable), key=lambda below: below.parts)
+    return [BatchInput.of(str(root / below), below) for below in found], unreadable
 
 
 def _walk(

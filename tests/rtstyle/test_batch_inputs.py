@@ -82,7 +82,7 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
         ([tmp_path / "a.mp4", tmp_path / "x.mp4"], r"^no such file: .*x\.mp4"),
         ([tmp_path / "x.mp4", tmp_path / "y.mp4"], r"^no such files: .*x\.mp4, .*y\.mp4"),
         ([tmp_path / "*.mkv"], r"^nothing matches .*\*\.mkv"),
-        ([tmp_path / "empty"], r"empty has no clips \(their names end in \.mov, \.mp4\)"),
+        ([tmp_path / "empty"], r"^no clips in .*empty \(their names end in \.mp4, \.mov\)"),
         ([tmp_path / ("x" * 300)], "no such file"),
     ]
     for names, problem in cases:
@@ -94,7 +94,7 @@ def test_an_empty_folder_beside_others_is_named(tmp_path: Path, caplog: pytest.L
     films = tree(tmp_path / "films", "a.mp4")
     (tmp_path / "empty").mkdir()
     assert below(films, tmp_path / "empty") == ["a.mp4"]
-    assert [record.getMessage() for record in caplog.records] == [f"{tmp_path / 'empty'} has no clips"]
+    assert [record.getMessage() for record in caplog.records] == [f"no clips in {tmp_path / 'empty'}"]
 
 
 def as_nobody(work: Callable[[], None]) -> None:
