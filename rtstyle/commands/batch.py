@@ -49,11 +49,12 @@ class BatchDisplay:
         self._failures: list[str] = []
         self._only_error: StylerError | None = None
         self._told = self._done = 0
+        self._measured, self._resumed = -1, 0.0
         self._start_s = time.monotonic()
         self._next_s = 0.0
         if batch.finished:
             logger.info("%d of %d %s are finished already", len(batch.finished), len(batch), noun)
-        self.update(0.0)
+        self._show(0.0)
         if as_json:
             for task in batch.finished:
                 print_json({"input": task.input, "output": task.output, "status": "skipped"})
@@ -65,6 +66,12 @@ class BatchDisplay:
 
     def update(self, fraction: float) -> None:
         """Show how much of the current file is done, 0 … 1."""
+        if self._measured < self.current < len(self._sizes):  # its first frame: what is there already cost no time
+            self._measured = self.current
+            self._resumed += fraction * self._sizes[self.current]
+        self._show(fraction)
+
+    def _show(self, fraction: float) -> None:
         now_s = time.monotonic()
         if not self._drawing or now_s < self._next_s or self.current >= len(self._sizes):
             return
@@ -81,7 +88,7 @@ class BatchDisplay:
             print_json({"status": "done", **report})
         self._told += 1
         self._done += 1
-        self.update(0.0)
+        self._show(0.0)
 
     def failed(self, name: str, output: Path, error: StylerError) -> None:
         """Tell that a file could not be stylized."""
@@ -92,7 +99,7 @@ class BatchDisplay:
             told = {"problem": error.problem, "hint": error.hint}
             print_json({"status": "failed", "input": name, "output": output, **told})
         self._told += 1
-        self.update(0.0)
+        self._show(0.0)
         self._failures.append(line if Path(name).name in line else f"{_plain(name)}: {line}")
         self._only_error = error
 
@@ -143,9 +150,9 @@ class BatchDisplay:
     def _left(self, fraction: float, seconds: float) -> list[str]:
         current = self.current
         done = sum(self._sizes[:current]) + fraction * self._sizes[current]
-        if seconds < GUESS_AFTER_S or done <= 0:
+        if seconds < GUESS_AFTER_S or done <= self._resumed:
             return []
-        return [f"{about((sum(self._sizes) - done) * seconds / done)} left in all"]
+        return [f"{about((sum(self._sizes) - done) * seconds / (done - self._resumed))} left in all"]
 
     def _draw(self, line: str) -> None:
         with suppress(OSError):  # the terminal may be gone
