@@ -11,14 +11,11 @@ from pathlib import Path
 from engines.atomic_write import hidden_name, link_target
 from engines.base import MAX_SIZE, MIN_SIDE
 from engines.errors import ConfigError, SourceError
-from rtstyle.jobs.manifest import Manifest
+from rtstyle.jobs.manifest import JOB_SUFFIX, Manifest
 from rtstyle.media.codecs import choose
 from rtstyle.media.container import check_file
 from rtstyle.media.urls import is_url
 from rtstyle.stroke_scale import SCALES
-
-JOB_SUFFIX = ".rtstyle-job"
-"""Ending of the folder beside the output."""
 
 
 @dataclass(frozen=True)

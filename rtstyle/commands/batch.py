@@ -114,10 +114,12 @@ class BatchDisplay:
 
         try:
             yield
-        except (KeyboardInterrupt, StylerError):
+        except (KeyboardInterrupt, StylerError) as error:
             self._erase()
             done = f"{self._done + len(self._batch.finished)} of {len(self._batch)} {self._noun} are done"
-            logger.warning("stopped: %s; the same command goes on", ", ".join(filter(None, (done, kept()))))
+            rest = kept()
+            if self._told or rest or isinstance(error, KeyboardInterrupt):  # not if the engine has a wrong name
+                logger.warning("stopped: %s; the same command goes on", ", ".join(filter(None, (done, rest))))
             raise
 
     def finish(self) -> None:

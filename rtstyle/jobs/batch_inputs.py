@@ -12,8 +12,8 @@ from pathlib import Path, PurePath, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from engines.errors import SourceError
+from rtstyle.jobs.manifest import JOB_SUFFIX
 from rtstyle.media.urls import is_url, redact
-from rtstyle.video_job import JOB_SUFFIX
 
 logger = logging.getLogger(__name__)
 
