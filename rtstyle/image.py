@@ -157,7 +157,10 @@ class ImageBatch(FolderBatch):
                     self.begin(task)
                     report = _stylize(Path(task.input), task.output, self._job, engine)
                     self.finish(task.output)
-                except Exception as error:  # noqa: BLE001  # one bad file must not end the others
+                except BaseException as error:
+                    self.give_up(task.output)
+                    if not isinstance(error, Exception):
+                        raise
                     yield ImageFailure(task.input, str(task.output), failure_of(task.input, error))
                 else:
                     yield report

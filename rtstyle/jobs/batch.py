@@ -139,10 +139,17 @@ class VideoBatch(FolderBatch):
         """Stylize what is left, on this machine; see ``stylize_videos``. The known problems come first."""
         for problem in self.problems:
             yield VideoFailure(problem.input, problem.output, problem.error)
-        for result in stylize_videos(self.pending(), load_engine, on_progress=on_progress, made_by=self._made_by):
-            if isinstance(result, VideoReport):
-                self.finish(result.output)
-            yield result
+        try:
+            for result in stylize_videos(self.pending(), load_engine, on_progress=on_progress, made_by=self._made_by):
+                if isinstance(result, VideoReport):
+                    self.finish(result.output)
+                else:
+                    self.give_up(result.output)
+                yield result
+        except BaseException:
+            if self.current is not None:
+                self.give_up(self.current.output)
+            raise
 
     def _job(self, name: str, output: Path) -> VideoJob:
         return replace(self._template, input=name, output=output)

@@ -48,6 +48,7 @@ class BatchRecord:
 
     Attributes:
         recovered: outputs, relative to the folder, that a process had finished when it was killed, but not noted.
+        died: outputs that a process was making when it was killed, or crashed.
 
     Raises:
         ConfigError: the record is that of a newer version, or another process is writing into the folder.
@@ -57,7 +58,9 @@ class BatchRecord:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._finished: dict[str, dict[str, Any]] = {}
+        self._before: dict[str, tuple[int, int, int] | None] = {}
         self.recovered: list[str] = []
+        self.died: list[str] = []
         with write_errors(folder):
             folder.mkdir(exist_ok=True)
             self._lock = _lock(folder)
@@ -105,8 +108,9 @@ class BatchRecord:
             SourceError: the input cannot be read.
             SinkError: the disk is full.
         """
-        line = {"input": _identify(name), "settings": dict(settings), "before": _stamp(output)}
-        self._append({"output": self._key(output), **line})
+        key, before = self._key(output), _stamp(output)
+        self._append({"output": key, "input": _identify(name), "settings": dict(settings), "before": before})
+        self._before[key] = before
 
     def finish(self, output: Path) -> None:
         """Note that an output is complete.
@@ -116,6 +120,15 @@ class BatchRecord:
         """
         stamp = _stamp(output)
         self._append({"output": self._key(output), "size": stamp[0] if stamp else 0})
+
+    def give_up(self, output: Path) -> None:
+        """Note that an output that was begun is not made now, unless it was just completed."""
+        key, now = self._key(output), _stamp(output)
+        with suppress(SinkError):  # then the next run takes it for one that a killed process left
+            if _is_new(now, self._before.get(key, now)):
+                self.finish(output)
+            else:
+                self._append({"output": key, "ended": True})
 
     def _key(self, output: Path) -> str:
         return output.relative_to(self._folder).as_posix()
@@ -140,8 +153,11 @@ class BatchRecord:
                 elif "size" in line:
                     key = str(line["output"])
                     self._finished[key] = {**begun.pop(key, {}), **line}
+                elif "ended" in line:
+                    begun.pop(line["output"], None)
                 else:
-                    begun[str(line["output"])] = {"before": line["before"], **line}
+                    before = line["before"]
+                    begun[str(line["output"])] = {**line, "before": tuple(before) if before else None}
             except (ValueError, TypeError, KeyError):
                 bad += 1
         if bad > 1:  # a process that was killed as it wrote leaves one
@@ -154,10 +170,11 @@ class BatchRecord:
         for key, line in begun.items():
             output = self._folder / key
             now = _stamp(output)
-            if now is not None and now[0] and list(now) != line["before"]:
+            if now is not None and _is_new(now, line["before"]):
                 self._finished[key] = {**line, "size": now[0]}
                 self.recovered.append(key)
             else:
+                self.died.append(key)
                 unfinished.append(link_target(output))
         _remove_parts(unfinished)
 
@@ -199,6 +216,11 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
     return found.st_size, found.st_mtime_ns, found.st_ino
 
 
+def _is_new(now: tuple[int, int, int] | None, before: tuple[int, int, int] | None) -> bool:
+    """Return True if a file was written since; an empty one is what a power cut leaves."""
+    return now is not None and now[0] > 0 and now != before
+
+
 def _identify(name: str) -> dict[str, Any]:
     """Return the identity of an input; the date saves reading the files again when the command is repeated."""
     if is_url(name):
@@ -215,7 +237,7 @@ def _identify_url(url: str) -> dict[str, Any]:
 
 def _difference(found: Mapping[str, Any] | None, name: str, settings: Mapping[str, Any], size: int) -> str:
     """Return why a file is not the output of an input and settings; empty if it is."""
-    if found is None or "input" not in found:
+    if found is None or not {"input", "settings"} <= found.keys():
         return "already exists"
     if found["size"] != size:
         return f"is not as it was written: it has {size} bytes instead of {found['size']}"

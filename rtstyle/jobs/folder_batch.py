@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any, Self
@@ -109,6 +109,7 @@ class FolderBatch:
         try:
             for task in described:
                 self._sort(task, overwrite)
+            self._put_last({folder / name for name in self._record.died})
             _create_folders(self.tasks)
         except BaseException:
             self._record.close()
@@ -143,6 +144,17 @@ class FolderBatch:
             SinkError: the disk is full.
         """
         self._record.finish(output)
+
+    def give_up(self, output: Path) -> None:
+        """Note that an output that was begun is not made in this run."""
+        self._record.give_up(output)
+
+    def _put_last(self, outputs: Collection[Path]) -> None:
+        """Move tasks to the end: a file that crashes the process, or needs all its memory, must not keep the others."""
+        suspects = [task for task in self.tasks if task.output in outputs]
+        for task in suspects:
+            logger.info("%s comes last: an earlier run was killed while it was being made", task.output)
+        self.tasks = [task for task in self.tasks if task.output not in outputs] + suspects
 
     def _sort(self, task: BatchTask, overwrite: bool) -> None:
         try:

@@ -31,7 +31,7 @@ SETTINGS = VideoJob("", Path(), preset="ultrafast")
 class Failing(Still):
     """Raises an error at one frame."""
 
-    def __init__(self, at: int, error: Exception) -> None:
+    def __init__(self, at: int, error: BaseException) -> None:
         super().__init__()
         self._at, self._error = at, error
 
@@ -233,6 +233,40 @@ def test_killed_before_an_old_output_was_replaced(films: Path) -> None:
     (out / "sub" / ".other.rtstyle-part-123.mp4").touch()
     assert names(run(films, settings=over)) == ["d.mp4"]
     assert rubbish(out) == [".other.rtstyle-part-123.mp4"], "it belongs to somebody else"
+
+
+def test_a_clip_that_kills_the_process_comes_last(films: Path, caplog: pytest.LogCaptureFixture) -> None:
+    out = films.with_name("out")
+    (films / "b.mp4").unlink()
+    run(films)
+    lines = record_lines(out)
+    (out / "a.mp4").unlink()
+    (out / "c.mp4").unlink()
+    begun = {**lines[1], "before": None}  # as if the last run had died at its first clip
+    (out / RECORD).write_text("".join(json.dumps(line) + "\n" for line in (lines[0], *lines[3:], begun)))
+    with caplog.at_level("INFO"):
+        assert names(run(films)) == ["c.mp4", "a.mp4"]
+    assert f"{out / 'a.mp4'} comes last" in caplog.text
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), EngineError("out of order")])
+def test_a_clip_that_was_interrupted_comes_first_again(films: Path, error: BaseException) -> None:
+    with pytest.raises(type(error)):
+        run(films, Failing(2, error))
+    assert names(run(films)) == ["a.mp4", "-b.mp4", "c.mp4", "d.mp4"]
+
+
+def test_interrupted_between_an_output_and_its_record(films: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rtstyle.jobs.batch.VideoBatch.finish", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        run(films)
+    made = stamps(films.with_name("out"))
+    assert set(made) == {"a.mp4"} and names(run(films)) == ["-b.mp4", "c.mp4", "d.mp4"]
+    assert stamps(films.with_name("out")).items() > made.items()
 
 
 @pytest.mark.parametrize("tail", [b'{"output": "c.mp4", "si', b"\0\0\0\n", b"[]\n", b'{"output": 3}\n{}\n'])
