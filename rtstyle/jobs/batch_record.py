@@ -166,7 +166,7 @@ class BatchRecord:
 
     def _settle(self, begun: Mapping[str, dict[str, Any]]) -> None:
         """Find out what became of outputs that were begun: they are there as a whole, or not at all."""
-        unfinished = list[Path]()
+        unfinished = [self._folder / RECORD]
         for key, line in begun.items():
             output = self._folder / key
             now = _stamp(output)

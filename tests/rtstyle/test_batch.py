@@ -362,3 +362,13 @@ def test_killed_in_the_middle(
     assert len(found) == count - len(broken) and found.items() >= made.items(), "an output was made twice"
     assert not rubbish(out) and f"{len(broken)} of {count} clips could not be stylized" in caught.err
     assert all(Seen.of(out / name).numbers for name in found)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.slow
+@pytest.mark.parametrize(("kind", "points"), [("image", 15), ("video", 15), ("segments", 50)])
+def test_killed_at_every_file_operation(tmp_path: Path, kind: str, points: int) -> None:
+    command = [sys.executable, "-m", "tests.rtstyle.kill_points", kind, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= points
