@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from rtstyle.commands.options import print_json
+from rtstyle.media.urls import redact
 
 if TYPE_CHECKING:
     from engines.errors import StylerError
@@ -100,7 +101,7 @@ class BatchDisplay:
             print_json({"status": "failed", "input": name, "output": output, **told})
         self._told += 1
         self._show(0.0)
-        self._failures.append(line if Path(name).name in line else f"{_plain(name)}: {line}")
+        self._failures.append(line if Path(name).name in line else f"{_plain(redact(name))}: {line}")
         self._only_error = error
 
     @contextmanager
