@@ -15,6 +15,7 @@ from rtstyle.controls import Controls
 from rtstyle.frame import Frame
 from rtstyle.jobs.segmented_sink import SegmentedSink
 from rtstyle.jobs.segmented_video import needs_segments, open_segmented
+from rtstyle.media.codecs import choose
 from rtstyle.pipeline import run
 from rtstyle.sinks.file import FileSink
 from rtstyle.sinks.track import TrackSource
@@ -168,33 +169,43 @@ def _open(job: VideoJob, source: Source | None, made_by: Mapping[str, Any]) -> t
     file: FileSource | None = None
     clip = source
     if clip is None:
-        clip = file = FileSource(
-            job.input, height=job.even_height, start=job.start, end=job.end, video_stream=job.video_stream
-        )
+        clip = file = open_clip(job)
     try:
         check_size(clip.info.height, clip.info.width)
         check_scale(job.scale, clip.info.height, clip.info.width)
-        settings: dict[str, Any] = {"fps": clip.info.fps, "crf": job.crf, "preset": job.preset}
+        settings = sink_settings(job, clip)
         if file is None:
-            return clip, FileSink(job.output, **settings, codec=job.codec, overwrite=job.overwrite)
-        settings |= {"colour": file.colour, "pixel_aspect": file.pixel_aspect}
-        tracks = _track_source(job, file)
+            return clip, FileSink(job.output, **settings, overwrite=job.overwrite)
+        tracks = track_source(job, file)
         if needs_segments(job, file):
             return file, open_segmented(job, file, tracks, made_by, settings)
         return file, FileSink(
-            job.output,
-            **settings,
-            codec=job.codec,
-            tracks=tracks,
-            last_end=lambda: file.end_pts,
-            overwrite=job.overwrite,
+            job.output, **settings, tracks=tracks, last_end=lambda: file.end_pts, overwrite=job.overwrite
         )
     except BaseException:
         clip.close()
         raise
 
 
-def _track_source(job: VideoJob, clip: FileSource) -> TrackSource:
+def open_clip(job: VideoJob) -> FileSource:
+    """Open the part of the clip that is to be stylized."""
+    return FileSource(job.input, height=job.even_height, start=job.start, end=job.end, video_stream=job.video_stream)
+
+
+def sink_settings(job: VideoJob, clip: Source) -> dict[str, Any]:
+    """Return the settings of ``FileSink`` that the output shares with parts of it."""
+    settings: dict[str, Any] = {
+        "fps": clip.info.fps,
+        "codec": choose(job.output, job.codec)[1].name,
+        "crf": job.crf,
+        "preset": job.preset,
+    }
+    if isinstance(clip, FileSource):
+        settings |= {"colour": clip.colour, "pixel_aspect": clip.pixel_aspect}
+    return settings
+
+
+def track_source(job: VideoJob, clip: FileSource) -> TrackSource:
     """Return what to copy besides the pictures: everything, or what lies within the stylized part."""
     first_s = clip.first_pts * clip.time_base
     end_s = exact_seconds(job.end)

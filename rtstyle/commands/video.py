@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +19,7 @@ from rtstyle.commands.values import TIME, number, whole
 from rtstyle.defaults import DEFAULT_STYLE
 
 if TYPE_CHECKING:
+    from engines.base import Engine
     from rtstyle.sources.base import Source
     from rtstyle.video import VideoJob, VideoReport
 
@@ -55,6 +57,15 @@ Segment = Annotated[
     ),
 ]
 JobDir = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the segments. [default: OUT.rtstyle-job]")]
+Preview = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        parser=whole(1, 24),
+        help="Only show N stills of the clip, in OUT with the ending .preview.jpg, and say how long the whole will "
+        "take and how large it will be.",
+    ),
+]
 NoAudio = Annotated[bool, typer.Option("--no-audio", help="Leave the sound out.")]
 
 # The encoder.
@@ -114,6 +125,7 @@ def video(
     scale: options.Scale = 1.0,
     engine: options.EngineName = "auto",
     height: Height = None,
+    preview: Preview = None,
     *,
     part: Part,
     encoding: Encoding,
@@ -133,32 +145,59 @@ def video(
         rtstyle video holiday.mp4 painting.mp4
         rtstyle video holiday.mp4 painting.mp4 --style wave --strength 0.8
         rtstyle video holiday.mp4 painting.mp4 --start 0:10 --end 0:20
+        rtstyle video film.mkv film-painted.mkv --height 720 --codec hevc --preview 3
         rtstyle video film.mkv film-painted.mkv --height 720 --codec hevc
         rtstyle video film.mkv film-painted.mkv --height 720 --codec hevc --resume
         rtstyle video pattern painting.mp4
     """
-    from rtstyle.progress import ProgressDisplay
-    from rtstyle.style_library import identify
-    from rtstyle.video import VideoJob, stylize_video
+    from rtstyle.video import VideoJob
 
     job = VideoJob(
         clip, output, strength, height, overwrite=overwrite, audio=not no_audio, scale=scale,
         **vars(part), **vars(encoding), **vars(resuming),
     )  # fmt: skip
-    with _reporting_interruption(job), ProgressDisplay(Path(clip).name, quiet=quiet) as bar:
+    load = partial(options.load_engine, style, engine, threads, build_ahead=preview is None)
+    with _reporting_interruption(job):
+        if preview is None:
+            _stylize(job, load, (style, engine), quiet=quiet, as_json=as_json)
+        else:
+            _preview(job, load, preview, quiet=quiet, as_json=as_json)
+
+
+def _stylize(
+    job: VideoJob, load: Callable[[], Engine], style_and_engine: tuple[str, str], *, quiet: bool, as_json: bool
+) -> None:
+    from rtstyle.progress import ProgressDisplay
+    from rtstyle.style_library import identify
+    from rtstyle.video import stylize_video
+
+    with ProgressDisplay(Path(job.input).name, quiet=quiet) as bar:
         report = stylize_video(
             job,
-            partial(options.load_engine, style, engine, threads, build_ahead=True),
-            source=_pattern(job) if clip == "pattern" else None,
+            load,
+            source=_pattern(job) if job.input == "pattern" else None,
             on_progress=lambda now: bar.update(now.frames, now.fps, now.total),
-            made_by=identify(style, engine),
+            made_by=identify(*style_and_engine),
         )
     for warning in report.warnings:
         logger.warning(warning)
     if as_json:
-        options.print_json({"style": style, "input": clip, **report.to_dict()})
+        options.print_json({"style": style_and_engine[0], "input": job.input, **report.to_dict()})
     elif not quiet:
         typer.echo(_summary(report), err=True)
+
+
+def _preview(job: VideoJob, load: Callable[[], Engine], stills: int, *, quiet: bool, as_json: bool) -> None:
+    """Show some stills, and say what the whole will take."""
+    from rtstyle.preview import describe, preview
+
+    found = preview(job, load, stills, pattern=partial(_pattern, job) if job.input == "pattern" else None)
+    if as_json:
+        options.print_json(vars(found))
+    elif not quiet:
+        stills = len(found.times_s)
+        typer.echo(f"{found.sheet}: {stills} still{'' if stills == 1 else 's'}, the input above the painting", err=True)
+        typer.echo(describe(found), err=True)
 
 
 @contextmanager
@@ -188,14 +227,15 @@ def _report_kept(job: VideoJob) -> bool:
     return True
 
 
-def _pattern(job: VideoJob) -> Source:
-    """Return the built-in scene; it lasts ten seconds unless ``--end`` says otherwise."""
+def _pattern(job: VideoJob, offset_s: float | None = None) -> Source:
+    """Return the built-in scene, from an offset on; it lasts ten seconds unless ``--end`` says otherwise."""
     from rtstyle.sources.pattern import PatternSource
 
     height = job.even_height or 360
     first_s, last_s = job.start or 0.0, PATTERN_S if job.end is None else job.end
+    frames, first = max(1, round((last_s - first_s) * 30)), math.ceil((offset_s or 0.0) * 30)
     # 16:9 with even sides, which every player accepts.
-    return PatternSource(round(height * 8 / 9) * 2, height, frames=max(1, round((last_s - first_s) * 30)), live=False)
+    return PatternSource(round(height * 8 / 9) * 2, height, frames=max(1, frames - first), first=first, live=False)
 
 
 def _summary(report: VideoReport) -> str:
