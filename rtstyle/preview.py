@@ -11,16 +11,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import av
-from av import Packet
-from av.stream import Stream
 
 from engines.base import Engine, check_size
 from engines.errors import SourceError
+from rtstyle.clip_length import ClipLength, clip_length
 from rtstyle.controls import Controls
 from rtstyle.frame import Frame, SourceInfo
 from rtstyle.media.codecs import choose
 from rtstyle.media.contact_sheet import Still, contact_sheet
-from rtstyle.media.container import demux, open_input, video_stream
 from rtstyle.media.image_files import write_picture
 from rtstyle.media.urls import is_url
 from rtstyle.pipeline import run
@@ -32,6 +30,7 @@ from rtstyle.sources.file import FileSource
 from rtstyle.sources.timestamps import FALLBACK_FPS
 from rtstyle.stats import Stats
 from rtstyle.stroke_scale import check_scale, stylize
+from rtstyle.target_size import bits_for_size
 from rtstyle.video import open_clip, sink_settings, track_source
 from rtstyle.video_job import VideoJob
 
@@ -76,14 +75,6 @@ class Preview:
 
 
 @dataclass(frozen=True)
-class _Length:
-    """Frames and seconds of the part to stylize."""
-
-    frames: int
-    seconds: float
-
-
-@dataclass(frozen=True)
 class _Sample:
     """How long it took to stylize and encode some frames, and their sizes, bytes."""
 
@@ -112,10 +103,13 @@ def preview(
         info, sound = whole.info, 0
         check_size(info.height, info.width)
         check_scale(job.scale, info.height, info.width)
-        length = _length(job, info)
+        length = clip_length(job, info)
         if length and isinstance(whole, FileSource):
             kind = choose(job.output, job.codec)[0]
             sound = track_bytes(track_source(job, whole), kind, length.seconds, exact=False)
+        if job.target_bytes is not None:
+            bits = bits_for_size(job, whole, track_source(job, whole) if isinstance(whole, FileSource) else None)
+            job = replace(job, bits=bits, target_bytes=None)
     finally:
         whole.close()
     engine = load_engine()
@@ -149,30 +143,7 @@ def _open(job: VideoJob, pattern: Callable[[float | None], Source] | None, offse
     return open_clip(job if offset_s is None else replace(job, start=(job.start or 0.0) + offset_s))
 
 
-def _length(job: VideoJob, info: SourceInfo) -> _Length | None:
-    """Return the length of the part to stylize. Files are read, but not decoded: many do not state it correctly."""
-    fps = float(info.fps or FALLBACK_FPS)
-    if is_url(job.input) or not Path(job.input).is_file():
-        return _Length(info.frame_count, info.frame_count / fps) if info.frame_count else None
-    container = open_input(job.input)
-    try:
-        stream = video_stream(container, job.input, job.video_stream)
-        origin_s = (container.start_time or 0) / av.time_base
-        first_s, end_s = job.start or 0.0, math.inf if job.end is None else job.end
-        times = [_time_s(packet) - origin_s for packet in demux(container, stream) if packet.size]
-    finally:
-        container.close()
-    known = [time_s for time_s in times if first_s <= time_s < end_s]
-    if not known:  # a raw stream, which has no times
-        return _Length(len(times), len(times) / fps) if times else None
-    return _Length(len(known), max(known) - first_s + 1 / fps)
-
-
-def _time_s(packet: Packet[Stream]) -> float:
-    return math.nan if packet.pts is None else float(packet.pts * packet.time_base)
-
-
-def _offsets(length: _Length | None, count: int) -> list[float | None]:
+def _offsets(length: ClipLength | None, count: int) -> list[float | None]:
     """Return where to open the clip for frames in the middle of equal parts of it, seconds; ``None`` for the start."""
     if length is None:
         return [None]
@@ -209,7 +180,7 @@ def _still(job: VideoJob, engine: Engine, clip: Source) -> tuple[float, Still]:
 
 
 def _samples(
-    job: VideoJob, engine: Engine, pattern: Callable[[float | None], Source] | None, length: _Length | None
+    job: VideoJob, engine: Engine, pattern: Callable[[float | None], Source] | None, length: ClipLength | None
 ) -> list[_Sample]:
     """Stylize parts of the clip as the whole will be; all of it if it is short."""
     least, most = SAMPLE_FRAMES
@@ -260,7 +231,7 @@ class _Excerpt:
         self._clip.close()
 
 
-def _estimate(found: Preview, job: VideoJob, length: _Length | None, sound: int, samples: list[_Sample]) -> Preview:
+def _estimate(found: Preview, job: VideoJob, length: ClipLength | None, sound: int, samples: list[_Sample]) -> Preview:
     fps = sum(len(sample.sizes) for sample in samples) / sum(sample.seconds for sample in samples)
     keys = [sample.sizes[0] for sample in samples]
     others = [size for sample in samples for size in sample.sizes[1:]] or keys
@@ -272,7 +243,10 @@ def _estimate(found: Preview, job: VideoJob, length: _Length | None, sound: int,
     segment_s = (0 if is_url(job.input) else job.segment_s) or length.seconds
     pieces = max(1, math.ceil(length.seconds / segment_s))
     key_count = min(length.frames, pieces * math.ceil(length.frames / pieces / KEYFRAME_EVERY))
-    size = key_count * key + (length.frames - key_count) * other + length.frames * overhead + sound
+    pictures = key_count * key + (length.frames - key_count) * other
+    if job.bits is not None:
+        pictures = job.bits * length.seconds / 8
+    size = pictures + length.frames * overhead + sound
     return replace(found, frames=length.frames, seconds=length.frames / fps, bytes=round(size))
 
 

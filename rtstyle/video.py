@@ -24,6 +24,7 @@ from rtstyle.sources.file import FileSource
 from rtstyle.sources.timestamps import exact_seconds
 from rtstyle.stats import Stats, StatsSnapshot
 from rtstyle.stroke_scale import check_scale
+from rtstyle.target_size import bits_for_size
 from rtstyle.video_job import VideoJob
 
 __all__ = ["StoppedError", "VideoJob", "VideoProgress", "VideoReport", "stylize_video"]
@@ -174,9 +175,11 @@ def _open(job: VideoJob, source: Source | None, made_by: Mapping[str, Any]) -> t
         check_size(clip.info.height, clip.info.width)
         check_scale(job.scale, clip.info.height, clip.info.width)
         settings = sink_settings(job, clip)
-        if file is None:
+        tracks = track_source(job, file) if file else None
+        if job.target_bytes is not None:
+            settings["bits"] = bits_for_size(job, clip, tracks)
+        if file is None or tracks is None:
             return clip, FileSink(job.output, **settings, overwrite=job.overwrite)
-        tracks = track_source(job, file)
         if needs_segments(job, file):
             return file, open_segmented(job, file, tracks, made_by, settings)
         return file, FileSink(
@@ -199,6 +202,7 @@ def sink_settings(job: VideoJob, clip: Source) -> dict[str, Any]:
         "codec": choose(job.output, job.codec)[1].name,
         "crf": job.crf,
         "preset": job.preset,
+        "bits": job.bits,
     }
     if isinstance(clip, FileSource):
         settings |= {"colour": clip.colour, "pixel_aspect": clip.pixel_aspect}

@@ -31,6 +31,8 @@ class VideoJob:
         height: of the output, pixels, rounded down to an even number; ``None`` keeps the height of the input.
         start, end: part to stylize, seconds from the beginning of the clip; ``None`` for no limit.
         codec, crf, preset: see ``codecs.CODECS``; ``None`` for the default.
+        bits: bit rate of the pictures, per second, instead of ``crf``.
+        target_bytes: largest size of the output, from which the bit rate follows, instead of ``crf`` and ``bits``.
         overwrite: replace an existing output.
         audio: copy the sound.
         scale: size of the strokes; 1 is the style's own.
@@ -51,6 +53,8 @@ class VideoJob:
     codec: str | None = None
     crf: int | None = None
     preset: str | None = None
+    bits: int | None = None
+    target_bytes: int | None = None
     overwrite: bool = False
     audio: bool = True
     scale: float = 1.0
@@ -113,6 +117,10 @@ class VideoJob:
             codec.encoder_options(self.crf, self.preset)
         except ConfigError as error:
             return [error]
+        given = {"--crf": self.crf, "--bitrate": self.bits, "--target-size": self.target_bytes}
+        names = [name for name, value in given.items() if value is not None]
+        if len(names) > 1:
+            return [ConfigError(f"{' and '.join(names)} exclude each other", hint="give one of them")]
         return []
 
     def _output_errors(self) -> list[ConfigError]:

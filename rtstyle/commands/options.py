@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rtstyle.commands import logs
-from rtstyle.commands.values import RATE, SIZE, Size, number, whole
+from rtstyle.commands.values import BITS, RATE, SIZE, Size, number, whole
 
 if TYPE_CHECKING:
     from engines.base import Engine
@@ -98,6 +98,16 @@ EngineName = Annotated[
 ]
 Threads = Annotated[
     int | None, typer.Option(metavar="N", parser=whole(1), help="Processor threads to use. [default: all]")
+]
+
+Bitrate = Annotated[
+    int | None,
+    typer.Option(
+        "--bitrate",
+        metavar="RATE",
+        parser=BITS,
+        help="Bit rate of video files and streams, for example 4M or 4000k; a plain number means kbit/s.",
+    ),
 ]
 
 # A camera.

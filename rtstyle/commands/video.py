@@ -15,7 +15,7 @@ import typer
 
 from rtstyle.commands import options
 from rtstyle.commands.option_groups import grouped
-from rtstyle.commands.values import TIME, number, whole
+from rtstyle.commands.values import BYTES, TIME, number, whole
 from rtstyle.defaults import DEFAULT_STYLE
 
 if TYPE_CHECKING:
@@ -81,6 +81,12 @@ Crf = Annotated[
         "for h264 and hevc, 24 to 40 for av1 and vp9.",
     ),
 ]
+TargetSize = Annotated[
+    int | None,
+    typer.Option(
+        "--target-size", metavar="SIZE", parser=BYTES, help="Largest size of the file, like 25MB, instead of --crf."
+    ),
+]
 Preset = Annotated[
     str | None,
     typer.Option(
@@ -105,6 +111,8 @@ class Encoding:
     codec: Codec = None
     crf: Crf = None
     preset: Preset = None
+    bits: options.Bitrate = None
+    target_bytes: TargetSize = None
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ class WebcamJob:
         frames: stop after this many; ``None`` runs until stopped.
         reconnect: wait for a camera or stream that was lost, instead of ending.
         loop: repeat a clip.
-        bits: bit rate of streams, per second; ``None`` chooses by size.
+        bits: bit rate of streams and recordings, per second; ``None`` chooses by size, and records by quality.
     """
 
     source: str = "0"

@@ -33,7 +33,7 @@ class SinkOptions:
         paused: returns True while the run is paused.
         controller: steers the window.
         overwrite: replace an existing file.
-        bits: bit rate of streams, per second; ``None`` chooses by size.
+        bits: bit rate of streams and recordings, per second; ``None`` chooses by size, and records by quality.
     """
 
     info: SourceInfo
@@ -152,7 +152,8 @@ def _open_file(text: str, options: SinkOptions) -> Sink:
         return plugin(text, options)
     from rtstyle.sinks.file import FileSink
 
-    recording = FileSink(Path(text), fps=options.info.fps or Fraction(0), overwrite=options.overwrite, live=True)
+    fps = options.info.fps or Fraction(0)
+    recording = FileSink(Path(text), fps=fps, bits=options.bits, overwrite=options.overwrite, live=True)
     return PausableSink(recording, options.paused)
 
 

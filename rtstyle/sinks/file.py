@@ -51,6 +51,7 @@ class FileSink:
         fps: nominal frames per second; 0 if unknown.
         time_base: seconds per unit in the file; ``None`` takes that of the first frame.
         codec, crf, preset: see ``codecs.CODECS``; ``None`` for the default.
+        bits: bit rate of the pictures, per second, instead of ``crf``.
         colour: colour tags; ``None`` chooses them by size.
         pixel_aspect: width : height of a pixel; ``None`` for square.
         tracks: clip whose other tracks and metadata are copied.
@@ -77,6 +78,7 @@ class FileSink:
         codec: str | None = None,
         crf: int | None = None,
         preset: str | None = None,
+        bits: int | None = None,
         colour: ColourTags | None = None,
         pixel_aspect: Fraction | None = None,
         tracks: TrackSource | None = None,
@@ -88,7 +90,7 @@ class FileSink:
         self._path, self.name = path, str(path)
         self._live = live
         self._container_kind, self._codec = choose(path, codec)
-        self._options = self._codec.encoder_options(crf, preset)
+        self._options = self._codec.encoder_options(crf, preset, bits)
         self._fps = fps
         self._time_base = time_base
         self._colour = colour

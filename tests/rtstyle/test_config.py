@@ -33,7 +33,7 @@ GOOD: dict[str, tuple[str, Any]] = {
     "scale": ("2", 2.0),
     "engine": ('"cpu"', "cpu"),
     "threads": ("2", 2),
-    "bitrate": ("4000", 4000),
+    "bitrate": ("4000", "4000"),
     "control": ('"127.0.0.1:0"', "127.0.0.1:0"),
     "control-token": ('"correct horse"', "correct horse"),
     "height": ("720", 720),
