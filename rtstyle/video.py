@@ -16,6 +16,7 @@ from rtstyle.frame import Frame
 from rtstyle.jobs.segmented_sink import SegmentedSink
 from rtstyle.jobs.segmented_video import needs_segments, open_segmented
 from rtstyle.media.codecs import choose
+from rtstyle.media.hardware import pick
 from rtstyle.pipeline import run
 from rtstyle.sinks.file import FileSink
 from rtstyle.sinks.track import TrackSource
@@ -199,7 +200,7 @@ def sink_settings(job: VideoJob, clip: Source) -> dict[str, Any]:
     """Return the settings of ``FileSink`` that the output shares with parts of it."""
     settings: dict[str, Any] = {
         "fps": clip.info.fps,
-        "codec": choose(job.output, job.codec)[1].name,
+        "codec": pick(choose(job.output, job.codec)[1], job.encoder, clip.info.width, clip.info.height).full_name,
         "crf": job.crf,
         "preset": job.preset,
         "bits": job.bits,

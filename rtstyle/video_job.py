@@ -11,8 +11,9 @@ from engines.atomic_write import hidden_name, link_target
 from engines.base import MAX_SIZE, MIN_SIDE
 from engines.errors import ConfigError, SourceError
 from rtstyle.jobs.manifest import Manifest
-from rtstyle.media.codecs import choose
+from rtstyle.media.codecs import HARDWARE, choose
 from rtstyle.media.container import check_file
+from rtstyle.media.hardware import check_encoder
 from rtstyle.media.urls import is_url
 from rtstyle.stroke_scale import SCALES
 
@@ -31,6 +32,7 @@ class VideoJob:
         height: of the output, pixels, rounded down to an even number; ``None`` keeps the height of the input.
         start, end: part to stylize, seconds from the beginning of the clip; ``None`` for no limit.
         codec, crf, preset: see ``codecs.CODECS``; ``None`` for the default.
+        encoder: one of ``codecs.ENCODERS``: what encodes the codec.
         bits: bit rate of the pictures, per second, instead of ``crf``.
         target_bytes: largest size of the output, from which the bit rate follows, instead of ``crf`` and ``bits``.
         overwrite: replace an existing output.
@@ -53,6 +55,7 @@ class VideoJob:
     codec: str | None = None
     crf: int | None = None
     preset: str | None = None
+    encoder: str = "software"
     bits: int | None = None
     target_bytes: int | None = None
     overwrite: bool = False
@@ -114,7 +117,8 @@ class VideoJob:
     def _codec_errors(self) -> list[ConfigError]:
         try:
             _, codec = choose(self.output, self.codec)
-            codec.encoder_options(self.crf, self.preset)
+            check_encoder(codec, self.encoder)
+            HARDWARE.get(f"{codec.name}_{self.encoder}", codec).encoder_options(self.crf, self.preset)
         except ConfigError as error:
             return [error]
         given = {"--crf": self.crf, "--bitrate": self.bits, "--target-size": self.target_bytes}

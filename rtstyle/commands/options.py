@@ -110,6 +110,14 @@ Bitrate = Annotated[
     ),
 ]
 
+Encoder = Annotated[
+    str,
+    typer.Option(
+        metavar="software|auto|nvenc|qsv|amf|videotoolbox",
+        help="What encodes: the processor, or a chip by NVIDIA, Intel, AMD or Apple; auto takes the first that works.",
+    ),
+]
+
 # A camera.
 CameraSize = Annotated[
     Size | None, typer.Option(metavar="WxH", parser=SIZE, help="Frame size to request from the camera.")

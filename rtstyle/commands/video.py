@@ -70,7 +70,10 @@ NoAudio = Annotated[bool, typer.Option("--no-audio", help="Leave the sound out."
 
 # The encoder.
 Codec = Annotated[
-    str | None, typer.Option(metavar="h264|hevc|av1|vp9", help="Video codec. [default: suits the file type]")
+    str | None,
+    typer.Option(
+        metavar="h264|hevc|av1|vp9", help="Video codec, or an encoder like h264_nvenc. [default: suits the file type]"
+    ),
 ]
 Crf = Annotated[
     int | None,
@@ -109,6 +112,7 @@ class Encoding:
     """How to encode the result."""
 
     codec: Codec = None
+    encoder: options.Encoder = "software"
     crf: Crf = None
     preset: Preset = None
     bits: options.Bitrate = None

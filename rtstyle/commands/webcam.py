@@ -93,6 +93,7 @@ def webcam(
     engine: options.EngineName = "auto",
     threads: options.Threads = None,
     bits: options.Bitrate = None,
+    encoder: options.Encoder = "software",
     control: Control = None,
     control_token: ControlToken = None,
     config: options.Config = None,  # noqa: ARG001  # its callback has read it
@@ -120,7 +121,7 @@ def webcam(
     """
     from rtstyle.live.webcam import WebcamJob
 
-    job = WebcamJob(source, tuple(sink), size, fps, frames, overwrite, reconnect, loop, bits)
+    job = WebcamJob(source, tuple(sink), size, fps, frames, overwrite, reconnect, loop, bits, encoder)
     run = _Run(job, _controls(style, strength, scale, mirror=mirror), quiet=quiet)
     watch = Watch(as_json=as_json, stop=run.stop, control=control, token=control_token)
     switching = "window" in sink or control is not None  # the style can be changed

@@ -40,13 +40,14 @@ GOOD: dict[str, tuple[str, Any]] = {
     "codec": ('"hevc"', "hevc"),
     "crf": ("20", 20),
     "preset": ('"fast"', "fast"),
+    "encoder": ('"auto"', "auto"),
     "segment": ("60", 60.0),
 }
 BAD = {
     "loop": "1", "reconnect": '"no"',
     "style": "7", "source": "-1", "sink": "[1]", "size": '"large"', "fps": "0", "mirror": '"yes"', "strength": "1.5",
     "scale": "nan", "engine": "true", "threads": "0", "bitrate": "1.5", "control": "8765", "control-token": "[]",
-    "height": '"720"', "codec": "{}", "crf": "true", "preset": '""', "segment": "-1",
+    "height": '"720"', "codec": "{}", "crf": "true", "preset": '""', "encoder": "1", "segment": "-1",
 }  # fmt: skip
 
 
