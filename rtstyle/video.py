@@ -193,7 +193,14 @@ def _open(job: VideoJob, source: Source | None, made_by: Mapping[str, Any]) -> t
 
 def open_clip(job: VideoJob) -> FileSource:
     """Open the part of the clip that is to be stylized."""
-    return FileSource(job.input, height=job.even_height, start=job.start, end=job.end, video_stream=job.video_stream)
+    return FileSource(
+        job.input,
+        height=job.even_height,
+        start=job.start,
+        end=job.end,
+        video_stream=job.video_stream,
+        hwaccel=job.hwaccel,
+    )
 
 
 def sink_settings(job: VideoJob, clip: Source) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from rtstyle.jobs.manifest import Manifest
 from rtstyle.media.codecs import HARDWARE, choose
 from rtstyle.media.container import check_file
 from rtstyle.media.hardware import check_encoder
+from rtstyle.media.hardware_decoding import HWACCELS
 from rtstyle.media.urls import is_url
 from rtstyle.stroke_scale import SCALES
 
@@ -44,6 +45,7 @@ class VideoJob:
         job_dir: folder of the segments; ``None`` for one beside the output.
         video_stream: which of the input's video streams to stylize, from 1; ``None`` for the film, see
             ``container.video_stream``.
+        hwaccel: what decodes the input, one of ``hardware_decoding.HWACCELS``.
     """
 
     input: str
@@ -62,6 +64,7 @@ class VideoJob:
     audio: bool = True
     scale: float = 1.0
     video_stream: int | None = None
+    hwaccel: str = "none"
     segment_s: float = 20.0
     resume: bool = False
     job_dir: Path | None = None
@@ -107,6 +110,9 @@ class VideoJob:
         if self.height is not None and not MIN_SIDE <= self.height <= MAX_SIZE[1]:
             hint = f"give {MIN_SIDE} to {MAX_SIZE[1]} pixels"
             errors.append(ConfigError(f"height {self.height} is out of range", hint=hint))
+        if self.hwaccel not in HWACCELS:
+            hint = f"choose from {', '.join(HWACCELS)}"
+            errors.append(ConfigError(f"unknown hardware decoding {self.hwaccel!r}", hint=hint))
         times = [t for t in (self.start, self.end) if t is not None]
         if any(not math.isfinite(t) or t < 0 for t in times) or (len(times) == 2 and times[0] >= times[1]):
             errors.append(

@@ -39,6 +39,14 @@ VideoStream = Annotated[
     ),
 ]
 
+HardwareDecoding = Annotated[
+    str,
+    typer.Option(
+        metavar="none|auto|cuda|vaapi|qsv|videotoolbox|d3d11va",
+        help="Let a chip decode the input; the processor does where it cannot.",
+    ),
+]
+
 # What to write.
 Output = Annotated[
     Path, typer.Argument(metavar="OUT", help="The file to write; its name ends in .mp4, .m4v, .mov, .mkv or .webm.")
@@ -99,12 +107,13 @@ Preset = Annotated[
 
 
 @dataclass(frozen=True)
-class Part:
-    """Which part of the clip to stylize."""
+class Reading:
+    """What to read of the clip, and how."""
 
     start: Start = None
     end: End = None
     video_stream: VideoStream = None
+    hwaccel: HardwareDecoding = "none"
 
 
 @dataclass(frozen=True)
@@ -139,7 +148,7 @@ def video(
     height: Height = None,
     preview: Preview = None,
     *,
-    part: Part,
+    reading: Reading,
     encoding: Encoding,
     config: options.Config = None,  # noqa: ARG001  # its callback has read it
     overwrite: options.Overwrite = False,
@@ -166,7 +175,7 @@ def video(
 
     job = VideoJob(
         clip, output, strength, height, overwrite=overwrite, audio=not no_audio, scale=scale,
-        **vars(part), **vars(encoding), **vars(resuming),
+        **vars(reading), **vars(encoding), **vars(resuming),
     )  # fmt: skip
     load = partial(options.load_engine, style, engine, threads, build_ahead=preview is None)
     with _reporting_interruption(job):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import suppress
 from fractions import Fraction
 from functools import cache
@@ -90,21 +91,27 @@ def fault(name: str, width: int, height: int) -> str:
     pixel_format = codec.format_for(width, height)
     if not pixel_format:
         return "it needs an even width and height"
+    return complaint(lambda: _encode(codec, width, height, pixel_format))
+
+
+def complaint(action: Callable[[], object]) -> str:
+    """Try something, and return the first line that FFmpeg logs if it fails; empty if it works."""
     level = av.logging.get_level()
     av.logging.set_level(av.logging.ERROR)
     try:
         with av.logging.Capture() as log:
             try:
-                return "" if _encode(codec, width, height, pixel_format) else "it returned nothing"
-            except (av.FFmpegError, OSError, ValueError) as error:
+                action()
+            except (av.FFmpegError, OSError, ValueError, NotImplementedError) as error:
                 lines = [" ".join(text.split()) for _, _, text in log]
                 return lines[0] if lines else str(getattr(error, "strerror", None) or error)
     finally:
         av.logging.set_level(level)
+    return ""
 
 
-def _encode(codec: Codec, width: int, height: int, pixel_format: str) -> int:
-    """Encode some grey frames, and return how many packets came out."""
+def _encode(codec: Codec, width: int, height: int, pixel_format: str) -> None:
+    """Encode some grey frames; raise ValueError if nothing comes out."""
     context = VideoCodecContext.create(codec.encoder, "w")
     assert isinstance(context, VideoCodecContext)
     context.width, context.height, context.pix_fmt = width, height, pixel_format
@@ -119,4 +126,5 @@ def _encode(codec: Codec, width: int, height: int, pixel_format: str) -> int:
         count += len(context.encode(frame))
     with suppress(av.EOFError):
         count += len(context.encode(None))
-    return count
+    if not count:
+        raise ValueError("it returned nothing")
