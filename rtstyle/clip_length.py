@@ -19,10 +19,11 @@ from rtstyle.video_job import VideoJob
 
 @dataclass(frozen=True)
 class ClipLength:
-    """Frames and seconds of the part to stylize."""
+    """Frames and seconds of the part to stylize; a raw stream is not ``timed``, and has no times to seek by."""
 
     frames: int
     seconds: float
+    timed: bool = True
 
 
 def clip_length(job: VideoJob, info: SourceInfo) -> ClipLength | None:
@@ -42,8 +43,8 @@ def clip_length(job: VideoJob, info: SourceInfo) -> ClipLength | None:
     finally:
         container.close()
     known = [time_s for time_s in times if first_s <= time_s < end_s]
-    if not known:  # a raw stream, which has no times
-        return ClipLength(len(times), len(times) / fps) if times else None
+    if not known:
+        return ClipLength(len(times), len(times) / fps, timed=False) if times else None
     return ClipLength(len(known), max(known) - max(first_s, min(known)) + 1 / fps)
 
 

@@ -115,7 +115,7 @@ def preview(
     engine = load_engine()
     try:
         # The stills also prepare the engine for the size.
-        shown = dict(_still(job, engine, clip) for clip in _clips(job, pattern, _offsets(length, stills)))
+        shown = dict(_still(job, engine, clip) for clip in _clips(job, pattern, _offsets(length, stills), length))
         samples = _samples(job, engine, pattern, length)
     finally:
         engine.close()
@@ -154,16 +154,22 @@ def _offsets(length: ClipLength | None, count: int) -> list[float | None]:
 
 
 def _clips(
-    job: VideoJob, pattern: Callable[[float | None], Source] | None, offsets: list[float | None]
+    job: VideoJob,
+    pattern: Callable[[float | None], Source] | None,
+    offsets: list[float | None],
+    length: ClipLength | None,
 ) -> Iterator[Source]:
     """Open the clip at each of some places, and close it after use; one at least."""
+    timed = length is None or length.timed
     for number, offset_s in enumerate(offsets):
         try:
-            clip = _open(job, pattern, offset_s)
+            clip = _open(job, pattern, offset_s if timed else None)
         except SourceError:
             if number:  # the clip is shorter than it says
                 return
             clip = _open(job, pattern, None)
+        if length and not timed and offset_s is not None and isinstance(clip, FileSource):
+            clip.skip(math.ceil(offset_s * length.frames / length.seconds))
         try:
             yield clip
         finally:
@@ -185,14 +191,14 @@ def _samples(
     """Stylize parts of the clip as the whole will be; all of it if it is short."""
     least, most = SAMPLE_FRAMES
     offsets: list[float | None] = [None]
-    if length is None or length.frames <= 2 * most:
+    if length is None or not length.timed or length.frames <= 2 * most:
         least = most = 2 * most
     else:
         offsets = _offsets(length, min(SAMPLES, length.frames // most))
     samples = []
     with TemporaryDirectory(prefix="rtstyle-preview-") as folder:
         path = Path(folder, f"sample{job.output.suffix}")
-        for clip in _clips(job, pattern, offsets):
+        for clip in _clips(job, pattern, offsets, length):
             frames = max(least, min(most, round(SAMPLE_S * float(clip.info.fps or FALLBACK_FPS))))
             sink = FileSink(path, **sink_settings(job, clip), overwrite=True)
             excerpt = _Excerpt(clip, least, frames, MEASURING_S / len(offsets))
