@@ -71,7 +71,7 @@ def _settings(job: VideoJob, output: Mapping[str, Any]) -> dict[str, Any]:
         **{name: getattr(job, name) for name in names},
         "height": job.even_height,
         "codec": output["codec"],
-        "bits": output["bits"],
+        "bit rate": output["bits"],
         "rtstyle": rtstyle.__version__,
         "PyAV": av.__version__,
     }
