@@ -58,6 +58,7 @@ def examine(style: str) -> list[Finding]:
         "packages": _packages,
         "engine": lambda: _engines(style),
         "built engines": _built,
+        "video encoders": _encoders,
         "cameras": _cameras,
         "display": _display,
         "extras": _extras,
@@ -183,6 +184,16 @@ def _built() -> list[Finding]:
     faults = sum(1 for entry in entries if entry.fault)
     found = f"{len(entries) - faults} in {cache.folder}" + (f", {faults} could not be built" if faults else "")
     return [Finding("built engines", not faults, found, "rtstyle engine list" if faults else "")]
+
+
+def _encoders() -> list[Finding]:
+    """Report which encoders in hardware work."""
+    from rtstyle.media.codecs import CODECS
+    from rtstyle.media.hardware import working
+
+    found = working()
+    here = f"in hardware: {', '.join(found)} (--encoder auto)" if found else "in hardware: none works here"
+    return [Finding("video encoders", True, f"{', '.join(CODECS)} in software; {here}")]
 
 
 def _cameras() -> list[Finding]:

@@ -15,6 +15,8 @@ from rtstyle.controls import Controls
 from rtstyle.frame import Frame
 from rtstyle.jobs.segmented_sink import SegmentedSink
 from rtstyle.jobs.segmented_video import needs_segments, open_segmented
+from rtstyle.media.codecs import choose
+from rtstyle.media.hardware import pick
 from rtstyle.pipeline import run
 from rtstyle.sinks.file import FileSink
 from rtstyle.sinks.track import TrackSource
@@ -23,6 +25,7 @@ from rtstyle.sources.file import FileSource
 from rtstyle.sources.timestamps import exact_seconds
 from rtstyle.stats import Stats, StatsSnapshot
 from rtstyle.stroke_scale import check_scale
+from rtstyle.target_size import bits_for_size
 from rtstyle.video_job import VideoJob
 
 __all__ = ["StoppedError", "VideoJob", "VideoProgress", "VideoReport", "stylize_video"]
@@ -170,33 +173,53 @@ def _open(job: VideoJob, source: Source | None, made_by: Mapping[str, Any]) -> t
     file: FileSource | None = None
     clip = source
     if clip is None:
-        clip = file = FileSource(
-            job.input, height=job.even_height, start=job.start, end=job.end, video_stream=job.video_stream
-        )
+        clip = file = open_clip(job)
     try:
         check_size(clip.info.height, clip.info.width)
         check_scale(job.scale, clip.info.height, clip.info.width)
-        settings: dict[str, Any] = {"fps": clip.info.fps, "crf": job.crf, "preset": job.preset}
-        if file is None:
-            return clip, FileSink(job.output, **settings, codec=job.codec, overwrite=job.overwrite)
-        settings |= {"colour": file.colour, "pixel_aspect": file.pixel_aspect}
-        tracks = _track_source(job, file)
+        settings = sink_settings(job, clip)
+        tracks = track_source(job, file) if file else None
+        if job.target_bytes is not None:
+            settings["bits"] = bits_for_size(job, clip, tracks)
+        if file is None or tracks is None:
+            return clip, FileSink(job.output, **settings, overwrite=job.overwrite)
         if needs_segments(job, file):
             return file, open_segmented(job, file, tracks, made_by, settings)
         return file, FileSink(
-            job.output,
-            **settings,
-            codec=job.codec,
-            tracks=tracks,
-            last_end=lambda: file.end_pts,
-            overwrite=job.overwrite,
+            job.output, **settings, tracks=tracks, last_end=lambda: file.end_pts, overwrite=job.overwrite
         )
     except BaseException:
         clip.close()
         raise
 
 
-def _track_source(job: VideoJob, clip: FileSource) -> TrackSource:
+def open_clip(job: VideoJob) -> FileSource:
+    """Open the part of the clip that is to be stylized."""
+    return FileSource(
+        job.input,
+        height=job.even_height,
+        start=job.start,
+        end=job.end,
+        video_stream=job.video_stream,
+        hwaccel=job.hwaccel,
+    )
+
+
+def sink_settings(job: VideoJob, clip: Source) -> dict[str, Any]:
+    """Return the settings of ``FileSink`` that the output shares with parts of it."""
+    settings: dict[str, Any] = {
+        "fps": clip.info.fps,
+        "codec": pick(choose(job.output, job.codec)[1], job.encoder, clip.info.width, clip.info.height).full_name,
+        "crf": job.crf,
+        "preset": job.preset,
+        "bits": job.bits,
+    }
+    if isinstance(clip, FileSource):
+        settings |= {"colour": clip.colour, "pixel_aspect": clip.pixel_aspect}
+    return settings
+
+
+def track_source(job: VideoJob, clip: FileSource) -> TrackSource:
     """Return what to copy besides the pictures: everything, or what lies within the stylized part."""
     first_s = clip.first_pts * clip.time_base
     end_s = exact_seconds(job.end)

@@ -12,8 +12,10 @@ from engines.atomic_write import hidden_name, link_target
 from engines.base import MAX_SIZE, MIN_SIDE
 from engines.errors import ConfigError, SourceError
 from rtstyle.jobs.manifest import JOB_SUFFIX, Manifest
-from rtstyle.media.codecs import choose
+from rtstyle.media.codecs import HARDWARE, choose
 from rtstyle.media.container import check_file
+from rtstyle.media.hardware import check_encoder
+from rtstyle.media.hardware_decoding import HWACCELS
 from rtstyle.media.urls import is_url
 from rtstyle.stroke_scale import SCALES
 
@@ -29,6 +31,9 @@ class VideoJob:
         height: of the output, pixels, rounded down to an even number; ``None`` keeps the height of the input.
         start, end: part to stylize, seconds from the beginning of the clip; ``None`` for no limit.
         codec, crf, preset: see ``codecs.CODECS``; ``None`` for the default.
+        encoder: one of ``codecs.ENCODERS``: what encodes the codec.
+        bits: bit rate of the pictures, per second, instead of ``crf``.
+        target_bytes: largest size of the output, from which the bit rate follows, instead of ``crf`` and ``bits``.
         overwrite: replace an existing output.
         audio: copy the sound.
         scale: size of the strokes; 1 is the style's own.
@@ -39,6 +44,7 @@ class VideoJob:
         job_dir: folder of the segments; ``None`` for one beside the output.
         video_stream: which of the input's video streams to stylize, from 1; ``None`` for the film, see
             ``container.video_stream``.
+        hwaccel: what decodes the input, one of ``hardware_decoding.HWACCELS``.
     """
 
     input: str
@@ -50,10 +56,14 @@ class VideoJob:
     codec: str | None = None
     crf: int | None = None
     preset: str | None = None
+    encoder: str = "software"
+    bits: int | None = None
+    target_bytes: int | None = None
     overwrite: bool = False
     audio: bool = True
     scale: float = 1.0
     video_stream: int | None = None
+    hwaccel: str = "none"
     segment_s: float = 20.0
     resume: bool = False
     job_dir: Path | None = None
@@ -107,6 +117,9 @@ class VideoJob:
         if self.height is not None and not MIN_SIDE <= self.height <= MAX_SIZE[1]:
             hint = f"give {MIN_SIDE} to {MAX_SIZE[1]} pixels"
             errors.append(ConfigError(f"height {self.height} is out of range", hint=hint))
+        if self.hwaccel not in HWACCELS:
+            hint = f"choose from {', '.join(HWACCELS)}"
+            errors.append(ConfigError(f"unknown hardware decoding {self.hwaccel!r}", hint=hint))
         times = [t for t in (self.start, self.end) if t is not None]
         if any(not math.isfinite(t) or t < 0 for t in times) or (len(times) == 2 and times[0] >= times[1]):
             errors.append(
@@ -117,9 +130,14 @@ class VideoJob:
     def _codec_errors(self) -> list[ConfigError]:
         try:
             _, codec = choose(self.output, self.codec)
-            codec.encoder_options(self.crf, self.preset)
+            check_encoder(codec, self.encoder)
+            HARDWARE.get(f"{codec.name}_{self.encoder}", codec).encoder_options(self.crf, self.preset)
         except ConfigError as error:
             return [error]
+        given = {"--crf": self.crf, "--bitrate": self.bits, "--target-size": self.target_bytes}
+        names = [name for name, value in given.items() if value is not None]
+        if len(names) > 1:
+            return [ConfigError(f"{' and '.join(names)} exclude each other", hint="give one of them")]
         return []
 
     def _output_errors(self) -> list[ConfigError]:

@@ -18,7 +18,8 @@ MAX_BYTES = 100_000
 """Larger files are refused: somebody gave a video by mistake."""
 
 PER_RUN = frozenset(
-    "config frames start end video-stream container overwrite resume job-dir no-audio quiet json".split()  # noqa: SIM905
+    """config frames start end video-stream container overwrite resume job-dir preview target-size no-audio quiet
+    json""".split()  # noqa: SIM905
 )
 """Options that a file cannot set: they belong to one run."""
 
@@ -98,13 +99,14 @@ def _reader(key: str, kind: Any, parser: Callable[[str], Any] | None) -> Reader:
 def _parsed(parser: Parser[Any], value: object) -> Any:
     """Check a value as its option would; numbers stand in the file as they are, the rest in quotes."""
     is_number = isinstance(parser, NumberParser)
+    kinds = int | float if is_number else int | float | str if parser.numbers_too else str
     try:
-        if isinstance(value, bool) or not isinstance(value, int | float if is_number else str):
+        if isinstance(value, bool) or not isinstance(value, kinds):
             raise ValueError(value)  # noqa: TRY004  # one kind of error for one kind of mistake
         number = parser.read(str(value))
     except ValueError:
-        raise ValueError(parser.expected + ("" if is_number else ", in quotes")) from None
-    return number if is_number else value
+        raise ValueError(parser.expected + ("" if is_number or parser.numbers_too else ", in quotes")) from None
+    return number if is_number else str(value)
 
 
 def _flag(value: object) -> bool:

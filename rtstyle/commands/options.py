@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rtstyle.commands import logs
-from rtstyle.commands.values import RATE, SIZE, Size, number, whole
+from rtstyle.commands.values import BITS, RATE, SIZE, Size, number, whole
 
 if TYPE_CHECKING:
     from engines.base import Engine
@@ -106,6 +106,24 @@ EngineName = Annotated[
 ]
 Threads = Annotated[
     int | None, typer.Option(metavar="N", parser=whole(1), help="Processor threads to use. [default: all]")
+]
+
+Bitrate = Annotated[
+    int | None,
+    typer.Option(
+        "--bitrate",
+        metavar="RATE",
+        parser=BITS,
+        help="Bit rate of video files and streams, for example 4M or 4000k; a plain number means kbit/s.",
+    ),
+]
+
+Encoder = Annotated[
+    str,
+    typer.Option(
+        metavar="software|auto|nvenc|qsv|amf|videotoolbox",
+        help="What encodes: the processor, or a chip by NVIDIA, Intel, AMD or Apple; auto takes the first that works.",
+    ),
 ]
 
 # A camera.

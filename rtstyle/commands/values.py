@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, NamedTuple, TypeVar
 
 import typer
@@ -22,10 +22,14 @@ class Size(NamedTuple):
 
 @dataclass(frozen=True)
 class Parser(Generic[T]):
-    """Reads the text of an option; ``read`` raises ValueError if it is not what messages call ``expected``."""
+    """Reads the text of an option; ``read`` raises ValueError if it is not what messages call ``expected``.
+
+    ``numbers_too`` is True for texts that may be plain numbers, without quotes in a file of settings.
+    """
 
     expected: str
     read: Callable[[str], T]
+    numbers_too: bool = field(default=False, kw_only=True)
 
     def __call__(self, value: object) -> T:
         """Return the value of a text; a value that was read before may be given too."""
@@ -107,7 +111,32 @@ def _read_time(text: str) -> float:
     return seconds
 
 
+def _read_bits(text: str) -> int:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kM]?)(?:bit/s)?", text)
+    if match is None:
+        raise ValueError(text)
+    bits = round(float(match[1]) * (1_000_000 if match[2] == "M" else 1000))
+    if not 10_000 <= bits <= 1_000_000_000:
+        raise ValueError(text)
+    return bits
+
+
+def _read_bytes(text: str) -> int:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kMG]i?)B?", text, re.IGNORECASE)
+    if match is None:
+        raise ValueError(text)
+    unit = match[2].lower()
+    step = 1024.0 if unit.endswith("i") else 1000.0
+    count = round(float(match[1]) * math.pow(step, "kmg".index(unit[0]) + 1))
+    if not 1000 <= count <= 10**15:
+        raise ValueError(text)
+    return count
+
+
 SIZE: Parser[Size] = Parser("a size like 1280x720", _read_size)
 TIME: Parser[float] = Parser("a time in seconds like 90, or like 1:30 or 0:01:30", _read_time)
+BITS: Parser[int] = Parser("a bit rate in kbit/s like 4000, or like 4000k or 4M", _read_bits, numbers_too=True)
+"""Bits per second."""
+BYTES: Parser[int] = Parser("a file size like 25MB or 1.5GB", _read_bytes)
 RATE = number(0.01, 1000)
 """Frames per second."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import typer
 
 from rtstyle.commands import options
 from rtstyle.commands.option_groups import grouped
-from rtstyle.commands.values import TIME, choice, number, whole
+from rtstyle.commands.values import BYTES, TIME, choice, number, whole
 from rtstyle.defaults import DEFAULT_STYLE
 
 if TYPE_CHECKING:
@@ -45,6 +46,14 @@ VideoStream = Annotated[
     ),
 ]
 
+HardwareDecoding = Annotated[
+    str,
+    typer.Option(
+        metavar="none|auto|cuda|vaapi|qsv|videotoolbox|d3d11va",
+        help="Let a chip decode the input; the processor does where it cannot.",
+    ),
+]
+
 # What to write.
 Output = Annotated[
     str,
@@ -67,11 +76,23 @@ Segment = Annotated[
     ),
 ]
 JobDir = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the segments. [default: OUT.rtstyle-job]")]
+Preview = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        parser=whole(1, 24),
+        help="Only show N stills of the clip, in OUT with the ending .preview.jpg, and say how long the whole will "
+        "take and how large it will be.",
+    ),
+]
 NoAudio = Annotated[bool, typer.Option("--no-audio", help="Leave the sound out.")]
 
 # The encoder.
 Codec = Annotated[
-    str | None, typer.Option(metavar="h264|hevc|av1|vp9", help="Video codec. [default: suits the file type]")
+    str | None,
+    typer.Option(
+        metavar="h264|hevc|av1|vp9", help="Video codec, or an encoder like h264_nvenc. [default: suits the file type]"
+    ),
 ]
 Crf = Annotated[
     int | None,
@@ -80,6 +101,12 @@ Crf = Annotated[
         parser=whole(0),
         help="Quality of the encoder: a lower number looks better and makes a larger file. Good values are 18 to 28 "
         "for h264 and hevc, 24 to 40 for av1 and vp9.",
+    ),
+]
+TargetSize = Annotated[
+    int | None,
+    typer.Option(
+        "--target-size", metavar="SIZE", parser=BYTES, help="Largest size of the file, like 25MB, instead of --crf."
     ),
 ]
 Preset = Annotated[
@@ -99,12 +126,13 @@ Container = Annotated[
 
 
 @dataclass(frozen=True)
-class Part:
-    """Which part of the clip to stylize."""
+class Reading:
+    """What to read of the clip, and how."""
 
     start: Start = None
     end: End = None
     video_stream: VideoStream = None
+    hwaccel: HardwareDecoding = "none"
 
 
 @dataclass(frozen=True)
@@ -112,8 +140,11 @@ class Encoding:
     """How to encode the result."""
 
     codec: Codec = None
+    encoder: options.Encoder = "software"
     crf: Crf = None
     preset: Preset = None
+    bits: options.Bitrate = None
+    target_bytes: TargetSize = None
 
 
 @dataclass(frozen=True)
@@ -135,8 +166,9 @@ def video(
     colours: options.Colours = 0.0,
     engine: options.EngineName = "auto",
     height: Height = None,
+    preview: Preview = None,
     *,
-    part: Part,
+    reading: Reading,
     encoding: Encoding,
     container: Container = None,
     config: options.Config = None,  # noqa: ARG001  # its callback has read it
@@ -156,6 +188,7 @@ def video(
         rtstyle video holiday.mp4 painting.mp4
         rtstyle video holiday.mp4 painting.mp4 --style wave --strength 0.8
         rtstyle video holiday.mp4 painting.mp4 --start 0:10 --end 0:20
+        rtstyle video film.mkv film-painted.mkv --height 720 --codec hevc --preview 3
         rtstyle video film.mkv film-painted.mkv --height 720 --codec hevc
         rtstyle video film.mkv film-painted.mkv --height 720 --codec hevc --resume
         rtstyle video holiday/*.mp4 paintings/
@@ -168,14 +201,17 @@ def video(
 
     job = VideoJob(
         clips[0], Path(output), strength, height, overwrite=overwrite, audio=not no_audio, scale=scale, colours=colours,
-        **vars(part), **vars(encoding), **vars(resuming),
+        **vars(reading), **vars(encoding), **vars(resuming),
     )  # fmt: skip
-    load_engine = partial(options.load_engine, style, engine, threads, build_ahead=True)
+    load_engine = partial(options.load_engine, style, engine, threads, build_ahead=preview is None)
     telling = _Telling(style, quiet=quiet, as_json=as_json)
-    if clips != ["pattern"] and is_batch(clips, output):
+    many = clips != ["pattern"] and is_batch(clips, output)
+    _check_together(many, container, preview)
+    if many:
         _stylize_many(clips, job, container, load_engine, identify(style, engine), telling)
+    elif preview is not None:
+        _preview(job, load_engine, preview, telling)
     else:
-        _check_alone(container)
         _stylize_one(job, load_engine, identify(style, engine), telling)
 
 
@@ -235,15 +271,32 @@ def _stylize_many(
     display.finish()
 
 
-def _check_alone(container: str | None) -> None:
-    if container is not None:
-        from engines.errors import ConfigError
+def _check_together(many: bool, container: str | None, preview: int | None) -> None:
+    """Raise ConfigError for options of one clip with many, and the other way round."""
+    from engines.errors import ConfigError
 
+    if many and preview is not None:
+        raise ConfigError("--preview is for one clip", hint="give one clip and the name of a file")
+    if not many and container is not None:
         raise ConfigError("--container is for a folder of clips", hint="the name of the output says what file it is")
 
 
 def _fraction(now: VideoProgress) -> float:
     return now.frames / now.total if now.total else 0.0
+
+
+def _preview(job: VideoJob, load_engine: Callable[[], Engine], stills: int, telling: _Telling) -> None:
+    """Show some stills, and say what the whole will take."""
+    from rtstyle.preview import describe, preview
+
+    with _reporting_interruption(job):
+        found = preview(job, load_engine, stills, pattern=partial(_pattern, job) if job.input == "pattern" else None)
+    if telling.as_json:
+        options.print_json(vars(found))
+    elif not telling.quiet:
+        stills = len(found.times_s)
+        typer.echo(f"{found.sheet}: {stills} still{'' if stills == 1 else 's'}, the input above the painting", err=True)
+        typer.echo(describe(found), err=True)
 
 
 @contextmanager
@@ -285,14 +338,15 @@ def _kept_frames(job: VideoJob) -> int | None:
     return sum(segment.frames for segment in Manifest.load(job.folder).segments)
 
 
-def _pattern(job: VideoJob) -> Source:
-    """Return the built-in scene; it lasts ten seconds unless ``--end`` says otherwise."""
+def _pattern(job: VideoJob, offset_s: float | None = None) -> Source:
+    """Return the built-in scene, from an offset on; it lasts ten seconds unless ``--end`` says otherwise."""
     from rtstyle.sources.pattern import PatternSource
 
     height = job.even_height or 360
     first_s, last_s = job.start or 0.0, PATTERN_S if job.end is None else job.end
+    frames, first = max(1, round((last_s - first_s) * 30)), math.ceil((offset_s or 0.0) * 30)
     # 16:9 with even sides, which every player accepts.
-    return PatternSource(round(height * 8 / 9) * 2, height, frames=max(1, round((last_s - first_s) * 30)), live=False)
+    return PatternSource(round(height * 8 / 9) * 2, height, frames=max(1, frames - first), first=first, live=False)
 
 
 def _summary(report: VideoReport) -> str:

@@ -54,10 +54,6 @@ Sinks = Annotated[
 Loop = Annotated[bool, typer.Option("--loop", help="Repeat a video file forever.")]
 Reconnect = Annotated[bool, typer.Option(help="If the camera or stream is lost, wait for it, or end with an error.")]
 Frames = Annotated[int | None, typer.Option(metavar="N", parser=whole(1), help="Stop after N frames.")]
-Bitrate = Annotated[
-    int | None,
-    typer.Option(metavar="KBIT", parser=whole(100), help="Bit rate of streams, kbit/s. [default: by frame size]"),
-]
 
 # Steering by other programs.
 Control = Annotated[
@@ -97,7 +93,8 @@ def webcam(
     frames: Frames = None,
     engine: options.EngineName = "auto",
     threads: options.Threads = None,
-    bitrate: Bitrate = None,
+    bits: options.Bitrate = None,
+    encoder: options.Encoder = "software",
     control: Control = None,
     control_token: ControlToken = None,
     config: options.Config = None,  # noqa: ARG001  # its callback has read it
@@ -125,8 +122,7 @@ def webcam(
     """
     from rtstyle.live.webcam import WebcamJob
 
-    bits = None if bitrate is None else 1000 * bitrate
-    job = WebcamJob(source, tuple(sink), size, fps, frames, overwrite, reconnect, loop, bits)
+    job = WebcamJob(source, tuple(sink), size, fps, frames, overwrite, reconnect, loop, bits, encoder)
     run = _Run(job, _controls(style, strength, scale, colours, mirror=mirror), quiet=quiet)
     watch = Watch(as_json=as_json, stop=run.stop, control=control, token=control_token)
     switching = "window" in sink or control is not None  # the style can be changed

@@ -24,7 +24,7 @@ CLIPS = (
 )
 """Suffixes of the files that are taken from folders; a file that is named itself may have any."""
 
-_NOT_SEEN = ("input", "output", "overwrite", "segment_s", "resume", "job_dir")
+_NOT_SEEN = ("input", "output", "overwrite", "segment_s", "resume", "job_dir", "hwaccel")
 """Fields of a job that change nothing in its output."""
 
 

@@ -12,7 +12,6 @@ import rtstyle
 from rtstyle.jobs.join import join
 from rtstyle.jobs.manifest import Manifest, Segment, identify
 from rtstyle.jobs.segmented_sink import SegmentedSink
-from rtstyle.media.codecs import choose
 from rtstyle.media.container import open_input, video_stream
 from rtstyle.media.urls import is_url
 from rtstyle.sinks.file import FileSink
@@ -50,14 +49,13 @@ def open_segmented(
         ConfigError: the job folder holds another job, or another process works in it.
         SinkError: the job folder cannot be created.
     """
-    codec = choose(job.output, job.codec)[1].name
     info = clip.info
     sink = SegmentedSink(
         str(job.output),
         job.folder,
-        Manifest(identify(job.input), {**_settings(job, codec), **style}),
+        Manifest(identify(job.input), {**_settings(job, output), **style}),
         (info.width, info.height),
-        open_segment=lambda path, last_end: FileSink(path, **output, codec=codec, last_end=last_end, overwrite=True),
+        open_segment=lambda path, last_end: FileSink(path, **output, last_end=last_end, overwrite=True),
         join=partial(_join, job, tracks, clip),
         end_pts=lambda: clip.end_pts,
         segment_s=job.segment_s,
@@ -66,13 +64,14 @@ def open_segmented(
     return sink
 
 
-def _settings(job: VideoJob, codec: str) -> dict[str, Any]:
+def _settings(job: VideoJob, output: Mapping[str, Any]) -> dict[str, Any]:
     """Return everything that the frames of a segment depend on."""
     names = ("strength", "scale", "colours", "start", "end", "crf", "preset", "video_stream", "audio", "segment_s")
     return {
         **{name: getattr(job, name) for name in names},
         "height": job.even_height,
-        "codec": codec,
+        "codec": output["codec"],
+        "bit rate": output["bits"],
         "rtstyle": rtstyle.__version__,
         "PyAV": av.__version__,
     }

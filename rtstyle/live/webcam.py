@@ -28,7 +28,8 @@ class WebcamJob:
         frames: stop after this many; ``None`` runs until stopped.
         reconnect: wait for a camera or stream that was lost, instead of ending.
         loop: repeat a clip.
-        bits: bit rate of streams, per second; ``None`` chooses by size.
+        bits: bit rate of streams and recordings, per second; ``None`` chooses by size, and records by quality.
+        encoder: one of ``codecs.ENCODERS``, for streams and recordings.
     """
 
     source: str = "0"
@@ -40,6 +41,7 @@ class WebcamJob:
     reconnect: bool = True
     loop: bool = False
     bits: int | None = None
+    encoder: str = "software"
 
 
 def run_webcam(
@@ -61,7 +63,7 @@ def run_webcam(
     """
     if job.size is not None:
         check_size(job.size[1], job.size[0])
-    check_sinks(job.sinks, source=job.source, overwrite=job.overwrite)
+    check_sinks(job.sinks, source=job.source, overwrite=job.overwrite, encoder=job.encoder)
     source = open_source(job.source, size=job.size, fps=job.fps, loop=job.loop, reconnect=job.reconnect)
     with LiveSession(source, controls) as session:
         on_start(source)
@@ -74,5 +76,6 @@ def run_webcam(
             controller=WindowKeys(actions),
             overwrite=job.overwrite,
             bits=job.bits,
+            encoder=job.encoder,
         )
         return session.run(open_sinks(job.sinks, options), max_frames=job.frames, on_frame=on_frame)

@@ -11,6 +11,7 @@ from typing import Any, cast
 import av
 import av.logging
 from av import Packet
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
@@ -35,14 +36,14 @@ _ENCRYPTED_CODECS = ("encv", "drmi")
 _CLOCK = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
 
 
-def open_input(name: str) -> InputContainer:
-    """Open a file or URL.
+def open_input(name: str, hwaccel: HWAccel | None = None) -> InputContainer:
+    """Open a file or URL, for a chip to decode if there is a device.
 
     Raises:
         SourceError: it does not exist, cannot be read, or is not a video.
     """
     try:
-        container = _open_url(name) if urls.is_url(name) else _open_file(name)
+        container = _open_url(name, hwaccel) if urls.is_url(name) else _open_file(name, hwaccel)
     except (av.FFmpegError, OSError, ValueError) as error:
         raise SourceError(f"cannot open {urls.redact(name)}", hint=_reason(error)) from error
     if container.format.name in _TEXT_DEMUXERS:
@@ -51,16 +52,17 @@ def open_input(name: str) -> InputContainer:
     return container
 
 
-def _open_url(url: str) -> InputContainer:
+def _open_url(url: str, hwaccel: HWAccel | None) -> InputContainer:
     urls.check_input_url(url)
     timeouts_s = (urls.OPEN_TIMEOUT_S, urls.READ_TIMEOUT_S)
-    return av.open(url, options=urls.input_options(url, timeouts_s[1]), timeout=timeouts_s, metadata_errors="replace")
+    options = urls.input_options(url, timeouts_s[1])
+    return av.open(url, options=options, timeout=timeouts_s, metadata_errors="replace", hwaccel=hwaccel)
 
 
-def _open_file(name: str) -> InputContainer:
+def _open_file(name: str, hwaccel: HWAccel | None) -> InputContainer:
     check_file(Path(name))
     # Without the prefix, FFmpeg takes a colon in a file name for a protocol.
-    return av.open(f"file:{name}", metadata_errors="replace")
+    return av.open(f"file:{name}", metadata_errors="replace", hwaccel=hwaccel)
 
 
 def video_stream(container: InputContainer, name: str, number: int | None = None) -> VideoStream:

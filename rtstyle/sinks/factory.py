@@ -33,7 +33,8 @@ class SinkOptions:
         paused: returns True while the run is paused.
         controller: steers the window.
         overwrite: replace an existing file.
-        bits: bit rate of streams, per second; ``None`` chooses by size.
+        bits: bit rate of streams and recordings, per second; ``None`` chooses by size, and records by quality.
+        encoder: one of ``codecs.ENCODERS``, for streams and recordings.
     """
 
     info: SourceInfo
@@ -41,22 +42,24 @@ class SinkOptions:
     controller: WindowController | None = None
     overwrite: bool = False
     bits: int | None = None
+    encoder: str = "software"
 
 
 Opener = Callable[[str, SinkOptions], Sink]
 
 
-def check_sinks(sinks: Sequence[str], *, source: str, overwrite: bool) -> None:
+def check_sinks(sinks: Sequence[str], *, source: str, overwrite: bool, encoder: str = "software") -> None:
     """Refuse sinks that cannot work before a camera is started.
 
     Args:
         sinks: texts of ``--sink``.
         source: text of ``--source``; a recording must not overwrite it.
         overwrite: whether files may be replaced.
+        encoder: what encodes streams and recordings; it is tried.
 
     Raises:
         SinkError: no sink, one twice, an unknown kind, or a file that cannot be written.
-        ConfigError: a container that cannot be written.
+        ConfigError: a container that cannot be written, or an encoder that does not work here.
     """
     if not sinks:
         raise SinkError("no sink was given", hint=KINDS)
@@ -64,6 +67,8 @@ def check_sinks(sinks: Sequence[str], *, source: str, overwrite: bool) -> None:
     twice = next((number for number, sink in enumerate(where) if sink in where[:number]), None)
     if twice is not None:
         raise SinkError(f"the sink {redact(sinks[twice])} is given twice")
+    if encoder != "software":
+        _check_encoder(sinks, encoder)
     for sink in sinks:
         if is_url(sink):
             check_output_url(sink)
@@ -72,6 +77,19 @@ def check_sinks(sinks: Sequence[str], *, source: str, overwrite: bool) -> None:
                 _check_file(sink, source, overwrite)
             except OSError as error:  # a name that is too long, for example
                 raise SinkError(f"cannot write {sink}", hint=error.strerror or "") from error
+
+
+def _check_encoder(sinks: Sequence[str], encoder: str) -> None:
+    """Try an encoder for what the sinks encode; H.264 for streams."""
+    from rtstyle.media.codecs import CODECS, CONTAINERS, choose
+    from rtstyle.media.hardware import TRIAL_SIZE, pick
+
+    for sink in sinks:
+        path = Path(sink)
+        if kind_of(sink) == "file" and path.suffix.lower() in CONTAINERS:
+            pick(choose(path, None)[1], encoder, *TRIAL_SIZE)
+        elif kind_of(sink) == "stream":
+            pick(CODECS["h264"], encoder, *TRIAL_SIZE)
 
 
 def _check_file(sink: str, source: str, overwrite: bool) -> None:
@@ -152,14 +170,17 @@ def _open_file(text: str, options: SinkOptions) -> Sink:
         return plugin(text, options)
     from rtstyle.sinks.file import FileSink
 
-    recording = FileSink(Path(text), fps=options.info.fps or Fraction(0), overwrite=options.overwrite, live=True)
+    fps = options.info.fps or Fraction(0)
+    recording = FileSink(
+        Path(text), fps=fps, bits=options.bits, encoder=options.encoder, overwrite=options.overwrite, live=True
+    )
     return PausableSink(recording, options.paused)
 
 
 def _open_stream(text: str, options: SinkOptions) -> Sink:
     from rtstyle.sinks.stream import StreamSink
 
-    return StreamSink(text, options.info.fps, bits=options.bits, paused=options.paused)
+    return StreamSink(text, options.info.fps, bits=options.bits, encoder=options.encoder, paused=options.paused)
 
 
 def _open_whip(text: str, options: SinkOptions) -> Sink:

@@ -19,6 +19,7 @@ from engines.errors import SinkError
 from rtstyle.frame import Frame
 from rtstyle.media.codecs import choose
 from rtstyle.media.colour import ColourTags, YuvWriter
+from rtstyle.media.hardware import check_encoder, pick
 from rtstyle.media.resize import letterbox
 from rtstyle.sinks.muxer_trial import can_hold
 from rtstyle.sinks.output_path import OutputPath, write_errors
@@ -51,6 +52,8 @@ class FileSink:
         fps: nominal frames per second; 0 if unknown.
         time_base: seconds per unit in the file; ``None`` takes that of the first frame.
         codec, crf, preset: see ``codecs.CODECS``; ``None`` for the default.
+        encoder: one of ``codecs.ENCODERS``; see ``hardware.pick``.
+        bits: bit rate of the pictures, per second, instead of ``crf``.
         colour: colour tags; ``None`` chooses them by size.
         pixel_aspect: width : height of a pixel; ``None`` for square.
         tracks: clip whose other tracks and metadata are copied.
@@ -62,7 +65,7 @@ class FileSink:
         warnings: what could not be copied as it is, one line each.
 
     Raises:
-        ConfigError: unknown ending, codec, crf or preset.
+        ConfigError: unknown ending, codec, crf or preset; with the first frame, an encoder that does not work here.
         SinkError: the file exists, or cannot be created.
     """
 
@@ -77,6 +80,8 @@ class FileSink:
         codec: str | None = None,
         crf: int | None = None,
         preset: str | None = None,
+        bits: int | None = None,
+        encoder: str = "software",
         colour: ColourTags | None = None,
         pixel_aspect: Fraction | None = None,
         tracks: TrackSource | None = None,
@@ -88,7 +93,9 @@ class FileSink:
         self._path, self.name = path, str(path)
         self._live = live
         self._container_kind, self._codec = choose(path, codec)
-        self._options = self._codec.encoder_options(crf, preset)
+        check_encoder(self._codec, encoder)
+        self._codec.encoder_options(crf, preset, bits)
+        self._encoder_name, self._quality = encoder, (crf, preset, bits)
         self._fps = fps
         self._time_base = time_base
         self._colour = colour
@@ -157,8 +164,8 @@ class FileSink:
         self._output = av.open(f"file:{self._file.path}", "w", format=kind.format, container_options=dict(options))
         height, width = frame.rgb.shape[:2]
         self._size = (width, height)
-        odd = bool(height % 2 or width % 2)
-        self._pixel_format = self._codec.odd_format if odd else "yuv420p"
+        self._codec = pick(self._codec, self._encoder_name, width, height)
+        self._pixel_format = self._codec.format_for(width, height)
         self._tags = self._colour or ColourTags.by_size(min(height, width))
         self._to_yuv = YuvWriter(self._tags, self._pixel_format, height, width)
         self._unit_s = self._time_base or frame.time_base
@@ -193,7 +200,7 @@ class FileSink:
         self._encoder = self._video = self._add_encoder(self._muxer)
 
     def _add_encoder(self, output: OutputContainer) -> VideoStream:
-        options = dict(self._options)
+        options = self._codec.encoder_options(*self._quality)
         stream = cast("VideoStream", output.add_stream(self._codec.encoder, rate=self._fps or None, options=options))
         context, tags = stream.codec_context, self._tags
         (context.width, context.height), context.pix_fmt = self._size, self._pixel_format
@@ -231,7 +238,7 @@ class FileSink:
         if self._last_pts is None:
             raise SinkError(f"{self._path} was not written: there was no frame")
         packets = self._encode(None)
-        if self._codec.name == "hevc" and self._count <= _X265_BROKEN_DTS:
+        if self._codec.encoder == "libx265" and self._count <= _X265_BROKEN_DTS:
             for packet in packets:
                 packet.dts = packet.pts
         self._lengthen_last(packets)

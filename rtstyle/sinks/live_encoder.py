@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 
-import av
+from av.video.codeccontext import VideoCodecContext
 
 from engines.base import RGB
+from rtstyle.media.codecs import CODECS
 from rtstyle.media.colour import ColourTags, YuvWriter
+from rtstyle.media.hardware import pick
 
 KEYFRAME_S = 2
 """Seconds between two keyframes: the longest wait of a new viewer, and what large platforms ask for."""
@@ -52,26 +54,27 @@ class LiveEncoder:
         width, height: of the video, pixels, even; pictures of another size are resized.
         fps: pictures per second.
         bits: bits per second.
+        encoder: one of ``codecs.ENCODERS``; see ``hardware.pick``.
+
+    Raises:
+        ConfigError: the encoder does not work here.
     """
 
-    def __init__(self, width: int, height: int, fps: int, bits: int) -> None:
-        tags = ColourTags.by_size(height)
-        self._to_yuv = YuvWriter(tags, "yuv420p", height, width)
+    def __init__(self, width: int, height: int, fps: int, bits: int, encoder: str = "software") -> None:
+        codec, tags = pick(CODECS["h264"], encoder, width, height), ColourTags.by_size(height)
+        self._to_yuv = YuvWriter(tags, codec.pixel_format, height, width)
         self._unit_s = Fraction(1, fps)
-        context = av.CodecContext.create("libx264", "w")
-        context.width, context.height, context.pix_fmt = width, height, "yuv420p"
+        context = VideoCodecContext.create(codec.encoder, "w")
+        assert isinstance(context, VideoCodecContext)
+        context.width, context.height, context.pix_fmt = width, height, codec.pixel_format
         context.time_base, context.framerate = self._unit_s, Fraction(fps)
         context.bit_rate, context.gop_size, context.max_b_frames = bits, KEYFRAME_S * fps, 0
         context.thread_count = THREADS
         context.colorspace, context.color_primaries, context.color_trc = tags.matrix, tags.primaries, tags.transfer
         context.color_range = 1  # limited, as ``YuvWriter`` makes it
-        context.options = {
-            "preset": "superfast",
-            "tune": "zerolatency",
-            "sc_threshold": "0",  # keyframes at the regular distance only
-            "maxrate": str(bits),
-            "bufsize": str(bits),  # one second: a keyframe of a stylized picture is large
-        }
+        # The rate holds within a second: a keyframe of a stylized picture is large.
+        speed = "superfast" if codec.family == "software" else "fast"
+        context.options = {**codec.encoder_options(None, speed, bits), **codec.live_options}
         self._context = context
 
     def __call__(self, rgb: RGB, number: int) -> list[EncodedFrame]:

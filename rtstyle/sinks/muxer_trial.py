@@ -58,7 +58,7 @@ class PacketCheck:
     """
 
     def __init__(self, kind: Container, stream: Stream) -> None:
-        self._output = av.open(_Nowhere(), "w", format=kind.format)
+        self._output = av.open(Nowhere(), "w", format=kind.format)
         self._target = add_copy(self._output, stream)
         self._output.start_encoding()
 
@@ -76,25 +76,29 @@ class PacketCheck:
             self._output.close()
 
 
-class _Nowhere:
-    """A file that forgets what is written."""
+class Nowhere:
+    """A file that forgets what is written, and only knows its size, bytes."""
 
     def __init__(self) -> None:
-        self._position = self._size = 0
+        self._position = self.size = 0
 
     def write(self, data: bytes) -> int:
+        """Count the data."""
         self._position += len(data)
-        self._size = max(self._size, self._position)
+        self.size = max(self.size, self._position)
         return len(data)
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._position = offset + (0, self._position, self._size)[whence]
+        """Move, as in a real file."""
+        self._position = offset + (0, self._position, self.size)[whence]
         return self._position
 
     def tell(self) -> int:
+        """Return the position."""
         return self._position
 
     def seekable(self) -> bool:
+        """Return True: MP4 goes back to fill in sizes."""
         return True
 
 

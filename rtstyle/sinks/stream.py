@@ -56,6 +56,7 @@ class StreamSink:
         address: ``rtmp://``, ``rtmps://``, ``udp://`` or ``srt://``.
         fps: frames per second; 0 if unknown.
         bits: bits per second; ``None`` chooses by size, see ``live_encoder.bit_rate``.
+        encoder: one of ``codecs.ENCODERS``.
         paused: returns True while receivers are to see the paused slate.
 
     Attributes:
@@ -73,12 +74,13 @@ class StreamSink:
         fps: Fraction = Fraction(0),
         *,
         bits: int | None = None,
+        encoder: str = "software",
         paused: Callable[[], bool] = lambda: False,
     ) -> None:
         check_output_url(address)
         self._address, self.name = address, redact(address)
         self._fps = min(MAX_FPS, max(1, round(fps or DEFAULT_FPS)))
-        self._bits, self._paused = bits, paused
+        self._bits, self._encoder, self._paused = bits, encoder, paused
         self._queue: FrameQueue[Frame] = FrameQueue(WAITING, newest_wins=True)
         self._skipped = 0
         self._state = ConnectionState(self.name, "waits for the first picture")
@@ -141,7 +143,7 @@ class StreamSink:
         bits = self._bits or bit_rate(width, height, self._fps)
         connection = StreamProcess(target)
         try:
-            sending = _Sending(connection, lambda: LiveEncoder(width, height, self._fps, bits), target)
+            sending = _Sending(connection, lambda: LiveEncoder(width, height, self._fps, bits, self._encoder), target)
             sending.start(first.rgb, dimmed=self._paused())
             self._await(connection)
             if not connection.connected:

@@ -17,8 +17,9 @@ from av.video.stream import VideoStream
 
 from engines.errors import SourceError
 from rtstyle.media.clock import ContinuousClock
-from rtstyle.media.container import demux, encrypted, open_input, video_stream
+from rtstyle.media.container import demux, encrypted, video_stream
 from rtstyle.media.deinterlace import Deinterlacer
+from rtstyle.media.hardware_decoding import check_accelerated, open_accelerated
 from rtstyle.media.urls import redact
 from rtstyle.sources.frame_loss import FrameLoss
 from rtstyle.sources.timestamps import FALLBACK_FPS, BestTimes, exact_seconds, nominal_fps
@@ -42,6 +43,7 @@ class Decoder:
         live: a stream that breaks off is an error; a file simply ends there.
         stop: set by the caller to end the iteration.
         number: which video stream to decode; see ``video_stream``.
+        hwaccel: what decodes; see ``hardware_decoding.open_accelerated``.
 
     Raises:
         SourceError: it cannot be opened, has no video, is encrypted, or no picture of the range can be decoded.
@@ -55,15 +57,17 @@ class Decoder:
         live: bool,
         stop: Event,
         number: int | None = None,
+        hwaccel: str = "none",
     ) -> None:
         self.name = redact(name)
         self._start, self._end = exact_seconds(start), exact_seconds(end)
         self._live = live
         self._stop = stop
-        self.container = open_input(name)
+        self.container = open_accelerated(name, hwaccel)
         try:
             self.stream = video_stream(self.container, self.name, number)
             self._codec = _decoder_of(self.stream)
+            check_accelerated(self._codec, hwaccel)
             # Frame threads delay pictures by one per processor.
             self._codec.thread_type = ThreadType.SLICE if live else ThreadType.AUTO
             # The guess is wrong where the decoder reorders pictures; ``BestTimes`` is not.

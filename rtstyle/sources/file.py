@@ -42,6 +42,7 @@ class FileSource:
         live: deliver in real time, as a camera would. The frames of a stream that its sender paces are delivered as
             they arrive.
         video_stream: which video stream to read, from 1; ``None`` for the film, see ``container.video_stream``.
+        hwaccel: what decodes, one of ``hardware_decoding.HWACCELS``; the processor where that does not work.
 
     Raises:
         SourceError: no such file, not a video, or no frame of the range can be decoded.
@@ -56,6 +57,7 @@ class FileSource:
         end: float | None = None,
         live: bool = False,
         video_stream: int | None = None,
+        hwaccel: str = "none",
     ) -> None:
         self.warnings: list[str] = []
         self.frames_lost = 0
@@ -66,7 +68,13 @@ class FileSource:
         self._lock = Lock()
         self._reading = False
         self._stream = live and is_url(name)
-        self._decoder = Decoder(name, start, end, self._stream, self._closed, video_stream)
+        clip = (name, start, end, self._stream, self._closed, video_stream)
+        try:
+            self._decoder = Decoder(*clip, hwaccel)
+        except SourceError:
+            if hwaccel == "none":
+                raise
+            self._decoder = Decoder(*clip)  # a chip took the clip, but cannot decode it
         self._pace: Pace | None = None
         if live and not self._paced_by_sender():
             self._pace = Pace(self._closed, late_s=1.0, early_s=10.0) if self._stream else Pace(self._closed)

@@ -21,6 +21,7 @@ class PatternSource:
         width, height: pixels.
         fps: frames per second.
         frames: number of frames; ``None`` never ends.
+        first: number of the first one.
         live: deliver in real time and skip late frames; otherwise as fast as frames are read.
         clock: monotonic time in seconds.
 
@@ -36,6 +37,7 @@ class PatternSource:
         fps: Fraction | int = 30,
         *,
         frames: int | None = None,
+        first: int = 0,
         live: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -44,7 +46,7 @@ class PatternSource:
             raise SourceError(f"the pattern cannot run at {fps} frames per second", hint="give a number above 0")
         self._info = SourceInfo("pattern", width, height, Fraction(fps), frames, live)
         self._scene = Scene(width, height)
-        self._clock = clock
+        self._clock, self._first = clock, first
         self._stop = threading.Event()
 
     @property
@@ -57,10 +59,10 @@ class PatternSource:
         ticker = Ticker(self._info.fps, self._stop, self._clock)
         index = tick = 0
         while not self._stop.is_set() and (self._info.frame_count is None or index < self._info.frame_count):
-            rgb = self.picture(tick)
+            rgb = self.picture(self._first + tick)
             if self._info.live and not ticker.wait(tick):
                 return
-            yield Frame(rgb, index, tick, 1 / self._info.fps, self._clock())
+            yield Frame(rgb, index, self._first + tick, 1 / self._info.fps, self._clock())
             index += 1
             tick = max(tick + 1, ticker.current()) if self._info.live else tick + 1
 

@@ -20,6 +20,13 @@ from rtstyle.media.codecs import choose
         ("avc", "h264"),
         ("H264", "h264"),
         ("AV1", "av1"),
+        ("H.264", "h264"),
+        ("avc1", "h264"),
+        ("HVC1", "hevc"),
+        ("hev1", "hevc"),
+        ("av01", "av1"),
+        ("VP09", "vp9"),
+        ("libx265", "hevc"),
     ],
 )
 def test_other_names_of_a_codec(written: str, name: str) -> None:

@@ -34,20 +34,23 @@ GOOD: dict[str, tuple[str, Any]] = {
     "colours": ("0.5", 0.5),
     "engine": ('"cpu"', "cpu"),
     "threads": ("2", 2),
-    "bitrate": ("4000", 4000),
+    "bitrate": ("4000", "4000"),
     "control": ('"127.0.0.1:0"', "127.0.0.1:0"),
     "control-token": ('"correct horse"', "correct horse"),
     "height": ("720", 720),
     "codec": ('"hevc"', "hevc"),
     "crf": ("20", 20),
     "preset": ('"fast"', "fast"),
+    "encoder": ('"auto"', "auto"),
+    "hwaccel": ('"auto"', "auto"),
     "segment": ("60", 60.0),
 }
 BAD = {
     "loop": "1", "reconnect": '"no"',
     "style": "7", "source": "-1", "sink": "[1]", "size": '"large"', "fps": "0", "mirror": '"yes"', "strength": "1.5",
     "scale": "nan", "colours": "2", "engine": "true", "threads": "0", "bitrate": "1.5", "control": "8765",
-    "control-token": "[]", "height": '"720"', "codec": "{}", "crf": "true", "preset": '""', "segment": "-1",
+    "control-token": "[]", "height": '"720"', "codec": "{}", "crf": "true", "preset": '""', "encoder": "1",
+    "hwaccel": "0", "segment": "-1",
 }  # fmt: skip
 
 
@@ -130,7 +133,15 @@ def test_the_command_line_wins(tmp_path: Path, jobs: list[tuple[WebcamJob, Any]]
 def test_the_documented_example_works(tmp_path: Path, jobs: list[tuple[WebcamJob, Any]]) -> None:
     (text,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/live.md").read_text(encoding="utf-8"), re.DOTALL)
     path = written(tmp_path, text.replace("8765", "0"))
-    assert set(read_config(path)) == set(SETTINGS) - {"control-token", "height", "codec", "crf", "preset", "segment"}
+    assert set(read_config(path)) == set(SETTINGS) - {
+        "control-token",
+        "height",
+        "codec",
+        "crf",
+        "preset",
+        "segment",
+        "hwaccel",
+    }
     main(["webcam", "--config", str(path)])
     ((job, controls),) = jobs
     assert (job.sinks, job.size, job.bits) == (("window", "virtual"), (1280, 720), 4_000_000)

@@ -243,7 +243,7 @@ def test_ctrl_c_ends_the_wait_for_a_stream() -> None:
     code = (
         "import rtstyle.media.container as o, sys, threading\n"
         "real = o._open_url\n"
-        "def logged(url):\n    print('opening', flush=True)\n    return real(url)\n"
+        "def logged(*args):\n    print('opening', flush=True)\n    return real(*args)\n"
         "o._open_url = logged\n"
         "from rtstyle.cli import main\n"
         f"sys.exit(main(['webcam', '--source', {url!r}, '--sink', 'null']))"
