@@ -39,8 +39,9 @@ ACCEPT_S = 0.2
 CONNECTIONS = 64
 """HTTP connections at a time; a browser has six."""
 
-RECEIVED = 256 << 10
-"""What asyncio may hand over at once, bytes; of an upload it comes with the headers."""
+AHEAD = 512 << 10
+"""What may come of an upload before its handler begins, bytes: aiohttp stops reading when it holds more than 128 KB of
+a body, and asyncio hands over up to 256 KB at once."""
 
 logger = logging.getLogger(__name__)
 
@@ -264,7 +265,7 @@ class _Connection(web.RequestHandler):
         self._options, self._on_made = options, on_made
         self.unanswered = 0
         self.uploads = False
-        self._most = HEADER_BYTES + options.max_body + (RECEIVED if options.is_upload is not None else 0)
+        self._most = HEADER_BYTES + options.max_body + (AHEAD if options.is_upload is not None else 0)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)

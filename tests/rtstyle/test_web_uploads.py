@@ -119,6 +119,19 @@ async def test_an_upload_beyond_the_limit_is_refused_before_it_is_read(tmp_path:
 
 
 @in_loop
+async def test_a_fast_upload_is_stored_as_it_came(tmp_path: Path) -> None:
+    clip = tmp_path / "random.mp4"
+    clip.write_bytes(os.urandom(3_000_000))
+    async with hosting(tmp_path / "files") as visitor:
+        for _ in range(10):
+            # Another thread sends before this one has begun to answer.
+            status, file = await asyncio.to_thread(put, visitor.address, clip)
+            assert status == 201
+            assert (visitor.folder / file["id"] / "input.mp4").read_bytes() == clip.read_bytes()
+            await visitor.act(file["id"], "remove")
+
+
+@in_loop
 async def test_an_upload_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
     async with hosting(tmp_path / "files") as visitor:
         for sent in (0, 1, 300_000):

@@ -251,6 +251,7 @@ export class Files {
     const { line } = this.rows.get(item.id), shown = line.querySelector(".result");
     button.setAttribute("aria-expanded", !shown);
     button.textContent = shown ? "Show" : "Hide";
+    button.ariaLabel = `${button.textContent} ${item.name}`;
     if (shown) return shown.remove();
     const result = make(item.picture ? "img" : "video", "result");
     if (item.picture) result.alt = `Result of ${item.name}`;
