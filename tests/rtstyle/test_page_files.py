@@ -66,8 +66,8 @@ def page(chromium: Browser) -> Iterator[Page]:
 
 def drop(page: Page, *files: Path) -> None:
     carried = [[path.name, base64.b64encode(path.read_bytes()).decode()] for path in files]
-    for type in ("dragover", "drop"):
-        page.evaluate(DROP, [carried, type])
+    for kind in ("dragover", "drop"):
+        page.evaluate(DROP, [carried, kind])
 
 
 def line(page: Page, name: str) -> Locator:
@@ -141,7 +141,9 @@ def test_names_are_text_and_everything_works_by_keyboard(page: Page, served: str
           && !(one.labels?.length || one.ariaLabel || one.textContent.trim())).map((one) => one.outerHTML)"""
     )
     assert nameless == []
-    small = "() => [...document.querySelectorAll('#queue button, #queue a')].filter((one) => one.offsetHeight < 40).length"
+    small = (
+        "() => [...document.querySelectorAll('#queue button, #queue a')].filter((one) => one.offsetHeight < 40).length"
+    )
     assert page.evaluate(small) == 0
 
 

@@ -21,6 +21,7 @@ from tests.rtstyle.browsers import in_loop
 from tests.rtstyle.clips import Clip, Seen, numbered
 from tests.rtstyle.uploads import command, hosting, listed, put
 
+
 def clip(folder: Path, name: str = "holiday.mp4", frames: int = 12) -> Path:
     return Clip(frames=frames, sound="aac").write(folder / name)
 
@@ -32,8 +33,8 @@ def names(folder: Path) -> list[str]:
 @in_loop
 async def test_a_clip_comes_back_stylized_with_its_sound(tmp_path: Path) -> None:
     async with hosting(tmp_path / "files") as visitor:
-        id = await visitor.upload(clip(tmp_path), scale="1.0", strength="0.8")
-        done = await visitor.until(id, "done", "failed")
+        key = await visitor.upload(clip(tmp_path), scale="1.0", strength="0.8")
+        done = await visitor.until(key, "done", "failed")
         assert (done["state"], done["frames"], done["width"], done["height"]) == ("done", 12, 64, 48), done
         async with visitor.session.get(f"{visitor.address}/{done['download']}") as answer:
             assert answer.status == 200
@@ -50,7 +51,7 @@ async def test_a_clip_comes_back_stylized_with_its_sound(tmp_path: Path) -> None
         ) as answer:
             assert answer.status == 206
             assert await answer.read() == data[100:200]
-        assert names(visitor.folder) == [".rtstyle-files.lock", f"{id}/file.json", f"{id}/output.mp4"]
+        assert names(visitor.folder) == [".rtstyle-files.lock", f"{key}/file.json", f"{key}/output.mp4"]
         used = (await visitor.list())["used"]
         assert len(data) < used < len(data) + 2000
     result = tmp_path / "result.mp4"
@@ -63,10 +64,10 @@ async def test_a_clip_comes_back_stylized_with_its_sound(tmp_path: Path) -> None
 async def test_a_picture_comes_back_stylized(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "photo.png"), numbered(5, 96, 128))
     async with hosting(tmp_path / "files") as visitor:
-        id = await visitor.upload(tmp_path / "photo.png")
-        done = await visitor.until(id, "done", "failed")
+        key = await visitor.upload(tmp_path / "photo.png")
+        done = await visitor.until(key, "done", "failed")
         assert (done["state"], done["picture"], done["width"], done["height"]) == ("done", True, 128, 96)
-        picture = cv2.imread(str(visitor.folder / id / "output.png"))
+        picture = cv2.imread(str(visitor.folder / key / "output.png"))
         assert picture is not None and picture.shape == (96, 128, 3)
 
 
@@ -113,16 +114,16 @@ async def test_stop_go_on_and_remove(tmp_path: Path) -> None:
 async def test_a_process_that_is_killed_fails_its_file_which_may_be_tried_again(tmp_path: Path) -> None:
     long = Clip(frames=60, height=180, width=320).write(tmp_path / "long.mp4")
     async with hosting(tmp_path / "files") as visitor:
-        id = await visitor.upload(long)
+        key = await visitor.upload(long)
         async with asyncio.timeout(20):
-            while not (await visitor.see(id))["frames"]:
+            while not (await visitor.see(key))["frames"]:
                 await asyncio.sleep(0.02)
         for pid in workers(os.getpid()):
             os.kill(pid, signal.SIGKILL)
-        failed = await visitor.until(id, "failed", "done")
+        failed = await visitor.until(key, "failed", "done")
         assert failed["problem"].startswith("the process that stylizes it was killed")
-        assert await visitor.act(id, "retry") == 200
-        assert (await visitor.until(id, "done", "failed"))["frames"] == 60
+        assert await visitor.act(key, "retry") == 200
+        assert (await visitor.until(key, "done", "failed"))["frames"] == 60
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sets a limit of POSIX")
@@ -141,7 +142,9 @@ def test_a_disk_that_is_full_fails_that_file_and_the_queue_goes_on(
         async with hosting(tmp_path / "files") as visitor:
             large, small = await visitor.upload(noisy), await visitor.upload(clip(tmp_path, frames=5))
             failed = await visitor.until(large, "failed", "done")
-            assert failed["problem"] == "cannot write noisy-wave.mp4 (the file has reached the size limit of this system)"
+            assert (
+                failed["problem"] == "cannot write noisy-wave.mp4 (the file has reached the size limit of this system)"
+            )
             assert names(visitor.folder / large) == ["file.json", "input.mp4"]
             assert (await visitor.until(small, "done", "failed"))["state"] == "done"
 
@@ -154,10 +157,10 @@ def test_a_result_that_exceeds_the_limit_fails(tmp_path: Path, monkeypatch: pyte
 
     async def large() -> None:
         async with hosting(tmp_path / "files", limit=source.stat().st_size + 5000) as visitor:
-            id = await visitor.upload(source)
-            failed = await visitor.until(id, "failed", "done")
+            key = await visitor.upload(source)
+            failed = await visitor.until(key, "failed", "done")
             assert failed["problem"].endswith("for files are used (remove files, then try again)"), failed
-            assert names(visitor.folder / id) == ["file.json", "input.mp4"]
+            assert names(visitor.folder / key) == ["file.json", "input.mp4"]
 
     asyncio.run(asyncio.wait_for(large(), 60))
 

@@ -168,9 +168,9 @@ def test_silent_uploads_are_given_up_and_there_are_not_too_many(
 async def test_without_the_token_nobody_sees_or_changes_a_file(tmp_path: Path) -> None:
     clip = Clip(frames=3).write(tmp_path / "a.mp4")
     async with hosting(tmp_path / "files", token="s3cret-word") as visitor, ClientSession() as stranger:
-        id = await visitor.upload(clip)
-        done = await visitor.until(id, "done")
-        files, one = f"{visitor.address}/files", f"{visitor.address}/files/{id}"
+        key = await visitor.upload(clip)
+        done = await visitor.until(key, "done")
+        files, one = f"{visitor.address}/files", f"{visitor.address}/files/{key}"
         for headers in ({}, {"Authorization": "Bearer wrong-word"}):
             assert await status_of(stranger.get(files, headers=headers)) == 401
             assert await status_of(stranger.put(files + "?name=a&style=wave", data=b"x", headers=headers)) == 401
@@ -181,7 +181,7 @@ async def test_without_the_token_nobody_sees_or_changes_a_file(tmp_path: Path) -
         assert await status_of(stranger.get(link)) == 200
         assert await status_of(stranger.get(link[:-1] + ("0" if link[-1] != "0" else "1"))) == 403
         assert await status_of(stranger.get(f"{one}/stop")) == 403
-        assert inside(visitor.folder) == [id]
+        assert inside(visitor.folder) == [key]
 
 
 @in_loop

@@ -46,17 +46,17 @@ class Visitor:
             assert answer.status == 200
             return dict(await answer.json())
 
-    async def see(self, id: str) -> dict[str, Any]:
-        return next(file for file in (await self.list())["files"] if file["id"] == id)
+    async def see(self, key: str) -> dict[str, Any]:
+        return next(file for file in (await self.list())["files"] if file["id"] == key)
 
-    async def until(self, id: str, *states: str) -> dict[str, Any]:
+    async def until(self, key: str, *states: str) -> dict[str, Any]:
         async with asyncio.timeout(40):
-            while (file := await self.see(id))["state"] not in states:
+            while (file := await self.see(key))["state"] not in states:
                 await asyncio.sleep(0.05)
         return file
 
-    async def act(self, id: str, act: str) -> int:
-        path = f"{self.address}/files/{id}"
+    async def act(self, key: str, act: str) -> int:
+        path = f"{self.address}/files/{key}"
         call = self.session.delete(path) if act == "remove" else self.session.post(f"{path}/{act}", json={})
         async with call as answer:
             return answer.status

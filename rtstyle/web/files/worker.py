@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 import time
@@ -193,8 +194,8 @@ def check_container(path: Path) -> None:
 def _renamed(text: str, task: Task) -> str:
     """Return a message with the names that people know instead of paths on this machine."""
     folder = Path(task.folder)
-    for stored, shown in ((task.input, task.name), (task.output, task.result)):
-        text = text.replace(str(folder / stored), shown)
+    text = text.replace(str(folder / task.input), task.name)
+    text = re.sub(re.escape(str(folder / task.output)) + r"(\.rtstyle-job\S*)?", lambda _: task.result, text)
     return text.replace(str(folder), "the server's folder")
 
 
