@@ -49,7 +49,7 @@ Key = Annotated[Path | None, typer.Option(metavar="FILE", help="Private key of t
 Stun = Annotated[
     str | None, typer.Option(metavar="URL", help="STUN server, for visitors beyond your router. [default: none]")
 ]
-Files = Annotated[
+FilesDir = Annotated[
     Path | None,
     typer.Option(
         "--files",
@@ -79,7 +79,7 @@ def web(
     key: Key = None,
     stun: Stun = None,
     peers: Peers = 4,
-    files: Files = None,
+    files: FilesDir = None,
     files_limit: FilesLimit = 20.0,
     engine: options.EngineName = "auto",
     threads: options.Threads = None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -199,6 +200,45 @@ async def test_other_pages_cannot_upload_or_remove(tmp_path: Path) -> None:
         form = {"Content-Type": "text/plain"}
         assert await status_of(session.post(one + "/stop", data="{}", headers=form)) == 415
         assert inside(visitor.folder) == [file["id"]]
+
+
+def test_downloads_that_break_off_or_stall_are_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    home = tmp_path / "files" / "0123456789abcdef"
+    home.mkdir(parents=True)
+    file = store.StoredFile(home.name, "film.mp4", "wave", 1.0, 1.0, state=store.DONE)
+    store.record(home, file)
+    with (home / file.output_name).open("wb") as output:
+        output.truncate(50_000_000)
+    monkeypatch.setattr(routes, "SILENT_S", 0.5)
+    monkeypatch.setattr(routes, "SLOWEST_BYTES", GB)
+
+    async def download() -> None:
+        async with hosting(tmp_path / "files") as visitor:
+            host, port = visitor.address.removeprefix("http://").split(":")
+            link = (await visitor.see(file.id))["download"]
+            head = f"GET /{link} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode()
+            for stall in (False, True):
+                reader, writer = await asyncio.open_connection(host, int(port), limit=1000)
+                writer.write(head)
+                assert b" 200 " in await reader.readline()
+                if stall:
+                    await asyncio.sleep(1.0)
+                    with suppress(ConnectionError):
+                        assert len(await reader.read()) < 50_000_000
+                await gone(writer)
+            async with asyncio.timeout(5):
+                while visitor.files._downloads:
+                    await asyncio.sleep(0.02)
+            monkeypatch.setattr(routes, "SILENT_S", 30.0)
+            async with visitor.session.get(f"{visitor.address}/{link}") as answer:
+                assert len(await answer.read()) == 50_000_000
+            async with visitor.session.get(f"{visitor.address}/{link}", headers={"Range": "bytes=60000000-"}) as answer:
+                assert answer.status == 416
+
+    asyncio.run(asyncio.wait_for(download(), 30))
+    assert not caplog.records
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sets a limit of POSIX")

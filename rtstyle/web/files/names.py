@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
 from rtstyle.media.codecs import CONTAINERS
@@ -61,7 +61,7 @@ def result_suffix(name: str) -> str:
 def result_name(name: str, style: str) -> str:
     """Return the name under which a result is downloaded: ``holiday-wave.mp4`` of ``holiday.mp4``."""
     suffix = PurePosixPath(name).suffix
-    painted = PurePosixPath(shown_name(style)).name.encode()[:60].decode(errors="ignore")
+    painted = shown_name(Path(style).name).encode()[:60].decode(errors="ignore")
     return f"{name.removesuffix(suffix)}-{painted}{result_suffix(name)}"
 
 

@@ -149,26 +149,20 @@ class Files:
             return json_error(409, f"{file.name} is {file.state}")
         if self._downloads >= DOWNLOADS:
             return json_error(503, f"{DOWNLOADS} files are being downloaded already", "wait for them")
-        path = self.store.home(file) / file.output_name
+        response = _Download(self.store.home(file) / file.output_name)
+        response.content_type = TYPES.get(PurePosixPath(file.output_name).suffix, "application/octet-stream")
+        # Nothing in an uploaded file is ever shown as a page of this server.
+        response.headers["Content-Disposition"] = attachment(file.download_name)
         self._downloads += 1
         try:
+            # Sent here, so that the connection does not count as slow meanwhile.
             async with asyncio.timeout(SILENT_S + file.size / SLOWEST_BYTES):
-                return await self._send(request, path, file.download_name)
-        except TimeoutError:
+                await response.prepare(request)
+        except (TimeoutError, ConnectionError):
             if request.transport is not None:
                 request.transport.abort()
-            raise ConnectionResetError from None
         finally:
             self._downloads -= 1
-
-    @staticmethod
-    async def _send(request: web.Request, path: Path, name: str) -> web.StreamResponse:
-        """Send a file here, so that the connection does not count as slow meanwhile."""
-        response = _Download(path)
-        response.content_type = TYPES.get(PurePosixPath(name).suffix.lower(), "application/octet-stream")
-        # Nothing in an uploaded file is ever shown as a page of this server.
-        response.headers["Content-Disposition"] = attachment(name)
-        await response.prepare(request)
         return response
 
     def _changer(self, act: Act) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
