@@ -63,6 +63,7 @@ def test_suffixes_decide_about_the_result_only_where_it_can_be_written() -> None
         ".mkv", ".mp4", ".mp4", ".jpg", ".png", ".mp4",
     ]  # fmt: skip
     assert [stored_suffix(name) for name in ("a.MP4", "a.m3u8", "a.b c", "a", "a.%2f")] == [".mp4", ".m3u8", "", "", ""]
+    assert [result_name("a.b.avi", style) for style in ("wave", "runs/mine/")] == ["a.b-wave.mp4", "a.b-mine.mp4"]
     assert is_picture("A.JPEG") and not is_picture("a.gif")
 
 

@@ -236,29 +236,28 @@ export class Files {
     else row.bar.value = item.key ? item.sent : item.frames / Math.max(1, item.total);
     const text = describe(item);
     if (row.say.textContent !== text) row.say.textContent = text;
-    row.say.title = (item.notes ?? []).join("\n");
     const wanted = `${state} ${item.download ?? ""}`;
     if (row.drawn === wanted) return;
     const focused = row.acts.contains(document.activeElement);
     row.drawn = wanted;
-    row.line.querySelector(".result")?.remove();
+    row.line.querySelectorAll(".result").forEach((one) => one.remove());
     row.acts.replaceChildren(...this.acts(item));
     if (focused) row.acts.firstChild?.focus();
   }
 
   // Show a result in its line, or hide it again.
   look(item, button) {
-    const { line } = this.rows.get(item.id), shown = line.querySelector(".result");
+    const { line } = this.rows.get(item.id), old = [...line.querySelectorAll(".result")], shown = old.length > 0;
     button.setAttribute("aria-expanded", !shown);
     button.textContent = shown ? "Show" : "Hide";
     button.ariaLabel = `${button.textContent} ${item.name}`;
-    if (shown) return shown.remove();
+    if (shown) return old.forEach((one) => one.remove());
     const result = make(item.picture ? "img" : "video", "result");
     if (item.picture) result.alt = `Result of ${item.name}`;
     else Object.assign(result, { controls: true, autoplay: true, loop: true, ariaLabel: `Result of ${item.name}` });
     result.onerror = () => result.replaceWith(make("p", "result say", "This browser cannot show it; download it instead."));
     result.src = item.download;
-    line.append(result);
+    line.append(result, ...item.notes.map((note) => make("p", "result say", note)));
   }
 
   acts(item) {
