@@ -129,7 +129,10 @@ class HttpServer:
         """Answer a request unless the guard refuses it; errors become JSON."""
         with self._limit.answering(request):
             try:
-                response = self._refuse(request) or await handler(request)
+                response = self._refuse(request)
+                if response is None:
+                    self._limit.allow_body(request)
+                    response = await handler(request)
             except web.HTTPMethodNotAllowed as error:
                 allowed = ", ".join(sorted(error.allowed_methods))
                 response = json_error(405, f"{request.path[:40]} takes {allowed}, not {request.method[:10]}")
@@ -212,7 +215,7 @@ class ConnectionLimit:
         handler = request.protocol
         assert isinstance(handler, _Connection)
         handler.unanswered = 0
-        handler.uploads = self._options.is_upload is not None and self._options.is_upload(request)
+        handler.uploads = False
         self._answering.add(handler)
         try:
             yield
@@ -220,6 +223,12 @@ class ConnectionLimit:
             self._answering.discard(handler)
             self._connected.add(handler)
             self._since[handler] = _now()
+
+    def allow_body(self, request: web.Request) -> None:
+        """Let the body of an upload, which is not refused, be as long as its handler takes it."""
+        handler = request.protocol
+        assert isinstance(handler, _Connection)
+        handler.uploads = self._options.is_upload is not None and self._options.is_upload(request)
 
     def _end_oldest(self) -> None:
         """End the oldest connections, idle ones first, if there are too many."""

@@ -178,6 +178,9 @@ async def test_without_the_token_nobody_sees_or_changes_a_file(tmp_path: Path) -
             assert await status_of(stranger.put(files + "?name=a&style=wave", data=b"x", headers=headers)) == 401
             assert await status_of(stranger.post(one + "/stop", json={}, headers=headers)) == 401
             assert await status_of(stranger.delete(one, headers=headers)) == 401
+            # Nor may they send more than others.
+            with pytest.raises(ConnectionError):
+                await put_much(visitor.address, headers)
         # A link of the page needs no header, and is good for one file.
         link = f"{visitor.address}/{done['download']}"
         assert await status_of(stranger.get(link)) == 200
@@ -296,6 +299,21 @@ async def begin_upload(
     writer.write(head.encode() + data)
     await writer.drain()
     return reader, writer
+
+
+async def put_much(address: str, headers: dict[str, str]) -> None:
+    """Send an upload for as long as it is read."""
+    host, port = address.removeprefix("http://").split(":")
+    _, writer = await asyncio.open_connection(host, int(port))
+    given = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    head = f"PUT /files?name=a&style=wave HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Length: {GB}\r\n{given}\r\n"
+    writer.write(head.encode())
+    try:
+        for _ in range(1000):
+            writer.write(b"x" * 100_000)
+            await writer.drain()
+    finally:
+        await gone(writer)
 
 
 async def holds(visitor: Visitor, true: object) -> None:

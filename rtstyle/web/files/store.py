@@ -20,6 +20,7 @@ from engines.atomic_write import atomic_write, flush_folder
 from engines.errors import ConfigError, SinkError
 from rtstyle.video_job import JOB_SUFFIX
 from rtstyle.web.files.names import is_picture, result_name, result_suffix, shown_name, stored_suffix
+from rtstyle.web.files.worker import LOCK as WORKER_LOCK
 
 RECORD = "file.json"
 """What is known about a file, in its folder."""
@@ -196,7 +197,7 @@ class FileStore:
         """Remove what stylizing left behind, and the upload of a file that is done; any thread may call it."""
         keep = {RECORD, file.output_name}
         if file.state != DONE:
-            keep |= {file.upload_name, f"{file.output_name}{JOB_SUFFIX}"}
+            keep |= {file.upload_name, f"{file.output_name}{JOB_SUFFIX}", WORKER_LOCK}
         with suppress(OSError):
             for path in self.home(file).iterdir():
                 if path.name not in keep:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 REPORT_S = 0.25
 """Seconds between two lines of progress."""
 
+LOCK = "lock"
+"""File in the folder that is locked while a process works there."""
+
 LOCK_S = 30.0
 """How long to wait for the process of a server that was killed, seconds; it ends at once."""
 
@@ -121,7 +124,7 @@ def _locked(task: Task, reports: TextIO) -> dict[str, Any]:
     from engines.errors import SinkError
 
     try:
-        with FileLock(Path(task.folder) / "lock", timeout=LOCK_S):
+        with FileLock(Path(task.folder) / LOCK, timeout=LOCK_S):
             return _picture(task) if task.is_picture else _video(task, reports)
     except Timeout as error:
         raise SinkError("another process is working on this file", hint="try again later") from error
