@@ -56,10 +56,10 @@ class SlowEngine:
         """Of the engine inside."""
         return self._engine.info
 
-    def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
+    def __call__(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
         """Paint, then wait for what is left of the time."""
         began_s = time.monotonic()
-        painting = self._engine(rgb, strength)
+        painting = self._engine(rgb, strength, colours)
         self._never.wait(max(0.0, SLOWED_MS / 1e3 - (time.monotonic() - began_s)))
         return painting
 

@@ -52,18 +52,20 @@ class Engine(Protocol):
         """Description of this engine."""
         ...
 
-    def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
+    def __call__(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
         """Stylize one frame.
 
         Args:
             rgb: (height, width, 3), uint8.
             strength: 0 returns the input, 1 the full style; values between blend the two linearly.
+            colours: how much of the input's own colours is kept: 0 takes all colours from the style, 1 only light and
+                dark. A change from one frame to the next costs three weights, see ``engines.model.own_colours``.
 
         Returns:
             a new array of the same shape and dtype.
 
         Raises:
-            ShapeError: not an RGB image or outside the size limits, or ``strength`` is outside 0…1.
+            ShapeError: not an RGB image or outside the size limits, or ``strength`` or ``colours`` is outside 0…1.
             EngineError: the engine is closed, or its runtime failed.
         """
         ...
@@ -89,11 +91,11 @@ class PendingFrame(Protocol):
 class PipelinedEngine(Engine, Protocol):
     """An engine that accepts frames while it works on earlier ones, so that transfers and arithmetic overlap.
 
-    Results come in the order of submission, whatever the frame sizes. ``engine(rgb, strength)`` equals
-    ``engine.submit(rgb, strength).result()``.
+    Results come in the order of submission, whatever the frame sizes. ``engine(rgb, strength, colours)`` equals
+    ``engine.submit(rgb, strength, colours).result()``.
     """
 
-    def submit(self, rgb: RGB, strength: float = 1.0) -> PendingFrame:
+    def submit(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> PendingFrame:
         """Start on one frame, with the arguments and errors of the call; ``rgb`` may change as soon as this returns.
 
         A failure of the device may appear in ``PendingFrame.result`` only.
@@ -149,5 +151,14 @@ def check_size(height: int, width: int) -> None:
 
 def check_strength(strength: float) -> None:
     """Raise ShapeError unless a strength is from 0 to 1."""
-    if not 0.0 <= strength <= 1.0:
-        raise ShapeError(f"strength {strength} is out of range", hint="give a value from 0 to 1")
+    _check_share("strength", strength)
+
+
+def check_colours(colours: float) -> None:
+    """Raise ShapeError unless a share of own colours is from 0 to 1."""
+    _check_share("colours", colours)
+
+
+def _check_share(name: str, value: float) -> None:
+    if not 0.0 <= value <= 1.0:
+        raise ShapeError(f"{name} {value} is out of range", hint="give a value from 0 to 1")

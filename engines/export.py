@@ -7,6 +7,7 @@ file, offset, length) and casts to fp32, which every runtime folds into constant
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import logging
@@ -24,7 +25,7 @@ from engines.base import MAX_SIZE, MIN_SIDE
 from engines.errors import EngineError, StyleError
 from engines.install_hint import pip_install
 from engines.model.cells import STRIDE
-from engines.model.generator import FrameGraph, Generator, fold
+from engines.model.generator import Arch, FrameGraph, Generator, fold
 from engines.style_card import CARD, model_card, weights_metadata
 from engines.style_file import FORMAT, GRAPH, MANIFEST, PREVIEW, WEIGHTS, StyleMeta, StyleModel, sha256
 
@@ -89,7 +90,7 @@ def _write(draft: Path, generator: Generator, meta: StyleMeta, preview: bytes | 
     draft.chmod(0o755)
     tensors = {name: value.half().contiguous() for name, value in generator.state_dict().items()}
     (draft / WEIGHTS).write_bytes(_with_metadata(save(tensors), weights_metadata(meta)))
-    model = _onnx(generator)
+    model = _onnx(generator.arch)
     _point_into(model, draft / WEIGHTS, tensors)
     (draft / GRAPH).write_bytes(model.SerializeToString(deterministic=True))
     if preview is not None:
@@ -118,17 +119,28 @@ def _with_metadata(weights: bytes, metadata: Mapping[str, str]) -> bytes:
     return struct.pack("<Q", padded) + text.ljust(padded) + weights[8 + length :]
 
 
-def _onnx(generator: Generator) -> onnx.ModelProto:
-    """Export the frame graph with free height and width, its weights inline, and no build paths."""
+def _onnx(arch: Arch) -> onnx.ModelProto:
+    """Return the frame graph of an architecture, which is the same for all its styles: the weights are replaced."""
     try:
+        import onnx
         import onnxscript  # noqa: F401  # torch's exporter needs it; its own error is less clear
     except ImportError as error:
         raise EngineError("saving a style needs onnx and onnxscript", hint=pip_install("train")) from error
+    model: onnx.ModelProto = onnx.ModelProto.FromString(_exported(arch))
+    return model
+
+
+@functools.cache
+def _exported(arch: Arch) -> bytes:
+    """Export the graph once in a process, which takes seconds: with free height and width, and no build paths."""
     # Two different multiples of STRIDE: from other sizes the exporter cannot derive the padded sizes.
     example = (torch.zeros(1, 8 * STRIDE, 9 * STRIDE, 3, dtype=torch.uint8), torch.ones(1))
     height = torch.export.Dim("height", min=MIN_SIDE, max=MAX_SIZE[1])
     width = torch.export.Dim("width", min=MIN_SIDE, max=MAX_SIZE[1])
-    with _quiet(), torch.no_grad():
+    with _quiet(), torch.no_grad(), torch.random.fork_rng(devices=[]):  # nobody else's random numbers are used up
+        generator = Generator(arch)
+        for weight in generator.parameters():  # of zeros the exporter would make a constant
+            weight.normal_()
         program = torch.onnx.export(
             FrameGraph(generator).eval(),
             example,
@@ -142,7 +154,7 @@ def _onnx(generator: Generator) -> onnx.ModelProto:
     assert program is not None  # dynamo=True always returns one
     model: onnx.ModelProto = program.model_proto
     _forget_origin(model)
-    return model
+    return bytes(model.SerializeToString())
 
 
 @contextlib.contextmanager
@@ -174,11 +186,12 @@ def _point_into(model: onnx.ModelProto, weights: Path, tensors: Mapping[str, Ten
     import onnx
 
     table = _byte_ranges(weights)
-    casts = []
+    casts, missing = [], set(tensors)
     for initializer in model.graph.initializer:
         name = initializer.name.removeprefix(_PREFIX)
         if name not in tensors:
             continue  # a shape or another small constant of the graph
+        missing.discard(name)
         offset, length = table[name]
         cast_from = f"{name}.fp16"
         casts.append(onnx.helper.make_node("Cast", [cast_from], [initializer.name], to=onnx.TensorProto.FLOAT))
@@ -193,6 +206,8 @@ def _point_into(model: onnx.ModelProto, weights: Path, tensors: Mapping[str, Ten
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     _check_no_second_copy(model)
+    if missing:
+        raise EngineError(f"the exporter made constants of {sorted(missing)}", hint="use the tested version of torch")
 
 
 def _byte_ranges(weights: Path) -> dict[str, tuple[int, int]]:

@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import closing, suppress
 from threading import Condition, Thread
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -100,28 +100,29 @@ class HotSwapEngine(EngineWrapper):
         swap = self._last()
         return swap.progress if swap else ""
 
-    def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
+    def __call__(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
         """Stylize one frame; see ``engines.base.Engine``."""
         swap = self._swap(rgb)
         if (engine := swap.engine) is not None:
             with suppress(EngineError):
-                return swap.watch(lambda: engine(rgb, strength))
-        stylized = self._inner(rgb, strength)
-        return swap.offer(rgb.copy(), strength, stylized) if swap.wants(rgb, strength) else stylized
+                return swap.watch(lambda: engine(rgb, strength, colours))
+        stylized = self._inner(rgb, strength, colours)
+        wanted = swap.wants(rgb, strength)
+        return swap.offer(_Sample(rgb.copy(), strength, colours), stylized) if wanted else stylized
 
-    def _submit(self, rgb: RGB, strength: float = 1.0) -> PendingFrame:
+    def _submit(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> PendingFrame:
         """Start on one frame. A faster engine that fails only in ``result`` loses its frames; the first one goes on."""
         swap = self._swap(rgb)
         if (engine := swap.engine) is not None:
             with suppress(EngineError):
-                fast = swap.watch(lambda: _submitted(engine, rgb, strength))
+                fast = swap.watch(lambda: _submitted(engine, rgb, strength, colours))
                 return _Pending(lambda: swap.watch(fast.result))
         wanted = swap.wants(rgb, strength)
-        pending = super()._submit(rgb, strength)
+        pending = super()._submit(rgb, strength, colours)
         if not wanted:
             return pending
-        kept = rgb.copy()
-        return _Pending(lambda: swap.offer(kept, strength, pending.result()))
+        sample = _Sample(rgb.copy(), strength, colours)
+        return _Pending(lambda: swap.offer(sample, pending.result()))
 
     def close(self) -> None:
         """Free both engines and stop the builds. May be called twice."""
@@ -183,7 +184,7 @@ class _Swap:
         self._changed = Condition()
         self._stopped = self._waits_for_sample = False
         self._refused_s = math.inf  # when the first unsuitable frame came
-        self._sample: tuple[RGB, float, RGB] | None = None
+        self._sample: tuple[_Sample, RGB] | None = None
         self.thread = Thread(target=self._run, name="hot-swap", daemon=True)
         self.thread.start()
 
@@ -197,11 +198,11 @@ class _Swap:
         self._refused_s = min(self._refused_s, now)
         return now >= self._refused_s + PATIENCE_S
 
-    def offer(self, rgb: RGB, strength: float, stylized: RGB) -> RGB:
-        """Hand over a frame, which nobody may change afterwards, and the first engine's result; return the result."""
+    def offer(self, sample: _Sample, stylized: RGB) -> RGB:
+        """Hand over a frame and the first engine's result; return the result."""
         with self._changed:
             if self._waits_for_sample:
-                self._waits_for_sample, self._sample = False, (rgb, strength, stylized.copy())
+                self._waits_for_sample, self._sample = False, (sample, stylized.copy())
                 self._changed.notify_all()
         return stylized
 
@@ -257,11 +258,11 @@ class _Swap:
         with self._changed:
             self._waits_for_sample = True
             self._changed.wait_for(lambda: self._stopped or self._sample is not None)
-            sample, self._sample = self._sample, None
-        if sample is None:
+            found, self._sample = self._sample, None
+        if found is None:
             return False
-        rgb, strength, stylized = sample
-        if fault := mismatch(stylized, candidate(rgb, strength)):
+        sample, stylized = found
+        if fault := mismatch(stylized, candidate(*sample)):
             self._fail(f"its image differs: {fault}")
         return not fault
 
@@ -286,6 +287,14 @@ class _Swap:
         self.progress, self.settled = "", True
 
 
+class _Sample(NamedTuple):
+    """A frame that nobody changes afterwards, and the settings with which it was stylized."""
+
+    rgb: RGB
+    strength: float
+    colours: float
+
+
 class _Pending:
     """A frame under way, and the function that waits for it; see ``PendingFrame``."""
 
@@ -293,8 +302,8 @@ class _Pending:
         self.result = result
 
 
-def _submitted(engine: Engine, rgb: RGB, strength: float) -> PendingFrame:
+def _submitted(engine: Engine, rgb: RGB, strength: float, colours: float) -> PendingFrame:
     if isinstance(engine, PipelinedEngine):
-        return engine.submit(rgb, strength)
-    stylized = engine(rgb, strength)
+        return engine.submit(rgb, strength, colours)
+    stylized = engine(rgb, strength, colours)
     return _Pending(lambda: stylized)

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from engines.base import RGB, BaseEngine, EngineInfo, check_rgb, check_strength
+from engines.base import RGB, BaseEngine, EngineInfo, check_colours, check_rgb, check_strength
 from engines.errors import EngineError
 from engines.install_hint import pip_install
+from engines.model.own_colours import with_own_colours
 from engines.style_file import StyleModel
 
 
@@ -40,6 +41,7 @@ class EagerEngine(BaseEngine):
             self._graph: Any = FrameGraph(load_generator(style), shuffle_bytes=on_cpu).eval().to(self._device)
         except RuntimeError as error:
             raise EngineError(f"torch cannot use {self._device}: {error}") from error
+        self._weights, self._colours = style.tensors(), 0.0
         self.info = EngineInfo(
             name="torch",
             runtime=f"torch {torch.__version__}",
@@ -48,12 +50,13 @@ class EagerEngine(BaseEngine):
             style=style.name,
         )
 
-    def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
+    def __call__(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
         """Stylize one frame; see ``engines.base.Engine``."""
         import torch
 
         check_rgb(rgb)
         check_strength(strength)
+        check_colours(colours)
         if self._graph is None:
             raise EngineError("the engine is closed")
         # torch shares memory only with writable, contiguous arrays and warns about others.
@@ -61,11 +64,22 @@ class EagerEngine(BaseEngine):
         try:
             # TF32 would reduce the reference to 10 bits. `flags` disables whatever is not passed, so pass `enabled`.
             with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+                self._take_colours(colours)
                 stylized = self._graph(frame[None].to(self._device), torch.tensor([strength], device=self._device))
                 result: RGB = stylized[0].contiguous().cpu().numpy()
         except RuntimeError as error:
             raise EngineError(f"torch failed on a frame of {rgb.shape[1]}×{rgb.shape[0]}: {error}") from error
         return result
+
+    def _take_colours(self, colours: float) -> None:
+        """Load the weights for a share of own colours, if it is another one than before."""
+        import torch
+
+        if colours != self._colours:
+            state = self._graph.generator.state_dict()
+            for name, value in with_own_colours(self._weights, colours).items():
+                state[name].copy_(torch.from_numpy(value))
+            self._colours = colours
 
     def close(self) -> None:
         """Free the weights. May be called twice."""

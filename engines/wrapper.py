@@ -26,16 +26,16 @@ class EngineWrapper:
         """Description of the engine that does the work."""
         return self._inner.info
 
-    def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
+    def __call__(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
         """Stylize one frame; see ``engines.base.Engine``."""
-        return self._inner(rgb, strength)
+        return self._inner(rgb, strength, colours)
 
     def close(self) -> None:
         """Close the inner engine. May be called twice."""
         self._inner.close()
 
-    def _submit(self, rgb: RGB, strength: float = 1.0) -> PendingFrame:
-        return cast("PipelinedEngine", self._inner).submit(rgb, strength)
+    def _submit(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> PendingFrame:
+        return cast("PipelinedEngine", self._inner).submit(rgb, strength, colours)
 
     def _prepare(self, height: int, width: int) -> None:
         cast("SharedGraphEngine", self._inner).prepare(height, width)

@@ -33,7 +33,7 @@ def load(style: str | Path = DEFAULT_STYLE, engine: str = "auto", *, threads: in
     ::
 
         with rtstyle.load("vangogh") as engine:
-            painting = engine(photo, strength=0.8)
+            painting = engine(photo, strength=0.8, colours=0.5)
 
     Pictures are uint8 RGB arrays of shape (height, width, 3). The first one of each size takes longer.
 
@@ -63,6 +63,7 @@ class VideoSettings(TypedDict, total=False):
     Attributes:
         strength: 0 leaves the video as it is, 1 is the full style.
         scale: size of the brush strokes, 0.5 to 2.
+        colours: 0 takes the colours of the style, 1 keeps those of the video.
         height: of the output, pixels; ``None`` keeps the size.
         start: first second of the input to use.
         end: last second of the input to use.
@@ -79,6 +80,7 @@ class VideoSettings(TypedDict, total=False):
 
     strength: float
     scale: float
+    colours: float
     height: int | None
     start: float | None
     end: float | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from threading import Event
 
-from engines.base import check_strength
+from engines.base import check_colours, check_strength
 from engines.errors import StyleError
 from rtstyle.stroke_scale import check_scale
 
@@ -19,6 +19,7 @@ class Controls:
         scale: size of the strokes; 1 is the style's own.
         styles: names to choose from, which never change; empty if there is no choice.
         style: the first style to show; ``None`` takes the first of ``styles``.
+        colours: 0 takes all colours from the style, 1 keeps those of the input.
 
     Attributes:
         paused: True while viewers see a still picture; frames are still stylized meanwhile.
@@ -31,9 +32,10 @@ class Controls:
         scale: float = 1.0,
         styles: Sequence[str] = (),
         style: str | None = None,
+        colours: float = 0.0,
     ) -> None:
         # One attribute is replaced at a time, which Python does atomically, so nothing here needs a lock.
-        self.strength, self.scale = strength, scale
+        self.strength, self.scale, self.colours = strength, scale, colours
         self.mirror, self.paused = mirror, False
         self.styles = tuple(styles)
         self._style = self.styles[0] if styles else ""
@@ -60,6 +62,16 @@ class Controls:
     def scale(self, value: float) -> None:
         check_scale(value)
         self._scale = value
+
+    @property
+    def colours(self) -> float:
+        """Share of the input's own colours, 0…1. Setting it raises ShapeError if out of range."""
+        return self._colours
+
+    @colours.setter
+    def colours(self, value: float) -> None:
+        check_colours(value)
+        self._colours = value
 
     @property
     def style(self) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engines.atomic_write import atomic_write
-from engines.base import MAX_SIZE, Engine, check_size, check_strength
+from engines.base import MAX_SIZE, Engine, check_colours, check_size, check_strength
 from engines.errors import ShapeError, SinkError, SourceError, StylerError
 from rtstyle.media.image_files import FORMATS, WITH_ALPHA, read_picture, write_picture
 from rtstyle.stroke_scale import check_scale, stylize
@@ -31,6 +31,7 @@ class ImageJob:
         height: of the results, pixels; ``None`` keeps the size of the input, up to the engines' limit.
         overwrite: replace existing results.
         scale: size of the strokes; 1 is the style's own.
+        colours: how much of the pictures' own colours is kept, 0 … 1.
     """
 
     inputs: tuple[Path, ...]
@@ -39,6 +40,7 @@ class ImageJob:
     height: int | None = None
     overwrite: bool = False
     scale: float = 1.0
+    colours: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,7 @@ def stylize_images(job: ImageJob, load_engine: Callable[[], Engine]) -> Iterator
     targets = _targets(job)
     check_strength(job.strength)
     check_scale(job.scale)
+    check_colours(job.colours)
     if job.height is not None:
         check_size(job.height, job.height)
     engine = load_engine()
@@ -125,7 +128,7 @@ def _stylize(source: Path, target: Path, job: ImageJob, engine: Engine) -> Image
     if size != (width, height):
         rgb = _resized(rgb, size)
         alpha = None if alpha is None else _resized(alpha, size)
-    write_picture(target, stylize(engine, rgb, job.strength, job.scale), alpha)
+    write_picture(target, stylize(engine, rgb, job.strength, job.scale, job.colours), alpha)
     reduced = job.height is None and size != (width, height)
     flattened = alpha is not None and target.suffix.lower() not in WITH_ALPHA
     return ImageReport(str(source), str(target), size[0], size[1], reduced, flattened)

@@ -69,10 +69,10 @@ def run(
 class _InFlight:
     """A frame submitted to an engine, and the seconds that submitting took."""
 
-    def __init__(self, frame: Frame, engine: PipelinedEngine, strength: float) -> None:
+    def __init__(self, frame: Frame, engine: PipelinedEngine, controls: Controls) -> None:
         start_s = time.monotonic()
         self.frame = frame
-        self.pending: PendingFrame = engine.submit(frame.rgb, strength)
+        self.pending: PendingFrame = engine.submit(frame.rgb, controls.strength, controls.colours)
         self.busy_s = time.monotonic() - start_s
 
 
@@ -163,7 +163,7 @@ class _Pipeline:
                 frame = self._prepare(captured)
                 overlapped = engine if self._controls.scale == 1.0 else None
                 if overlapped is not None:
-                    flight.append(_InFlight(frame, overlapped, self._controls.strength))
+                    flight.append(_InFlight(frame, overlapped, self._controls))
                 # If the source is slower than the engine, nothing is gained by holding a frame back.
                 while flight and not (overlapped and len(flight) < IN_FLIGHT and self._captured.waiting):
                     yield self._finish_first(flight)
@@ -183,7 +183,8 @@ class _Pipeline:
 
     def _stylize_now(self, rgb: RGB) -> RGB:
         start_s = time.monotonic()
-        stylized = stylize(self._engine, rgb, self._controls.strength, self._controls.scale)
+        now = self._controls
+        stylized = stylize(self._engine, rgb, now.strength, now.scale, now.colours)
         self._stats.frame_stylized(time.monotonic() - start_s)
         return stylized
 

@@ -37,7 +37,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from engines.base import MAX_SIZE, MIN_SIDE, RGB, Engine, check_rgb, check_strength
+from engines.base import MAX_SIZE, MIN_SIDE, RGB, Engine, check_colours, check_rgb, check_strength
 from engines.errors import ShapeError
 
 SCALES = (0.5, 2.0)
@@ -56,28 +56,29 @@ EPSILON = 65.0
 _Floats: TypeAlias = npt.NDArray[np.float32]
 
 
-def stylize(engine: Engine, rgb: RGB, strength: float = 1.0, scale: float = 1.0) -> RGB:
+def stylize(engine: Engine, rgb: RGB, strength: float = 1.0, scale: float = 1.0, colours: float = 0.0) -> RGB:
     """Stylize one frame with strokes ``scale`` times as large as the style's own.
 
     At scale 1 this only calls the engine. A scale that would make the frame too small or too large for an engine is
     replaced by the nearest possible one; ``check_scale`` finds that out in advance.
 
     Raises:
-        ShapeError: not an RGB picture, or size, strength or scale out of range.
+        ShapeError: not an RGB picture, or size, strength, scale or colours out of range.
     """
     check_scale(scale)
     if scale == 1.0:
-        return engine(rgb, strength)
+        return engine(rgb, strength, colours)
     check_rgb(rgb)
     check_strength(strength)
+    check_colours(colours)
     height, width = rgb.shape[:2]
     size = work_size(height, width, nearest_scale(scale, height, width))
     if size == (height, width):
-        return engine(rgb, strength)
+        return engine(rgb, strength, colours)
     if strength == 0.0:
         return rgb.copy()
     resized = _resized(rgb, size)
-    stylized = guided_resize(engine(resized), resized, rgb)
+    stylized = guided_resize(engine(resized, 1.0, colours), resized, rgb)
     if strength == 1.0:
         return stylized
     return np.asarray(cv2.addWeighted(stylized, strength, rgb, 1.0 - strength, 0.0), np.uint8)

@@ -122,7 +122,7 @@ def stylize_video(
     start_s = time.monotonic()
     try:
         job.check(named_input=source is None)
-        controls = controls or Controls(job.strength, scale=job.scale)
+        controls = controls or Controls(job.strength, scale=job.scale, colours=job.colours)
     except BaseException:
         if source is not None:
             source.close()

@@ -34,6 +34,7 @@ class VideoJob:
         overwrite: replace an existing output.
         audio: copy the sound.
         scale: size of the strokes; 1 is the style's own.
+        colours: how much of the clip's own colours is kept, 0 … 1.
         segment_s: length of the segments in which longer clips are written, seconds, so that an interrupted job can be
             resumed; 0 writes in one piece.
         resume: go on with an interrupted job, if there is one.
@@ -58,6 +59,7 @@ class VideoJob:
     segment_s: float = 20.0
     resume: bool = False
     job_dir: Path | None = None
+    colours: float = 0.0
 
     @property
     def folder(self) -> Path:
@@ -92,8 +94,11 @@ class VideoJob:
 
     def _range_errors(self) -> list[ConfigError]:
         errors = []
-        if not 0.0 <= self.strength <= 1.0:
-            errors.append(ConfigError(f"strength {self.strength:g} is out of range", hint="give a value from 0 to 1"))
+        errors += [
+            ConfigError(f"{name} {value:g} is out of range", hint="give a value from 0 to 1")
+            for name, value in (("strength", self.strength), ("colours", self.colours))
+            if not 0.0 <= value <= 1.0
+        ]
         if not SCALES[0] <= self.scale <= SCALES[1]:
             hint = f"give a value from {SCALES[0]:g} to {SCALES[1]:g}"
             errors.append(ConfigError(f"scale {self.scale:g} is out of range", hint=hint))

@@ -7,7 +7,7 @@ from importlib import util
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from engines.base import RGB, BaseEngine, EngineInfo, PendingFrame, check_rgb, check_size, check_strength
+from engines.base import RGB, BaseEngine, EngineInfo, PendingFrame, check_colours, check_rgb, check_size, check_strength
 from engines.cuda import driver
 from engines.errors import EngineError
 from engines.style_file import StyleModel
@@ -60,6 +60,7 @@ class CudaEngine(BaseEngine):
         self._graphs: SharedGraphs | None = None
         try:
             self._graphs = pool.borrow(self._key, lambda: SharedGraphs(self._key))
+            self._style, self._colours = style, 0.0
             self._weights = self._graphs.upload(style)
         except BaseException as error:
             if self._graphs is not None:
@@ -80,18 +81,24 @@ class CudaEngine(BaseEngine):
         """The pipeline that the frames go through, for measurements."""
         return self._open().pipeline
 
-    def submit(self, rgb: RGB, strength: float = 1.0) -> PendingFrame:
+    def submit(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> PendingFrame:
         """Start on one frame; see ``engines.base.PipelinedEngine``.
 
         If the memory is too small for this size, the engine still stylizes smaller frames.
         """
         check_rgb(rgb)
         check_strength(strength)
-        return self._open().submit(rgb, strength, self._weights)
+        check_colours(colours)
+        graphs = self._open()
+        with self._lock:
+            if colours != self._colours:
+                self._weights, self._colours = graphs.upload(self._style, colours), colours
+            weights = self._weights
+        return graphs.submit(rgb, strength, weights)
 
-    def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
+    def __call__(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
         """Stylize one frame; see ``submit``."""
-        return self.submit(rgb, strength).result()
+        return self.submit(rgb, strength, colours).result()
 
     def prepare(self, height: int, width: int) -> None:
         """See ``engines.base.SharedGraphEngine``."""

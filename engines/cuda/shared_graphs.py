@@ -15,9 +15,10 @@ from torch import Tensor
 
 from engines.base import RGB, PendingFrame
 from engines.cuda.fp16 import Fp16Body, Fp16Graph, Stylize
-from engines.cuda.stream_pipeline import StreamPipeline
+from engines.cuda.stream_pipeline import Body, StreamPipeline
 from engines.errors import EngineError
 from engines.model.generator import Arch, Generator, load_generator
+from engines.model.own_colours import with_own_colours
 from engines.shared_pool import SharedPool
 from engines.style_file import StyleModel
 
@@ -59,7 +60,7 @@ class SharedGraphs:
     def submit(self, rgb: RGB, strength: float, weights: StyleWeights) -> PendingFrame:
         """Start on one frame in the style of ``weights``; see ``StreamPipeline.submit``."""
 
-        def load() -> None:
+        def load(_: Body) -> None:
             if self._loaded is not weights:
                 self._loaded = None  # a copy that fails leaves weights of both styles
                 torch._foreach_copy_(self._weights, weights)
@@ -67,9 +68,13 @@ class SharedGraphs:
 
         return self.pipeline.submit(rgb, strength, load)
 
-    def upload(self, style: StyleModel) -> StyleWeights:
-        """Copy a style's weights to the device, beside those of the graphs."""
-        generator = Fp16Graph(load_generator(style), torch.device("cpu")).generator
+    def upload(self, style: StyleModel, colours: float = 0.0) -> StyleWeights:
+        """Copy a style's weights for a share of own colours to the device, beside those of the graphs."""
+        generator = load_generator(style)
+        if colours:
+            changed = with_own_colours(style.tensors(), colours)
+            generator.load_state_dict({name: torch.from_numpy(value) for name, value in changed.items()}, strict=False)
+        generator = Fp16Graph(generator, torch.device("cpu")).generator
         with self.pipeline.on_compute():
             return [value.to(self._device) for value in _state(generator)]
 

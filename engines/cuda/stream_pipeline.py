@@ -93,10 +93,11 @@ class StreamPipeline:
         with self._lock:
             return tuple(self._compiled)
 
-    def submit(self, rgb: RGB, strength: float, before: Callable[[], None] | None = None) -> PendingFrame:
+    def submit(self, rgb: RGB, strength: float, before: Callable[[Body], None] | None = None) -> PendingFrame:
         """Start on one frame, which may be changed as soon as this returns.
 
-        ``before`` enqueues work on the compute stream before the body runs, e.g. a copy of other weights.
+        ``before`` is called with the body and enqueues work on the compute stream before it runs, e.g. a copy of other
+        weights.
 
         Raises:
             EngineError: the pipeline is closed, the device failed, or its memory is too small for this size. In the
@@ -167,7 +168,7 @@ class StreamPipeline:
         shape: tuple[int, ...],
         buffers: list[Buffer],
         strength: float,
-        before: Callable[[], None] | None,
+        before: Callable[[Body], None] | None,
     ) -> PendingFrame:
         """Enqueue all steps of one frame; ``buffers`` are its host memory for the upload and the download."""
         upload, compute, download = self._streams
@@ -183,7 +184,7 @@ class StreamPipeline:
             staging.read = compute.mark()
             body.strength.fill_(strength)
             if before is not None:
-                before()
+                before(body)
             body.run()
             compute.wait(staging.fetched)
             staging.stylized.copy_(body.stylized)

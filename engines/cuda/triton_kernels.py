@@ -8,9 +8,10 @@ torch makes one pass over all pixels for each operation. In bytes read and writt
             bytes, depth_to_space, crop: 108                                       here: 3 + 6 read, 3 written
 
 The smoothing is computed not as a convolution of cells but as what it stands for: nine neighbours of a pixel, whose
-bytes are in the L1 cache, with weights read from the style's. The network's input is the same to the last bit. Its
-output is processed in fp32, where torch rounds to fp16 after each operation, so that a value of the stylized frame may
-be one step of 255 off.
+bytes are in the L1 cache, with weights read from the style's. Where the frame keeps some of its own colours, the
+weights mix the three colours of each neighbour; see ``engines.model.own_colours``. The network's input is the same to
+the last bit. Its output is processed in fp32, where torch rounds to fp16 after each operation, so that a value of the
+stylized frame may be one step of 255 off.
 
 Imported only on demand: Triton exists for Linux and comes with torch for CUDA. It compiles each kernel on first use,
 which needs a C compiler, and caches the result in ``~/.triton``. On the CPU its interpreter runs the same code slowly,
@@ -58,7 +59,7 @@ def last(frame: Tensor, change: Tensor, softening: Tensor, strength: Tensor, sty
     Args:
         frame: (1, height, width, 3), uint8, contiguous.
         change: (1, h, w, 12), fp16: the network's output for ``first(frame)``.
-        softening: (12, 12, 3, 3), fp16, any strides: the style's; the nine weights of a pixel are read from it.
+        softening: (12, 12, 3, 3), fp16, any strides: the style's; the weights of a pixel are read from it.
         strength: (1,), float32, 0 … 1.
         stylized: like ``frame``; it is written to.
     """
@@ -66,9 +67,8 @@ def last(frame: Tensor, change: Tensor, softening: Tensor, strength: Tensor, sty
     top, left = margins(height)[0] - MARGIN, margins(width)[0] - MARGIN
     change = change.contiguous()  # it already is if cuDNN has kept channels innermost
     grid = (triton.cdiv(3 * width, BLOCK), height)
-    weight_strides = softening.stride()[1:]
     _last[grid](
-        frame, change, softening, strength, stylized, height, width, top, left, change.shape[2], *weight_strides,
+        frame, change, softening, strength, stylized, height, width, top, left, change.shape[2], *softening.stride(),
         CELL_OUT, BLOCK,
     )  # fmt: skip
 
@@ -143,6 +143,7 @@ def _last(
     top: tl.tensor,
     left: tl.tensor,
     cells_wide: tl.tensor,
+    per_output: tl.tensor,
     per_channel: tl.tensor,
     per_row: tl.tensor,
     per_column: tl.tensor,
@@ -155,6 +156,8 @@ def _last(
     inside = value < width * 3
     x, colour = value // 3, value % 3
 
+    # Red of a pixel takes something of its green: all colours have to be read.
+    mixes = tl.load(softening + per_channel + per_row + per_column) != 0.0
     ground = tl.zeros((block,), tl.float32)
     for down in tl.static_range(3):
         row = _reflect(y + down - 1, height) * width
@@ -162,9 +165,16 @@ def _last(
             # Where the weights of cells, (out, in, 3, 3), hold the one for this neighbour of a cell's first pixel.
             channel = ((down + 1) % side * side + (right + 1) % side) * 3
             place = channel * per_channel + (down + 1) // side * per_row + (right + 1) // side * per_column
-            weight = tl.load(softening + place).to(tl.float32)
-            byte = tl.load(frame + (row + _reflect(x + right - 1, width)) * 3 + colour, mask=inside, other=0)
-            ground += weight * byte.to(tl.float32)
+            pixel = (row + _reflect(x + right - 1, width)) * 3
+            if mixes:
+                for other in tl.static_range(3):
+                    weight = tl.load(softening + colour * per_output + place + other * per_channel).to(tl.float32)
+                    byte = tl.load(frame + pixel + other, mask=inside, other=0)
+                    ground += weight * byte.to(tl.float32)
+            else:
+                weight = tl.load(softening + place).to(tl.float32)
+                byte = tl.load(frame + pixel + colour, mask=inside, other=0)
+                ground += weight * byte.to(tl.float32)
 
     whole_y, whole_x = y + top, x + left
     cell = whole_y // side * cells_wide + whole_x // side

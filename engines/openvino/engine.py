@@ -6,13 +6,15 @@ import contextlib
 import functools
 import sys
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from engines.base import RGB, BaseEngine, EngineInfo, check_rgb, check_strength
+from engines.base import RGB, BaseEngine, EngineInfo, check_colours, check_rgb, check_strength
 from engines.errors import EngineError, StyleError
+from engines.model.own_colours import with_own_colours
 from engines.style_file import StyleModel
 
 if TYPE_CHECKING:
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
 KEPT_SIZES = 3
 """Frame sizes whose compiled graphs are kept; compiling another one takes two cores 0.2 to 0.4 s."""
+
+STORED = ".fp16"
+"""Suffix of the weights' names in the graph, where they are cast to fp32 before use."""
 
 Precision = Literal["fp32", "bf16"]
 
@@ -49,6 +54,7 @@ class CpuEngine(BaseEngine):
         self._graph: ov.Model | None = None
         self._sized: OrderedDict[tuple[int, int], SizedGraph] = OrderedDict()
         self._closed = False
+        self._style, self._colours = style, 0.0
         self._open(style)
         self.info = EngineInfo(
             name="cpu",
@@ -58,12 +64,16 @@ class CpuEngine(BaseEngine):
             style=style.name,
         )
 
-    def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
+    def __call__(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
         """Stylize one frame; see ``engines.base.Engine``."""
         check_rgb(rgb)
         check_strength(strength)
+        check_colours(colours)
         frame = np.ascontiguousarray(rgb)[None]
         with as_engine_errors(rgb.shape[0], rgb.shape[1]):
+            if colours != self._colours and not self._closed:
+                self._take_colours(colours)
+                self._colours = colours
             request = self._graph_for(rgb.shape[0], rgb.shape[1]).request
             # The runtime copies neither input nor output. The output is the request's own buffer, which the next call
             # overwrites, so copy it here.
@@ -82,6 +92,13 @@ class CpuEngine(BaseEngine):
     def _open(self, style: StyleModel) -> None:
         """Read the graph; it is compiled for the first frame."""
         self._graph = read_graph(self._core, style)
+
+    def _take_colours(self, colours: float) -> None:
+        """Take the weights for another share of own colours. They are folded into the graph: it is compiled anew."""
+        self._graph = read_graph(self._core, self._style)
+        constants = with_own_colours(self._style.tensors(), colours)
+        replace_weights(self._graph, lambda name, _: constants.get(name))
+        self._sized.clear()
 
     def _graph_for(self, height: int, width: int) -> SizedGraph:
         """Return the compiled graph for one frame size; compile it if it is not cached."""
@@ -179,6 +196,31 @@ def read_graph(core: ov.Core, style: StyleModel) -> ov.Model:
     if inputs != ["frame", "strength"] or outputs != ["painting"]:
         raise StyleError(f"{style.graph} is not a frame graph: its inputs are {inputs} and its outputs {outputs}")
     return graph
+
+
+def replace_weights(
+    graph: ov.Model, replacement: Callable[[str, tuple[int, ...]], ov.Node | npt.NDArray[np.float32] | None]
+) -> None:
+    """Replace weights of a style's graph, which are stored in fp16 and cast to fp32.
+
+    Args:
+        graph: changed in place; not validated, since new parameters belong to it only once they are added.
+        replacement: called with the name and the shape of each weight, returns an fp32 node or array to use instead of
+            it, or ``None`` to keep it.
+    """
+    import_openvino()
+    from openvino import opset13
+
+    for cast in graph.get_ops():
+        stored = cast.input_value(0).get_node() if cast.get_type_name() == "Convert" else None
+        if stored is None or stored.get_type_name() != "Constant" or not stored.get_friendly_name().endswith(STORED):
+            continue
+        found = replacement(stored.get_friendly_name().removesuffix(STORED), tuple(stored.shape))
+        if found is None:
+            continue
+        node = opset13.constant(found) if isinstance(found, np.ndarray) else found
+        for reader in cast.output(0).get_target_inputs():
+            reader.replace_source_output(node.output(0))
 
 
 def _cause(error: BaseException) -> str:

@@ -17,14 +17,20 @@ import numpy.typing as npt
 
 from engines.base import check_size
 from engines.errors import StyleError
-from engines.openvino.engine import CpuEngine, SizedGraph, as_engine_errors, compile_graph, import_openvino, read_graph
+from engines.model.own_colours import with_own_colours
+from engines.openvino.engine import (
+    CpuEngine,
+    SizedGraph,
+    as_engine_errors,
+    compile_graph,
+    import_openvino,
+    read_graph,
+    replace_weights,
+)
 from engines.style_file import StyleModel, sha256
 
 if TYPE_CHECKING:
     import openvino as ov
-
-STORED = ".fp16"
-"""Suffix of the weights' names in the graph, where they are cast to fp32 before use."""
 
 
 class SharedCpuEngine(CpuEngine):
@@ -57,9 +63,19 @@ class SharedCpuEngine(CpuEngine):
         assert self._shared is not None
         graph = self._shared.compiled(height, width)
         request = graph.model.create_infer_request()
+        self._set_weights(request)
+        return SizedGraph(graph, request)
+
+    def _take_colours(self, colours: float) -> None:
+        assert self._shared is not None
+        changed = with_own_colours(self._style.tensors(), colours)
+        self._weights = self._shared.ordered(self._style, changed)
+        for sized in self._sized.values():
+            self._set_weights(sized.request)
+
+    def _set_weights(self, request: ov.InferRequest) -> None:
         for index, weight in enumerate(self._weights, start=FIRST_WEIGHT):
             request.set_input_tensor(index, import_openvino().Tensor(weight, shared_memory=True))
-        return SizedGraph(graph, request)
 
 
 FIRST_WEIGHT = 2
@@ -90,9 +106,15 @@ class _SharedGraph:
         self._compiled: WeakValueDictionary[tuple[int, int], _Compiled] = WeakValueDictionary()
         self._lock = Lock()
 
-    def ordered(self, style: StyleModel) -> list[npt.NDArray[np.float32]]:
-        """Return a style's weights in the order of the inputs. Raise StyleError if some are missing or misshapen."""
-        tensors = style.tensors()
+    def ordered(
+        self, style: StyleModel, changed: Mapping[str, npt.NDArray[np.float32]] | None = None
+    ) -> list[npt.NDArray[np.float32]]:
+        """Return a style's weights in the order of the inputs, some of them changed.
+
+        Raises:
+            StyleError: some are missing or misshapen.
+        """
+        tensors: dict[str, npt.NDArray[np.floating]] = {**style.tensors(), **(changed or {})}
         if any(name not in tensors or tensors[name].shape != shape for name, shape in self._shapes.items()):
             raise StyleError(f"{style.weights} does not fit {style.graph}", hint="get the style again")
         return [tensors[name].astype(np.float32, order="C") for name in self._shapes]
@@ -130,14 +152,12 @@ def _make_inputs(graph: ov.Model) -> dict[str, tuple[int, ...]]:
     from openvino import Type, opset13
 
     inputs: dict[str, ov.Node] = {}
-    for cast in graph.get_ops():
-        stored = cast.input_value(0).get_node() if cast.get_type_name() == "Convert" else None
-        if stored is None or stored.get_type_name() != "Constant" or not stored.get_friendly_name().endswith(STORED):
-            continue
-        weight = opset13.parameter(list(stored.shape), Type.f32)
-        for reader in cast.output(0).get_target_inputs():
-            reader.replace_source_output(weight.output(0))
-        inputs[stored.get_friendly_name().removesuffix(STORED)] = weight
+
+    def replacement(name: str, shape: tuple[int, ...]) -> ov.Node:
+        inputs[name] = opset13.parameter(list(shape), Type.f32)
+        return inputs[name]
+
+    replace_weights(graph, replacement)
     graph.add_parameters(list(inputs.values()))
     graph.validate_nodes_and_infer_types()
     return {name: tuple(weight.shape) for name, weight in inputs.items()}

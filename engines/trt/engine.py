@@ -6,9 +6,11 @@ A plan is never built while a frame waits: ``engines.trt.background_build`` buil
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 
-from engines.base import RGB, BaseEngine, EngineInfo, PendingFrame, check_rgb, check_strength
+from engines.base import RGB, BaseEngine, EngineInfo, PendingFrame, check_colours, check_rgb, check_strength
 from engines.cuda.engine import require
 from engines.cuda.stream_pipeline import StreamPipeline
 from engines.errors import EngineError
@@ -63,15 +65,16 @@ class TensorRtEngine(BaseEngine):
             style=style.name,
         )
 
-    def submit(self, rgb: RGB, strength: float = 1.0) -> PendingFrame:
+    def submit(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> PendingFrame:
         """Start on one frame; see ``engines.base.PipelinedEngine``. Raise EngineError if its size has no plan."""
         check_rgb(rgb)
         check_strength(strength)
-        return self._pipeline.submit(rgb, strength)
+        check_colours(colours)
+        return self._pipeline.submit(rgb, strength, lambda body: cast("PlanBody", body).take_colours(colours))
 
-    def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
+    def __call__(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
         """Stylize one frame; see ``submit``."""
-        return self.submit(rgb, strength).result()
+        return self.submit(rgb, strength, colours).result()
 
     def close(self) -> None:
         """Free the GPU memory. May be called twice."""

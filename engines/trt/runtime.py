@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from engines.cuda.fp16 import without_tf32
 from engines.cuda.graph_capture import capture
 from engines.errors import EngineError
 from engines.model.generator import FrameGraph, load_generator
+from engines.model.own_colours import LUMA
 from engines.parity import mismatch
 from engines.style_file import StyleModel
 from engines.trt.compat import Flavour, import_tensorrt
@@ -31,7 +33,8 @@ class PlanBody:
     """One frame size of one style: an ``engines.cuda.stream_pipeline.Body``. Not thread-safe.
 
     TensorRT's graph takes bytes and returns fp16, see ``engines.trt.compat``; the truncation to bytes is captured in
-    the same CUDA graph. The engine is loaded already, and its weights refitted.
+    the same CUDA graph. The engine is loaded already, and its weights refitted. Own colours are mixed in later, by a
+    second CUDA graph, captured when it is first needed: refitting weights would take longer than a frame.
 
     Raises:
         EngineError: the engine is not a frame graph of this size.
@@ -41,6 +44,8 @@ class PlanBody:
         self.frame = torch.zeros((1, height, width, 3), dtype=torch.uint8, device=device)
         self.stylized = torch.empty_like(self.frame)
         self.strength = torch.ones(1, device=device)
+        self._colours = torch.zeros(1, device=device)
+        self._luma = torch.tensor(LUMA, device=device)
         self._output = torch.empty(self.frame.shape, dtype=torch.float16, device=device)
         self._device = device
         self.bytes_beside = int(getattr(engine, "device_memory_size_v2", 0))
@@ -49,7 +54,18 @@ class PlanBody:
         if self._context is None:
             raise RuntimeError("TensorRT: out of memory")
         self._bind(trt, engine)
-        self.run = capture(self._once, device)
+        self._plain = self.run = capture(self._once, device)
+        self._own: Callable[[], None] | None = None
+
+    def take_colours(self, colours: float) -> None:
+        """Enqueue, on the current stream, the share of the frame's own colours for the next run."""
+        if not colours:
+            self.run = self._plain
+            return
+        self._colours.fill_(colours)
+        if self._own is None:
+            self._own = capture(self._once_with_own_colours, self._device)
+        self.run = self._own
 
     def _bind(self, trt: Any, engine: Any) -> None:
         """Bind the tensors to the engine's inputs and outputs; their addresses never change."""
@@ -69,10 +85,20 @@ class PlanBody:
             raise EngineError("the engine is not a frame graph of this size: a tensor is missing")
 
     def _once(self) -> None:
+        self._execute()
+        self.stylized.copy_(self._output)  # truncates
+
+    def _once_with_own_colours(self) -> None:
+        """Mix in own colours after the blend, which is linear like they are; see ``engines.model.own_colours``."""
+        self._execute()
+        x, y = self.frame.float(), self._output.float() - 0.5
+        own = x + ((y - x) @ self._luma)[..., None]
+        self.stylized.copy_((torch.lerp(y, own, self._colours) + 0.5).clamp_(0.0, 255.0))
+
+    def _execute(self) -> None:
         stream = torch.cuda.current_stream(self._device).cuda_stream if self._device.type == "cuda" else 0
         if not self._context.execute_async_v3(stream):
             raise RuntimeError("TensorRT cannot start the engine")
-        self.stylized.copy_(self._output)  # truncates
 
 
 @functools.cache

@@ -19,6 +19,10 @@ def evaluate(
         Path | None, typer.Option(metavar="DIR", help="Photographs to stylize, preferably unseen by training.")
     ] = None,
     painting: Painting = None,
+    paintings: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Other paintings: is the style closest to its own, or to one of these?"),
+    ] = None,
     style_pictures: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Pictures of the artist that training did not see.")
     ] = None,
@@ -49,7 +53,9 @@ def evaluate(
     evaluation, table = training("train.evaluate.run"), training("train.evaluate.table")
     if html is not None:
         training("train.html").check_page(html, "--html")
-    job = evaluation.EvaluationJob(style, content, painting, style_pictures, tuple(clip or ()), features, pictures)
+    job = evaluation.EvaluationJob(
+        style, content, painting, style_pictures, tuple(clip or ()), features, pictures, paintings
+    )
     logs.configure(quiet=quiet or as_json)
     results = evaluation.evaluate(job)
     if html is not None:

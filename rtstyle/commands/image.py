@@ -26,6 +26,7 @@ def image(
     style: options.Style = DEFAULT_STYLE,
     strength: options.Strength = 1.0,
     scale: options.Scale = 1.0,
+    colours: options.Colours = 0.0,
     engine: options.EngineName = "auto",
     height: Annotated[
         int | None,
@@ -46,7 +47,7 @@ def image(
     """
     from rtstyle.image import ImageFailure, ImageJob, stylize_images
 
-    job = ImageJob(tuple(inputs), output, strength, height, overwrite, scale)
+    job = ImageJob(tuple(inputs), output, strength, height, overwrite, scale, colours)
     reports: list[ImageReport] = []
     failures: list[ImageFailure] = []
     for result in stylize_images(job, lambda: options.load_engine(style, engine)):

@@ -86,6 +86,14 @@ Scale = Annotated[
         help="Size of the brush strokes; larger ones are faster.",
     ),
 ]
+Colours = Annotated[
+    float,
+    typer.Option(
+        metavar="0..1",
+        parser=number(0, 1),
+        help="How much of the picture's own colours is kept: 0 takes those of the painting, 1 only its light and dark.",
+    ),
+]
 EngineName = Annotated[
     str,
     typer.Option(

@@ -112,6 +112,7 @@ def video(
     style: options.Style = DEFAULT_STYLE,
     strength: options.Strength = 1.0,
     scale: options.Scale = 1.0,
+    colours: options.Colours = 0.0,
     engine: options.EngineName = "auto",
     height: Height = None,
     *,
@@ -142,7 +143,7 @@ def video(
     from rtstyle.video import VideoJob, stylize_video
 
     job = VideoJob(
-        clip, output, strength, height, overwrite=overwrite, audio=not no_audio, scale=scale,
+        clip, output, strength, height, overwrite=overwrite, audio=not no_audio, scale=scale, colours=colours,
         **vars(part), **vars(encoding), **vars(resuming),
     )  # fmt: skip
     with _reporting_interruption(job), ProgressDisplay(Path(clip).name, quiet=quiet) as bar:

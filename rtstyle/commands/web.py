@@ -72,6 +72,7 @@ def web(
     mirror: options.Mirror = False,
     strength: options.Strength = 1.0,
     scale: options.Scale = 1.0,
+    colours: options.Colours = 0.0,
     host: Host = "127.0.0.1",
     port: Port = 8765,
     token: Token = "",
@@ -106,7 +107,7 @@ def web(
         from rtstyle.web.rooms import Rooms, WebSettings
         from rtstyle.web.server import Server
 
-    settings = WebSettings(host, port, token, cert, key, peers, style, strength, scale, mirror, stun)
+    settings = WebSettings(host, port, token, cert, key, peers, style, strength, scale, mirror, stun, colours)
     settings.check()
     if size is not None:
         check_size(size.height, size.width)

@@ -67,7 +67,7 @@ Control = Annotated[
         envvar="RTSTYLE_CONTROL",
         show_envvar=False,
         help="Let scripts steer rtstyle over HTTP at this address: GET /stats and /styles, POST /style, /strength, "
-        "/scale, /mirror, /pause, /snapshot, /record and /stop.",
+        "/scale, /colours, /mirror, /pause, /snapshot, /record and /stop.",
     ),
 ]
 ControlToken = Annotated[
@@ -93,6 +93,7 @@ def webcam(
     mirror: options.Mirror = False,
     strength: options.Strength = 1.0,
     scale: options.Scale = 1.0,
+    colours: options.Colours = 0.0,
     frames: Frames = None,
     engine: options.EngineName = "auto",
     threads: options.Threads = None,
@@ -126,7 +127,7 @@ def webcam(
 
     bits = None if bitrate is None else 1000 * bitrate
     job = WebcamJob(source, tuple(sink), size, fps, frames, overwrite, reconnect, loop, bits)
-    run = _Run(job, _controls(style, strength, scale, mirror=mirror), quiet=quiet)
+    run = _Run(job, _controls(style, strength, scale, colours, mirror=mirror), quiet=quiet)
     watch = Watch(as_json=as_json, stop=run.stop, control=control, token=control_token)
     switching = "window" in sink or control is not None  # the style can be changed
     load = partial(options.load_engine, name=engine, threads=threads, build_ahead=True, shared=switching)
@@ -147,13 +148,13 @@ def _log_recordings(sinks: Sequence[str]) -> None:
             logger.info("recorded %s", name)
 
 
-def _controls(style: str, strength: float, scale: float, *, mirror: bool) -> Controls:
+def _controls(style: str, strength: float, scale: float, colours: float, *, mirror: bool) -> Controls:
     """Return the initial settings; your own style comes first among the styles, so that its key is 1."""
     from rtstyle.controls import Controls
     from rtstyle.style_library import installed
 
     names = [entry.name for entry in installed() if not entry.fault]
-    return Controls(strength, mirror, scale, names if style in names else [style, *names], style)
+    return Controls(strength, mirror, scale, names if style in names else [style, *names], style, colours)
 
 
 class _Run:

@@ -68,7 +68,7 @@ def open_segmented(
 
 def _settings(job: VideoJob, codec: str) -> dict[str, Any]:
     """Return everything that the frames of a segment depend on."""
-    names = ("strength", "scale", "start", "end", "crf", "preset", "video_stream", "audio", "segment_s")
+    names = ("strength", "scale", "colours", "start", "end", "crf", "preset", "video_stream", "audio", "segment_s")
     return {
         **{name: getattr(job, name) for name in names},
         "height": job.even_height,

@@ -42,9 +42,9 @@ class _Borrowed(EngineWrapper):
         self._lock, self._give_back = shared.lock, give_back
         self._closed = False
 
-    def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
+    def __call__(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
         with self._lock:
-            return super().__call__(rgb, strength)
+            return super().__call__(rgb, strength, colours)
 
     def close(self) -> None:
         """Return the engine to its pool; may be called twice."""
@@ -52,9 +52,9 @@ class _Borrowed(EngineWrapper):
             self._closed = True
             self._give_back()
 
-    def _submit(self, rgb: RGB, strength: float = 1.0) -> PendingFrame:
+    def _submit(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> PendingFrame:
         with self._lock:
-            return super()._submit(rgb, strength)
+            return super()._submit(rgb, strength, colours)
 
     def _prepare(self, height: int, width: int) -> None:
         with self._lock:

@@ -48,6 +48,7 @@ class SessionStats:
     fault: str
     strength: float
     scale: float
+    colours: float
     mirror: bool
     paused: bool
     source: str
@@ -61,15 +62,16 @@ class SessionStats:
         """Return plain values for JSON."""
         plain = {**vars(self), **self.figures.to_dict(), "recording": self.recording and str(self.recording)}
         del plain["figures"]
-        return plain | {"strength": round(self.strength, 3), "scale": round(self.scale, 3)}
+        return plain | {name: round(plain[name], 3) for name in ("strength", "scale", "colours")}
 
     def lines(self) -> list[str]:
         """Return the lines that the I key shows: style and figures, then anything out of order."""
         scale = nearest_scale(self.scale, self.figures.height, self.figures.width)
         waiting = f" (preparing {self.wanted})" if self.wanted != self.style and not self.fault else ""
         late = [f"{cause} {count}" for cause, count in self.dropped_by.items() if count]
+        own = f" · own colours {self.colours:.1f}" if self.colours else ""
         lines = [
-            f"{self.fault or self.style + waiting} · strength {self.strength:.1f} · scale {scale:.2f}",
+            f"{self.fault or self.style + waiting} · strength {self.strength:.1f} · scale {scale:.2f}{own}",
             f"{status(self.figures)} · engine {self.figures.engine_p50_ms:.0f} ms",
         ]
         if late:
@@ -158,6 +160,7 @@ class LiveSession:
             fault=switcher.fault if switcher else "",
             strength=controls.strength,
             scale=controls.scale,
+            colours=controls.colours,
             mirror=controls.mirror,
             paused=controls.paused,
             source=self.source.info.name,

@@ -80,7 +80,7 @@ class StyleSwitcher:
         """Why the wanted style is not shown; empty while it is shown or loading."""
         return self._faults.get(self._controls.style, "")
 
-    def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
+    def __call__(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
         """Stylize one frame; see ``engines.base.Engine``."""
         now = time.monotonic()
         with self._change:
@@ -88,13 +88,13 @@ class StyleSwitcher:
             engine = self._ready[self._shown].engine
         share = FIRST_SHARE + (1.0 - FIRST_SHARE) * (now - self._changed_s) / FADE_S
         try:
-            stylized = engine(rgb, strength)
+            stylized = engine(rgb, strength, colours)
         except StylerError as error:
             if share >= 1.0 or self._before == self._shown:
                 raise
             self._go_back(str(error))
             engine.close()
-            return self(rgb, strength)
+            return self(rgb, strength, colours)
         old = self._leaving
         if old is not None and share < 1.0 and old.shape == stylized.shape:
             stylized = np.asarray(cv2.addWeighted(stylized, share, old, 1.0 - share, 0.0), np.uint8)

@@ -11,8 +11,8 @@ from rtstyle.live.actions import Actions
 from rtstyle.sinks.window import WindowSink
 from rtstyle.stroke_scale import SCALES
 
-STRENGTH_STEP = 0.1
-"""Change of strength for one press of Z or C."""
+STEP = 0.1
+"""Change of strength for one press of Z or C, and of own colours for one of V or B."""
 
 SCALE_PRESSES = 4
 """Presses of ] that double the scale."""
@@ -29,6 +29,7 @@ class WindowKeys:
         ("A D", "previous, next style"),
         ("0", "style off and on"),
         ("Z C", "less, more strength"),
+        ("V B", "fewer, more own colours"),
         ("[ ]", "smaller, larger strokes"),
         ("S", "side by side with the input"),
         ("T", "mirror"),
@@ -49,8 +50,10 @@ class WindowKeys:
             "a": lambda _: self._choose("previous"),
             "d": lambda _: self._choose("next"),
             "0": lambda _: self._toggle_style(),
-            "z": lambda _: self._change_strength(-STRENGTH_STEP),
-            "c": lambda _: self._change_strength(STRENGTH_STEP),
+            "z": lambda _: self._change_strength(-STEP),
+            "c": lambda _: self._change_strength(STEP),
+            "v": lambda _: self._change_colours(-STEP),
+            "b": lambda _: self._change_colours(STEP),
             "[": lambda _: self._change_scale(-1),
             "]": lambda _: self._change_scale(1),
             "t": lambda _: f"mirror {'on' if actions.change('mirror')['mirror'] else 'off'}",
@@ -120,6 +123,10 @@ class WindowKeys:
     def _change_strength(self, step: float) -> str:
         strength = round(min(1.0, max(0.0, self._controls.strength + step)), 2)
         return f"strength {self._actions.change('strength', strength)['strength']:.1f}"
+
+    def _change_colours(self, step: float) -> str:
+        colours = round(min(1.0, max(0.0, self._controls.colours + step)), 2)
+        return f"own colours {self._actions.change('colours', colours)['colours']:.1f}"
 
     def _change_scale(self, presses: int) -> str:
         # On a grid that holds 1: steps there and back must end at the style's own size, which costs nothing.

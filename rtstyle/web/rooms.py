@@ -35,7 +35,7 @@ class WebSettings:
         host, port, token: where to listen, and the token that requests must bear; see ``Guard``.
         cert, key: TLS certificate and its private key, PEM files; ``None`` serves without TLS.
         peers: most browsers at a time.
-        style, strength, scale, mirror: initial settings of a browser.
+        style, strength, scale, mirror, colours: initial settings of a browser.
         stun: URL of a STUN server, for browsers beyond a router; ``None`` contacts no other machine.
     """
 
@@ -50,6 +50,7 @@ class WebSettings:
     scale: float = 1.0
     mirror: bool = False
     stun: str | None = None
+    colours: float = 0.0
 
     def check(self) -> None:
         """Raise ConfigError if others could connect without a token, or a TLS file is missing."""
@@ -146,7 +147,9 @@ class Rooms:
 
     def _controls(self) -> Controls:
         settings = self.settings
-        return Controls(settings.strength, settings.mirror, settings.scale, self.styles, settings.style)
+        return Controls(
+            settings.strength, settings.mirror, settings.scale, self.styles, settings.style, settings.colours
+        )
 
     def _begin(self, initial: dict[str, Any], source: BrowserSource, on_end: OnEnd) -> PageSession:
         controls = self._controls()

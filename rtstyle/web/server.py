@@ -107,7 +107,7 @@ class Server:
         settings, rooms = self._rooms.settings, self._rooms
         known = {entry.name: entry for entry in rooms.entries}
         entries = [_described(name, known.get(name)) for name in rooms.styles]
-        begin = {name: getattr(settings, name) for name in ("style", "strength", "scale", "mirror", "stun")}
+        begin = {name: getattr(settings, name) for name in ("style", "strength", "scale", "colours", "mirror", "stun")}
         current = {"style": settings.style, "wanted": settings.style, **rooms.stats()}
         control = {"styles": rooms.styles, "style": current["style"], "wanted": current["wanted"]}
         offered = {"watchable": rooms.watchable, "files": self._files is not None}

@@ -31,7 +31,7 @@ class Instant:
     def __init__(self) -> None:
         self.under_way = self.most = self.frames = 0
 
-    def submit(self, rgb: RGB, strength: float = 1.0) -> PendingFrame:
+    def submit(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> PendingFrame:
         engine = self
         self.under_way += 1
         self.frames += 1
@@ -44,8 +44,8 @@ class Instant:
 
         return Done()
 
-    def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
-        return self.submit(rgb, strength).result()
+    def __call__(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
+        return self.submit(rgb, strength, colours).result()
 
     def close(self) -> None:
         pass
@@ -139,7 +139,7 @@ def test_the_tensorrt_engine_is_built_before_it_is_measured(style: StyleModel, m
         return "" if height == 16 else "no kernel"
 
     class Broken(Instant):
-        def submit(self, rgb: RGB, strength: float = 1.0) -> PendingFrame:
+        def submit(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> PendingFrame:
             raise EngineError("the memory is too small")
 
         def close(self) -> None:

@@ -29,7 +29,7 @@ class FakeEngine:
     def info(self) -> EngineInfo:
         return EngineInfo(self.name, "stand-in", "cpu", "fp32", "none")
 
-    def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
+    def __call__(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
         assert not self.closed, "a frame for an engine that is closed"
         self.calls += 1
         self.threads.add(get_ident())
@@ -44,7 +44,7 @@ class FakeEngine:
 class FakePipelinedEngine(FakeEngine):
     """The same with ``submit``; it fails when the painting is fetched."""
 
-    def submit(self, rgb: RGB, strength: float = 1.0) -> PendingFrame:
+    def submit(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> PendingFrame:
         kept = rgb.copy()
 
         class _Late:

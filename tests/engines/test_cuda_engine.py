@@ -56,6 +56,7 @@ def test_agrees_with_the_golden_picture(style: StyleModel, size: tuple[int, int]
         actual = engine(rgb, strength)
         assert actual.shape == rgb.shape and actual.dtype == np.uint8
         assert close_to(actual, golden(rgb, strength))
+        assert close_to(engine(rgb, strength, 0.75), golden(rgb, strength, 0.75))
     np.testing.assert_array_equal(engine(rgb, 0.0), rgb)
     engine.close()
 

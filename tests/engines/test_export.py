@@ -28,7 +28,7 @@ def one_export(monkeypatch: pytest.MonkeyPatch, tiny_style: Path) -> None:
     import onnx
 
     model = onnx.load(str(tiny_style / "graph.onnx"), load_external_data=False)
-    monkeypatch.setattr(export, "_onnx", lambda generator: model)
+    monkeypatch.setattr(export, "_onnx", lambda arch: model)
     monkeypatch.setattr(export, "_point_into", lambda model, weights, tensors: None)
 
 
@@ -88,12 +88,27 @@ def test_diverged_weights_are_not_saved(tmp_path: Path) -> None:
 
 
 def test_a_renamed_weight_is_noticed(tiny_style: Path, tmp_path: Path) -> None:
-    model = export._onnx(fold(narrow()))
+    model = export._onnx(narrow().arch)
     big = max(model.graph.initializer, key=lambda i: len(i.raw_data))
     tensors = dict(fold(narrow()).state_dict())
     del tensors[big.name.removeprefix("generator.")]
     with pytest.raises(EngineError, match="renamed the weights"):
         export._point_into(model, tiny_style / "weights.safetensors", tensors)
+
+
+def test_a_weight_that_became_a_constant_is_noticed(tiny_style: Path) -> None:
+    model = export._onnx(narrow().arch)
+    bias = next(i for i in model.graph.initializer if i.name == "generator.head.conv.bias")
+    bias.name = "folded_12"
+    with pytest.raises(EngineError, match=r"constants of \['head.conv.bias'\]"):
+        export._point_into(model, tiny_style / "weights.safetensors", fold(narrow()).state_dict())
+
+
+def test_the_graph_does_not_depend_on_the_weights_it_is_exported_with(tiny_style: Path, tmp_path: Path) -> None:
+    """``tiny_style`` may have been made from the graph of an earlier export; this one is exported anew."""
+    export._exported.cache_clear()
+    again = save_style(tmp_path / "tiny", unlike_identity(narrow(), seed=5), META)
+    assert again.graph.read_bytes() == (tiny_style / "graph.onnx").read_bytes()
 
 
 def test_saving_does_not_change_the_generator(tmp_path: Path, one_export: None) -> None:

@@ -82,7 +82,7 @@ class Painter:
         self.info = EngineInfo(name, "", "", "", "")
         self.closed = False
 
-    def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
+    def __call__(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
         return np.full_like(rgb, 7)
 
     def close(self) -> None:

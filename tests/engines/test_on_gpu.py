@@ -51,7 +51,7 @@ def _the_card_is_given_back() -> Iterator[None]:
     torch.cuda.synchronize()
 
 
-def golden(style: StyleModel, rgb: RGB, strength: float = 1.0) -> RGB:
+def golden(style: StyleModel, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
     from engines.torch_eager import EagerEngine
 
     return EagerEngine(style, device="cpu")(rgb, strength)

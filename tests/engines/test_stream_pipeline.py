@@ -12,7 +12,7 @@ from torch import Tensor
 
 from engines.base import RGB
 from engines.cuda.graph_capture import capture
-from engines.cuda.stream_pipeline import STAGING_BUFFERS, StreamPipeline, as_engine_error
+from engines.cuda.stream_pipeline import STAGING_BUFFERS, Body, StreamPipeline, as_engine_error
 from engines.errors import EngineError
 from tests.engines.test_golden import picture
 
@@ -106,7 +106,7 @@ def test_what_comes_before_a_frame_holds_for_it_and_not_for_the_one_before() -> 
     made = Made()
     pipeline = StreamPipeline(made, "cpu")
     first = pipeline.submit(still(0), 1.0)
-    second = pipeline.submit(still(0), 1.0, lambda: made.amount.fill_(30) and None)
+    second = pipeline.submit(still(0), 1.0, lambda _: made.amount.fill_(30) and None)
     assert (first.result()[0, 0, 0], second.result()[0, 0, 0]) == (1, 30)
 
 
@@ -191,7 +191,7 @@ def test_a_body_that_fails_is_told_and_the_next_frame_is_painted() -> None:
     made = Made()
     pipeline = StreamPipeline(made, "cpu")
 
-    def fail() -> None:
+    def fail(_: Body) -> None:
         raise RuntimeError("CUDA error: device-side assert triggered")
 
     with pytest.raises(EngineError, match="device-side assert"):
@@ -269,7 +269,7 @@ def test_frames_that_nobody_waits_for_cost_no_memory() -> None:
 
 
 def test_failed_frames_cost_no_memory() -> None:
-    def fail() -> None:
+    def fail(_: Body) -> None:
         raise RuntimeError("broken")
 
     pipeline = StreamPipeline(Made(), "cpu")

@@ -100,6 +100,7 @@ with np.load(source) as frames:
         for strength in strengths:
             for engine in engines:
                 made[f"{name} {engine.info.style} {strength}"] = engine(frames[name], strength)
+                made[f"{name} {engine.info.style} {strength} own"] = engine(frames[name], strength, 0.75)
 for engine in engines:
     engine.close()
 np.savez(target, **made)
@@ -134,9 +135,10 @@ class TestInterpreted:
         for style in (StyleModel.open(tiny_style), other_style):
             engine = CudaEngine(style, device="cpu")
             for strength in STRENGTHS:
-                actual, expected = painted[f"{size[1]}x{size[0]} {style.name} {strength}"], engine(rgb, strength)
-                off = np.abs(actual.astype(int) - expected)
-                assert off.max() <= 1 and (off > 0).mean() < 0.15, (style.name, strength)
+                for colours, own in ((0.0, ""), (0.75, " own")):
+                    actual = painted[f"{size[1]}x{size[0]} {style.name} {strength}{own}"]
+                    off = np.abs(actual.astype(int) - engine(rgb, strength, colours))
+                    assert off.max() <= 1 and (off > 0).mean() < 0.15, (style.name, strength, colours)
             np.testing.assert_array_equal(painted[f"{size[1]}x{size[0]} {style.name} 0.0"], rgb)
             engine.close()
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from engines.base import PipelinedEngine
 from engines.errors import EngineError
 from engines.model import generator
+from engines.model.own_colours import LUMA
 from engines.parity import mismatch
 from engines.style_file import StyleModel
 from engines.torch_eager import EagerEngine
@@ -35,6 +37,18 @@ def test_a_plan_of_the_cache_paints_the_picture_of_its_style(
     engine.close()
     with pytest.raises(EngineError, match="closed"):
         engine(photograph())
+
+
+def test_own_colours_are_mixed_into_the_picture(style: StyleModel, cache: PlanCache, fakes: FakeBuilders) -> None:
+    cache.put(fakes.own.key(style, HIGH, WIDE), plan_of(style, HIGH, WIDE), seconds=1.0, extra={})
+    engine = on_cpu(style, cache)
+    x = photograph().astype(float)
+    for strength, colours in ((1.0, 1.0), (0.3, 0.5), (1.0, 0.0), (1.0, 0.4)):
+        y = engine(photograph(), strength).astype(float)
+        own = x + ((y - x) @ np.array(LUMA))[..., None]
+        expected = np.clip((1 - colours) * y + colours * own, 0, 255)
+        assert np.abs(engine(photograph(), strength, colours) - expected).max() <= 1.6
+    engine.close()
 
 
 def test_a_tensorrt_that_does_not_load_is_told_before_anything_is_built(

@@ -37,7 +37,7 @@ class Tint:
         self.info = EngineInfo("tint", "", "", "", name)
         self.closed = False
 
-    def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
+    def __call__(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
         assert not self.closed
         colour = np.array(SHADES[self.info.style])
         return np.asarray(rgb + strength * (colour - rgb.astype(float)), np.uint8)

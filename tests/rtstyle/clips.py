@@ -195,7 +195,7 @@ class Still:
     def info(self) -> EngineInfo:
         return EngineInfo("still", "none", "none", "uint8", "still")
 
-    def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
+    def __call__(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
         self.calls += 1
         return 255 - rgb if self.negative else rgb.copy()
 

@@ -24,7 +24,7 @@ class Bare:
     info = INFO
     closed = 0
 
-    def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
+    def __call__(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
         return rgb
 
     def close(self) -> None:

@@ -33,7 +33,7 @@ class OneAtATime:
     def __init__(self, clock: Clock) -> None:
         self.clock, self.calls = clock, 0
 
-    def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
+    def __call__(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
         self.calls += 1
         self.clock.now_s += 0.1 if self.calls > 1 else 5.0
         return rgb.copy()
@@ -47,7 +47,7 @@ class Overlapping(OneAtATime):
 
     held = most = submitted = 0
 
-    def submit(self, rgb: RGB, strength: float = 1.0) -> Overlapping:
+    def submit(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> Overlapping:
         self.submitted += 1
         self.held += 1
         self.most = max(self.most, self.held)

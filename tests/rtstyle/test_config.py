@@ -31,6 +31,7 @@ GOOD: dict[str, tuple[str, Any]] = {
     "mirror": ("true", True),
     "strength": ("0.5", 0.5),
     "scale": ("2", 2.0),
+    "colours": ("0.5", 0.5),
     "engine": ('"cpu"', "cpu"),
     "threads": ("2", 2),
     "bitrate": ("4000", 4000),
@@ -45,8 +46,8 @@ GOOD: dict[str, tuple[str, Any]] = {
 BAD = {
     "loop": "1", "reconnect": '"no"',
     "style": "7", "source": "-1", "sink": "[1]", "size": '"large"', "fps": "0", "mirror": '"yes"', "strength": "1.5",
-    "scale": "nan", "engine": "true", "threads": "0", "bitrate": "1.5", "control": "8765", "control-token": "[]",
-    "height": '"720"', "codec": "{}", "crf": "true", "preset": '""', "segment": "-1",
+    "scale": "nan", "colours": "2", "engine": "true", "threads": "0", "bitrate": "1.5", "control": "8765",
+    "control-token": "[]", "height": '"720"', "codec": "{}", "crf": "true", "preset": '""', "segment": "-1",
 }  # fmt: skip
 
 

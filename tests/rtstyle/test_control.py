@@ -102,6 +102,8 @@ def test_everything_that_can_be_changed(running: Running, tmp_path: Path) -> Non
     ]  # fmt: skip
     assert ask("POST", "/strength", "0.25") == (200, {"strength": 0.25}) and running.controls.strength == 0.25
     assert ask("POST", "/scale", '{"scale": 2}') == (200, {"scale": 2}) and running.controls.scale == 2
+    assert ask("POST", "/colours", "0.75") == (200, {"colours": 0.75}) and running.controls.colours == 0.75
+    assert ask("GET", "/stats")[1]["colours"] == 0.75
     assert [ask("POST", "/mirror", body)[1]["mirror"] for body in ("on", "", "", "false", "true")] == [
         True, False, True, False, True,
     ]  # fmt: skip
@@ -127,6 +129,7 @@ def test_everything_that_can_be_changed(running: Running, tmp_path: Path) -> Non
         ("/style", "", 400, "takes a name"),
         ("/style", "7", 400, "takes a name"),
         ("/strength", "2", 400, "out of range"),
+        ("/colours", "-0.1", 400, "out of range"),
         ("/strength", "much", 400, "takes a number"),
         ("/strength", "NaN", 400, "takes a number"),
         ("/strength", "true", 400, "takes a number"),

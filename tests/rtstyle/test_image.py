@@ -26,7 +26,7 @@ class Invert:
     info = EngineInfo("invert", "numpy", "here", "uint8", "none")
     closed = False
 
-    def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
+    def __call__(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
         return 255 - rgb
 
     def close(self) -> None:
@@ -191,7 +191,7 @@ def test_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_the_engine_is_closed_also_after_an_error(tmp_path: Path) -> None:
     class Broken(Invert):
-        def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
+        def __call__(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
             raise EngineError("out of order")
 
     source = save(tmp_path / "in.png", corners())

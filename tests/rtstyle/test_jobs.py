@@ -39,10 +39,10 @@ class Failing(Still):
         super().__init__()
         self._at = at
 
-    def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
+    def __call__(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
         if self.calls == self._at:
             raise EngineError("the power went out")
-        return super().__call__(rgb, strength)
+        return super().__call__(rgb, strength, colours)
 
 
 @pytest.fixture(scope="module")
@@ -173,6 +173,7 @@ def test_an_interrupted_job_is_not_lost_by_mistake(clip: Path, tmp_path: Path) -
     ("change", "message"),
     [
         ({"strength": 0.5}, "strength was 1.0, not 0.5"),
+        ({"colours": 1.0}, "colours was 0.0, not 1.0"),
         ({"crf": 30}, "crf was not set, not 30"),
         ({"segment_s": 1.0}, "segment_s was 0.4, not 1.0"),
         ({"codec": "hevc", "height": 32}, "height was not set, not 32; codec was h264, not hevc"),

@@ -57,7 +57,7 @@ def ran(sink: Sink, engine_s: float = 0.0, frames: int = 20) -> dict[str, object
     """The reading after a short run of a source of 100 fps."""
 
     class Late(Identity):
-        def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
+        def __call__(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
             time.sleep(engine_s)
             return rgb.copy()
 
@@ -175,7 +175,8 @@ def test_a_heartbeat_beats_until_it_is_closed_or_nobody_listens(monkeypatch: pyt
 
 
 FIELDS = {
-    "running", "style", "wanted", "fault", "strength", "scale", "mirror", "paused", "source", "source_state",
+    "running", "style", "wanted", "fault", "strength", "scale", "colours", "mirror", "paused", "source",
+    "source_state",
     "fps_in", "fps_out",
     "age_p50_ms", "age_p95_ms", "age_max_ms", "dropped", "dropped_engine", "dropped_by", "engine_p50_ms", "width",
     "height", "sink_states", "recording", "frames_in", "frames_out", "seconds",

@@ -98,11 +98,11 @@ def test_live_keeps_the_newest_and_counts_the_rest() -> None:
     painted = []
 
     class Slow(Still):
-        def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
+        def __call__(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
             painted.append(number_of(rgb))
             at_first.set()
             assert source.ended.wait(WAIT_S)
-            return super().__call__(rgb, strength)
+            return super().__call__(rgb, strength, colours)
 
     run(source, Slow(), sink, Controls(), stats)
     assert painted == [0, 7]
@@ -126,7 +126,7 @@ def test_a_recording_survives_its_camera() -> None:
 
 def test_a_recording_survives_its_engine() -> None:
     class Broken(Still):
-        def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
+        def __call__(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
             raise EngineError("out of memory")
 
     sink = Sink()
@@ -137,7 +137,7 @@ def test_a_recording_survives_its_engine() -> None:
 
 def test_engine_error_reaches_the_caller() -> None:
     class Broken(Still):
-        def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
+        def __call__(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
             raise ShapeError("odd")
 
     source, sink = Source(50), Sink()
@@ -204,10 +204,10 @@ def test_mirror_and_strength_reach_the_engine() -> None:
     strengths = []
 
     class Watching(Still):
-        def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
+        def __call__(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
             strengths.append(strength)
             assert rgb.flags.c_contiguous
-            return super().__call__(rgb, strength)
+            return super().__call__(rgb, strength, colours)
 
     sink = Sink()
     run(Source(2), Watching(), sink, Controls(strength=0.25, mirror=True), Stats())
@@ -252,7 +252,7 @@ class Late(Still):
         self.in_flight: list[int] = []
         self.most = 0
 
-    def submit(self, rgb: RGB, strength: float = 1.0) -> PendingFrame:
+    def submit(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> PendingFrame:
         engine, number = self, number_of(rgb)
         self.in_flight.append(number)
         self.most = max(self.most, len(self.in_flight))
@@ -262,13 +262,13 @@ class Late(Still):
                 engine.in_flight.remove(number)
                 if number == engine.fails_at:
                     raise EngineError("the card fell off")
-                return Still.__call__(engine, rgb, strength)
+                return Still.__call__(engine, rgb, strength, colours)
 
         return Waiting()
 
-    def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
+    def __call__(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
         assert not self.in_flight, "one that is called is at nothing else"
-        return super().__call__(rgb, strength)
+        return super().__call__(rgb, strength, colours)
 
 
 def sunk(sink: Sink) -> list[int]:
@@ -282,10 +282,10 @@ class Full(Source):
         super().__init__(count, **rest)  # type: ignore[arg-type]
         taken, submit = Event(), engine.submit
 
-        def hesitating(rgb: RGB, strength: float = 1.0) -> PendingFrame:
+        def hesitating(rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> PendingFrame:
             if number_of(rgb) == 0:
                 assert taken.wait(WAIT_S)
-            return submit(rgb, strength)
+            return submit(rgb, strength, colours)
 
         engine.submit = hesitating  # type: ignore[method-assign]
         self.taken = taken
@@ -371,10 +371,10 @@ def test_a_source_that_fails_loses_no_frame_that_it_gave() -> None:
 
 def test_a_frame_that_is_refused_comes_after_those_that_are_pending() -> None:
     class Picky(Late):
-        def submit(self, rgb: RGB, strength: float = 1.0) -> PendingFrame:
+        def submit(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> PendingFrame:
             if number_of(rgb) == 5:
                 raise ShapeError("odd")
-            return super().submit(rgb, strength)
+            return super().submit(rgb, strength, colours)
 
     sink = Sink()
     with pytest.raises(ShapeError, match="odd"):

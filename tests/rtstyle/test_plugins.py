@@ -22,7 +22,7 @@ from rtstyle.sources.pattern import PatternSource
 
 class Inverter:
     info = EngineInfo("invert", "numpy", "any", "uint8", "none")
-    def __call__(self, rgb, strength=1.0):
+    def __call__(self, rgb, strength=1.0, colours=0.0):
         return 255 - rgb
     def close(self):
         pass

@@ -34,7 +34,7 @@ class Striped:
     def __init__(self) -> None:
         self.sizes: list[tuple[int, int]] = []
 
-    def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
+    def __call__(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
         check_size(rgb.shape[0], rgb.shape[1])
         self.sizes.append((rgb.shape[0], rgb.shape[1]))
         stripes = np.broadcast_to((np.arange(rgb.shape[1]) // 4 % 2 * 255)[None, :, None], rgb.shape)
@@ -90,6 +90,14 @@ def test_strength_blends_at_full_size(engine: Engine, scale: float) -> None:
     rgb = scene()
     middle = (stylize(engine, rgb, 1.0, scale).astype(float) + rgb) / 2
     assert np.abs(stylize(engine, rgb, 0.5, scale) - middle).max() <= 0.5
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0, 2.0])
+def test_own_colours_at_every_scale(engine: Engine, scale: float) -> None:
+    grey = np.ascontiguousarray(np.repeat(scene()[..., :1], 3, axis=2))
+    colourful = np.ptp(stylize(engine, grey, 1.0, scale).astype(int), axis=2).mean()
+    own = np.ptp(stylize(engine, grey, 1.0, scale, 1.0).astype(int), axis=2).mean()
+    assert own < 1.0 < colourful
 
 
 @pytest.mark.parametrize("scale", ALL)

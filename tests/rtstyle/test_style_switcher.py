@@ -29,7 +29,7 @@ class Shade:
         self.calls = 0
         self.info = EngineInfo("shade", "", "", "", name)
 
-    def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
+    def __call__(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
         assert not self.closed
         self.calls += 1
         if self.fails_at == (rgb.shape[0], rgb.shape[1]):

@@ -217,7 +217,7 @@ class TestRefusals:
 
     def test_engine_that_breaks(self, clip: Path, tmp_path: Path) -> None:
         class Broken(Still):
-            def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
+            def __call__(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
                 if number_of(rgb) == 2:
                     raise EngineError("device lost")
                 return rgb
@@ -263,11 +263,11 @@ def test_ctrl_c_from_outside_while_the_engine_hangs(tmp_path: Path) -> None:
         from tests.rtstyle.clips import Still
         pipeline.JOIN_S = 0.1
         class Hanging(Still):
-            def __call__(self, rgb, strength=1.0):
+            def __call__(self, rgb, strength=1.0, colours=0.0):
                 if self.calls == 5:
                     print("hanging", flush=True)
                     threading.Event().wait()
-                return super().__call__(rgb, strength)
+                return super().__call__(rgb, strength, colours)
         try:
             stylize_video(VideoJob({str(clip)!r}, Path({str(tmp_path / "b.mp4")!r})), Hanging)
         except KeyboardInterrupt:

@@ -34,7 +34,7 @@ def names(folder: Path) -> list[str]:
 @in_loop
 async def test_a_clip_comes_back_stylized_with_its_sound(tmp_path: Path) -> None:
     async with hosting(tmp_path / "files") as visitor:
-        key = await visitor.upload(clip(tmp_path), scale="1.0", strength="0.8")
+        key = await visitor.upload(clip(tmp_path), scale="1.0", strength="0.8", colours="0.5")
         done = await visitor.until(key, "done", "failed")
         assert (done["state"], done["frames"], done["width"], done["height"]) == ("done", 12, 64, 48), done
         async with visitor.session.get(f"{visitor.address}/{done['download']}") as answer:

@@ -211,7 +211,7 @@ def test_downloads_that_break_off_or_stall_are_ended(
 ) -> None:
     home = tmp_path / "files" / "0123456789abcdef"
     home.mkdir(parents=True)
-    file = store.StoredFile(home.name, "film.mp4", "wave", 1.0, 1.0, state=store.DONE)
+    file = store.StoredFile(home.name, "film.mp4", "wave", state=store.DONE)
     store.record(home, file)
     with (home / file.output_name).open("wb") as output:
         output.truncate(50_000_000)

@@ -26,7 +26,7 @@ class Identity:
     def __init__(self) -> None:
         self.closed = False
 
-    def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
+    def __call__(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
         return rgb.copy()
 
     def close(self) -> None:
@@ -134,7 +134,7 @@ def test_delay_of_a_slow_engine_stays_below_its_time_and_one_frame() -> None:
     gate = threading.Event()
 
     class Slow(Identity):
-        def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
+        def __call__(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
             gate.wait(0.05)
             return rgb.copy()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,8 @@ from train import evaluate
 from train.data import optical_flow as optical
 from train.data.optical_flow import Flow
 from train.data.pictures import read_picture, to_tensor, with_short_side
-from train.evaluate import StyleDistance, StyleScores
+from train.evaluate import StyleDistance, StyleScores, run, similarity
+from train.evaluate.results import Metric
 from train.losses.vgg_features import load_features
 
 
@@ -187,6 +189,83 @@ def test_the_content_distance_is_the_formula(narrow_features: Path) -> None:
     expected = ((y - x) ** 2).sum() / (x**2).sum()
     assert evaluate.content_distance(network, stylized, original) == pytest.approx(expected, rel=1e-4)
     assert evaluate.content_distance(network, original, original) == 0.0
+
+
+def test_the_structure_distance_is_the_formula(narrow_features: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(similarity, "STRUCTURE_SIDE", 40)
+    monkeypatch.setattr(similarity, "_ROWS", 17)
+    network = load_features(narrow_features).style_network
+    stylized, original = texture(40, 48, 0), texture(40, 48, 1)
+
+    def self_similarity(rgb: RGB) -> np.ndarray[Any, np.dtype[np.float64]]:
+        with torch.no_grad():
+            places = network(to_tensor(rgb))[-1][0].flatten(1).T.double().numpy()
+        weights = np.exp(places @ places.T / places.shape[1])
+        return np.asarray(weights / weights.sum(1, keepdims=True))
+
+    x, y = self_similarity(original), self_similarity(stylized)
+    expected = (x * np.log(x / y)).sum() / len(x)
+    assert evaluate.structure_distance(network, stylized, original) == pytest.approx(expected, rel=1e-3)
+    assert evaluate.structure_distance(network, original, original) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_colours_count_and_their_places_do_not() -> None:
+    picture = scene(40, 48)
+    shuffled = np.random.default_rng(0).permutation(picture.reshape(-1, 3)).reshape(picture.shape)
+    assert evaluate.colour_distance(shuffled, picture) == pytest.approx(0.0, abs=1e-3)
+    red, blue = (np.full((8, 8, 3), colour, np.uint8) for colour in ((200, 0, 0), (0, 0, 200)))
+    assert evaluate.colour_distance(red, blue) == pytest.approx(1.0)
+    assert 0.0 < evaluate.colour_distance(np.concatenate([red, blue]), blue) < 1.0
+
+
+def test_a_weak_style_has_less_flicker_but_no_better_ratio() -> None:
+    clip = [scene(80, 100)] * 4
+    rng = np.random.default_rng(0)
+    noise = [rng.normal(0, 20, clip[0].shape) for _ in clip]
+    measure = evaluate.TemporalConsistency(clip)
+    strong, weak = (
+        [np.clip(rgb * 0.5 + 64 + much * n, 0, 255).astype(np.uint8) for rgb, n in zip(clip, noise, strict=True)]
+        for much in (1.0, 0.25)
+    )
+    assert measure.warping_error(weak) < 0.1 * measure.warping_error(strong)
+    assert measure.consistency_ratio(strong) == pytest.approx(1.0, rel=0.05)
+    assert measure.consistency_ratio(weak) == pytest.approx(1.0, rel=0.05)
+    assert measure.consistency_ratio(clip) == 0.0
+
+
+def test_what_follows_the_motion_has_a_low_ratio() -> None:
+    clip = shifted(4, 3, -2)
+    assert evaluate.TemporalConsistency(clip).consistency_ratio(clip) < 0.1
+
+
+def test_slow_drift_shows_in_the_long_range() -> None:
+    clip = [(scene(80, 100) // 2 + 32).astype(np.uint8)] * 6
+    measure = evaluate.TemporalConsistency(clip)
+    drifting = [(rgb + 4 * i).astype(np.uint8) for i, rgb in enumerate(clip)]
+    assert measure.warping_error(drifting) == pytest.approx((4 / 255) ** 2, rel=0.01)
+    far = [(4 * i / 255) ** 2 for i in range(1, 6)]
+    assert measure.long_warping_error(drifting) == pytest.approx(np.mean(far), rel=0.01)
+
+
+def test_what_is_never_seen_again_has_no_long_range() -> None:
+    clip = [texture(80, 100, 0), *[texture(80, 100, 1)] * 3]
+    measure = evaluate.TemporalConsistency(clip)
+    assert measure.pairs == 2 and measure.long_warping_error(clip) is None
+    with pytest.raises(TrainError, match="as many originals"):
+        measure.long_warping_error(clip[:2])
+
+
+def test_a_style_that_looks_like_another_painting_is_found(narrow_features: Path) -> None:
+    network = load_features(narrow_features).style_network
+    own = texture(evaluate.PAINTING_SIDE, evaluate.PAINTING_SIDE, 1, detail=20)
+    others = {"dark.png": (own // 4).astype(np.uint8), "inverse.png": (255 - own // 2).astype(np.uint8)}
+
+    def nearest(stylized: RGB) -> Metric:
+        figures = run._style_metrics(network, own, others, [(texture(60, 60, 3), stylized)])
+        return next(figure for figure in figures if figure.name == "own_painting")
+
+    assert nearest(own).value == pytest.approx(0.0, abs=1e-6)
+    assert nearest(others["dark.png"]).value > 1 and nearest(others["dark.png"]).of == "against dark.png"
 
 
 def test_mean_and_strokes() -> None:

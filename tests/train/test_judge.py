@@ -79,6 +79,7 @@ def test_everything_at_once(
 ) -> None:  # fmt: skip
     html = tmp_path / "page.html"
     options = ["--content", photos, "--painting", painting, "--style-pictures", photos, "--features", features]
+    options += ["--paintings", photos]
     code = main([str(x) for x in ["evaluate", tiny_style, *options, "--clip", clip, "--clip", clip, "--html", html,
                                   "--pictures", 3, "--json"]])  # fmt: skip
     out, err = capfd.readouterr()
@@ -93,6 +94,7 @@ def test_everything_at_once(
         values["style_distance"]["value"] / values["style_distance"]["unpainted"]
     )
     assert values["ewarp"]["of"] == "mean of the clips"
+    assert values["own_painting"]["of"].startswith("against photo_")
     assert any("not Inception-FID" in note and WIDE in note for note in results["notes"])
     text = html.read_text()
     page = walk(text)

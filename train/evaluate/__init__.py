@@ -4,8 +4,8 @@ from train.evaluate.efficiency import latencies, multiply_adds, parameters
 from train.evaluate.frechet import diversity, feature_fid, frechet_distance
 from train.evaluate.inputs import PICTURE_SIDE, read_pictures
 from train.evaluate.lpips import Lpips, load_lpips
-from train.evaluate.similarity import content_distance, grey, ssim
-from train.evaluate.style_distance import PAINTING_SIDE, StyleDistance, StyleScores
+from train.evaluate.similarity import content_distance, grey, ssim, structure_distance
+from train.evaluate.style_distance import PAINTING_SIDE, StyleDistance, StyleScores, colour_distance
 from train.evaluate.temporal import TemporalConsistency, masked_error, noise_amplification, warping_error
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "StyleDistance",
     "StyleScores",
     "TemporalConsistency",
+    "colour_distance",
     "content_distance",
     "diversity",
     "feature_fid",
@@ -28,5 +29,6 @@ __all__ = [
     "parameters",
     "read_pictures",
     "ssim",
+    "structure_distance",
     "warping_error",
 ]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
@@ -34,6 +34,7 @@ class EvaluationJob:
     clips: Sequence[Path] = ()
     features: Path | None = None
     pictures: int = 20
+    paintings: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class EvaluationInputs:
     artist: Pictures | None
     clips: Sequence[Clip]
     networks: Networks
+    other_paintings: Mapping[str, RGB] = field(default_factory=dict)
 
 
 def read_inputs(job: EvaluationJob) -> EvaluationInputs:
@@ -71,6 +73,7 @@ def read_inputs(job: EvaluationJob) -> EvaluationInputs:
         artist=None if job.style_pictures is None else read_artist_pictures(job.style_pictures, MAX_ARTIST_PICTURES),
         clips=[read_clip(path) for path in job.clips],
         networks=_networks(job.features),
+        other_paintings={} if job.paintings is None else _read_others(job.paintings, job.painting),
     )
 
 
@@ -158,6 +161,14 @@ def read_painting(path: Path) -> RGB:
         return read_picture(path)
     except TrainError as error:
         raise TrainError(error.problem, hint=f"--painting: {error.hint or 'check the file in a viewer'}") from error
+
+
+def _read_others(folder: Path, own: Path | None) -> dict[str, RGB]:
+    """Read the paintings of a folder but the one that the style was trained on, by file name."""
+    if own is None:
+        raise TrainError("--paintings needs the style's own painting", hint="add --painting FILE")
+    files = files_in(folder, "--paintings")
+    return {path.name: read_picture(path) for path in files if not path.samefile(own)}
 
 
 def read_artist_pictures(folder: Path, count: int) -> Pictures:

@@ -20,21 +20,27 @@ def left_out(job: EvaluationJob, inputs: EvaluationInputs) -> Iterator[SkippedMe
         yield SkippedMetric("all figures of pictures", "no photographs were given", "--content DIR")
     if networks.features is None:
         yield SkippedMetric(
-            "style and content distance, feature-FID, diversity",
+            "style and content distance, CFSD, feature-FID, diversity",
             "no feature networks were found",
             f"--features DIR; {VGG19.name} (575 MB) is downloaded into it if needed",
         )
     if networks.lpips is None:
         yield SkippedMetric("LPIPS", "its networks were not found", f"--features DIR with {NETWORK} and {HEADS}")
-    if job.painting is None:
-        trained = recorded_painting(inputs.style) or "FILE"
-        yield SkippedMetric("style distance", "the painting was not given", f"--painting {trained}")
+    yield from _without_paintings(job, inputs)
     if inputs.artist is None:
         yield SkippedMetric("feature-FID", "no pictures of the artist were given", "--style-pictures DIR")
     elif min(photos, len(inputs.artist.rgb)) < 2:
         yield SkippedMetric("feature-FID", "it needs two or more pictures of each kind")
     if not job.clips:
-        yield SkippedMetric("Ewarp, e_stab", "no clip was given", "--clip FILE (repeatable)")
+        yield SkippedMetric("Ewarp, consistency ratio, e_stab", "no clip was given", "--clip FILE (repeatable)")
+
+
+def _without_paintings(job: EvaluationJob, inputs: EvaluationInputs) -> Iterator[SkippedMetric]:
+    if job.painting is None:
+        trained = recorded_painting(inputs.style) or "FILE"
+        yield SkippedMetric("style and colour distance", "the painting was not given", f"--painting {trained}")
+    elif job.paintings is None:
+        yield SkippedMetric("distance to its own painting", "no other paintings were given", "--paintings DIR")
 
 
 def notes(inputs: EvaluationInputs, times: Sequence[Latency]) -> list[str]:

@@ -29,14 +29,28 @@ METRICS = {
         "style ratio", "the same, relative to the unstylized photographs; 1 is no style", "lower"
     ),
     "strokes_ratio": MetricInfo("strokes ratio", "relu3_1 alone, which recolouring cannot lower", "lower"),
+    "own_painting": MetricInfo(
+        "distance to its own painting",
+        "style distance by that to the nearest other painting; above 1 it looks like another",
+        "lower",
+        "×",
+    ),
+    "colour_distance": MetricInfo(
+        "colour distance", "histograms of colours against the painting's; 0 is equal, 1 has none in common", "lower"
+    ),
     "content_distance": MetricInfo("content distance", "change in deep features; 0 is the photograph", "lower"),
     "ssim": MetricInfo("SSIM", "edges and shading that are kept; 1 is the photograph", "higher"),
+    "cfsd": MetricInfo("CFSD", "what looked alike in the photograph looks alike; 0 is the photograph", "lower"),
     "lpips": MetricInfo("LPIPS (squeeze)", "perceptual difference from the photograph; 0 is equal", ""),
     "feature_fid": MetricInfo("feature-FID", "distance of the stylized set to the artist's pictures", "lower"),
     "diversity": MetricInfo(
         "picture diversity", "how different the stylized pictures are from each other; 0 is collapse", "higher"
     ),
     "ewarp": MetricInfo("Ewarp", "flicker that motion does not explain; mean square", "lower"),
+    "ewarp_long": MetricInfo("Ewarp, long range", "the same between the first frame and each later one", "lower"),
+    "consistency_ratio": MetricInfo(
+        "consistency ratio", "Ewarp by the change from frame to frame: a weak style does not win for free", "lower"
+    ),
     "e_stab": MetricInfo("e_stab", "flicker that motion does not explain; root mean square", "lower"),
     "noise": MetricInfo("noise amplification", "sensor noise out / sensor noise in; 1 passes it on", "lower", "×"),
     "parameters": MetricInfo("parameters", "numbers stored in the weights", "lower"),

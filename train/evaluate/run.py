@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from statistics import mean
 
@@ -16,12 +16,15 @@ from train.evaluate.efficiency import Latency, latencies, multiply_adds, paramet
 from train.evaluate.frechet import diversity, feature_fid, pooled
 from train.evaluate.inputs import SQUARE, Clip, EvaluationInputs, EvaluationJob, read_inputs
 from train.evaluate.results import METRICS, Metric, Pair, Results, SkippedMetric, Strip
-from train.evaluate.similarity import content_distance, ssim
-from train.evaluate.style_distance import StyleDistance
+from train.evaluate.similarity import content_distance, ssim, structure_distance
+from train.evaluate.style_distance import StyleDistance, colour_distance, grams
 from train.evaluate.temporal import TemporalConsistency, noise_amplification
-from train.losses.vgg_features import Features
+from train.losses.vgg_features import Features, Vgg19
 
 logger = logging.getLogger(__name__)
+
+_TINY = 1e-9
+"""Distance of a copy of a painting."""
 
 STILLS, SHOWN, STRIP = 4, 6, 6
 """Photographs used for the noise metric; pairs shown; frames shown of each clip."""
@@ -82,18 +85,30 @@ def _picture_metrics(pairs: Sequence[tuple[RGB, RGB]], inputs: EvaluationInputs,
     if len(pairs) > 1:
         before, after = (diversity(pooled(deep, [pair[i] for pair in pairs])) for i in (0, 1))
         yield Metric("diversity", after, before)
+    style = networks.features.style_network
+    yield Metric("cfsd", mean(structure_distance(style, stylized, rgb) for rgb, stylized in pairs))
     if inputs.painting is not None:
-        yield from _style_metrics(StyleDistance(networks.features.style_network, inputs.painting), pairs)
+        yield from _style_metrics(style, inputs.painting, inputs.other_paintings, pairs)
     if inputs.artist is not None and min(len(pairs), len(inputs.artist.rgb)) > 1:
         yield _fid(networks.features, inputs.artist.rgb, [rgb for rgb, _ in pairs], engine)
 
 
-def _style_metrics(measure: StyleDistance, pairs: Sequence[tuple[RGB, RGB]]) -> Iterator[Metric]:
-    unpainted, ours = (measure([pair[i] for pair in pairs]) for i in (0, 1))
+def _style_metrics(
+    network: Vgg19, painting: RGB, others: Mapping[str, RGB], pairs: Sequence[tuple[RGB, RGB]]
+) -> Iterator[Metric]:
+    measure = StyleDistance(network, painting)
+    stylized = [grams(network, picture) for _, picture in pairs]
+    unpainted, ours = measure(rgb for rgb, _ in pairs), measure.of_grams(stylized)
     yield Metric("style_distance", ours.mean, unpainted.mean)
     if unpainted.mean > 0 and unpainted.strokes > 0:  # the painting itself may be among the photographs
         yield Metric("style_ratio", ours.mean / unpainted.mean, 1.0)
         yield Metric("strokes_ratio", ours.strokes / unpainted.strokes, 1.0)
+    before, after = (mean(colour_distance(pair[i], painting) for pair in pairs) for i in (0, 1))
+    yield Metric("colour_distance", after, before)
+    distances = {name: StyleDistance(network, other).of_grams(stylized).mean for name, other in others.items()}
+    if distances:
+        nearest = min(distances, key=distances.__getitem__)
+        yield Metric("own_painting", ours.mean / max(distances[nearest], _TINY), of=f"against {nearest}")
 
 
 def _fid(features: Features, artist: Sequence[RGB], photos: Sequence[RGB], engine: Engine) -> Metric:
@@ -105,9 +120,17 @@ def _fid(features: Features, artist: Sequence[RGB], photos: Sequence[RGB], engin
 
 def _clip_metrics(clip: Clip, stylized: Sequence[RGB]) -> Iterator[Metric]:
     measure = TemporalConsistency(clip.frames)
-    if measure.pairs:
-        for name, error in (("ewarp", measure.warping_error), ("e_stab", measure.stability_error)):
-            yield Metric(name, error(stylized), error(clip.frames), clip.name)
+    if not measure.pairs:
+        return
+    for name, error in (
+        ("ewarp", measure.warping_error),
+        ("ewarp_long", measure.long_warping_error),
+        ("consistency_ratio", measure.consistency_ratio),
+        ("e_stab", measure.stability_error),
+    ):
+        value = error(stylized)
+        if value is not None:
+            yield Metric(name, value, error(clip.frames), clip.name)
 
 
 def _strip(clip: Clip, stylized: Sequence[RGB]) -> Strip:
@@ -117,7 +140,7 @@ def _strip(clip: Clip, stylized: Sequence[RGB]) -> Strip:
 
 def _clip_means(figures: Sequence[Metric]) -> Iterator[Metric]:
     """Average the clip metrics where there are several clips."""
-    for name in ("ewarp", "e_stab"):
+    for name in ("ewarp", "ewarp_long", "consistency_ratio", "e_stab"):
         ours = [figure for figure in figures if figure.name == name]
         if len(ours) > 1:
             unpainted = mean(figure.unpainted or 0.0 for figure in ours)

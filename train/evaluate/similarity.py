@@ -5,12 +5,19 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from engines.base import RGB
 from train.data.optical_flow import Float
-from train.data.pictures import to_tensor
+from train.data.pictures import to_tensor, with_short_side
 from train.losses.perceptual import content_loss
 from train.losses.vgg_features import Vgg19
+
+STRUCTURE_SIDE = 256
+"""Short side at which self-similarity is compared, pixels: its matrices have a row and a column for each 4×4 pixels."""
+
+_ROWS = 1024
+"""Rows of the matrices that are in memory at a time."""
 
 
 def grey(rgb: RGB) -> Float:
@@ -45,3 +52,32 @@ def content_distance(network: Vgg19, stylized: RGB, original: RGB) -> float:
         Gatys et al. 2016, CVPR, eq. 1, made relative.
     """
     return float(content_loss(network(to_tensor(stylized))[-1], network(to_tensor(original))[-1]))
+
+
+@torch.no_grad()
+def structure_distance(network: Vgg19, stylized: RGB, original: RGB) -> float:
+    """Return CFSD: how differently the parts of two pictures resemble each other; 0 for equal pictures.
+
+    1/P Σᵢ KL(Sᵢ(x) ‖ Sᵢ(y)), S = softmax over j of Fᵢ·Fⱼ / C, with F the relu3_1 features of C channels at P places.
+    A painting in quite other colours keeps it, as long as what looked alike in the photograph looks alike.
+
+    Args:
+        network: its last tap is relu3_1.
+        stylized: y.
+        original: x, of the same size.
+
+    Source:
+        Chung et al. 2024, CVPR (StyleID), arXiv:2312.09008, section 4.1.
+    """
+    x, y = (_places(network, picture) for picture in (original, stylized))
+    total = 0.0
+    for rows_x, rows_y in zip(torch.split(x, _ROWS), torch.split(y, _ROWS), strict=True):
+        ours, theirs = (F.log_softmax(rows @ all_.T / all_.shape[1], 1) for rows, all_ in ((rows_y, y), (rows_x, x)))
+        total += float(F.kl_div(ours, theirs, reduction="sum", log_target=True))
+    return total / len(x)
+
+
+def _places(network: Vgg19, picture: RGB) -> torch.Tensor:
+    """Return the features of each place, (P, C)."""
+    features: torch.Tensor = network(to_tensor(with_short_side(picture, STRUCTURE_SIDE)))[-1]
+    return features[0].flatten(1).T

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -47,6 +48,7 @@ class TemporalConsistency:
         if len(originals) < 2:
             raise TrainError(_TOO_FEW)
         self.count = len(originals)
+        self._originals = originals
         all_motions = {i: _motion(a, b) for i, (a, b) in enumerate(pairwise(originals))}
         self._motions = {i: motion for i, motion in all_motions.items() if motion.seen_after.mean() > CUT}
 
@@ -74,6 +76,51 @@ class TemporalConsistency:
         pairs = self._motions.items()
         errors = [masked_error(frames[i], frames[i + 1], motion.forward, motion.seen_after) for i, motion in pairs]
         return float(np.mean(errors))
+
+    def consistency_ratio(self, frames: Sequence[RGB]) -> float:
+        """Return Ewarp by the mean square change from each frame to the next.
+
+        A style that hardly shows has little to flicker: its Ewarp is small, this ratio is not. It is 0 where nothing
+        changes. The ratio of the input tells how much of its own change the motion does not explain.
+
+        Args:
+            frames: as for ``warping_error``.
+
+        Raises:
+            TrainError: as ``warping_error``.
+        """
+        error = self.warping_error(frames)
+        change = np.mean([_mean_square(frames[i], frames[i + 1]) for i in self._motions])
+        return float(error / change) if change else 0.0
+
+    def long_warping_error(self, frames: Sequence[RGB]) -> float | None:
+        """Return Ewarp between the first frame and each later one: what drifts slowly is small from frame to frame.
+
+        Args:
+            frames: as for ``warping_error``.
+
+        Returns:
+            as ``warping_error``; ``None`` if too little of the first frame is ever seen again.
+
+        Raises:
+            TrainError: the number of frames differs.
+
+        Source:
+            Lei et al. 2020, NeurIPS (Deep Video Prior), arXiv:2010.11838, section 4.2.
+        """
+        if len(frames) != self.count:
+            raise TrainError(_TOO_FEW)
+        errors = [masked_error(frames[0], frames[i], flow, seen) for i, (flow, seen) in self._long_motions.items()]
+        return float(np.mean(errors)) if errors else None
+
+    @cached_property
+    def _long_motions(self) -> dict[int, tuple[Flow, Mask]]:
+        first, found = self._originals[0], {}
+        for i in range(1, self.count):
+            motion = _motion(first, self._originals[i])
+            if motion.seen_after.mean() > CUT:
+                found[i] = (motion.forward, motion.seen_after)
+        return found
 
     def stability_error(self, frames: Sequence[RGB]) -> float:
         """Return e_stab, which compares each frame with its warped predecessor.
@@ -123,6 +170,10 @@ def masked_error(first: RGB, second: RGB, flow: Flow, valid: Mask) -> float:
     """Return the mean squared error between the first frame and the second warped back, where valid; [0, 1]."""
     error = ((first.astype(np.float32) - backward_warp(second, flow)) / 255.0) ** 2
     return float(error[valid].mean()) if valid.any() else 0.0
+
+
+def _mean_square(first: RGB, second: RGB) -> float:
+    return float((((first.astype(np.float32) - second) / 255.0) ** 2).mean())
 
 
 def noise_amplification(

@@ -113,12 +113,12 @@ class Files:
     def _begin(self, query: Mapping[str, str], size: int) -> Upload:
         if not size:
             raise ConfigError("the file is empty")
-        wanted = {name: query[name] for name in ("style", "strength", "scale") if name in query}
+        wanted = {name: query[name] for name in ("style", "strength", "scale", "colours") if name in query}
         if "style" not in wanted or not query.get("name"):
             raise ConfigError("name and style are missing", hint="PUT /files?name=holiday.mp4&style=wave")
         controls = Controls(styles=self._styles)
         apply_settings(controls, wanted)
-        return self.store.begin(query["name"], size, controls.style, controls.strength, controls.scale)
+        return self.store.begin(query["name"], size, controls)
 
     async def _receive(self, request: web.Request, upload: Upload) -> web.StreamResponse:
         """Write an upload to the disk as it comes."""
@@ -189,8 +189,8 @@ class Files:
 
     def _described(self, file: StoredFile) -> dict[str, Any]:
         """Return a file as plain values for the page."""
-        shown = ("id", "name", "style", "strength", "scale", "state", "problem", "notes", "width", "height", "frames",
-                 "total", "fps", "size")  # fmt: skip
+        shown = ("id", "name", "style", "strength", "scale", "colours", "state", "problem", "notes", "width",
+                 "height", "frames", "total", "fps", "size")  # fmt: skip
         left_s = (file.total - file.frames) / file.fps if file.fps and file.total > file.frames else None
         return {
             **{name: getattr(file, name) for name in shown},

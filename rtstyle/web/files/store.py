@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 
 from engines.atomic_write import atomic_write, flush_folder
 from engines.errors import ConfigError, SinkError
+from rtstyle.controls import Controls
 from rtstyle.video_job import JOB_SUFFIX
 from rtstyle.web.files.names import is_picture, result_name, result_suffix, shown_name, stored_suffix
 from rtstyle.web.files.worker import LOCK as WORKER_LOCK
@@ -54,7 +55,7 @@ class StoredFile:
     Attributes:
         id: name of its folder.
         name: as shown; never a path.
-        style, strength, scale: how to stylize it.
+        style, strength, scale, colours: how to stylize it.
         order: place in the queue; the lowest is next.
         state: ``WAITING``, ``RUNNING``, ``DONE``, ``FAILED`` or ``STOPPED``.
         problem: why it failed, in words.
@@ -67,8 +68,9 @@ class StoredFile:
     id: str
     name: str
     style: str
-    strength: float
-    scale: float
+    strength: float = 1.0
+    scale: float = 1.0
+    colours: float = 0.0
     order: int = 0
     state: str = WAITING
     problem: str = ""
@@ -158,8 +160,13 @@ class FileStore:
         waiting = [file for file in self.files.values() if file.state == WAITING]
         return min(waiting, key=lambda file: file.order, default=None)
 
-    def begin(self, name: str, size: int, style: str, strength: float, scale: float) -> Upload:
+    def begin(self, name: str, size: int, how: Controls) -> Upload:
         """Reserve room for an upload, before any of it is read.
+
+        Args:
+            name: what the browser calls it.
+            size: bytes.
+            how: style and settings.
 
         Raises:
             SinkError: it would exceed the limit, or what the disk has free; or there are too many files.
@@ -174,7 +181,8 @@ class FileStore:
             )
         if size > self._free():
             raise SinkError(f"the server's disk has no room for {shown_size(size)}", hint="remove files")
-        file = StoredFile(secrets.token_hex(8), shown_name(name), style, strength, scale, self._last_place())
+        settings = (how.style, how.strength, how.scale, how.colours)
+        file = StoredFile(secrets.token_hex(8), shown_name(name), *settings, self._last_place())
         return Upload(self, file, size)
 
     def enqueue(self, file: StoredFile) -> None:
@@ -371,7 +379,7 @@ def _read(folder: Path) -> StoredFile:
             raise ValueError("it belongs to another file")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         problem = f"its record cannot be read: {error}"
-        return StoredFile(folder.name, folder.name, "", 1.0, 1.0, state=FAILED, problem=problem)
+        return StoredFile(folder.name, folder.name, "", state=FAILED, problem=problem)
     return file
 
 

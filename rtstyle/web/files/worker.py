@@ -50,7 +50,7 @@ class Task:
         input, output: names in it.
         name, result: what messages call them.
         is_picture: of the input.
-        style, strength, scale, engine, threads: how to stylize it.
+        style, strength, scale, colours, engine, threads: how to stylize it.
     """
 
     folder: str
@@ -62,6 +62,7 @@ class Task:
     style: str
     strength: float
     scale: float
+    colours: float
     engine: str
     threads: int | None
 
@@ -134,7 +135,7 @@ def _picture(task: Task) -> dict[str, Any]:
     from rtstyle.image import ImageFailure, ImageJob, stylize_images
 
     folder = Path(task.folder)
-    job = ImageJob((folder / task.input,), folder / task.output, task.strength, None, True, task.scale)
+    job = ImageJob((folder / task.input,), folder / task.output, task.strength, None, True, task.scale, task.colours)
     (result,) = stylize_images(job, task.load)
     if isinstance(result, ImageFailure):
         raise result.error
@@ -152,7 +153,8 @@ def _video(task: Task, reports: TextIO) -> dict[str, Any]:
     source = folder / task.input
     check_container(source)
     job = VideoJob(
-        str(source), folder / task.output, task.strength, overwrite=True, scale=task.scale, resume=True
+        str(source), folder / task.output, task.strength,
+        overwrite=True, scale=task.scale, colours=task.colours, resume=True,
     )  # fmt: skip
     try:
         report = _stylize(job, task, reports)

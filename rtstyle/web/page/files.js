@@ -27,7 +27,7 @@ export class Files {
     this.options = options;
     this.shown = false;
     this.chosen = []; // File objects that wait for the button
-    this.uploads = []; // { key, file, name, style, strength, scale, state, sent, problem, request }
+    this.uploads = []; // { key, file, name, look, state, sent, problem, request }
     this.list = { files: [], used: 0, limit: 0, room: 0 };
     this.rows = new Map(); // key → elements of a line
     this.states = new Map(); // id → state, to tell what has changed
@@ -88,9 +88,9 @@ export class Files {
 
   // Upload what was chosen, with the settings of this moment.
   begin() {
-    const { style, strength, scale } = this.options.settings();
+    const { style, strength, scale, colours } = this.options.settings(), look = { style, strength, scale, colours };
     for (const file of this.chosen) {
-      this.uploads.push({ key: `upload-${++this.count}`, file, name: file.name, style, strength, scale, state: "queued", sent: 0, problem: "" });
+      this.uploads.push({ key: `upload-${++this.count}`, file, name: file.name, look, ...look, state: "queued", sent: 0, problem: "" });
     }
     this.chosen = [];
     this.drawChosen();
@@ -113,8 +113,7 @@ export class Files {
 
   send(item) {
     const request = item.request = new XMLHttpRequest(); // fetch tells no progress of an upload
-    const { name, style, strength, scale } = item;
-    request.open("PUT", `files?${new URLSearchParams({ name, style, strength, scale })}`);
+    request.open("PUT", `files?${new URLSearchParams({ name: item.name, ...item.look })}`);
     for (const [key, value] of Object.entries(this.options.headers)) request.setRequestHeader(key, value);
     request.upload.onprogress = (event) => { item.sent = event.loaded / event.total; this.draw(); };
     request.onerror = () => this.failed(item, "The upload was interrupted. Is the server running, and the file still there?");
@@ -221,7 +220,8 @@ export class Files {
     const strength = item.strength < 1 ? ` · strength ${Math.round(100 * item.strength)} %` : "";
     const scale = item.scale !== 1 ? ` · strokes ${item.scale.toFixed(2).replace(/\.?0+$/, "")}×` : "";
     row.name.title = item.name;
-    row.how.textContent = `${style?.title ?? item.style}${strength}${scale}`;
+    const colours = item.colours ? ` · own colours ${Math.round(100 * item.colours)} %` : "";
+    row.how.textContent = `${style?.title ?? item.style}${strength}${scale}${colours}`;
     row.bar.setAttribute("aria-label", `Progress of ${item.name}`);
     what.append(row.name, row.how, row.bar, row.say);
     row.line.append(style?.preview ? Object.assign(new Image(), { src: style.preview, alt: "" }) : make("i"), what, row.acts);

@@ -34,6 +34,7 @@ function settings() {
     style: document.querySelector("input[name=style]:checked")?.value ?? known.begin.style,
     strength: Number($("strength").value),
     scale: 2 ** Number($("scale").value),
+    colours: Number($("colours").value),
     mirror: $("mirror").checked,
   };
 }
@@ -62,11 +63,12 @@ function showFiles(yes) {
   history.replaceState(null, "", `${yes ? "?view=files" : location.pathname}${location.hash}`); // for a reload
 }
 
-function apply({ style, strength, scale, mirror }) {
+function apply({ style, strength, scale, colours, mirror }) {
   const radio = [...document.querySelectorAll("input[name=style]")].find((one) => one.value === style);
   if (radio) radio.checked = true;
   $("strength").value = strength;
   $("scale").value = Math.log2(scale);
+  $("colours").value = colours;
   $("mirror").checked = mirror;
   showValues();
 }
@@ -75,7 +77,7 @@ function apply({ style, strength, scale, mirror }) {
 function show(state) {
   if (state.error) setStatus(state.error, true);
   if (state.strength === undefined) return;
-  if (filesShown()) aside = { style: state.wanted, strength: state.strength, scale: state.scale, mirror: state.mirror };
+  if (filesShown()) aside = { ...state, style: state.wanted };
   else showSettings(state);
   const wrong = state.fault || (state.source_state !== "live" && state.source_state);
   if (wrong) setStatus(wrong, true);
@@ -87,12 +89,14 @@ function showSettings(state) {
   if (style) style.checked = true;
   if (document.activeElement !== $("strength")) $("strength").value = state.strength;
   if (document.activeElement !== $("scale")) $("scale").value = Math.log2(state.scale);
+  if (document.activeElement !== $("colours")) $("colours").value = state.colours;
   $("mirror").checked = state.mirror;
   showValues();
 }
 
 function showValues() {
   $("strength-now").textContent = `${Math.round(Number($("strength").value) * 100)} %`;
+  $("colours-now").textContent = `${Math.round(Number($("colours").value) * 100)} %`;
   $("scale-now").textContent = `${(2 ** Number($("scale").value)).toFixed(2).replace(/\.?0+$/, "")}×`;
   stage.classList.toggle("mirrored", $("mirror").checked);
 }
@@ -196,6 +200,7 @@ function nextView() {
 const KEYS = {
   a: () => chooseStyle(chosen() - 1), d: () => chooseStyle(chosen() + 1),
   z: () => step("strength", -0.1), c: () => step("strength", 0.1),
+  v: () => step("colours", -0.1), b: () => step("colours", 0.1),
   "[": () => step("scale", -0.25), "]": () => step("scale", 0.25),
   0: () => { if (Number($("strength").value)) { strengthOn = Number($("strength").value); step("strength", -1); } else step("strength", strengthOn); },
   s: nextView, t: () => $("mirror").click(), i: () => { $("figures").hidden = !connection || !$("figures").hidden; },
@@ -221,6 +226,7 @@ function listen() {
   $("settings").onsubmit = (event) => event.preventDefault();
   $("strength").oninput = () => { showValues(); send({ strength: Number($("strength").value) }); };
   $("scale").oninput = () => { showValues(); send({ scale: 2 ** Number($("scale").value) }); };
+  $("colours").oninput = () => { showValues(); send({ colours: Number($("colours").value) }); };
   $("mirror").onchange = () => { showValues(); send({ mirror: $("mirror").checked }); };
   $("styles").onchange = (event) => send({ style: event.target.value });
   $("wipe").oninput = () => stage.style.setProperty("--wipe", `${$("wipe").value}%`);
