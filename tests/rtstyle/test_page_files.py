@@ -86,7 +86,7 @@ def test_a_clip_is_dropped_stylized_shown_downloaded_and_removed(page: Page, ser
     page.get_by_role("slider", name="Strength").fill("0.5")
     page.keyboard.press("p")  # a key of the live view
     page.get_by_role("button", name="Stylize 2 files").click()
-    line(page, "notes.mp4").get_by_text("This is not a video or picture that can be read").wait_for(timeout=30_000)
+    line(page, "notes.mp4").get_by_text("Cannot open notes.mp4 (it is not a video").wait_for(timeout=30_000)
     done = line(page, clip.name)
     assert done.get_by_text("The Scream · strength 50 %").is_visible()
     done.get_by_text("64 × 48 · 20 frames").wait_for(timeout=30_000)

@@ -189,11 +189,14 @@ def check_container(path: Path) -> None:
     import av
 
     from engines.errors import SourceError
+    from rtstyle.media.container import open_input
 
     try:
         av.open(f"file:{path}", options={"format_whitelist": ",".join(CONTAINERS)}, metadata_errors="replace").close()
-    except (av.FFmpegError, OSError, ValueError) as error:
+    except av.ArgumentError as error:  # it is none of them
         raise SourceError("this is not a video or picture that can be read") from error
+    except (av.FFmpegError, OSError, ValueError):
+        open_input(str(path)).close()  # says what is wrong with it
 
 
 def _renamed(text: str, task: Task) -> str:
