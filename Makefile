@@ -32,7 +32,7 @@ demo: $(BASE_READY) ## stylize a clip: make demo [IN=clip.mp4] [OUT=out.mp4] [ST
 
 test: $(DEV_READY) ## the tests, without the slow ones
 	@echo "Running the tests: about five minutes on two cores"
-	$(DEV)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(DEV)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 test-slow: $(DEV_READY) ## the slow tests: the largest frames, every real clip
 	$(DEV)/python -m pytest -m slow $(ARGS)

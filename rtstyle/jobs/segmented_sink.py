@@ -77,7 +77,7 @@ class SegmentedSink:
             except BaseException:
                 self._lock.release()
                 if not Manifest.exists(folder):
-                    _remove_job(folder)
+                    remove_job(folder)
                 raise
         segments = self._manifest.segments
         self.kept_frames = sum(segment.frames for segment in segments)
@@ -132,7 +132,7 @@ class SegmentedSink:
         finally:
             self._lock.release()
             if self._joined or not self._manifest.segments:
-                _remove_job(self._folder)
+                remove_job(self._folder)
 
     @property
     def _path(self) -> Path:
@@ -196,7 +196,8 @@ def _lock(folder: Path) -> FileLock:
     return lock
 
 
-def _remove_job(folder: Path) -> None:
+def remove_job(folder: Path) -> None:
+    """Remove a job folder, but for files that are not ours."""
     _remove(folder)
     with suppress(OSError):  # it has files that are not ours
         folder.rmdir()
