@@ -7,6 +7,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+import av
 import pytest
 
 pytest.importorskip("aiohttp")
@@ -14,11 +15,12 @@ pytest.importorskip("aiortc")
 
 from aiohttp import ClientSession
 
-from engines.errors import ConfigError
+from engines.errors import ConfigError, SourceError
 from rtstyle.cli import main
 from rtstyle.web.files import routes, store
 from rtstyle.web.files.names import attachment, is_picture, result_name, result_suffix, shown_name, stored_suffix
 from rtstyle.web.files.store import LOCK, FileStore
+from rtstyle.web.files.worker import check_container
 from tests.rtstyle.browsers import gone, in_loop, status_of
 from tests.rtstyle.clips import Clip
 from tests.rtstyle.uploads import GB, Visitor, command, hosting, put
@@ -71,6 +73,21 @@ def test_the_header_of_a_download_holds_every_name() -> None:
     assert attachment("a.mp4") == "attachment; filename=\"a.mp4\"; filename*=UTF-8''a.mp4"
     odd = attachment('ä"%\\;.mp4')
     assert odd == "attachment; filename=\"____;.mp4\"; filename*=UTF-8''%C3%A4%22%25%5C%3B.mp4"
+
+
+def test_lists_of_other_files_are_not_opened(tmp_path: Path) -> None:
+    film = Clip(frames=5).write(tmp_path / "film.ts")
+    check_container(film)
+    texts = {
+        "list.m3u8": f"#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{film}\n#EXT-X-ENDLIST\n",
+        "list.mp4": "ffconcat version 1.0\nfile film.ts\n",
+    }
+    for name, text in texts.items():
+        path = tmp_path / name
+        path.write_text(text)
+        av.open(f"file:{path}").close()  # FFmpeg would
+        with pytest.raises(SourceError, match="this is not a video"):
+            check_container(path)
 
 
 @in_loop
