@@ -64,7 +64,8 @@ async def test_a_clip_comes_back_stylized_with_its_sound(tmp_path: Path) -> None
 @in_loop
 async def test_a_picture_comes_back_stylized(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "photo.png"), numbered(5, 96, 128))
-    async with hosting(tmp_path / "files") as visitor:
+    # A folder whose name looks like a pattern.
+    async with hosting(tmp_path / "files[0-9]*") as visitor:
         key = await visitor.upload(tmp_path / "photo.png")
         done = await visitor.until(key, "done", "failed")
         assert (done["state"], done["picture"], done["width"], done["height"]) == ("done", True, 128, 96)

@@ -7,14 +7,15 @@ import unicodedata
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
+from rtstyle.image import PICTURES
 from rtstyle.media.codecs import CONTAINERS
 from rtstyle.media.image_files import FORMATS
 
 STEM_BYTES = 160
 """Longest name without its suffix, UTF-8: with a style's name added it still fits into the 255 of a file system."""
 
-PICTURES = frozenset({*FORMATS, ".avif", ".heic", ".heif", ".tga", ".psd", ".ico", ".jfif"})
-"""Suffixes of pictures; everything else is opened as a video."""
+MOVING = (".gif",)
+"""Suffixes of pictures that move, which become videos."""
 
 TYPES = {
     ".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/quicktime", ".mkv": "video/x-matroska",
@@ -40,8 +41,9 @@ def shown_name(raw: str) -> str:
 
 
 def is_picture(name: str) -> bool:
-    """Return True for a picture, by its suffix."""
-    return PurePosixPath(name).suffix.lower() in PICTURES
+    """Return True for a picture, by its suffix; everything else is opened as a video."""
+    suffix = PurePosixPath(name).suffix.lower()
+    return suffix in PICTURES and suffix not in MOVING
 
 
 def stored_suffix(name: str) -> str:

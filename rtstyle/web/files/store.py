@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from engines.atomic_write import atomic_write, flush_folder
 from engines.errors import ConfigError, SinkError
 from rtstyle.controls import Controls
-from rtstyle.video_job import JOB_SUFFIX
+from rtstyle.jobs.manifest import JOB_SUFFIX
 from rtstyle.web.files.names import is_picture, result_name, result_suffix, shown_name, stored_suffix
 from rtstyle.web.files.worker import LOCK as WORKER_LOCK
 

@@ -135,7 +135,10 @@ def _picture(task: Task) -> dict[str, Any]:
     from rtstyle.image import ImageFailure, ImageJob, stylize_images
 
     folder = Path(task.folder)
-    job = ImageJob((folder / task.input,), folder / task.output, task.strength, None, True, task.scale, task.colours)
+    job = ImageJob(
+        (folder / task.input,), folder / task.output, task.strength,
+        overwrite=True, scale=task.scale, colours=task.colours,
+    )  # fmt: skip
     (result,) = stylize_images(job, task.load)
     if isinstance(result, ImageFailure):
         raise result.error
