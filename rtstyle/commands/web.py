@@ -12,7 +12,7 @@ import typer
 
 from rtstyle.commands import options
 from rtstyle.commands.extras import needs_extra
-from rtstyle.commands.values import whole
+from rtstyle.commands.values import number, whole
 from rtstyle.defaults import DEFAULT_STYLE
 
 if TYPE_CHECKING:
@@ -49,6 +49,18 @@ Key = Annotated[Path | None, typer.Option(metavar="FILE", help="Private key of t
 Stun = Annotated[
     str | None, typer.Option(metavar="URL", help="STUN server, for visitors beyond your router. [default: none]")
 ]
+FilesDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--files",
+        metavar="DIR",
+        help="Let visitors upload clips and pictures, and keep the results in this folder. [default: they cannot]",
+    ),
+]
+FilesLimit = Annotated[
+    float,
+    typer.Option(metavar="GB", parser=number(0.001, 1e6), help="Most space for uploads and results, 10^9 bytes."),
+]
 Peers = Annotated[int, typer.Option(metavar="N", parser=whole(1, 64), help="Visitors at the same time.")]
 
 
@@ -68,11 +80,13 @@ def web(
     key: Key = None,
     stun: Stun = None,
     peers: Peers = 4,
+    files: FilesDir = None,
+    files_limit: FilesLimit = 20.0,
     engine: options.EngineName = "auto",
     threads: options.Threads = None,
     quiet: options.Quiet = False,  # noqa: ARG001  # its callback has set the level of messages
 ) -> None:
-    """Serve a web page that stylizes the visitor's camera.
+    """Serve a web page that stylizes the visitor's camera, and with --files also clips and pictures.
 
     Needs the extra "web". Open the address that is printed. Add ?view=only to it for a page that shows only the
     --source, as a browser source in OBS. Pictures travel between the browser and this machine, and nowhere else.
@@ -80,6 +94,7 @@ def web(
     Examples:
         rtstyle web
         rtstyle web --source 0
+        rtstyle web --files painted/
         rtstyle web --host 192.168.1.20 --token choose-one --cert cert.pem --key key.pem
     """
     from engines.base import check_size
@@ -88,6 +103,7 @@ def web(
 
     with needs_extra("web", "the page", EngineError):
         from rtstyle.sources.factory import open_source
+        from rtstyle.web.files.routes import Files, FilesSettings
         from rtstyle.web.rooms import Rooms, WebSettings
         from rtstyle.web.server import Server
 
@@ -100,7 +116,9 @@ def web(
     if open_shown is not None:
         open_shown().close()  # likewise
     load = partial(options.load_engine, name=engine, threads=threads, build_ahead=True, shared=True)
-    asyncio.run(_serve(Server(Rooms(settings, load, open_shown)), settings))
+    rooms = Rooms(settings, load, open_shown)
+    queue = Files(FilesSettings(files, round(files_limit * 1e9), engine, threads), rooms.styles) if files else None
+    asyncio.run(_serve(Server(rooms, queue), settings))
 
 
 async def _serve(server: Server, settings: WebSettings) -> None:

@@ -39,6 +39,10 @@ ACCEPT_S = 0.2
 CONNECTIONS = 64
 """HTTP connections at a time; a browser has six."""
 
+AHEAD = 512 << 10
+"""What may come of an upload before its handler begins, bytes: aiohttp stops reading when it holds more than 128 KB of
+a body, and asyncio hands over up to 256 KB at once."""
+
 logger = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -61,6 +65,8 @@ class HttpOptions:
         newest_wins: with too many connections, end the oldest one instead of refusing the new one.
         json_only: refuse POST bodies that are not declared as JSON, which is all that a foreign form can send.
         is_public: returns True for requests that read no secret and change nothing, so that a link may lead there.
+        is_upload: returns True for requests whose body a handler reads as it comes, with limits of its own; ``None``
+            if there are none.
         headers: added to every response.
     """
 
@@ -71,6 +77,7 @@ class HttpOptions:
     newest_wins: bool = False
     json_only: bool = False
     is_public: Callable[[web.Request], bool] = lambda _: False
+    is_upload: Callable[[web.Request], bool] | None = None
     headers: Mapping[str, str] = field(default_factory=lambda: SAFE_HEADERS)
 
 
@@ -80,6 +87,7 @@ class HttpServer:
     def __init__(self, app: web.Application, options: HttpOptions) -> None:
         self._app, self._options = app, options
         app.middlewares.append(self._checked)
+        app.on_response_prepare.append(self._add_headers)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
         self._listening: asyncio.Server | None = None
         self._watch: asyncio.Task[None] | None = None
@@ -121,7 +129,10 @@ class HttpServer:
         """Answer a request unless the guard refuses it; errors become JSON."""
         with self._limit.answering(request):
             try:
-                response = self._refuse(request) or await handler(request)
+                response = self._refuse(request)
+                if response is None:
+                    self._limit.allow_body(request)
+                    response = await handler(request)
             except web.HTTPMethodNotAllowed as error:
                 allowed = ", ".join(sorted(error.allowed_methods))
                 response = json_error(405, f"{request.path[:40]} takes {allowed}, not {request.method[:10]}")
@@ -134,8 +145,10 @@ class HttpServer:
             except Exception as error:
                 logger.exception("%s %s failed", request.method, request.path)
                 response = json_error(500, f"{type(error).__name__}: {error}", "this is a fault in rtstyle")
-            response.headers.update(self._options.headers)
             return response
+
+    async def _add_headers(self, _: web.Request, response: web.StreamResponse) -> None:
+        response.headers.update(self._options.headers)
 
     def _refuse(self, request: web.Request) -> web.StreamResponse | None:
         options = self._options
@@ -147,7 +160,8 @@ class HttpServer:
             return response
         if request.headers.get("Transfer-Encoding") is not None:
             return json_error(411, "the length of the body is missing", "send Content-Length")
-        if (request.content_length or 0) > options.max_body:
+        is_upload = options.is_upload is not None and options.is_upload(request)
+        if (request.content_length or 0) > options.max_body and not is_upload:
             return json_error(413, f"a body has at most {options.max_body} bytes")
         if options.json_only and request.method == "POST" and request.content_type != "application/json":
             return json_error(415, "the body must be application/json")
@@ -196,11 +210,12 @@ class ConnectionLimit:
         return handler
 
     @contextmanager
-    def answering(self, request: web.BaseRequest) -> Iterator[None]:
+    def answering(self, request: web.Request) -> Iterator[None]:
         """Do not count a connection as slow while its request is being answered."""
         handler = request.protocol
         assert isinstance(handler, _Connection)
         handler.unanswered = 0
+        handler.uploads = False
         self._answering.add(handler)
         try:
             yield
@@ -208,6 +223,12 @@ class ConnectionLimit:
             self._answering.discard(handler)
             self._connected.add(handler)
             self._since[handler] = _now()
+
+    def allow_body(self, request: web.Request) -> None:
+        """Let the body of an upload, which is not refused, be as long as its handler takes it."""
+        handler = request.protocol
+        assert isinstance(handler, _Connection)
+        handler.uploads = self._options.is_upload is not None and self._options.is_upload(request)
 
     def _end_oldest(self) -> None:
         """End the oldest connections, idle ones first, if there are too many."""
@@ -252,6 +273,8 @@ class _Connection(web.RequestHandler):
         super().__init__(server, loop=asyncio.get_running_loop(), access_log=None)  # type: ignore[arg-type]
         self._options, self._on_made = options, on_made
         self.unanswered = 0
+        self.uploads = False
+        self._most = HEADER_BYTES + options.max_body + (AHEAD if options.is_upload is not None else 0)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -259,7 +282,8 @@ class _Connection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         self.unanswered += len(data)
-        if self.unanswered <= HEADER_BYTES + self._options.max_body:
+        # aiohttp stops reading from the network while a handler has not taken what came of an upload.
+        if self.unanswered <= self._most or self.uploads:
             super().data_received(data)
         elif self.transport is not None:
             self.transport.abort()

@@ -13,6 +13,7 @@ from engines.errors import ConfigError, SinkError, StylerError
 from rtstyle.live import http_server
 from rtstyle.live.http_server import Handler, HttpOptions, HttpServer, json_error, json_response, read_body
 from rtstyle.style_library import StyleEntry
+from rtstyle.web.files.routes import Files
 from rtstyle.web.rooms import Rooms, WebSettings
 from rtstyle.webrtc.tracks import raise_bitrates
 
@@ -36,15 +37,18 @@ PAGE_HEADERS: Mapping[str, str] = {
 
 
 def _is_public(request: web.Request) -> bool:
-    """Return True for the page and its pictures, which hold no secret: its script sends the token."""
-    return request.method in ("GET", "HEAD") and request.path not in ("/stats", "/styles")
+    """Return True for the page and its pictures, which hold no secret: its script sends the token.
+
+    Downloads ask for a ticket in their address instead, because links cannot send the token.
+    """
+    return request.method in ("GET", "HEAD") and request.path not in ("/stats", "/styles", "/files")
 
 
 class Server:
-    """The page on an address."""
+    """The page on an address, with ``files`` if visitors may upload some."""
 
-    def __init__(self, rooms: Rooms) -> None:
-        self._rooms = rooms
+    def __init__(self, rooms: Rooms, files: Files | None = None) -> None:
+        self._rooms, self._files = rooms, files
         app = web.Application(client_max_size=http_server.BODY)
         app.router.add_get("/", self._file("index.html"))
         for path in PAGE.iterdir():
@@ -53,8 +57,14 @@ class Server:
         app.router.add_get("/styles/{name}.jpg", self._preview)
         app.router.add_get("/stats", self._stats)
         app.router.add_post("/offer", self._offer)
+        if files is not None:
+            files.add_to(app)
         options = HttpOptions(
-            token=rooms.settings.token or None, json_only=True, is_public=_is_public, headers=PAGE_HEADERS
+            token=rooms.settings.token or None,
+            json_only=True,
+            is_public=_is_public,
+            is_upload=Files.is_upload if files is not None else None,
+            headers=PAGE_HEADERS,
         )
         self._http = HttpServer(app, options)
         self.port = rooms.settings.port
@@ -71,12 +81,16 @@ class Server:
                 f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}",
                 hint="is it running already? --port takes another",
             ) from error
+        if self._files is not None:
+            self._files.start()
 
     async def close(self) -> None:
         """Stop listening, and end all connections."""
         self._http.stop_listening()
         await self._rooms.close()
         await self._http.close()
+        if self._files is not None:
+            await self._files.close()
         await self._rooms.close()  # whoever was joining meanwhile
 
     @staticmethod
@@ -96,7 +110,8 @@ class Server:
         begin = {name: getattr(settings, name) for name in ("style", "strength", "scale", "colours", "mirror", "stun")}
         current = {"style": settings.style, "wanted": settings.style, **rooms.stats()}
         control = {"styles": rooms.styles, "style": current["style"], "wanted": current["wanted"]}
-        return json_response({**control, "entries": entries, "watchable": rooms.watchable, "begin": begin})
+        offered = {"watchable": rooms.watchable, "files": self._files is not None}
+        return json_response({**control, "entries": entries, **offered, "begin": begin})
 
     async def _preview(self, request: web.Request) -> web.StreamResponse:
         entry = next((e for e in self._rooms.entries if e.name == request.match_info["name"]), None)

@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from fractions import Fraction
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -131,12 +132,12 @@ async def serving(
 
 
 def in_loop(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
-    """Run an asynchronous test."""
+    """Run an asynchronous test, which may take fixtures."""
 
-    def run() -> None:
-        asyncio.run(asyncio.wait_for(test(), 60))
+    @wraps(test)
+    def run(**fixtures: Any) -> None:
+        asyncio.run(asyncio.wait_for(test(**fixtures), 60))
 
-    run.__name__, run.__doc__ = test.__name__, test.__doc__
     return run
 
 

@@ -1,9 +1,10 @@
 // The page of rtstyle: sends a camera, shows the stylized video. No framework, nothing from other servers.
 import { Connection, explain } from "./connection.js";
+import { Files } from "./files.js";
 import { Graph } from "./graph.js";
 
 const $ = (id) => document.getElementById(id);
-const BARE = new URLSearchParams(location.search).get("view") === "only";
+const VIEW = new URLSearchParams(location.search).get("view"), BARE = VIEW === "only";
 const token = new URLSearchParams(location.hash.slice(1).replaceAll("+", "%2B")).get("token") ?? "";
 const headers = token ? { Authorization: `Bearer ${token}` } : {};
 const stage = $("stage"), stylized = $("stylized"), original = $("original");
@@ -13,6 +14,8 @@ let connection = null; // the running connection, if any
 let known = { entries: [], watchable: false, begin: {} };
 let strengthOn = 1; // restored by the 0 key
 let recorder = null;
+let files = null; // the view of files, if the server has one
+let aside = null; // settings of the view that is not shown
 
 function setStatus(text, alarm = false) {
   $("status").textContent = text;
@@ -37,13 +40,51 @@ function settings() {
 }
 
 function send(changes) {
-  connection?.send(changes);
+  if (!filesShown()) connection?.send(changes);
+}
+
+function filesShown() {
+  return document.body.classList.contains("files");
+}
+
+// Show the files or the live video; each has settings of its own.
+function showFiles(yes) {
+  if (yes === filesShown()) return;
+  const next = aside ?? { ...known.begin };
+  aside = settings();
+  document.body.classList.toggle("files", yes);
+  apply(next);
+  $("live").hidden = yes;
+  $("files").hidden = !yes;
+  $("tab-live").setAttribute("aria-pressed", !yes);
+  $("tab-files").setAttribute("aria-pressed", yes);
+  if (!connection) setStatus(yes ? "Choose files and a style, then press Stylize." : "Choose a style and press Start.");
+  files.show(yes);
+  history.replaceState(null, "", `${yes ? "?view=files" : location.pathname}${location.hash}`); // for a reload
+}
+
+function apply({ style, strength, scale, colours, mirror }) {
+  const radio = [...document.querySelectorAll("input[name=style]")].find((one) => one.value === style);
+  if (radio) radio.checked = true;
+  $("strength").value = strength;
+  $("scale").value = Math.log2(scale);
+  $("colours").value = colours;
+  $("mirror").checked = mirror;
+  showValues();
 }
 
 // Show the settings of the session; another viewer may have changed them.
 function show(state) {
   if (state.error) setStatus(state.error, true);
   if (state.strength === undefined) return;
+  if (filesShown()) aside = { ...state, style: state.wanted };
+  else showSettings(state);
+  const wrong = state.fault || (state.source_state !== "live" && state.source_state);
+  if (wrong) setStatus(wrong, true);
+  else if ($("status").classList.contains("alarm") && !state.error) setStatus("Running.");
+}
+
+function showSettings(state) {
   const style = [...document.querySelectorAll("input[name=style]")].find((one) => one.value === state.wanted);
   if (style) style.checked = true;
   if (document.activeElement !== $("strength")) $("strength").value = state.strength;
@@ -51,9 +92,6 @@ function show(state) {
   if (document.activeElement !== $("colours")) $("colours").value = state.colours;
   $("mirror").checked = state.mirror;
   showValues();
-  const wrong = state.fault || (state.source_state !== "live" && state.source_state);
-  if (wrong) setStatus(wrong, true);
-  else if ($("status").classList.contains("alarm") && !state.error) setStatus("Running.");
 }
 
 function showValues() {
@@ -169,6 +207,8 @@ const KEYS = {
   r: record, p: savePicture, f: fullScreen,
 };
 
+const LIVE_KEYS = ["s", "t", "i", "r", "p", "f"];
+
 function chosen() {
   return [...document.querySelectorAll("input[name=style]")].findIndex((one) => one.checked);
 }
@@ -197,9 +237,12 @@ function listen() {
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || ["SELECT", "TEXTAREA"].includes(event.target.tagName)) return;
     const key = event.key.toLowerCase();
+    if (filesShown() && LIVE_KEYS.includes(key)) return;
     const act = KEYS[key] ?? (/^[1-9]$/.test(key) ? () => chooseStyle(Number(key) - 1) : null);
     if (act) { event.preventDefault(); act(); }
   });
+  $("tab-live").onclick = () => showFiles(false);
+  $("tab-files").onclick = () => showFiles(true);
   addEventListener("pagehide", () => connection?.close());
 }
 
@@ -241,11 +284,13 @@ async function learn() {
     return;
   }
   $("styles").append(...known.entries.map(describe));
-  $("strength").value = known.begin.strength;
-  $("scale").value = Math.log2(known.begin.scale);
-  $("colours").value = known.begin.colours;
-  $("mirror").checked = known.begin.mirror;
-  showValues();
+  apply(known.begin);
+  if (known.files && !BARE) {
+    const entries = new Map(known.entries.map((one) => [one.name, one]));
+    files = new Files({ headers, entries, settings, setStatus, open: () => showFiles(true) });
+    $("tabs").hidden = false;
+    showFiles(VIEW === "files");
+  }
   if (known.watchable) $("source").append(new Option("the machine that runs rtstyle", "watch"));
   if (!navigator.mediaDevices?.getUserMedia) {
     $("source").options[0].disabled = true;

@@ -1,0 +1,1 @@
+"""Files on the page: visitors upload clips and pictures, which are stylized one after another, and download them."""
