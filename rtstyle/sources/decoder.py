@@ -18,7 +18,7 @@ from av.video.stream import VideoStream
 from engines.errors import SourceError
 from rtstyle.media.clock import ContinuousClock
 from rtstyle.media.container import demux, encrypted, open_input, video_stream
-from rtstyle.media.deinterlace import Deinterlacer
+from rtstyle.media.deinterlace import Deinterlacer, stated_parity
 from rtstyle.media.urls import redact
 from rtstyle.sources.frame_loss import FrameLoss
 from rtstyle.sources.timestamps import FALLBACK_FPS, BestTimes, exact_seconds, nominal_fps
@@ -74,7 +74,7 @@ class Decoder:
             self.loss = FrameLoss(self.container, self.stream, whole=start is None and end is None and not live)
             if self._start and self.clock.may_seek:
                 self._seek(self._start)
-            self.deinterlacer = Deinterlacer()
+            self.deinterlacer = Deinterlacer(stated_parity(self.stream))
             self._decoded = self.deinterlacer(self._decode())
             self.first = self._first_picture()
         except BaseException:
