@@ -12,8 +12,23 @@ from av.filter import Graph
 from av.video.stream import VideoStream
 
 _OWN_FLAG = frozenset(
-    ("cfhd", "dnxhd", "dvvideo", "ffv1", "h264", "hevc", "magicyuv", "mpeg1video", "mpeg2video", "mpeg4", "prores")
-    + ("utvideo", "vc1", "vvc", "wmv3")
+    {
+        "cfhd",
+        "dnxhd",
+        "dvvideo",
+        "ffv1",
+        "h264",
+        "hevc",
+        "magicyuv",
+        "mpeg1video",
+        "mpeg2video",
+        "mpeg4",
+        "prores",
+        "utvideo",
+        "vc1",
+        "vvc",
+        "wmv3",
+    }
 )
 """Codecs that state for each picture whether it is interlaced, and know better than the container."""
 

@@ -43,6 +43,9 @@ class Decoder:
         stop: set by the caller to end the iteration.
         number: which video stream to decode; see ``video_stream``.
 
+    Attributes:
+        repeated_until: when the last of the packets ends that only repeat a picture, in the units of ``pts``.
+
     Raises:
         SourceError: it cannot be opened, has no video, is encrypted, or no picture of the range can be decoded.
     """
@@ -60,6 +63,7 @@ class Decoder:
         self._start, self._end = exact_seconds(start), exact_seconds(end)
         self._live = live
         self._stop = stop
+        self.repeated_until = 0
         self.container = open_input(name)
         try:
             self.stream = video_stream(self.container, self.name, number)
@@ -161,6 +165,11 @@ class Decoder:
             self.loss.undecodable()
 
     def _decode_packet(self, packet: Packet[Stream]) -> list[VideoFrame]:
+        time = packet.dts if packet.pts is None else packet.pts
+        if not packet.size and time is not None:
+            # The picture before is shown on. The decoder would refuse the packet, or take it for the end of the clip.
+            self.repeated_until = time + (packet.duration or 0)
+            return []
         try:
             pictures = self._codec.decode(packet)
         except av.EOFError:

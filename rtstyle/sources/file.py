@@ -172,6 +172,8 @@ class FileSource:
             yield Frame(self._orientation.apply(rgb), index, pts, self._time_base, captured_s)
         if self._closed.is_set():
             return
+        if self._end is None and self.end_pts is not None:
+            self.end_pts = max(self.end_pts, self._decoder.repeated_until)
         if self._stream and not self._reached_its_end():
             raise SourceError(f"{self._decoder.name} has ended")
         self._report()

@@ -54,9 +54,9 @@ class FrameLoss:
         time = packet.dts if packet.pts is None else packet.pts
         if time is not None:
             self._last_s = max(self._last_s, float((time + (packet.duration or 0)) * packet.time_base))
-        if packet.size and packet.stream.index == self._stream.index:
+        if (packet.size or time is not None) and packet.stream.index == self._stream.index:
             self._packets += 1
-            self._discarded += packet.is_discard
+            self._discarded += packet.is_discard or not packet.size  # without data, a picture is shown on
             self._corrupt_packets += packet.is_corrupt
 
     def undecodable(self) -> None:
