@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +18,8 @@ from av.video.stream import VideoStream
 
 from engines.errors import SourceError
 from rtstyle.media import urls
+from rtstyle.media.matroska import encrypted_tracks
+from rtstyle.media.scrambling import scrambled_pids, scrambled_program_streams
 
 _TEXT_DEMUXERS = ("tty",)
 """Demuxers that render plain text as pictures, which is never what is wanted."""
@@ -29,8 +32,8 @@ _STILL_BRANDS = frozenset({"heic", "heix", "heim", "heis", "mif1", "avif"})
 _KEY_ID = "enc_key_id"
 """Metadata of Matroska streams that need a key."""
 
-_ENCRYPTED_CODECS = ("encv", "drmi")
-"""What MP4 calls the codec of a stream that needs a key: the standard's name and Apple's."""
+_ENCRYPTED_CODECS = ("encv", "enca", "enct", "drmi", "drms")
+"""What MP4 calls the codec of a stream that needs a key: the standard's names and Apple's."""
 
 _CLOCK = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
 
@@ -39,16 +42,25 @@ def open_input(name: str) -> InputContainer:
     """Open a file or URL.
 
     Raises:
-        SourceError: it does not exist, cannot be read, or is not a video.
+        SourceError: it does not exist, cannot be read, is encrypted, or is not a video.
     """
     try:
         container = _open_url(name) if urls.is_url(name) else _open_file(name)
     except (av.FFmpegError, OSError, ValueError) as error:
+        if _is_scrambled(name):
+            raise encrypted(name) from error
         raise SourceError(f"cannot open {urls.redact(name)}", hint=_reason(error)) from error
     if container.format.name in _TEXT_DEMUXERS:
         container.close()
         raise SourceError(f"{name} is text, not video")
     return container
+
+
+def _is_scrambled(name: str) -> bool:
+    """Return True for a transport stream in which not even the codecs can be recognized."""
+    with suppress(OSError, ValueError):
+        return Path(name).is_file() and bool(scrambled_pids(Path(name)))
+    return False
 
 
 def _open_url(url: str) -> InputContainer:
@@ -129,12 +141,10 @@ def stated_length_s(stream: VideoStream) -> float | None:
 
 
 def _check_readable(container: InputContainer, stream: VideoStream, name: str) -> None:
-    if _KEY_ID in stream.metadata:
+    if stream.index in encrypted_streams(container):
         raise encrypted(name)
     if getattr(stream, "codec_context", None) is None:
         codec = _codec_name(container, stream)
-        if codec in _ENCRYPTED_CODECS:
-            raise encrypted(name)
         problem = f"{name} uses the codec {codec}, which is not supported" if codec else f"{name} uses an unknown codec"
         raise SourceError(problem, hint="convert it with another program")
     brand = container.metadata.get("major_brand", "").strip()
@@ -142,7 +152,32 @@ def _check_readable(container: InputContainer, stream: VideoStream, name: str) -
         raise SourceError(f"{name} is a picture", hint="use `rtstyle image`")
 
 
-def _codec_name(container: InputContainer, stream: VideoStream) -> str:
+def encrypted_streams(container: InputContainer) -> frozenset[int]:
+    """Return the indices of the streams that need a key, as far as the container tells before its packets are read."""
+    found = {stream.index for stream in container.streams if _states_key(container, stream)}
+    formats = container.format.name.split(",")
+    path = Path(container.name.removeprefix("file:"))
+    if not container.name.startswith("file:") or not path.is_file():
+        return frozenset(found)
+    if "matroska" in formats:
+        found |= encrypted_tracks(path)
+    elif "mpegts" in formats or "mpeg" in formats:
+        scrambled = scrambled_pids(path) if "mpegts" in formats else scrambled_program_streams(path)
+        found |= {stream.index for stream in container.streams if stream.id in scrambled}
+    return frozenset(found)
+
+
+def _states_key(container: InputContainer, stream: Stream) -> bool:
+    if _KEY_ID in stream.metadata:
+        return True
+    if stream.type not in ("video", "audio"):
+        return False
+    context = getattr(stream, "codec_context", None)
+    codec = _codec_name(container, stream) if context is None else context.codec_tag
+    return codec in _ENCRYPTED_CODECS
+
+
+def _codec_name(container: InputContainer, stream: Stream) -> str:
     """Return the name of a codec without a decoder, or its four letters; empty if the container has neither."""
     level = av.logging.get_level()
     av.logging.set_level(av.logging.INFO)  # the description is a message to FFmpeg's log
@@ -150,7 +185,7 @@ def _codec_name(container: InputContainer, stream: VideoStream) -> str:
         description = str(cast("Any", container).dumps_format())
     finally:
         av.logging.set_level(level)
-    found = re.search(rf"Stream #0:{stream.index}\b.*?: Video: (\w+)(?: \((\w+) /)?", description)
+    found = re.search(rf"Stream #0:{stream.index}\b.*?: (?:Video|Audio): (\w+)(?: \((\w+) /)?", description)
     if found is None:
         return ""
     return found[2] or "" if found[1] == "none" else found[1]

@@ -21,7 +21,7 @@ from av.video.stream import VideoStream
 
 from rtstyle.media.clock import ContinuousClock
 from rtstyle.media.codecs import Container
-from rtstyle.media.container import demux, open_input, video_stream
+from rtstyle.media.container import demux, encrypted_streams, open_input, video_stream
 from rtstyle.media.urls import SEGMENTED, is_url
 from rtstyle.sinks.audio_transcoder import AudioTranscoder
 from rtstyle.sinks.muxer_trial import PacketCheck, add_copy, can_hold
@@ -63,6 +63,7 @@ class TrackRemuxer:
         self._kind = kind
         self._input = open_input(clip.name)
         self._video = video_stream(self._input, clip.name, clip.video_stream)
+        self._encrypted = encrypted_streams(self._input)
         self._clock = ContinuousClock(self._input, self._video)
         self.side_data = VideoSideData.of(self._video)
         if self.side_data.has_own_colours:
@@ -154,6 +155,9 @@ class TrackRemuxer:
 
     def _add(self, stream: Stream, first: Packet[Stream] | None) -> None:
         """Copy or convert a track, or warn that it is left out."""
+        if stream.index in self._encrypted or (first is not None and first.has_sidedata("encryption_info")):
+            self.warnings.append(f"{title(stream)} is left out: it is encrypted")
+            return
         if is_cover(stream) and self._kind.format == "matroska" and first is not None:
             self._attach_cover(stream, first)
             return

@@ -109,7 +109,7 @@ class Decoder:
             problem = f"{self.name} has no picture after {float(self._start):g} s"
             raise SourceError(problem, hint="choose an earlier start")
         animated_webp = self._codec.name == "webp"
-        hint = "animated WebP is not supported" if animated_webp else "the file is damaged or cut off"
+        hint = "animated WebP is not supported" if animated_webp else "it is damaged, cut off or encrypted"
         raise SourceError(f"no picture in {self.name} can be decoded", hint=hint)
 
     def _seek(self, start_s: Fraction) -> None:
