@@ -172,6 +172,8 @@ def _open(job: VideoJob, source: Source | None, made_by: Mapping[str, Any]) -> t
             job.input, height=job.even_height, start=job.start, end=job.end, video_stream=job.video_stream
         )
     try:
+        if file is not None:
+            file.check_is_film()
         check_size(clip.info.height, clip.info.width)
         check_scale(job.scale, clip.info.height, clip.info.width)
         settings: dict[str, Any] = {"fps": clip.info.fps, "crf": job.crf, "preset": job.preset}

@@ -29,6 +29,9 @@ _STILLS = Disposition.still_image | Disposition.timed_thumbnails
 _STILL_BRANDS = frozenset({"heic", "heix", "heim", "heis", "mif1", "avif"})
 """MP4 brands of pictures; a large one is stored as tiles, each a stream. Those of sequences are others."""
 
+_PICTURE_FORMATS = ("image2", "gif", "apng", "ico")
+"""Demuxers of pictures, besides those whose name ends in ``_pipe``."""
+
 _KEY_ID = "enc_key_id"
 """Metadata of Matroska streams that need a key."""
 
@@ -149,7 +152,7 @@ def _check_readable(container: InputContainer, stream: VideoStream, name: str) -
         raise SourceError(problem, hint="convert it with another program")
     brand = container.metadata.get("major_brand", "").strip()
     if brand in _STILL_BRANDS and not any(s.frames > 1 for s in container.streams.video):
-        raise SourceError(f"{name} is a picture", hint="use `rtstyle image`")
+        raise not_a_film(name)
 
 
 def encrypted_streams(container: InputContainer) -> frozenset[int]:
@@ -189,6 +192,17 @@ def _codec_name(container: InputContainer, stream: Stream) -> str:
     if found is None:
         return ""
     return found[2] or "" if found[1] == "none" else found[1]
+
+
+def may_hold_stills(container: InputContainer) -> bool:
+    """Return True for a format of pictures, which may also hold several in a row."""
+    name = container.format.name
+    return name in _PICTURE_FORMATS or name.endswith("_pipe")
+
+
+def not_a_film(name: str) -> SourceError:
+    """Return the error for a picture in place of a clip."""
+    return SourceError(f"{name} is a picture", hint="use `rtstyle image`")
 
 
 def encrypted(name: str) -> SourceError:

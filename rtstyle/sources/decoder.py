@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
+from itertools import chain
 from threading import Event
 from typing import cast
 
@@ -17,7 +18,7 @@ from av.video.stream import VideoStream
 
 from engines.errors import SourceError
 from rtstyle.media.clock import ContinuousClock
-from rtstyle.media.container import demux, encrypted, open_input, video_stream
+from rtstyle.media.container import demux, encrypted, may_hold_stills, open_input, video_stream
 from rtstyle.media.deinterlace import Deinterlacer, stated_parity
 from rtstyle.media.urls import redact
 from rtstyle.sources.frame_loss import FrameLoss
@@ -79,7 +80,7 @@ class Decoder:
             if self._start and self.clock.may_seek:
                 self._seek(self._start)
             self.deinterlacer = Deinterlacer(stated_parity(self.stream))
-            self._decoded = self.deinterlacer(self._decode())
+            self._decoded: Iterator[VideoFrame] = self.deinterlacer(self._decode())
             self.first = self._first_picture()
         except BaseException:
             self.container.close()
@@ -89,6 +90,16 @@ class Decoder:
     def coded_aspect(self) -> Fraction:
         """Width / height of a pixel as the newest picture states it; 1 if it does not."""
         return Fraction(self._codec.sample_aspect_ratio or 1)
+
+    def is_photo(self) -> bool:
+        """Return True for a single picture in a format of pictures; call it before ``pictures``."""
+        if not may_hold_stills(self.container):
+            return False
+        second = next(self._decoded, None)
+        if second is None:
+            return self.loss.packets <= 1  # more, if the range begins at the last one
+        self._decoded = chain((second,), self._decoded)
+        return False
 
     def pictures(self) -> Iterator[VideoFrame]:
         """Yield the pictures of the range in presentation order.

@@ -17,7 +17,7 @@ from engines.errors import SourceError
 from rtstyle.frame import Frame, SourceInfo
 from rtstyle.media.clock import TS_DISCONT
 from rtstyle.media.colour import ColourTags, RgbReader, hdr_name
-from rtstyle.media.container import video_streams
+from rtstyle.media.container import not_a_film, video_streams
 from rtstyle.media.matroska import is_cut_off
 from rtstyle.media.resize import size_for_height
 from rtstyle.media.urls import SEGMENTED, is_url
@@ -128,6 +128,15 @@ class FileSource:
         if self._aspect == 1:
             return None
         return 1 / self._aspect if self._orientation.transpose else self._aspect
+
+    def check_is_film(self) -> None:
+        """Reject a photo; call it before ``frames``. A film of one frame is accepted.
+
+        Raises:
+            SourceError: the file holds a single picture, in a format of pictures.
+        """
+        if self._decoder.is_photo():
+            raise not_a_film(self._decoder.name)
 
     def frames(self) -> Iterator[Frame]:
         """Yield frames in order until the end of the clip or range. May be called once.

@@ -35,7 +35,7 @@ class FrameLoss:
         # FFmpeg takes the length of a broadcast from the last timestamp, that of a bare stream from its bit rate.
         guessed = container.format.flags & (TS_DISCONT | UNTIMED)
         self._container_s = 0.0 if guessed else (container.duration or 0) / av.time_base
-        self._packets = 0
+        self.packets = 0
         self._discarded = 0
         self._undecodable = 0
         self._corrupt_packets = 0
@@ -55,7 +55,7 @@ class FrameLoss:
         if time is not None:
             self._last_s = max(self._last_s, float((time + (packet.duration or 0)) * packet.time_base))
         if (packet.size or time is not None) and packet.stream.index == self._stream.index:
-            self._packets += 1
+            self.packets += 1
             self._discarded += packet.is_discard or not packet.size  # without data, a picture is shown on
             self._corrupt_packets += packet.is_corrupt
 
@@ -77,7 +77,7 @@ class FrameLoss:
             return self._undecodable
         if self._indexed:
             expected = len(self._stream.index_entries)
-            if self._packets >= expected and not self._undecodable and not self._corrupt_packets:
+            if self.packets >= expected and not self._undecodable and not self._corrupt_packets:
                 return 0
             return max(self._undecodable, expected - self._discarded - self._pictures)
         stated_s = self._container_s if self._stated_s is None else self._stated_s
