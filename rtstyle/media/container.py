@@ -176,8 +176,11 @@ def _states_key(container: InputContainer, stream: Stream) -> bool:
     if stream.type not in ("video", "audio"):
         return False
     context = getattr(stream, "codec_context", None)
-    codec = _codec_name(container, stream) if context is None else context.codec_tag
-    return codec in _ENCRYPTED_CODECS
+    if context is None:
+        return _codec_name(container, stream) in _ENCRYPTED_CODECS
+    with suppress(UnicodeDecodeError):  # AVI numbers the codecs of sound
+        return context.codec_tag in _ENCRYPTED_CODECS
+    return False
 
 
 def _codec_name(container: InputContainer, stream: Stream) -> str:
@@ -220,6 +223,19 @@ def demux(container: InputContainer, *streams: Stream) -> Iterator[Packet[Stream
         yield from container.demux(*streams)
     except IndexError:  # PyAV flushes streams that have appeared meanwhile, too, but does not know them
         return
+
+
+def states_size(container: InputContainer) -> bool:
+    """Return True if a server has told how long its file is, so that FFmpeg reports an early end as an error.
+
+    Without that, the ordinary end of a file is an error, too, or a broken connection looks like the end.
+    """
+    return container.size > 0 and container.format.name not in urls.SEGMENTED
+
+
+def broken_download(name: str) -> SourceError:
+    """Return the error for a file whose connection broke before its end."""
+    return SourceError(f"the connection to {urls.redact(name)} broke", hint="try again, or download the file first")
 
 
 def check_file(path: Path) -> None:

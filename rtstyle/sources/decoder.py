@@ -18,10 +18,18 @@ from av.video.stream import VideoStream
 
 from engines.errors import SourceError
 from rtstyle.media.clock import ContinuousClock
-from rtstyle.media.container import demux, encrypted, may_hold_stills, open_input, video_stream
+from rtstyle.media.container import (
+    broken_download,
+    demux,
+    encrypted,
+    may_hold_stills,
+    open_input,
+    states_size,
+    video_stream,
+)
 from rtstyle.media.deinterlace import Deinterlacer, stated_parity
-from rtstyle.media.urls import redact
-from rtstyle.sources.frame_loss import FrameLoss
+from rtstyle.media.urls import is_url, redact
+from rtstyle.sources.frame_loss import SHORT_S, FrameLoss
 from rtstyle.sources.timestamps import FALLBACK_FPS, BestTimes, exact_seconds, nominal_fps
 
 _GEN_PTS = 0x0001
@@ -40,7 +48,7 @@ class Decoder:
     Args:
         name: file or URL.
         start, end: seconds from the beginning of the clip; pictures in [start, end) are delivered.
-        live: a stream that breaks off is an error; a file simply ends there.
+        live: a stream without a length should never end.
         stop: set by the caller to end the iteration.
         number: which video stream to decode; see ``video_stream``.
 
@@ -62,7 +70,7 @@ class Decoder:
     ) -> None:
         self.name = redact(name)
         self._start, self._end = exact_seconds(start), exact_seconds(end)
-        self._live = live
+        self._live, self._is_url = live, is_url(name)
         self._stop = stop
         self.repeated_until = 0
         self.container = open_input(name)
@@ -105,7 +113,7 @@ class Decoder:
         """Yield the pictures of the range in presentation order.
 
         Raises:
-            SourceError: a live stream broke off.
+            SourceError: a connection broke. A file that is cut off simply ends there: it cannot be fetched again.
         """
         picture: VideoFrame | None = self.first
         while picture is not None and not self._stop.is_set() and self._before_end(picture):
@@ -169,10 +177,32 @@ class Decoder:
                         raise encrypted(self.name)
                     yield from self._decode_packet(packet)
         except (av.FFmpegError, OSError) as error:
-            if self._live:
-                silent = isinstance(error, (av.error.ExitError, av.error.TimeoutError))
-                problem = "stopped sending" if silent else "broke off"
-                raise SourceError(f"{self.name} {problem}", hint="" if silent else error.strerror or "") from error
+            self._check_connection(error)
+            flush: Packet[Stream] = Packet()
+            flush.time_base = Fraction(self.stream.time_base or 1)  # its pictures have this time base
+            yield from self._decode_packet(flush)
+        else:
+            self._check_connection(None)
+
+    def _check_connection(self, error: Exception | None) -> None:
+        """Raise an error if the stream ended because its connection broke; ``error`` is what reading raised."""
+        if not self._is_url:
+            if error is not None:
+                self.loss.undecodable()
+            return
+        complete, missing_s = states_size(self.container), self.loss.missing_s()
+        short = missing_s is not None and missing_s > SHORT_S
+        if error is None:
+            broken = short and not complete and not self._live and not self._stop.is_set()
+        else:
+            broken = short or complete or (self._live and missing_s is None)
+        silent = isinstance(error, (av.error.ExitError, av.error.TimeoutError))
+        if broken and not self._live:
+            raise broken_download(self.name) from error
+        if broken:
+            problem, hint = ("stopped sending", "") if silent else ("broke off", getattr(error, "strerror", "") or "")
+            raise SourceError(f"{self.name} {problem}", hint=hint) from error
+        if silent:
             self.loss.undecodable()
 
     def _decode_packet(self, packet: Packet[Stream]) -> list[VideoFrame]:

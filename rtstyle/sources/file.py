@@ -142,7 +142,7 @@ class FileSource:
         """Yield frames in order until the end of the clip or range. May be called once.
 
         Raises:
-            SourceError: a live stream broke off.
+            SourceError: a connection broke off.
         """
         with self._lock:
             if self._closed.is_set() or self._reading:

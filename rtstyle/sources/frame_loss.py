@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 from rtstyle.media.clock import TS_DISCONT, UNTIMED
 from rtstyle.media.container import stated_length_s
 
-_SHORT_S = 0.5
+SHORT_S = 0.5
 """A clip that ends this much before its stated length was cut off, seconds."""
 
 
@@ -45,7 +45,7 @@ class FrameLoss:
 
     def streams_to_watch(self, container: InputContainer) -> tuple[Stream, ...]:
         """Return the video stream, and the audio if only the container states a length: it may outlast the video."""
-        if self._indexed or self._stated_s is not None or not self._whole:
+        if self._stated_s is not None or self._container_s <= 0:
             return (self._stream,)
         return (self._stream, *container.streams.audio)
 
@@ -68,6 +68,11 @@ class FrameLoss:
         self._pictures += 1
         self.corrupt_pictures += picture.is_corrupt
 
+    def missing_s(self) -> float | None:
+        """Return how long before its stated length the clip ended, seconds; None if it states none."""
+        stated_s = self._container_s if self._stated_s is None else self._stated_s
+        return stated_s - self._last_s if stated_s > 0 else None
+
     def count(self) -> int:
         """Return the number of missing pictures; 0 if nothing went wrong.
 
@@ -80,9 +85,8 @@ class FrameLoss:
             if self.packets >= expected and not self._undecodable and not self._corrupt_packets:
                 return 0
             return max(self._undecodable, expected - self._discarded - self._pictures)
-        stated_s = self._container_s if self._stated_s is None else self._stated_s
-        missing_s = stated_s - self._last_s
-        if missing_s <= _SHORT_S or self._last_s <= 0:
+        missing_s = self.missing_s() or 0.0
+        if missing_s <= SHORT_S or self._last_s <= 0:
             return self._undecodable
         return max(self._undecodable, round(missing_s * self._pictures / self._last_s))
 
