@@ -189,7 +189,8 @@ class TrackRemuxer:
         if not can_hold(kind, stream, first):
             return None
         target = add_copy(self._output, stream)
-        convert = Copy(target, hides_start=kind.format in ("mp4", "mov"))
+        edited = "mov" in self._input.format.name.split(",")
+        convert = Copy(target, edited=edited, hides_start=kind.format in ("mp4", "mov"))
         check = None if is_cover(stream) else PacketCheck(kind, stream)
         return Track(stream, target, convert, self._clip, equal_times=self._equal_times, check=check)
 
