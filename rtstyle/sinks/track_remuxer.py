@@ -101,7 +101,8 @@ class TrackRemuxer:
         for stream in wanted:
             self._add(stream, next((p for p in self._ahead if p.stream_index == stream.index), None))
         self._attach_files()
-        self._output.set_chapters(cut_chapters(self._input.chapters(), clip.start_s, clip.end_s))
+        begin_s = clip.start_s if clip.start_s is not None else clip.origin_s or None
+        self._output.set_chapters(cut_chapters(self._input.chapters(), begin_s, clip.end_s))
 
     def _describe(self, target: VideoStream) -> None:
         """Copy language, title, timecode and disposition of the stylized track."""

@@ -26,6 +26,9 @@ from rtstyle.sources.orientation import Orientation
 from rtstyle.sources.pacing import Pace
 from rtstyle.sources.timestamps import Timeline, nominal_fps
 
+_LATE_S = 10
+"""A file whose first timestamp is this far from 0 was cut from a running stream, seconds."""
+
 _SHORT_S = 1.0
 """A clip that stops this much before its stated length broke off, seconds."""
 
@@ -117,9 +120,10 @@ class FileSource:
     def origin_s(self) -> Fraction:
         """Time that should become 0 in a copy, seconds.
 
-        Timestamps of broadcasts start anywhere; those of files count from 0 and are kept.
+        Timestamps of broadcasts start anywhere, and so do those of a recording that began while a stream was running. A
+        small offset of a file is kept.
         """
-        starts_anywhere = self._decoder.container.format.flags & TS_DISCONT
+        starts_anywhere = self._decoder.container.format.flags & TS_DISCONT or abs(self.begin_s) > _LATE_S
         return self.begin_s if starts_anywhere else Fraction(0)
 
     @property

@@ -261,3 +261,21 @@ def test_packets_without_data_show_the_picture_before(tmp_path: Path, codec: str
     report = stylize_video(VideoJob(str(path), tmp_path / "b.mp4"), Still)
     assert report.warnings == () and report.frames_out == len(shown)
     assert Seen.of(tmp_path / "b.mp4").duration == pytest.approx(count / 25, abs=0.002)
+
+
+@pytest.mark.parametrize("segment_s", [0.0, 0.4])
+@pytest.mark.parametrize("ending", ["mkv", "flv", "mp4"])
+def test_a_recording_of_a_running_stream_begins_at_0(tmp_path: Path, ending: str, segment_s: float) -> None:
+    """Otherwise a player shows a film of eight hours, nearly all of it empty."""
+    plain, late, out = tmp_path / f"plain.{ending}", tmp_path / f"late.{ending}", tmp_path / "out.mp4"
+    units = {"time_base": Fraction(1, 1000), "codec": "libx264", "sound": "aac", "options": {"g": "5"}}
+    Clip(**units).write(plain)
+    Clip(**units, file_options={"output_ts_offset": "30000"}).write(late)
+    results = []
+    for clip in (plain, late):
+        stylize_video(VideoJob(str(clip), out, overwrite=True, segment_s=segment_s), Still)
+        results.append(Seen.of(out))
+    assert results[1].numbers == results[0].numbers == [*range(20)]
+    assert results[1].duration < 1.0
+    first = [np.array(seen.times) - seen.times[0] for seen in results]
+    assert np.allclose(*first, atol=0.0015) and results[1].times[0] < 0.1
