@@ -253,7 +253,7 @@ def check_file(path: Path) -> None:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, av.error.InvalidDataError):
+    if isinstance(error, (av.error.InvalidDataError, av.error.EOFError)):
         return "it is not a video, or was cut off and has lost its index"
     if isinstance(error, (av.error.ExitError, av.error.TimeoutError)):
         return f"no picture arrived within {urls.OPEN_TIMEOUT_S:g} s; is it sending to this address?"

@@ -55,11 +55,11 @@ class Deinterlacer:
         parity: ``tff`` or ``bff`` if all pictures are interlaced, whatever they say; see ``stated_parity``.
 
     Attributes:
-        count: interlaced pictures so far.
+        changed: True if the newest picture that was passed on was interlaced.
     """
 
     def __init__(self, parity: str | None = None) -> None:
-        self.count = 0
+        self.changed = False
         self._parity = parity
         self._graph: Graph | None = None
         self._format: tuple[object, ...] = ()
@@ -68,8 +68,7 @@ class Deinterlacer:
     def __call__(self, pictures: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
         """Yield each picture once, in order, with its own time."""
         for picture in pictures:
-            self.count += picture.interlaced_frame or self._parity is not None
-            if not self.count:
+            if self._graph is None and not self._is_interlaced(picture):
                 yield picture
                 continue
             form = (picture.width, picture.height, picture.format.name, picture.time_base)
@@ -97,7 +96,11 @@ class Deinterlacer:
             # The filter counts in half units, for two pictures from each.
             picture.pts, picture.time_base = original.pts, original.time_base
             picture.duration = original.duration
+            self.changed = self._is_interlaced(original)
             yield picture
+
+    def _is_interlaced(self, picture: VideoFrame) -> bool:
+        return picture.interlaced_frame or self._parity is not None
 
 
 def _open(picture: VideoFrame, parity: str | None) -> Graph:

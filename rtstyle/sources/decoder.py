@@ -53,6 +53,7 @@ class Decoder:
         number: which video stream to decode; see ``video_stream``.
 
     Attributes:
+        interlaced: pictures of the range that were deinterlaced, so far.
         repeated_until: when the last of the packets ends that only repeat a picture, in the units of ``pts``.
 
     Raises:
@@ -72,7 +73,7 @@ class Decoder:
         self._start, self._end = exact_seconds(start), exact_seconds(end)
         self._live, self._is_url = live, is_url(name)
         self._stop = stop
-        self.repeated_until = 0
+        self.interlaced = self.repeated_until = 0
         self.container = open_input(name)
         try:
             self.stream = video_stream(self.container, self.name, number)
@@ -87,8 +88,8 @@ class Decoder:
             self.loss = FrameLoss(self.container, self.stream, whole=start is None and end is None and not live)
             if self._start and self.clock.may_seek:
                 self._seek(self._start)
-            self.deinterlacer = Deinterlacer(stated_parity(self.stream))
-            self._decoded: Iterator[VideoFrame] = self.deinterlacer(self._decode())
+            self._deinterlacer = Deinterlacer(stated_parity(self.stream))
+            self._decoded: Iterator[VideoFrame] = self._deinterlacer(self._decode())
             self.first = self._first_picture()
         except BaseException:
             self.container.close()
@@ -117,6 +118,7 @@ class Decoder:
         """
         picture: VideoFrame | None = self.first
         while picture is not None and not self._stop.is_set() and self._before_end(picture):
+            self.interlaced += self._deinterlacer.changed
             yield picture
             picture = next(self._decoded, None)
 

@@ -234,7 +234,7 @@ class FileSource:
         if loss.corrupt_pictures:
             self.warnings.append(f"frames damaged: {loss.corrupt_pictures}; kept as far as they could be decoded")
         jumps = self._decoder.clock.jumps
-        interlaced = self._decoder.deinterlacer.count
+        interlaced = self._decoder.interlaced
         if interlaced:
             self.warnings.append(f"interlaced frames: {interlaced}; deinterlaced")
         if self._to_rgb.transparent:
