@@ -14,6 +14,7 @@ from av.video.stream import VideoStream
 
 from rtstyle.media.clock import TS_DISCONT, UNTIMED
 from rtstyle.media.container import stated_length_s
+from rtstyle.media.urls import SEGMENTED
 
 SHORT_S = 0.5
 """A clip that ends this much before its stated length was cut off, seconds."""
@@ -32,9 +33,7 @@ class FrameLoss:
         self._whole = whole
         self._indexed = 0 < stream.frames <= len(stream.index_entries)
         self._stated_s = _stated_s(container, stream)
-        # FFmpeg takes the length of a broadcast from the last timestamp, that of a bare stream from its bit rate.
-        guessed = container.format.flags & (TS_DISCONT | UNTIMED)
-        self._container_s = 0.0 if guessed else (container.duration or 0) / av.time_base
+        self._container_s = _container_s(container)
         self.packets = 0
         self._discarded = 0
         self._undecodable = 0
@@ -89,6 +88,15 @@ class FrameLoss:
         if missing_s <= SHORT_S or self._last_s <= 0:
             return self._undecodable
         return max(self._undecodable, round(missing_s * self._pictures / self._last_s))
+
+
+def _container_s(container: InputContainer) -> float:
+    """Return when the longest stream should end, seconds; 0 if the container does not say."""
+    length_s = (container.duration or 0) / av.time_base
+    if container.format.name in SEGMENTED:  # the list of segments states their lengths
+        return length_s + (container.start_time or 0) / av.time_base if length_s else 0.0
+    # FFmpeg takes the length of a broadcast from the last timestamp, that of a bare stream from its bit rate.
+    return 0.0 if container.format.flags & (TS_DISCONT | UNTIMED) else length_s
 
 
 def _stated_s(container: InputContainer, stream: VideoStream) -> float | None:

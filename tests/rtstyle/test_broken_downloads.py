@@ -26,6 +26,9 @@ def server(tmp_path: Path) -> Iterator[str]:
 
         def do_GET(self) -> None:
             kind, share, name = self.path.strip("/").split("/")
+            if not (tmp_path / name).exists():
+                self.send_error(404)
+                return
             data = (tmp_path / name).read_bytes()
             sent = data[: int(len(data) * float(share))]
             self.send_response(200)
@@ -103,3 +106,20 @@ def test_a_file_that_is_cut_off_is_kept(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
     report = stylize_video(VideoJob(str(path), tmp_path / "out.mp4"), Still)
     assert 40 < report.frames_out < 80 and report.frames_lost > 20
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_segments_that_are_missing(server: str, tmp_path: Path, complete: bool) -> None:
+    """FFmpeg skips those that it cannot fetch, and says nothing."""
+    options = {"hls_time": "1", "hls_list_size": "0"}
+    Clip(frames=COUNT, sound="aac", options={"g": "25"}, file_options=options).write(tmp_path / "a.m3u8")
+    out = tmp_path / "out.mp4"
+    job = VideoJob(f"{server}/length/1.0/a.m3u8", out)
+    if complete:
+        report = stylize_video(job, Still)
+        assert report.frames_out == COUNT and report.warnings == ()
+        return
+    (tmp_path / "a3.ts").unlink()
+    with pytest.raises(SourceError, match="broke"):
+        stylize_video(job, Still)
+    assert not out.exists()
