@@ -175,6 +175,8 @@ def _open(job: VideoJob, source: Source | None, made_by: Mapping[str, Any]) -> t
     if clip is None:
         clip = file = open_clip(job)
     try:
+        if file is not None:
+            file.check_is_film()
         check_size(clip.info.height, clip.info.width)
         check_scale(job.scale, clip.info.height, clip.info.width)
         settings = sink_settings(job, clip)

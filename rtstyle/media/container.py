@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import re
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +19,8 @@ from av.video.stream import VideoStream
 
 from engines.errors import SourceError
 from rtstyle.media import urls
+from rtstyle.media.matroska import encrypted_tracks
+from rtstyle.media.scrambling import scrambled_pids, scrambled_program_streams
 
 _TEXT_DEMUXERS = ("tty",)
 """Demuxers that render plain text as pictures, which is never what is wanted."""
@@ -27,11 +30,14 @@ _STILLS = Disposition.still_image | Disposition.timed_thumbnails
 _STILL_BRANDS = frozenset({"heic", "heix", "heim", "heis", "mif1", "avif"})
 """MP4 brands of pictures; a large one is stored as tiles, each a stream. Those of sequences are others."""
 
+_PICTURE_FORMATS = ("image2", "gif", "apng", "ico")
+"""Demuxers of pictures, besides those whose name ends in ``_pipe``."""
+
 _KEY_ID = "enc_key_id"
 """Metadata of Matroska streams that need a key."""
 
-_ENCRYPTED_CODECS = ("encv", "drmi")
-"""What MP4 calls the codec of a stream that needs a key: the standard's name and Apple's."""
+_ENCRYPTED_CODECS = ("encv", "enca", "enct", "drmi", "drms")
+"""What MP4 calls the codec of a stream that needs a key: the standard's names and Apple's."""
 
 _CLOCK = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
 
@@ -40,16 +46,25 @@ def open_input(name: str, hwaccel: HWAccel | None = None) -> InputContainer:
     """Open a file or URL, for a chip to decode if there is a device.
 
     Raises:
-        SourceError: it does not exist, cannot be read, or is not a video.
+        SourceError: it does not exist, cannot be read, is encrypted, or is not a video.
     """
     try:
         container = _open_url(name, hwaccel) if urls.is_url(name) else _open_file(name, hwaccel)
     except (av.FFmpegError, OSError, ValueError) as error:
+        if _is_scrambled(name):
+            raise encrypted(name) from error
         raise SourceError(f"cannot open {urls.redact(name)}", hint=_reason(error)) from error
     if container.format.name in _TEXT_DEMUXERS:
         container.close()
         raise SourceError(f"{name} is text, not video")
     return container
+
+
+def _is_scrambled(name: str) -> bool:
+    """Return True for a transport stream in which not even the codecs can be recognized."""
+    with suppress(OSError, ValueError):
+        return Path(name).is_file() and bool(scrambled_pids(Path(name)))
+    return False
 
 
 def _open_url(url: str, hwaccel: HWAccel | None) -> InputContainer:
@@ -131,20 +146,46 @@ def stated_length_s(stream: VideoStream) -> float | None:
 
 
 def _check_readable(container: InputContainer, stream: VideoStream, name: str) -> None:
-    if _KEY_ID in stream.metadata:
+    if stream.index in encrypted_streams(container):
         raise encrypted(name)
     if getattr(stream, "codec_context", None) is None:
         codec = _codec_name(container, stream)
-        if codec in _ENCRYPTED_CODECS:
-            raise encrypted(name)
         problem = f"{name} uses the codec {codec}, which is not supported" if codec else f"{name} uses an unknown codec"
         raise SourceError(problem, hint="convert it with another program")
     brand = container.metadata.get("major_brand", "").strip()
     if brand in _STILL_BRANDS and not any(s.frames > 1 for s in container.streams.video):
-        raise SourceError(f"{name} is a picture", hint="use `rtstyle image`")
+        raise not_a_film(name)
 
 
-def _codec_name(container: InputContainer, stream: VideoStream) -> str:
+def encrypted_streams(container: InputContainer) -> frozenset[int]:
+    """Return the indices of the streams that need a key, as far as the container tells before its packets are read."""
+    found = {stream.index for stream in container.streams if _states_key(container, stream)}
+    formats = container.format.name.split(",")
+    path = Path(container.name.removeprefix("file:"))
+    if not container.name.startswith("file:") or not path.is_file():
+        return frozenset(found)
+    if "matroska" in formats:
+        found |= encrypted_tracks(path)
+    elif "mpegts" in formats or "mpeg" in formats:
+        scrambled = scrambled_pids(path) if "mpegts" in formats else scrambled_program_streams(path)
+        found |= {stream.index for stream in container.streams if stream.id in scrambled}
+    return frozenset(found)
+
+
+def _states_key(container: InputContainer, stream: Stream) -> bool:
+    if _KEY_ID in stream.metadata:
+        return True
+    if stream.type not in ("video", "audio"):
+        return False
+    context = getattr(stream, "codec_context", None)
+    if context is None:
+        return _codec_name(container, stream) in _ENCRYPTED_CODECS
+    with suppress(UnicodeDecodeError):  # AVI numbers the codecs of sound
+        return context.codec_tag in _ENCRYPTED_CODECS
+    return False
+
+
+def _codec_name(container: InputContainer, stream: Stream) -> str:
     """Return the name of a codec without a decoder, or its four letters; empty if the container has neither."""
     level = av.logging.get_level()
     av.logging.set_level(av.logging.INFO)  # the description is a message to FFmpeg's log
@@ -152,10 +193,21 @@ def _codec_name(container: InputContainer, stream: VideoStream) -> str:
         description = str(cast("Any", container).dumps_format())
     finally:
         av.logging.set_level(level)
-    found = re.search(rf"Stream #0:{stream.index}\b.*?: Video: (\w+)(?: \((\w+) /)?", description)
+    found = re.search(rf"Stream #0:{stream.index}\b.*?: (?:Video|Audio): (\w+)(?: \((\w+) /)?", description)
     if found is None:
         return ""
     return found[2] or "" if found[1] == "none" else found[1]
+
+
+def may_hold_stills(container: InputContainer) -> bool:
+    """Return True for a format of pictures, which may also hold several in a row."""
+    name = container.format.name
+    return name in _PICTURE_FORMATS or name.endswith("_pipe")
+
+
+def not_a_film(name: str) -> SourceError:
+    """Return the error for a picture in place of a clip."""
+    return SourceError(f"{name} is a picture", hint="use `rtstyle image`")
 
 
 def encrypted(name: str) -> SourceError:
@@ -175,6 +227,19 @@ def demux(container: InputContainer, *streams: Stream) -> Iterator[Packet[Stream
         return
 
 
+def states_size(container: InputContainer) -> bool:
+    """Return True if a server has told how long its file is, so that FFmpeg reports an early end as an error.
+
+    Without that, the ordinary end of a file is an error, too, or a broken connection looks like the end.
+    """
+    return container.size > 0 and container.format.name not in urls.SEGMENTED
+
+
+def broken_download(name: str) -> SourceError:
+    """Return the error for a file whose connection broke before its end."""
+    return SourceError(f"the connection to {urls.redact(name)} broke", hint="try again, or download the file first")
+
+
 def check_file(path: Path) -> None:
     """Reject a path that cannot be a clip.
 
@@ -190,7 +255,7 @@ def check_file(path: Path) -> None:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, av.error.InvalidDataError):
+    if isinstance(error, (av.error.InvalidDataError, av.error.EOFError)):
         return "it is not a video, or was cut off and has lost its index"
     if isinstance(error, (av.error.ExitError, av.error.TimeoutError)):
         return f"no picture arrived within {urls.OPEN_TIMEOUT_S:g} s; is it sending to this address?"

@@ -260,7 +260,8 @@ class FileSink:
         if end_pts is None or self._last_pts is None:
             return
         for packet in packets:
-            if packet.pts == self._last_pts:
+            # MP4 adds up the durations as they are decoded, so that the packet written last counts as well.
+            if packet.pts == self._last_pts or packet is packets[-1]:
                 packet.duration = max(1, self._own_pts(end_pts, self._frame_unit_s) - self._last_pts)
 
     def _release(self) -> None:

@@ -48,19 +48,28 @@ class Copy:
 
     Args:
         target: track of the output.
-        hides_start: the container has edit lists, so that packets before the beginning are stored but not played.
+        edited: the input has edit lists, which may cut a packet of sound in two.
+        hides_start: the output has them, so that packets before the beginning are stored but not played.
     """
 
-    def __init__(self, target: Stream, *, hides_start: bool) -> None:
+    def __init__(self, target: Stream, *, edited: bool, hides_start: bool) -> None:
         self.lost = 0
-        self._target, self._hides_start = target, hides_start
+        self._target, self._edited, self._hides_start = target, edited, hides_start
 
     def __call__(self, packet: Packet[Stream] | None) -> list[Packet[Stream]]:
         """Return the packet, unless an edit list of the input cuts it off."""
-        if packet is None or (packet.is_discard and not (self._hides_start and (packet.pts or 0) < 0)):
+        if packet is None or self._is_cut_off(packet):
             return []
         packet.stream = self._target
         return [packet]
+
+    def _is_cut_off(self, packet: Packet[Stream]) -> bool:
+        begin = packet.pts or 0
+        if self._hides_start and begin < 0:
+            return False
+        # Without an edit list, all tracks would be moved until the one that begins first begins at 0.
+        mostly_early = begin < 0 and -begin > (packet.duration or 0) / 2
+        return packet.is_discard or (self._edited and self._target.type == "audio" and mostly_early)
 
 
 class Track:

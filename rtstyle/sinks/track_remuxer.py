@@ -21,7 +21,7 @@ from av.video.stream import VideoStream
 
 from rtstyle.media.clock import ContinuousClock
 from rtstyle.media.codecs import Container
-from rtstyle.media.container import demux, open_input, video_stream
+from rtstyle.media.container import broken_download, demux, encrypted_streams, open_input, states_size, video_stream
 from rtstyle.media.urls import SEGMENTED, is_url
 from rtstyle.sinks.audio_transcoder import AudioTranscoder
 from rtstyle.sinks.muxer_trial import PacketCheck, add_copy, can_hold
@@ -35,6 +35,9 @@ _TS_NONSTRICT = 0x20000
 
 _INTERLEAVED_S = 10
 """Largest distance in a file between packets of the same time, seconds."""
+
+_SERVER_EARLY_S = 1
+"""Sound may end this long before the last picture without being cut off, seconds."""
 
 _PEEK_PACKETS, _PEEK_BYTES = 500, 8_000_000
 """How far to read ahead for the first packet of each track."""
@@ -63,6 +66,7 @@ class TrackRemuxer:
         self._kind = kind
         self._input = open_input(clip.name)
         self._video = video_stream(self._input, clip.name, clip.video_stream)
+        self._encrypted = encrypted_streams(self._input)
         self._clock = ContinuousClock(self._input, self._video)
         self.side_data = VideoSideData.of(self._video)
         if self.side_data.has_own_colours:
@@ -70,6 +74,8 @@ class TrackRemuxer:
         self._tracks: dict[int, Track] = {}
         self._packets: Iterator[Packet[Stream]] = iter(())
         self._ahead: deque[Packet[Stream]] = deque()
+        self._error: Exception | None = None
+        self._read_s = self._written_s = Fraction(0)
 
     def add_tracks(self, video: VideoStream) -> None:
         """Add all tracks but the stylized one, and copy the metadata; the header must not be written yet.
@@ -95,7 +101,8 @@ class TrackRemuxer:
         for stream in wanted:
             self._add(stream, next((p for p in self._ahead if p.stream_index == stream.index), None))
         self._attach_files()
-        self._output.set_chapters(cut_chapters(self._input.chapters(), clip.start_s, clip.end_s))
+        begin_s = clip.start_s if clip.start_s is not None else clip.origin_s or None
+        self._output.set_chapters(cut_chapters(self._input.chapters(), begin_s, clip.end_s))
 
     def _describe(self, target: VideoStream) -> None:
         """Copy language, title, timecode and disposition of the stylized track."""
@@ -113,7 +120,9 @@ class TrackRemuxer:
 
         Raises:
             av.FFmpegError, OSError: the output cannot be written.
+            SourceError: the connection to the input broke.
         """
+        self._written_s = self._written_s if time_s is None else time_s
         while True:
             packet = self._ahead.popleft() if self._ahead else next(self._packets, None)
             if packet is None:
@@ -134,6 +143,10 @@ class TrackRemuxer:
         lost = sum(track.lost for track in self._tracks.values() if track.is_subtitle)
         if lost:
             self.warnings.append(f"subtitles lost: {lost} (damaged, or not in UTF-8)")
+        # A server that does not say how long its file is ends every one with an error.
+        complete = is_url(self._clip.name) and self._read_s > self._written_s - _SERVER_EARLY_S
+        if self._error is not None and not complete:
+            self.warnings.append(f"sound and subtitles end early: {self._error}")
 
     def close(self) -> None:
         """Close the input; may be called twice."""
@@ -154,6 +167,9 @@ class TrackRemuxer:
 
     def _add(self, stream: Stream, first: Packet[Stream] | None) -> None:
         """Copy or convert a track, or warn that it is left out."""
+        if stream.index in self._encrypted or (first is not None and first.has_sidedata("encryption_info")):
+            self.warnings.append(f"{title(stream)} is left out: it is encrypted")
+            return
         if is_cover(stream) and self._kind.format == "matroska" and first is not None:
             self._attach_cover(stream, first)
             return
@@ -174,7 +190,8 @@ class TrackRemuxer:
         if not can_hold(kind, stream, first):
             return None
         target = add_copy(self._output, stream)
-        convert = Copy(target, hides_start=kind.format in ("mp4", "mov"))
+        edited = "mov" in self._input.format.name.split(",")
+        convert = Copy(target, edited=edited, hides_start=kind.format in ("mp4", "mov"))
         check = None if is_cover(stream) else PacketCheck(kind, stream)
         return Track(stream, target, convert, self._clip, equal_times=self._equal_times, check=check)
 
@@ -228,6 +245,7 @@ class TrackRemuxer:
         try:
             for packet in demux(self._input, *wanted, *self._clock.streams) if wanted else ():
                 self._clock.fix(packet)
+                self._read_s = max(self._read_s, _start_s(packet))
                 if packet.stream not in wanted or not packet.size:
                     continue
                 if self._far_beyond(packet):
@@ -235,7 +253,9 @@ class TrackRemuxer:
                 if self._in_range(packet):
                     yield packet
         except (av.FFmpegError, OSError) as error:
-            self.warnings.append(f"sound and subtitles end early: {error}")
+            if is_url(self._clip.name) and states_size(self._input):
+                raise broken_download(self._clip.name) from error
+            self._error = error
 
     def _peek(self, wanted: list[Stream]) -> None:
         """Read ahead until each track has a packet, or to the limit; do not wait for a live stream's subtitles."""

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
+from itertools import chain
 from threading import Event
 from typing import cast
 
@@ -17,11 +18,18 @@ from av.video.stream import VideoStream
 
 from engines.errors import SourceError
 from rtstyle.media.clock import ContinuousClock
-from rtstyle.media.container import demux, encrypted, video_stream
-from rtstyle.media.deinterlace import Deinterlacer
+from rtstyle.media.container import (
+    broken_download,
+    demux,
+    encrypted,
+    may_hold_stills,
+    states_size,
+    video_stream,
+)
+from rtstyle.media.deinterlace import Deinterlacer, stated_parity
 from rtstyle.media.hardware_decoding import check_accelerated, open_accelerated
-from rtstyle.media.urls import redact
-from rtstyle.sources.frame_loss import FrameLoss
+from rtstyle.media.urls import is_url, redact
+from rtstyle.sources.frame_loss import SHORT_S, FrameLoss
 from rtstyle.sources.timestamps import FALLBACK_FPS, BestTimes, exact_seconds, nominal_fps
 
 _GEN_PTS = 0x0001
@@ -40,10 +48,14 @@ class Decoder:
     Args:
         name: file or URL.
         start, end: seconds from the beginning of the clip; pictures in [start, end) are delivered.
-        live: a stream that breaks off is an error; a file simply ends there.
+        live: a stream without a length should never end.
         stop: set by the caller to end the iteration.
         number: which video stream to decode; see ``video_stream``.
         hwaccel: what decodes; see ``hardware_decoding.open_accelerated``.
+
+    Attributes:
+        interlaced: pictures of the range that were deinterlaced, so far.
+        repeated_until: when the last of the packets ends that only repeat a picture, in the units of ``pts``.
 
     Raises:
         SourceError: it cannot be opened, has no video, is encrypted, or no picture of the range can be decoded.
@@ -61,8 +73,9 @@ class Decoder:
     ) -> None:
         self.name = redact(name)
         self._start, self._end = exact_seconds(start), exact_seconds(end)
-        self._live = live
+        self._live, self._is_url = live, is_url(name)
         self._stop = stop
+        self.interlaced = self.repeated_until = 0
         self.container = open_accelerated(name, hwaccel)
         try:
             self.stream = video_stream(self.container, self.name, number)
@@ -78,8 +91,8 @@ class Decoder:
             self.loss = FrameLoss(self.container, self.stream, whole=start is None and end is None and not live)
             if self._start and self.clock.may_seek:
                 self._seek(self._start)
-            self.deinterlacer = Deinterlacer()
-            self._decoded = self.deinterlacer(self._decode())
+            self._deinterlacer = Deinterlacer(stated_parity(self.stream))
+            self._decoded: Iterator[VideoFrame] = self._deinterlacer(self._decode())
             self.first = self._first_picture()
         except BaseException:
             self.container.close()
@@ -90,14 +103,25 @@ class Decoder:
         """Width / height of a pixel as the newest picture states it; 1 if it does not."""
         return Fraction(self._codec.sample_aspect_ratio or 1)
 
+    def is_photo(self) -> bool:
+        """Return True for a single picture in a format of pictures; call it before ``pictures``."""
+        if not may_hold_stills(self.container):
+            return False
+        second = next(self._decoded, None)
+        if second is None:
+            return self.loss.packets <= 1  # more, if the range begins at the last one
+        self._decoded = chain((second,), self._decoded)
+        return False
+
     def pictures(self) -> Iterator[VideoFrame]:
         """Yield the pictures of the range in presentation order.
 
         Raises:
-            SourceError: a live stream broke off.
+            SourceError: a connection broke. A file that is cut off simply ends there: it cannot be fetched again.
         """
         picture: VideoFrame | None = self.first
         while picture is not None and not self._stop.is_set() and self._before_end(picture):
+            self.interlaced += self._deinterlacer.changed
             yield picture
             picture = next(self._decoded, None)
 
@@ -109,7 +133,7 @@ class Decoder:
             problem = f"{self.name} has no picture after {float(self._start):g} s"
             raise SourceError(problem, hint="choose an earlier start")
         animated_webp = self._codec.name == "webp"
-        hint = "animated WebP is not supported" if animated_webp else "the file is damaged or cut off"
+        hint = "animated WebP is not supported" if animated_webp else "it is damaged, cut off or encrypted"
         raise SourceError(f"no picture in {self.name} can be decoded", hint=hint)
 
     def _seek(self, start_s: Fraction) -> None:
@@ -158,13 +182,40 @@ class Decoder:
                         raise encrypted(self.name)
                     yield from self._decode_packet(packet)
         except (av.FFmpegError, OSError) as error:
-            if self._live:
-                silent = isinstance(error, (av.error.ExitError, av.error.TimeoutError))
-                problem = "stopped sending" if silent else "broke off"
-                raise SourceError(f"{self.name} {problem}", hint="" if silent else error.strerror or "") from error
+            self._check_connection(error)
+            flush: Packet[Stream] = Packet()
+            flush.time_base = Fraction(self.stream.time_base or 1)  # its pictures have this time base
+            yield from self._decode_packet(flush)
+        else:
+            self._check_connection(None)
+
+    def _check_connection(self, error: Exception | None) -> None:
+        """Raise an error if the stream ended because its connection broke; ``error`` is what reading raised."""
+        if not self._is_url:
+            if error is not None:
+                self.loss.undecodable()
+            return
+        complete, missing_s = states_size(self.container), self.loss.missing_s()
+        short = missing_s is not None and missing_s > SHORT_S
+        if error is None:
+            broken = short and not complete and not self._live and not self._stop.is_set()
+        else:
+            broken = short or complete or (self._live and missing_s is None)
+        silent = isinstance(error, (av.error.ExitError, av.error.TimeoutError))
+        if broken and not self._live:
+            raise broken_download(self.name) from error
+        if broken:
+            problem, hint = ("stopped sending", "") if silent else ("broke off", getattr(error, "strerror", "") or "")
+            raise SourceError(f"{self.name} {problem}", hint=hint) from error
+        if silent:
             self.loss.undecodable()
 
     def _decode_packet(self, packet: Packet[Stream]) -> list[VideoFrame]:
+        time = packet.dts if packet.pts is None else packet.pts
+        if not packet.size and time is not None:
+            # The picture before is shown on. The decoder would refuse the packet, or take it for the end of the clip.
+            self.repeated_until = time + (packet.duration or 0)
+            return []
         try:
             pictures = self._codec.decode(packet)
         except av.EOFError:

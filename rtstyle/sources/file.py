@@ -17,7 +17,7 @@ from engines.errors import SourceError
 from rtstyle.frame import Frame, SourceInfo
 from rtstyle.media.clock import TS_DISCONT
 from rtstyle.media.colour import ColourTags, RgbReader, hdr_name
-from rtstyle.media.container import video_streams
+from rtstyle.media.container import not_a_film, video_streams
 from rtstyle.media.matroska import is_cut_off
 from rtstyle.media.resize import size_for_height
 from rtstyle.media.urls import SEGMENTED, is_url
@@ -25,6 +25,9 @@ from rtstyle.sources.decoder import Decoder
 from rtstyle.sources.orientation import Orientation
 from rtstyle.sources.pacing import Pace
 from rtstyle.sources.timestamps import Timeline, nominal_fps
+
+_LATE_S = 10
+"""A file whose first timestamp is this far from 0 was cut from a running stream, seconds."""
 
 _SHORT_S = 1.0
 """A clip that stops this much before its stated length broke off, seconds."""
@@ -125,9 +128,10 @@ class FileSource:
     def origin_s(self) -> Fraction:
         """Time that should become 0 in a copy, seconds.
 
-        Timestamps of broadcasts start anywhere; those of files count from 0 and are kept.
+        Timestamps of broadcasts start anywhere, and so do those of a recording that began while a stream was running. A
+        small offset of a file is kept.
         """
-        starts_anywhere = self._decoder.container.format.flags & TS_DISCONT
+        starts_anywhere = self._decoder.container.format.flags & TS_DISCONT or abs(self.begin_s) > _LATE_S
         return self.begin_s if starts_anywhere else Fraction(0)
 
     @property
@@ -137,11 +141,20 @@ class FileSource:
             return None
         return 1 / self._aspect if self._orientation.transpose else self._aspect
 
+    def check_is_film(self) -> None:
+        """Reject a photo; call it before ``frames``. A film of one frame is accepted.
+
+        Raises:
+            SourceError: the file holds a single picture, in a format of pictures.
+        """
+        if self._decoder.is_photo():
+            raise not_a_film(self._decoder.name)
+
     def frames(self) -> Iterator[Frame]:
         """Yield frames in order until the end of the clip or range. May be called once.
 
         Raises:
-            SourceError: a live stream broke off.
+            SourceError: a connection broke off.
         """
         with self._lock:
             if self._closed.is_set() or self._reading:
@@ -180,6 +193,8 @@ class FileSource:
             yield Frame(self._orientation.apply(rgb), index, pts, self._time_base, captured_s)
         if self._closed.is_set():
             return
+        if self._end is None and self.end_pts is not None:
+            self.end_pts = max(self.end_pts, self._decoder.repeated_until)
         if self._stream and not self._reached_its_end():
             raise SourceError(f"{self._decoder.name} has ended")
         self._report()
@@ -227,7 +242,7 @@ class FileSource:
         if loss.corrupt_pictures:
             self.warnings.append(f"frames damaged: {loss.corrupt_pictures}; kept as far as they could be decoded")
         jumps = self._decoder.clock.jumps
-        interlaced = self._decoder.deinterlacer.count
+        interlaced = self._decoder.interlaced
         if interlaced:
             self.warnings.append(f"interlaced frames: {interlaced}; deinterlaced")
         if self._to_rgb.transparent:

@@ -14,8 +14,9 @@ from av.video.stream import VideoStream
 
 from rtstyle.media.clock import TS_DISCONT, UNTIMED
 from rtstyle.media.container import stated_length_s
+from rtstyle.media.urls import SEGMENTED
 
-_SHORT_S = 0.5
+SHORT_S = 0.5
 """A clip that ends this much before its stated length was cut off, seconds."""
 
 
@@ -32,10 +33,8 @@ class FrameLoss:
         self._whole = whole
         self._indexed = 0 < stream.frames <= len(stream.index_entries)
         self._stated_s = _stated_s(container, stream)
-        # FFmpeg takes the length of a broadcast from the last timestamp, that of a bare stream from its bit rate.
-        guessed = container.format.flags & (TS_DISCONT | UNTIMED)
-        self._container_s = 0.0 if guessed else (container.duration or 0) / av.time_base
-        self._packets = 0
+        self._container_s = _container_s(container)
+        self.packets = 0
         self._discarded = 0
         self._undecodable = 0
         self._corrupt_packets = 0
@@ -45,7 +44,7 @@ class FrameLoss:
 
     def streams_to_watch(self, container: InputContainer) -> tuple[Stream, ...]:
         """Return the video stream, and the audio if only the container states a length: it may outlast the video."""
-        if self._indexed or self._stated_s is not None or not self._whole:
+        if self._stated_s is not None or self._container_s <= 0:
             return (self._stream,)
         return (self._stream, *container.streams.audio)
 
@@ -54,9 +53,9 @@ class FrameLoss:
         time = packet.dts if packet.pts is None else packet.pts
         if time is not None:
             self._last_s = max(self._last_s, float((time + (packet.duration or 0)) * packet.time_base))
-        if packet.size and packet.stream.index == self._stream.index:
-            self._packets += 1
-            self._discarded += packet.is_discard
+        if (packet.size or time is not None) and packet.stream.index == self._stream.index:
+            self.packets += 1
+            self._discarded += packet.is_discard or not packet.size  # without data, a picture is shown on
             self._corrupt_packets += packet.is_corrupt
 
     def undecodable(self) -> None:
@@ -68,6 +67,11 @@ class FrameLoss:
         self._pictures += 1
         self.corrupt_pictures += picture.is_corrupt
 
+    def missing_s(self) -> float | None:
+        """Return how long before its stated length the clip ended, seconds; None if it states none."""
+        stated_s = self._container_s if self._stated_s is None else self._stated_s
+        return stated_s - self._last_s if stated_s > 0 else None
+
     def count(self) -> int:
         """Return the number of missing pictures; 0 if nothing went wrong.
 
@@ -77,14 +81,22 @@ class FrameLoss:
             return self._undecodable
         if self._indexed:
             expected = len(self._stream.index_entries)
-            if self._packets >= expected and not self._undecodable and not self._corrupt_packets:
+            if self.packets >= expected and not self._undecodable and not self._corrupt_packets:
                 return 0
             return max(self._undecodable, expected - self._discarded - self._pictures)
-        stated_s = self._container_s if self._stated_s is None else self._stated_s
-        missing_s = stated_s - self._last_s
-        if missing_s <= _SHORT_S or self._last_s <= 0:
+        missing_s = self.missing_s() or 0.0
+        if missing_s <= SHORT_S or self._last_s <= 0:
             return self._undecodable
         return max(self._undecodable, round(missing_s * self._pictures / self._last_s))
+
+
+def _container_s(container: InputContainer) -> float:
+    """Return when the longest stream should end, seconds; 0 if the container does not say."""
+    length_s = (container.duration or 0) / av.time_base
+    if container.format.name in SEGMENTED:  # the list of segments states their lengths
+        return length_s + (container.start_time or 0) / av.time_base if length_s else 0.0
+    # FFmpeg takes the length of a broadcast from the last timestamp, that of a bare stream from its bit rate.
+    return 0.0 if container.format.flags & (TS_DISCONT | UNTIMED) else length_s
 
 
 def _stated_s(container: InputContainer, stream: VideoStream) -> float | None:

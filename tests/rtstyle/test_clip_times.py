@@ -15,7 +15,7 @@ from rtstyle.media.matroska import is_cut_off
 from rtstyle.sources.file import FileSource
 from rtstyle.sources.timestamps import BestTimes
 from rtstyle.video import VideoJob, stylize_video
-from tests.rtstyle.clips import Clip, Seen, Still, number_of
+from tests.rtstyle.clips import Clip, Seen, Still, number_of, numbered
 
 
 def read(path: Path, *, live: bool = False) -> tuple[list[int], list[float], FileSource]:
@@ -236,3 +236,46 @@ def test_sound_that_comes_twice_is_no_jump(tmp_path: Path) -> None:
     before, after = Seen.of(tmp_path / "a.mp4"), Seen.of(tmp_path / "b.mp4")
     assert after.packets == before.packets
     assert after.duration == pytest.approx(before.duration, abs=0.01)
+
+
+@pytest.mark.parametrize("codec", ["mpeg4", "libvpx"])
+def test_packets_without_data_show_the_picture_before(tmp_path: Path, codec: str) -> None:
+    """So do Theora's encoders save a picture that does not change; the last one is shown to the end of the clip."""
+    empty, count = (3, 4, 9, 18, 19), 20
+    path = tmp_path / "a.nut"
+    with av.open(str(path), "w") as out:
+        video = out.add_stream(codec, rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        coded = (i for i in range(count) if i not in empty)
+        packets = [p for i in coded for p in video.encode(av.VideoFrame.from_ndarray(numbered(i)))] + video.encode(None)
+        for number in range(count):
+            packet = av.Packet(b"") if number in empty else packets.pop(0)
+            packet.stream, packet.time_base, packet.duration = video, Fraction(1, 25), 1
+            packet.pts = packet.dts = number
+            out.mux(packet)
+    shown = [i for i in range(count) if i not in empty]
+    numbers, times, source = read(path)
+    assert numbers == shown
+    assert times == pytest.approx([i / 25 for i in shown])
+    assert source.warnings == [] and source.frames_lost == 0
+    report = stylize_video(VideoJob(str(path), tmp_path / "b.mp4"), Still)
+    assert report.warnings == () and report.frames_out == len(shown)
+    assert Seen.of(tmp_path / "b.mp4").duration == pytest.approx(count / 25, abs=0.002)
+
+
+@pytest.mark.parametrize("segment_s", [0.0, 0.4])
+@pytest.mark.parametrize("ending", ["mkv", "flv", "mp4"])
+def test_a_recording_of_a_running_stream_begins_at_0(tmp_path: Path, ending: str, segment_s: float) -> None:
+    """Otherwise a player shows a film of eight hours, nearly all of it empty."""
+    plain, late, out = tmp_path / f"plain.{ending}", tmp_path / f"late.{ending}", tmp_path / "out.mp4"
+    units = {"time_base": Fraction(1, 1000), "codec": "libx264", "sound": "aac", "options": {"g": "5"}}
+    Clip(**units).write(plain)
+    Clip(**units, file_options={"output_ts_offset": "30000"}).write(late)
+    results = []
+    for clip in (plain, late):
+        stylize_video(VideoJob(str(clip), out, overwrite=True, segment_s=segment_s), Still)
+        results.append(Seen.of(out))
+    assert results[1].numbers == results[0].numbers == [*range(20)]
+    assert results[1].duration < 1.0
+    first = [np.array(seen.times) - seen.times[0] for seen in results]
+    assert np.allclose(*first, atol=0.0015) and results[1].times[0] < 0.1

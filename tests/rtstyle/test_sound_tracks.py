@@ -89,6 +89,23 @@ class TestSound:
         assert any("re-encoded" in warning for warning in report.warnings)
         assert onset(tmp_path / f"b.{ending}") == pytest.approx(onset(source), abs=0.01)
 
+    @pytest.mark.parametrize("ending", OUTPUTS)
+    @pytest.mark.parametrize("rate", [16000, 44100])
+    def test_the_delay_of_an_encoder_does_not_shift_the_pictures(self, tmp_path: Path, rate: int, ending: str) -> None:
+        """An edit list cuts MP3's silent beginning off, inside a packet; Matroska has nothing like it."""
+        source, out_path = tmp_path / "a.mp4", tmp_path / f"b.{ending}"
+        with film(source) as out:
+            sound = out.add_stream("libmp3lame", rate=rate, layout="mono")
+            wave = np.zeros((1, rate), np.int16)
+            wave[0, rate // 2 :] = np.sin(np.arange(rate - rate // 2) * 2 * np.pi * 800 / rate) * 20000
+            tone_frame = av.AudioFrame.from_ndarray(wave, format="s16p", layout="mono")
+            tone_frame.sample_rate, tone_frame.pts, tone_frame.time_base = rate, 0, Fraction(1, rate)
+            out.mux([*sound.encode(tone_frame), *sound.encode(None)])
+        assert packet_times(source, "audio")[0] < -0.02
+        stylize(source, out_path)
+        assert Seen.of(out_path).times == pytest.approx(Seen.of(source).times, abs=0.001)
+        assert onset(out_path) == pytest.approx(onset(source), abs=0.005)
+
 
 class TestDamage:
     """What is wrong with one packet costs this packet and a line, never the film."""

@@ -32,10 +32,11 @@ def read(path: Path | str, **options: Any) -> tuple[list[Frame], FileSource]:
     return got, source
 
 
-def write(path: Path, pictures: list[npt.NDArray[np.uint8]], codec: str, form: str, **options: str) -> Path:
+def write(path: Path, pictures: list[RGB], codec: str, form: str, *, field_order: int = 0, **options: str) -> Path:
     """Encode pictures, (H, W, 3) or with opacity (H, W, 4)."""
     with av.open(str(path), "w") as out:
         video = out.add_stream(codec, rate=FPS, options=options)
+        video.codec_context.field_order = field_order
         video.height, video.width = pictures[0].shape[:2]
         video.pix_fmt = form
         for number, picture in enumerate(pictures):
@@ -151,8 +152,29 @@ class TestInterlaced:
             assert np.array_equal(frame.rgb, expected.rgb)
         assert max(self.comb(frame.rgb) for frame in got[10:20]) < 4
 
+    @pytest.mark.parametrize(("codec", "form"), [("mjpeg", "yuvj422p"), ("png", "rgb24"), ("jpeg2000", "yuv422p")])
+    @pytest.mark.parametrize("order", [2, 3, 4, 5], ids=["tt", "bb", "tb", "bt"])
+    def test_only_the_container_says_so(self, tmp_path: Path, codec: str, form: str, order: int) -> None:
+        """The wrong field first would show the bar where it is half a picture later."""
+        upper_first = order in (2, 5)
+        fields = self.fields(6)
+        if not upper_first:
+            fields = [np.ascontiguousarray(picture[::-1]) for picture in fields]
+        got, source = read(write(tmp_path / "a.mov", fields, codec, form, field_order=order))
+        assert max(self.comb(frame.rgb) for frame in got) < 4
+        assert source.warnings == ["interlaced frames: 6; deinterlaced"]
+        for number, frame in enumerate(got[1:-1], start=1):
+            bright = np.flatnonzero(frame.rgb[10:-10, :, 1].mean(0) > 127)
+            assert abs(bright[0] - (8 + 8 * number)) <= 1
+
+    def test_the_pictures_know_better_than_the_container(self, tmp_path: Path) -> None:
+        pictures = [numbered(number) for number in range(5)]
+        _, source = read(write(tmp_path / "a.mov", pictures, "prores_ks", "yuv422p10le", field_order=2))
+        assert source.warnings == []
+
     def test_a_part_of_the_clip(self, tmp_path: Path) -> None:
-        got, _ = read(self.clip(tmp_path / "a.mp4"), start=0.2, end=0.32)
+        got, source = read(self.clip(tmp_path / "a.mp4"), start=0.2, end=0.32)
+        assert source.warnings == ["interlaced frames: 3; deinterlaced"]
         assert [frame.pts * frame.time_base for frame in got] == [Fraction(i, FPS) for i in (5, 6, 7)]
 
     def test_progressive_pictures_are_passed_as_they_are(self, tmp_path: Path) -> None:
@@ -162,7 +184,7 @@ class TestInterlaced:
         passed = deinterlace(iter(pictures))
         for picture in pictures:
             assert next(passed) is picture
-        assert deinterlace.count == 0
+        assert not deinterlace.changed
 
 
 def half_hidden(number: int) -> npt.NDArray[np.uint8]:

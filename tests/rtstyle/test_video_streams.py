@@ -181,3 +181,28 @@ class TestRefusals:
         pictures = [Image.fromarray(np.roll(numbered(0), i * 8, axis=1)) for i in range(3)]
         pictures[0].save(tmp_path / "a.webp", save_all=True, append_images=pictures[1:])
         self.refused(tmp_path / "a.webp", "animated WebP is not supported", tmp_path)
+
+    @pytest.mark.parametrize("ending", ["jpg", "png", "webp", "gif", "bmp", "tga", "tif", "ico", "ppm"])
+    def test_photo(self, tmp_path: Path, ending: str) -> None:
+        from PIL import Image
+
+        path = tmp_path / f"a.{ending}"
+        Image.fromarray(numbered(1)).save(path)
+        self.refused(path, f"a.{ending} is a picture .use `rtstyle image`", tmp_path)
+
+
+@pytest.mark.parametrize("start", [None, 0.1])
+@pytest.mark.parametrize("ending", ["gif", "png"])
+def test_pictures_that_move_are_a_film(tmp_path: Path, ending: str, start: float | None) -> None:
+    from PIL import Image
+
+    path, out = tmp_path / f"a.{ending}", tmp_path / "b.mp4"
+    pictures = [Image.fromarray(numbered(i)) for i in (1, 2)]
+    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=100)
+    stylize_video(VideoJob(str(path), out, start=start), Still)
+    assert Seen.of(out).numbers == ([1, 2] if start is None else [2])
+
+
+def test_a_film_of_one_frame_is_a_film(tmp_path: Path) -> None:
+    path = Clip(frames=1).write(tmp_path / "a.mp4")
+    assert stylize_video(VideoJob(str(path), tmp_path / "b.mp4"), Still).frames_out == 1
