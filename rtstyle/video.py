@@ -13,16 +13,11 @@ from engines.base import Engine, check_size
 from engines.errors import StylerError
 from rtstyle.controls import Controls
 from rtstyle.frame import Frame
-from rtstyle.jobs.segmented_sink import SegmentedSink
-from rtstyle.jobs.segmented_video import needs_segments, open_segmented
 from rtstyle.pipeline import run
-from rtstyle.sinks.file import FileSink
-from rtstyle.sinks.track import TrackSource
 from rtstyle.sources.base import Source
-from rtstyle.sources.file import FileSource
-from rtstyle.sources.timestamps import exact_seconds
 from rtstyle.stats import Stats, StatsSnapshot
 from rtstyle.stroke_scale import check_scale
+from rtstyle.video_ends import Clip, Output, open_clip, open_output
 from rtstyle.video_job import VideoJob
 
 __all__ = ["StoppedError", "VideoJob", "VideoProgress", "VideoReport", "stylize_video"]
@@ -54,7 +49,7 @@ class VideoReport:
     """Result of a job.
 
     Attributes:
-        output: the written file.
+        output: the written file, or the pattern of the pictures.
         width, height: of its pictures, pixels.
         frames_in, frames_out: delivered by the source, written by the sink; with those of an interrupted run.
         frames_lost: frames of the clip that could not be decoded.
@@ -96,7 +91,7 @@ def stylize_video(
     controls: Controls | None = None,
     made_by: Mapping[str, Any] | None = None,
 ) -> VideoReport:
-    """Stylize a clip. The output appears under its name once it is complete, or not at all.
+    """Stylize a clip. A file appears under its name once it is complete, or not at all; pictures appear one by one.
 
     A clip that is longer than ``job.segment_s`` is written in segments, which stay in ``job.folder`` if the job is
     interrupted in any way; ``job.resume`` goes on with them.
@@ -135,7 +130,7 @@ def stylize_video(
             clip.close()
             sink.close(completed=False)
             raise
-        stats, kept = Stats(), sink.kept_frames if isinstance(sink, SegmentedSink) else 0
+        stats, kept = Stats(), getattr(sink, "kept_frames", 0)
         report_progress = _progress_callback(on_progress, clip.info.frame_count, stats, kept)
         completed = run(clip, engine, sink, controls, stats, on_frame=report_progress)
     if not completed:
@@ -163,50 +158,19 @@ class _BackgroundLoad:
             self._future.result().close()
 
 
-def _open(job: VideoJob, source: Source | None, made_by: Mapping[str, Any]) -> tuple[Source, FileSink | SegmentedSink]:
+def _open(job: VideoJob, source: Source | None, made_by: Mapping[str, Any]) -> tuple[Source, Output]:
     """Open source and sink, in this order, so that nothing is created for a clip that cannot be read."""
-    file: FileSource | None = None
+    own: Clip | None = None
     clip = source
     if clip is None:
-        clip = file = FileSource(
-            job.input, height=job.even_height, start=job.start, end=job.end, video_stream=job.video_stream
-        )
+        clip = own = open_clip(job)
     try:
         check_size(clip.info.height, clip.info.width)
         check_scale(job.scale, clip.info.height, clip.info.width)
-        settings: dict[str, Any] = {"fps": clip.info.fps, "crf": job.crf, "preset": job.preset}
-        if file is None:
-            return clip, FileSink(job.output, **settings, codec=job.codec, overwrite=job.overwrite)
-        settings |= {"colour": file.colour, "pixel_aspect": file.pixel_aspect}
-        tracks = _track_source(job, file)
-        if needs_segments(job, file):
-            return file, open_segmented(job, file, tracks, made_by, settings)
-        return file, FileSink(
-            job.output,
-            **settings,
-            codec=job.codec,
-            tracks=tracks,
-            last_end=lambda: file.end_pts,
-            overwrite=job.overwrite,
-        )
+        return clip, open_output(job, own, clip.info.fps, made_by)
     except BaseException:
         clip.close()
         raise
-
-
-def _track_source(job: VideoJob, clip: FileSource) -> TrackSource:
-    """Return what to copy besides the pictures: everything, or what lies within the stylized part."""
-    first_s = clip.first_pts * clip.time_base
-    end_s = exact_seconds(job.end)
-    trimmed = bool(job.start)
-    return TrackSource(
-        job.input,
-        origin_s=first_s if trimmed else clip.origin_s,
-        start_s=first_s if trimmed else None,
-        end_s=None if end_s is None else end_s + clip.begin_s,
-        audio=job.audio,
-        video_stream=job.video_stream,
-    )
 
 
 def _progress_callback(
@@ -223,10 +187,9 @@ def _progress_callback(
 
 
 def _report(
-    job: VideoJob, clip: Source, sink: FileSink | SegmentedSink, figures: StatsSnapshot, seconds: float, kept: int
+    job: VideoJob, clip: Source, sink: Output, figures: StatsSnapshot, seconds: float, kept: int
 ) -> VideoReport:
-    file = clip if isinstance(clip, FileSource) else None
-    warnings = [*(file.warnings if file else ()), *sink.warnings]
+    warnings = [*getattr(clip, "warnings", ()), *sink.warnings]
     if job.height != job.even_height:
         warnings.append(f"height {job.height} is odd, which many players cannot show; it is now {job.even_height}")
     return VideoReport(
@@ -235,7 +198,7 @@ def _report(
         height=clip.info.height,
         frames_in=kept + figures.frames_in,
         frames_out=kept + figures.frames_out,
-        frames_lost=file.frames_lost if file else 0,
+        frames_lost=getattr(clip, "frames_lost", 0),
         seconds=seconds,
         fps=figures.frames_out / seconds if seconds > 0 else 0.0,
         warnings=tuple(warnings),

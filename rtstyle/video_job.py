@@ -13,6 +13,7 @@ from engines.errors import ConfigError, SourceError
 from rtstyle.jobs.manifest import Manifest
 from rtstyle.media.codecs import choose
 from rtstyle.media.container import check_file
+from rtstyle.media.picture_sequence import PictureSequence
 from rtstyle.media.urls import is_url
 from rtstyle.stroke_scale import SCALES
 
@@ -25,8 +26,8 @@ class VideoJob:
     """A clip to stylize.
 
     Attributes:
-        input: file or URL.
-        output: ends in ``.mp4``, ``.m4v``, ``.mov``, ``.mkv`` or ``.webm``.
+        input: file or URL, or pictures, as in ``frames/%06d.png``.
+        output: ends in ``.mp4``, ``.m4v``, ``.mov``, ``.mkv`` or ``.webm``, or names pictures.
         strength: 0 shows the input, 1 the full style.
         height: of the output, pixels, rounded down to an even number; ``None`` keeps the height of the input.
         start, end: part to stylize, seconds from the beginning of the clip; ``None`` for no limit.
@@ -40,6 +41,7 @@ class VideoJob:
         job_dir: folder of the segments; ``None`` for one beside the output.
         video_stream: which of the input's video streams to stylize, from 1; ``None`` for the film, see
             ``container.video_stream``.
+        fps: pictures per second of an input that does not say it; ``None`` for 25.
     """
 
     input: str
@@ -58,6 +60,17 @@ class VideoJob:
     segment_s: float = 20.0
     resume: bool = False
     job_dir: Path | None = None
+    fps: float | None = None
+
+    @property
+    def input_pictures(self) -> PictureSequence | None:
+        """Pictures that are the input; None for a file or URL."""
+        return PictureSequence.parse(self.input)
+
+    @property
+    def output_pictures(self) -> PictureSequence | None:
+        """Pictures to write; None for a file."""
+        return PictureSequence.parse(str(self.output))
 
     @property
     def folder(self) -> Path:
@@ -79,16 +92,27 @@ class VideoJob:
             ConfigError: a setting is invalid; several errors are joined in one line.
             SourceError: the input does not exist, or is a folder or an empty file.
         """
-        if named_input and not is_url(self.input):
-            check_file(Path(self.input))
-            if not Path(self.input).is_file():
-                # It is read twice, for the pictures and for the sound; a pipe would hang.
-                raise SourceError(f"{self.input} is not a file", hint="use `rtstyle webcam` for devices and pipes")
-        errors = [*self._range_errors(), *self._codec_errors(), *self._output_errors(), *self._resume_errors()]
+        if named_input:
+            self._check_input()
+        errors = [*self._range_errors(), *self._input_errors(named_input)]
+        errors += [*self._codec_errors(), *self._output_errors(), *self._resume_errors()]
         if len(errors) == 1:
             raise errors[0]
         if errors:
             raise ConfigError("; ".join(str(error) for error in errors))
+
+    def _check_input(self) -> None:
+        if is_url(self.input) or self.input_pictures is not None:
+            return
+        check_file(Path(self.input))
+        if not Path(self.input).is_file():
+            # It is read twice, for the pictures and for the sound; a pipe would hang.
+            raise SourceError(f"{self.input} is not a file", hint="use `rtstyle webcam` for devices and pipes")
+
+    def _input_errors(self, named_input: bool) -> list[ConfigError]:
+        if self.fps is None or (named_input and self.input_pictures is not None):
+            return []
+        return [ConfigError(f"{self.input} has its own rate", hint="--fps is for pictures, as in frames/%06d.png")]
 
     def _range_errors(self) -> list[ConfigError]:
         errors = []
@@ -108,6 +132,9 @@ class VideoJob:
         return errors
 
     def _codec_errors(self) -> list[ConfigError]:
+        if self.output_pictures is not None:
+            given = [name for name in ("codec", "crf", "preset") if getattr(self, name) is not None]
+            return [ConfigError(f"pictures take no {' and no '.join(given)}", hint="leave it out")] if given else []
         try:
             _, codec = choose(self.output, self.codec)
             codec.encoder_options(self.crf, self.preset)
@@ -117,7 +144,8 @@ class VideoJob:
 
     def _output_errors(self) -> list[ConfigError]:
         try:
-            return self._path_errors()
+            pictures = self.output_pictures
+            return self._path_errors() if pictures is None else self._picture_errors(pictures)
         except OSError as error:  # a name that is too long, for example
             return [ConfigError(f"cannot write {self.output}", hint=error.strerror or "")]
 
@@ -135,6 +163,24 @@ class VideoJob:
             return [ConfigError(f"{self.output} already exists", hint=hint)]
         if not os.access(link_target(self.output).parent, os.W_OK):
             return [ConfigError(f"cannot write to the folder {folder}", hint="choose another")]
+        return []
+
+    def _picture_errors(self, pictures: PictureSequence) -> list[ConfigError]:
+        from rtstyle.sinks.sequence import check_suffix
+
+        check_suffix(pictures)
+        inputs = self.input_pictures
+        if (
+            inputs is not None
+            and inputs.folder.resolve() == pictures.folder.resolve()
+            and (inputs.before, inputs.after) == (pictures.before, pictures.after)
+        ):
+            return [ConfigError("output and input are the same pictures", hint="give another folder for the output")]
+        existing = next(path for path in (pictures.folder, *pictures.folder.absolute().parents) if path.exists())
+        if not existing.is_dir() or not os.access(existing, os.W_OK):
+            return [ConfigError(f"cannot write to {existing}", hint="choose another folder")]
+        if pictures.numbers() and not self.overwrite and not Manifest.exists(self.folder):
+            return [ConfigError(f"{self.output} already exists", hint="give another folder, or add --overwrite")]
         return []
 
     def _resume_errors(self) -> list[ConfigError]:

@@ -14,7 +14,7 @@ import typer
 
 from rtstyle.commands import options
 from rtstyle.commands.option_groups import grouped
-from rtstyle.commands.values import TIME, number, whole
+from rtstyle.commands.values import RATE, TIME, number, whole
 from rtstyle.defaults import DEFAULT_STYLE
 
 if TYPE_CHECKING:
@@ -27,7 +27,13 @@ PATTERN_S = 10.0
 """Length of the built-in scene as a clip, seconds."""
 
 # What to stylize.
-Clip = Annotated[str, typer.Argument(metavar="IN", help="A video file, a URL, or `pattern`, a built-in moving scene.")]
+Clip = Annotated[
+    str,
+    typer.Argument(
+        metavar="IN",
+        help="A video file, a URL, numbered pictures like frames/%06d.png, or `pattern`, a built-in scene.",
+    ),
+]
 Start = Annotated[float | None, typer.Option(metavar="TIME", parser=TIME, help="Start here, in seconds or like 1:30.")]
 End = Annotated[float | None, typer.Option(metavar="TIME", parser=TIME, help="Stop here.")]
 VideoStream = Annotated[
@@ -37,9 +43,17 @@ VideoStream = Annotated[
     ),
 ]
 
+Fps = Annotated[
+    float | None, typer.Option(metavar="N", parser=RATE, help="Pictures per second of numbered pictures. [default: 25]")
+]
+
 # What to write.
 Output = Annotated[
-    Path, typer.Argument(metavar="OUT", help="The file to write; its name ends in .mp4, .m4v, .mov, .mkv or .webm.")
+    Path,
+    typer.Argument(
+        metavar="OUT",
+        help="The file to write; its name ends in .mp4, .m4v, .mov, .mkv or .webm. Or pictures: frames/%06d.png.",
+    ),
 ]
 Height = Annotated[
     int | None, typer.Option(metavar="PX", parser=whole(16), help="Height of the result in pixels; smaller is faster.")
@@ -85,6 +99,7 @@ class Part:
     start: Start = None
     end: End = None
     video_stream: VideoStream = None
+    fps: Fps = None
 
 
 @dataclass(frozen=True)
@@ -135,6 +150,7 @@ def video(
         rtstyle video holiday.mp4 painting.mp4 --start 0:10 --end 0:20
         rtstyle video film.mkv film-painted.mkv --height 720 --codec hevc
         rtstyle video film.mkv film-painted.mkv --height 720 --codec hevc --resume
+        rtstyle video frames/%06d.png painting.mp4 --fps 24
         rtstyle video pattern painting.mp4
     """
     from rtstyle.progress import ProgressDisplay
@@ -182,7 +198,13 @@ def _report_kept(job: VideoJob) -> bool:
     from rtstyle.jobs.manifest import Manifest
 
     if not Manifest.exists(job.folder):
-        return False
+        written = job.output_pictures is not None and bool(job.output_pictures.numbers())
+        if written:
+            logger.warning("the pictures that were written stay in %s", job.output.parent)
+        return written
+    if job.output_pictures is not None:
+        logger.warning("the pictures in %s are complete; the same command with --resume goes on", job.output.parent)
+        return True
     frames = sum(segment.frames for segment in Manifest.load(job.folder).segments)
     logger.warning("%d frames are kept in %s; the same command with --resume goes on", frames, job.folder)
     return True

@@ -55,7 +55,7 @@ def open_segmented(
     sink = SegmentedSink(
         str(job.output),
         job.folder,
-        Manifest(identify(job.input), {**_settings(job, codec), **style}),
+        Manifest(identify(job.input), {**settings_of(job, codec), **style}),
         (info.width, info.height),
         open_segment=lambda path, last_end: FileSink(path, **output, codec=codec, last_end=last_end, overwrite=True),
         join=partial(_join, job, tracks, clip),
@@ -66,8 +66,8 @@ def open_segmented(
     return sink
 
 
-def _settings(job: VideoJob, codec: str) -> dict[str, Any]:
-    """Return everything that the frames of a segment depend on."""
+def settings_of(job: VideoJob, codec: str) -> dict[str, Any]:
+    """Return everything that the frames of an output depend on."""
     names = ("strength", "scale", "start", "end", "crf", "preset", "video_stream", "audio", "segment_s")
     return {
         **{name: getattr(job, name) for name in names},

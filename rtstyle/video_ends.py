@@ -1,0 +1,92 @@
+"""The two ends of a job: what its input is read with, and what its output is written with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any, TypeAlias
+
+from rtstyle.jobs.picture_job import open_pictures
+from rtstyle.jobs.segmented_sink import SegmentedSink
+from rtstyle.jobs.segmented_video import needs_segments, open_segmented
+from rtstyle.sinks.file import FileSink
+from rtstyle.sinks.sequence import SequenceSink, keeps_alpha
+from rtstyle.sinks.track import TrackSource
+from rtstyle.sources.file import FileSource
+from rtstyle.sources.sequence import SequenceSource
+from rtstyle.sources.timestamps import exact_seconds
+from rtstyle.video_job import VideoJob
+
+Clip: TypeAlias = FileSource | SequenceSource
+Output: TypeAlias = FileSink | SegmentedSink | SequenceSink
+
+
+def open_clip(job: VideoJob) -> Clip:
+    """Open the input of a job.
+
+    Raises:
+        SourceError: it cannot be read.
+    """
+    part: dict[str, Any] = {"height": job.even_height, "start": job.start, "end": job.end}
+    pictures = job.input_pictures
+    if pictures is not None:
+        fps = None if job.fps is None else Fraction(job.fps).limit_denominator(1001)
+        clip = SequenceSource(pictures, **part, fps=fps, keep_alpha=_keeps_alpha(job))
+        if fps is None:
+            clip.warnings.append(f"pictures have no rate; they are shown at {clip.info.fps} a second (--fps)")
+        return clip
+    return FileSource(job.input, **part, video_stream=job.video_stream)
+
+
+def open_output(job: VideoJob, clip: Clip | None, fps: Fraction, made_by: Mapping[str, Any]) -> Output:
+    """Open the output of a job for a clip that is open.
+
+    Args:
+        job: checked.
+        clip: its input; None if the frames come from elsewhere.
+        fps: nominal frames per second; 0 if unknown.
+        made_by: identifies the style and the engine.
+
+    Raises:
+        ConfigError: a job folder holds another job.
+        SinkError: the output cannot be written.
+    """
+    if job.output_pictures is not None:
+        return open_pictures(job, clip, made_by)
+    settings: dict[str, Any] = {"fps": fps, "crf": job.crf, "preset": job.preset}
+    if not isinstance(clip, FileSource):
+        last_end = (lambda: clip.end_pts) if isinstance(clip, SequenceSource) else (lambda: None)
+        return FileSink(job.output, **settings, codec=job.codec, last_end=last_end, overwrite=job.overwrite)
+    settings |= {"colour": clip.colour, "pixel_aspect": clip.pixel_aspect}
+    tracks = _track_source(job, clip)
+    if needs_segments(job, clip):
+        return open_segmented(job, clip, tracks, made_by, settings)
+    return FileSink(
+        job.output,
+        **settings,
+        codec=job.codec,
+        tracks=tracks,
+        last_end=lambda: clip.end_pts,
+        overwrite=job.overwrite,
+    )
+
+
+def _keeps_alpha(job: VideoJob) -> bool:
+    """Return True if the output can hold transparency."""
+    pictures = job.output_pictures
+    return pictures is not None and keeps_alpha(pictures)
+
+
+def _track_source(job: VideoJob, clip: FileSource) -> TrackSource:
+    """Return what to copy besides the pictures: everything, or what lies within the stylized part."""
+    first_s = clip.first_pts * clip.time_base
+    end_s = exact_seconds(job.end)
+    trimmed = bool(job.start)
+    return TrackSource(
+        job.input,
+        origin_s=first_s if trimmed else clip.origin_s,
+        start_s=first_s if trimmed else None,
+        end_s=None if end_s is None else end_s + clip.begin_s,
+        audio=job.audio,
+        video_stream=job.video_stream,
+    )
