@@ -10,15 +10,17 @@ from rtstyle.jobs.picture_job import open_pictures
 from rtstyle.jobs.segmented_sink import SegmentedSink
 from rtstyle.jobs.segmented_video import needs_segments, open_segmented
 from rtstyle.sinks.file import FileSink
+from rtstyle.sinks.pipe import FORMATS, PipeSink
 from rtstyle.sinks.sequence import SequenceSink, keeps_alpha
 from rtstyle.sinks.track import TrackSource
 from rtstyle.sources.file import FileSource
+from rtstyle.sources.pipe import PipeSource
 from rtstyle.sources.sequence import SequenceSource
-from rtstyle.sources.timestamps import exact_seconds
-from rtstyle.video_job import VideoJob
+from rtstyle.sources.timestamps import FALLBACK_FPS, exact_seconds
+from rtstyle.video_job import PIPE, VideoJob
 
 Clip: TypeAlias = FileSource | SequenceSource
-Output: TypeAlias = FileSink | SegmentedSink | SequenceSink
+Output: TypeAlias = FileSink | SegmentedSink | SequenceSink | PipeSink
 
 
 def open_clip(job: VideoJob) -> Clip:
@@ -28,9 +30,14 @@ def open_clip(job: VideoJob) -> Clip:
         SourceError: it cannot be read.
     """
     part: dict[str, Any] = {"height": job.even_height, "start": job.start, "end": job.end}
+    fps = None if job.fps is None else Fraction(job.fps).limit_denominator(1001)
+    if job.input == PIPE:
+        pipe = PipeSource(**part, raw_size=job.size, raw_fps=fps)
+        if job.audio and pipe.info.sound:
+            pipe.warnings.append("the sound in the pipe is left out")
+        return pipe
     pictures = job.input_pictures
     if pictures is not None:
-        fps = None if job.fps is None else Fraction(job.fps).limit_denominator(1001)
         clip = SequenceSource(pictures, **part, fps=fps, keep_alpha=_keeps_alpha(job))
         if fps is None:
             clip.warnings.append(f"pictures have no rate; they are shown at {clip.info.fps} a second (--fps)")
@@ -51,15 +58,34 @@ def open_output(job: VideoJob, clip: Clip | None, fps: Fraction, made_by: Mappin
         ConfigError: a job folder holds another job.
         SinkError: the output cannot be written.
     """
+    sink = _open_special(job, clip, fps, made_by)
+    if sink is None:
+        return _open_file(job, clip, fps, made_by)
+    if job.audio and clip is not None and clip.info.sound:
+        sink.warnings.append(f"the sound is left out: {sink.name} cannot hold it")
+    return sink
+
+
+def _open_special(
+    job: VideoJob, clip: Clip | None, fps: Fraction, made_by: Mapping[str, Any]
+) -> PipeSink | SequenceSink | None:
+    """Open an output that holds nothing but frames; return None for a video file."""
     if job.output_pictures is not None:
         return open_pictures(job, clip, made_by)
+    if str(job.output) == PIPE:
+        aspect = clip.pixel_aspect if isinstance(clip, FileSource) else None
+        return PipeSink(job.pipe_format or FORMATS[0], fps=fps or FALLBACK_FPS, pixel_aspect=aspect)
+    return None
+
+
+def _open_file(job: VideoJob, clip: Clip | None, fps: Fraction, made_by: Mapping[str, Any]) -> FileSink | SegmentedSink:
     settings: dict[str, Any] = {"fps": fps, "crf": job.crf, "preset": job.preset}
     if not isinstance(clip, FileSource):
         last_end = (lambda: clip.end_pts) if isinstance(clip, SequenceSource) else (lambda: None)
         return FileSink(job.output, **settings, codec=job.codec, last_end=last_end, overwrite=job.overwrite)
     settings |= {"colour": clip.colour, "pixel_aspect": clip.pixel_aspect}
-    tracks = _track_source(job, clip)
-    if needs_segments(job, clip):
+    tracks = None if isinstance(clip, PipeSource) else _track_source(job, clip)
+    if tracks is not None and needs_segments(job, clip):
         return open_segmented(job, clip, tracks, made_by, settings)
     return FileSink(
         job.output,

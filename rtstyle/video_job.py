@@ -17,6 +17,9 @@ from rtstyle.media.picture_sequence import PictureSequence
 from rtstyle.media.urls import is_url
 from rtstyle.stroke_scale import SCALES
 
+PIPE = "-"
+"""Stands for standard input and standard output."""
+
 JOB_SUFFIX = ".rtstyle-job"
 """Ending of the folder beside the output."""
 
@@ -26,8 +29,9 @@ class VideoJob:
     """A clip to stylize.
 
     Attributes:
-        input: file or URL, or pictures, as in ``frames/%06d.png``.
-        output: ends in ``.mp4``, ``.m4v``, ``.mov``, ``.mkv`` or ``.webm``, or names pictures.
+        input: file or URL, or pictures, as in ``frames/%06d.png``, or ``-`` for standard input.
+        output: ends in ``.mp4``, ``.m4v``, ``.mov``, ``.mkv`` or ``.webm``, or names pictures, or is
+            ``-`` for standard output.
         strength: 0 shows the input, 1 the full style.
         height: of the output, pixels, rounded down to an even number; ``None`` keeps the height of the input.
         start, end: part to stylize, seconds from the beginning of the clip; ``None`` for no limit.
@@ -41,7 +45,10 @@ class VideoJob:
         job_dir: folder of the segments; ``None`` for one beside the output.
         video_stream: which of the input's video streams to stylize, from 1; ``None`` for the film, see
             ``container.video_stream``.
-        fps: pictures per second of an input that does not say it; ``None`` for 25.
+        fps: pictures per second of pictures or raw video; ``None`` for 25 pictures.
+        size: (width, height) of raw video on standard input.
+        pipe_format: ``y4m`` or ``rawvideo`` (24-bit RGB), for standard input and output; ``None`` sends y4m and
+            finds out what it receives.
     """
 
     input: str
@@ -61,6 +68,8 @@ class VideoJob:
     resume: bool = False
     job_dir: Path | None = None
     fps: float | None = None
+    size: tuple[int, int] | None = None
+    pipe_format: str | None = None
 
     @property
     def input_pictures(self) -> PictureSequence | None:
@@ -102,17 +111,29 @@ class VideoJob:
             raise ConfigError("; ".join(str(error) for error in errors))
 
     def _check_input(self) -> None:
-        if is_url(self.input) or self.input_pictures is not None:
+        if self.input == PIPE or is_url(self.input) or self.input_pictures is not None:
             return
         check_file(Path(self.input))
         if not Path(self.input).is_file():
             # It is read twice, for the pictures and for the sound; a pipe would hang.
-            raise SourceError(f"{self.input} is not a file", hint="use `rtstyle webcam` for devices and pipes")
+            raise SourceError(f"{self.input} is not a file", hint="give - to read standard input")
 
     def _input_errors(self, named_input: bool) -> list[ConfigError]:
-        if self.fps is None or (named_input and self.input_pictures is not None):
-            return []
-        return [ConfigError(f"{self.input} has its own rate", hint="--fps is for pictures, as in frames/%06d.png")]
+        raw = self.pipe_format == "rawvideo" and self.input == PIPE
+        errors = []
+        if self.fps is not None and not raw and not (named_input and self.input_pictures is not None):
+            hint = "--fps is for pictures, as in frames/%06d.png, and for raw video"
+            errors.append(ConfigError(f"{self.input} has its own rate", hint=hint))
+        if self.size is not None and not raw:
+            hint = "--size is for raw video on standard input; --height resizes"
+            errors.append(ConfigError(f"{self.input} has its own size", hint=hint))
+        if raw and (self.size is None or self.fps is None):
+            errors.append(ConfigError("raw video does not say what it is", hint="add --size WxH and --fps N"))
+        if self.pipe_format is not None and PIPE not in (self.input, str(self.output)):
+            errors.append(ConfigError("there is no pipe", hint=f"--pipe-format is for {PIPE} as input or output"))
+        if self.pipe_format not in (None, "y4m", "rawvideo"):
+            errors.append(ConfigError(f"unknown pipe format {self.pipe_format!r}", hint="choose y4m or rawvideo"))
+        return errors
 
     def _range_errors(self) -> list[ConfigError]:
         errors = []
@@ -132,9 +153,10 @@ class VideoJob:
         return errors
 
     def _codec_errors(self) -> list[ConfigError]:
-        if self.output_pictures is not None:
+        if self.output_pictures is not None or str(self.output) == PIPE:
             given = [name for name in ("codec", "crf", "preset") if getattr(self, name) is not None]
-            return [ConfigError(f"pictures take no {' and no '.join(given)}", hint="leave it out")] if given else []
+            kind = "a pipe takes" if str(self.output) == PIPE else "pictures take"
+            return [ConfigError(f"{kind} no {' and no '.join(given)}", hint="leave it out")] if given else []
         try:
             _, codec = choose(self.output, self.codec)
             codec.encoder_options(self.crf, self.preset)
@@ -143,6 +165,8 @@ class VideoJob:
         return []
 
     def _output_errors(self) -> list[ConfigError]:
+        if str(self.output) == PIPE:
+            return []
         try:
             pictures = self.output_pictures
             return self._path_errors() if pictures is None else self._picture_errors(pictures)
@@ -184,6 +208,9 @@ class VideoJob:
         return []
 
     def _resume_errors(self) -> list[ConfigError]:
+        if PIPE in (self.input, str(self.output)):
+            problem = ConfigError("what came through a pipe cannot be resumed", hint="leave out --resume")
+            return [problem] if self.resume else []
         try:
             begun = Manifest.exists(self.folder)
             other = not begun and not Manifest.may_begin(self.folder)

@@ -14,7 +14,7 @@ import typer
 
 from rtstyle.commands import options
 from rtstyle.commands.option_groups import grouped
-from rtstyle.commands.values import RATE, TIME, number, whole
+from rtstyle.commands.values import RATE, SIZE, TIME, Size, number, whole
 from rtstyle.defaults import DEFAULT_STYLE
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ Clip = Annotated[
     str,
     typer.Argument(
         metavar="IN",
-        help="A video file, a URL, numbered pictures like frames/%06d.png, or `pattern`, a built-in scene.",
+        help="A video file, a URL, numbered pictures like frames/%06d.png, - for standard input, or `pattern`, a "
+        "built-in scene.",
     ),
 ]
 Start = Annotated[float | None, typer.Option(metavar="TIME", parser=TIME, help="Start here, in seconds or like 1:30.")]
@@ -44,7 +45,19 @@ VideoStream = Annotated[
 ]
 
 Fps = Annotated[
-    float | None, typer.Option(metavar="N", parser=RATE, help="Pictures per second of numbered pictures. [default: 25]")
+    float | None,
+    typer.Option(metavar="N", parser=RATE, help="Rate of numbered pictures, or of raw video. [default: 25]"),
+]
+PipeSize = Annotated[
+    Size | None, typer.Option("--size", metavar="WxH", parser=SIZE, help="Frame size of raw video on standard input.")
+]
+PipeFormat = Annotated[
+    str | None,
+    typer.Option(
+        metavar="y4m|rawvideo",
+        help="Format of what is piped, in and out; rawvideo is 24-bit RGB and needs --size and --fps to be read. "
+        "[default: y4m out; in, also Matroska and MPEG-TS]",
+    ),
 ]
 
 # What to write.
@@ -52,7 +65,8 @@ Output = Annotated[
     Path,
     typer.Argument(
         metavar="OUT",
-        help="The file to write; its name ends in .mp4, .m4v, .mov, .mkv or .webm. Or pictures: frames/%06d.png.",
+        help="The file to write; its name ends in .mp4, .m4v, .mov, .mkv or .webm. Or pictures: frames/%06d.png. Or - "
+        "for standard output.",
     ),
 ]
 Height = Annotated[
@@ -100,6 +114,8 @@ class Part:
     end: End = None
     video_stream: VideoStream = None
     fps: Fps = None
+    size: PipeSize = None
+    pipe_format: PipeFormat = None
 
 
 @dataclass(frozen=True)
@@ -151,12 +167,16 @@ def video(
         rtstyle video film.mkv film-painted.mkv --height 720 --codec hevc
         rtstyle video film.mkv film-painted.mkv --height 720 --codec hevc --resume
         rtstyle video frames/%06d.png painting.mp4 --fps 24
+        rtstyle video clip.mp4 - | ffmpeg -i - painting.mp4
         rtstyle video pattern painting.mp4
     """
+    from engines.errors import ConfigError
     from rtstyle.progress import ProgressDisplay
     from rtstyle.style_library import identify
     from rtstyle.video import VideoJob, stylize_video
 
+    if as_json and str(output) == "-":
+        raise ConfigError("--json needs standard output for itself", hint="write to a file, or leave out --json")
     job = VideoJob(
         clip, output, strength, height, overwrite=overwrite, audio=not no_audio, scale=scale,
         **vars(part), **vars(encoding), **vars(resuming),

@@ -12,6 +12,7 @@ from typing import cast
 import av
 from av import Packet, VideoCodecContext, VideoFrame
 from av.codec.context import ThreadType
+from av.container import InputContainer
 from av.stream import Stream
 from av.video.stream import VideoStream
 
@@ -42,6 +43,7 @@ class Decoder:
         live: a stream that breaks off is an error; a file simply ends there.
         stop: set by the caller to end the iteration.
         number: which video stream to decode; see ``video_stream``.
+        container: open container to read instead, in which nothing can be sought; ``name`` is for people then.
 
     Raises:
         SourceError: it cannot be opened, has no video, is encrypted, or no picture of the range can be decoded.
@@ -55,12 +57,13 @@ class Decoder:
         live: bool,
         stop: Event,
         number: int | None = None,
+        container: InputContainer | None = None,
     ) -> None:
         self.name = redact(name)
         self._start, self._end = exact_seconds(start), exact_seconds(end)
         self._live = live
         self._stop = stop
-        self.container = open_input(name)
+        self.container = container or open_input(name)
         try:
             self.stream = video_stream(self.container, self.name, number)
             self._codec = _decoder_of(self.stream)
@@ -72,7 +75,7 @@ class Decoder:
             self.clock = ContinuousClock(self.container, self.stream)
             self._times = BestTimes()
             self.loss = FrameLoss(self.container, self.stream, whole=start is None and end is None and not live)
-            if self._start and self.clock.may_seek:
+            if self._start and self.clock.may_seek and container is None:
                 self._seek(self._start)
             self.deinterlacer = Deinterlacer()
             self._decoded = self.deinterlacer(self._decode())

@@ -11,6 +11,7 @@ from typing import cast
 
 import av
 from av import VideoFrame
+from av.container import InputContainer
 from av.sidedata.sidedata import SideDataContainer, Type
 
 from engines.errors import SourceError
@@ -42,6 +43,7 @@ class FileSource:
         live: deliver in real time, as a camera would. The frames of a stream that its sender paces are delivered as
             they arrive.
         video_stream: which video stream to read, from 1; ``None`` for the film, see ``container.video_stream``.
+        container: open container to read instead, in which nothing can be sought; ``name`` is for people then.
 
     Raises:
         SourceError: no such file, not a video, or no frame of the range can be decoded.
@@ -56,17 +58,19 @@ class FileSource:
         end: float | None = None,
         live: bool = False,
         video_stream: int | None = None,
+        container: InputContainer | None = None,
     ) -> None:
         self.warnings: list[str] = []
         self.frames_lost = 0
         self.end_pts: int | None = None
         self._name, self._end = name, end
+        self._path = None if container is not None or is_url(name) else Path(name)
         self._skipped = 0
         self._closed = Event()
         self._lock = Lock()
         self._reading = False
         self._stream = live and is_url(name)
-        self._decoder = Decoder(name, start, end, self._stream, self._closed, video_stream)
+        self._decoder = Decoder(name, start, end, self._stream, self._closed, video_stream, container)
         self._pace: Pace | None = None
         if live and not self._paced_by_sender():
             self._pace = Pace(self._closed, late_s=1.0, early_s=10.0) if self._stream else Pace(self._closed)
@@ -232,7 +236,7 @@ class FileSource:
     def _is_cut_off(self) -> bool:
         """Return True if the file says that more should follow, even if it states no length."""
         matroska = "matroska" in self._decoder.container.format.name
-        return matroska and self._end is None and not is_url(self._name) and is_cut_off(Path(self._name))
+        return matroska and self._end is None and self._path is not None and is_cut_off(self._path)
 
     def _expected_frames(self, start: float | None, end: float | None) -> int | None:
         """Return the number of frames in the range, as far as the container states it."""
