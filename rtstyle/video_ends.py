@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from rtstyle.jobs.picture_job import open_pictures
 from rtstyle.jobs.segmented_sink import SegmentedSink
 from rtstyle.jobs.segmented_video import needs_segments, open_segmented
+from rtstyle.media.urls import is_url
+from rtstyle.sinks.animation import KINDS, AnimationSink
 from rtstyle.sinks.file import FileSink
 from rtstyle.sinks.pipe import FORMATS, PipeSink
 from rtstyle.sinks.sequence import SequenceSink, keeps_alpha
 from rtstyle.sinks.track import TrackSource
+from rtstyle.sources.animated_webp import AnimatedWebpSource, is_animated_webp
 from rtstyle.sources.file import FileSource
 from rtstyle.sources.pipe import PipeSource
 from rtstyle.sources.sequence import SequenceSource
 from rtstyle.sources.timestamps import FALLBACK_FPS, exact_seconds
 from rtstyle.video_job import PIPE, VideoJob
 
-Clip: TypeAlias = FileSource | SequenceSource
-Output: TypeAlias = FileSink | SegmentedSink | SequenceSink | PipeSink
+Clip: TypeAlias = FileSource | SequenceSource | AnimatedWebpSource
+Output: TypeAlias = FileSink | SegmentedSink | SequenceSink | PipeSink | AnimationSink
 
 
 def open_clip(job: VideoJob) -> Clip:
@@ -30,6 +34,7 @@ def open_clip(job: VideoJob) -> Clip:
         SourceError: it cannot be read.
     """
     part: dict[str, Any] = {"height": job.even_height, "start": job.start, "end": job.end}
+    part["keep_alpha"] = _keeps_alpha(job)
     fps = None if job.fps is None else Fraction(job.fps).limit_denominator(1001)
     if job.input == PIPE:
         pipe = PipeSource(**part, raw_size=job.size, raw_fps=fps)
@@ -38,10 +43,12 @@ def open_clip(job: VideoJob) -> Clip:
         return pipe
     pictures = job.input_pictures
     if pictures is not None:
-        clip = SequenceSource(pictures, **part, fps=fps, keep_alpha=_keeps_alpha(job))
+        clip = SequenceSource(pictures, **part, fps=fps)
         if fps is None:
             clip.warnings.append(f"pictures have no rate; they are shown at {clip.info.fps} a second (--fps)")
         return clip
+    if not is_url(job.input) and is_animated_webp(Path(job.input)):
+        return AnimatedWebpSource(Path(job.input), **part)
     return FileSource(job.input, **part, video_stream=job.video_stream)
 
 
@@ -68,39 +75,52 @@ def open_output(job: VideoJob, clip: Clip | None, fps: Fraction, made_by: Mappin
 
 def _open_special(
     job: VideoJob, clip: Clip | None, fps: Fraction, made_by: Mapping[str, Any]
-) -> PipeSink | SequenceSink | None:
+) -> AnimationSink | PipeSink | SequenceSink | None:
     """Open an output that holds nothing but frames; return None for a video file."""
     if job.output_pictures is not None:
         return open_pictures(job, clip, made_by)
     if str(job.output) == PIPE:
         aspect = clip.pixel_aspect if isinstance(clip, FileSource) else None
         return PipeSink(job.pipe_format or FORMATS[0], fps=fps or FALLBACK_FPS, pixel_aspect=aspect)
+    if job.output.suffix.lower() in KINDS:
+        return AnimationSink(job.output, end=_end_of(clip), overwrite=job.overwrite)
     return None
 
 
 def _open_file(job: VideoJob, clip: Clip | None, fps: Fraction, made_by: Mapping[str, Any]) -> FileSink | SegmentedSink:
     settings: dict[str, Any] = {"fps": fps, "crf": job.crf, "preset": job.preset}
     if not isinstance(clip, FileSource):
-        last_end = (lambda: clip.end_pts) if isinstance(clip, SequenceSource) else (lambda: None)
-        return FileSink(job.output, **settings, codec=job.codec, last_end=last_end, overwrite=job.overwrite)
+        return FileSink(job.output, **settings, codec=job.codec, last_end=_end_of(clip), overwrite=job.overwrite)
     settings |= {"colour": clip.colour, "pixel_aspect": clip.pixel_aspect}
     tracks = None if isinstance(clip, PipeSource) else _track_source(job, clip)
-    if tracks is not None and needs_segments(job, clip):
+    if tracks is not None and not _is_picture(job.input) and needs_segments(job, clip):
         return open_segmented(job, clip, tracks, made_by, settings)
     return FileSink(
         job.output,
         **settings,
         codec=job.codec,
         tracks=tracks,
-        last_end=lambda: clip.end_pts,
+        last_end=_end_of(clip),
         overwrite=job.overwrite,
     )
+
+
+def _is_picture(name: str) -> bool:
+    """Return True for an animated picture: it is short, though an APNG does not say how long it is."""
+    return Path(name).suffix.lower() in (*KINDS, ".png")
+
+
+def _end_of(clip: Clip | None) -> Callable[[], int | None]:
+    """Return a function that says when the last frame of a clip ends, in units of its ``pts``."""
+    return (lambda: None) if clip is None else (lambda: clip.end_pts)
 
 
 def _keeps_alpha(job: VideoJob) -> bool:
     """Return True if the output can hold transparency."""
     pictures = job.output_pictures
-    return pictures is not None and keeps_alpha(pictures)
+    if pictures is not None:
+        return keeps_alpha(pictures)
+    return job.output.suffix.lower() in KINDS
 
 
 def _track_source(job: VideoJob, clip: FileSource) -> TrackSource:

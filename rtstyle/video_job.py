@@ -30,7 +30,8 @@ class VideoJob:
 
     Attributes:
         input: file or URL, or pictures, as in ``frames/%06d.png``, or ``-`` for standard input.
-        output: ends in ``.mp4``, ``.m4v``, ``.mov``, ``.mkv`` or ``.webm``, or names pictures, or is
+        output: ends in ``.mp4``, ``.m4v``, ``.mov``, ``.mkv`` or ``.webm``, or in ``.gif``,
+            ``.webp`` or ``.apng`` for an animated picture, or names pictures, or is
             ``-`` for standard output.
         strength: 0 shows the input, 1 the full style.
         height: of the output, pixels, rounded down to an even number; ``None`` keeps the height of the input.
@@ -90,6 +91,12 @@ class VideoJob:
     def even_height(self) -> int | None:
         """Height of the output: many players cannot show odd sizes, which need 4:4:4."""
         return None if self.height is None else self.height // 2 * 2
+
+    @property
+    def _is_animation(self) -> bool:
+        from rtstyle.sinks.animation import KINDS
+
+        return self.output.suffix.lower() in KINDS and self.output_pictures is None
 
     def check(self, *, named_input: bool = True) -> None:
         """Check all settings before anything is opened or written.
@@ -153,7 +160,7 @@ class VideoJob:
         return errors
 
     def _codec_errors(self) -> list[ConfigError]:
-        if self.output_pictures is not None or str(self.output) == PIPE:
+        if self.output_pictures is not None or str(self.output) == PIPE or self._is_animation:
             given = [name for name in ("codec", "crf", "preset") if getattr(self, name) is not None]
             kind = "a pipe takes" if str(self.output) == PIPE else "pictures take"
             return [ConfigError(f"{kind} no {' and no '.join(given)}", hint="leave it out")] if given else []
@@ -210,6 +217,9 @@ class VideoJob:
     def _resume_errors(self) -> list[ConfigError]:
         if PIPE in (self.input, str(self.output)):
             problem = ConfigError("what came through a pipe cannot be resumed", hint="leave out --resume")
+            return [problem] if self.resume else []
+        if self._is_animation:
+            problem = ConfigError("an animated picture is written in one piece", hint="leave out --resume")
             return [problem] if self.resume else []
         try:
             begun = Manifest.exists(self.folder)

@@ -65,8 +65,8 @@ Output = Annotated[
     Path,
     typer.Argument(
         metavar="OUT",
-        help="The file to write; its name ends in .mp4, .m4v, .mov, .mkv or .webm. Or pictures: frames/%06d.png. Or - "
-        "for standard output.",
+        help="The file to write; its name ends in .mp4, .m4v, .mov, .mkv or .webm. An animated picture: .gif, .webp, "
+        ".apng. Pictures: frames/%06d.png. Or - for standard output.",
     ),
 ]
 Height = Annotated[
@@ -168,6 +168,7 @@ def video(
         rtstyle video film.mkv film-painted.mkv --height 720 --codec hevc --resume
         rtstyle video frames/%06d.png painting.mp4 --fps 24
         rtstyle video clip.mp4 - | ffmpeg -i - painting.mp4
+        rtstyle video clip.mp4 painting.gif --height 240
         rtstyle video pattern painting.mp4
     """
     from engines.errors import ConfigError

@@ -14,7 +14,9 @@ from rtstyle.media.picture_sequence import PictureSequence
 from rtstyle.media.urls import is_url
 from rtstyle.sinks.output_path import write_errors
 from rtstyle.sinks.sequence import FIRST, SequenceSink
+from rtstyle.sources.base import Source
 from rtstyle.sources.file import FileSource
+from rtstyle.sources.pipe import PipeSource
 from rtstyle.sources.sequence import SequenceSource
 from rtstyle.video_job import VideoJob
 
@@ -33,7 +35,7 @@ class PictureJobSink(SequenceSink):
         super().close(completed=completed)
 
 
-def open_pictures(job: VideoJob, clip: FileSource | SequenceSource | None, style: Mapping[str, Any]) -> SequenceSink:
+def open_pictures(job: VideoJob, clip: Source | None, style: Mapping[str, Any]) -> SequenceSink:
     """Open the sink of a job that writes pictures, and let the clip skip those that an interrupted run has left.
 
     Pictures made of pictures keep their numbers.
@@ -51,7 +53,7 @@ def open_pictures(job: VideoJob, clip: FileSource | SequenceSource | None, style
     assert pictures is not None, "the job writes pictures"
     sequence = clip if isinstance(clip, SequenceSource) else None
     numbering: dict[str, Any] = {"first": sequence.first_number, "by_time": True} if sequence else {"first": FIRST}
-    if clip is None or is_url(job.input):
+    if not isinstance(clip, FileSource | SequenceSource) or isinstance(clip, PipeSource) or is_url(job.input):
         return SequenceSink(pictures, **numbering, overwrite=job.overwrite)
     manifest = Manifest(_identify(job), {**settings_of(job, pictures.suffix), "fps": job.fps, **style})
     if Manifest.exists(job.folder):

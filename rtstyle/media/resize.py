@@ -23,6 +23,16 @@ def fit(width: int, height: int, canvas_width: int, canvas_height: int) -> tuple
     return (canvas_width - width) // 2, (canvas_height - height) // 2, width, height
 
 
+def resized(rgb: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """Resize colours, (H, W, 3), or the opacity, (H, W), to (width, height). Returns a contiguous array."""
+    if rgb.shape[:2] == size[::-1]:
+        return np.ascontiguousarray(rgb)
+    import cv2
+
+    method = cv2.INTER_AREA if size[0] < rgb.shape[1] else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(rgb, size, interpolation=method), np.uint8)
+
+
 def letterbox(rgb: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
     """Fit a picture onto a black canvas of ``size``, (width, height) in pixels. Returns a contiguous array.
 
@@ -33,12 +43,8 @@ def letterbox(rgb: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[
     width, height = size
     if rgb.shape[:2] == (height, width):
         return np.ascontiguousarray(rgb)
-    import cv2
-
     left, top, fitted_width, fitted_height = fit(rgb.shape[1], rgb.shape[0], width, height)
     canvas = np.zeros((height, width, *rgb.shape[2:]), np.uint8)
-    method = cv2.INTER_AREA if fitted_width < rgb.shape[1] else cv2.INTER_LINEAR
-    canvas[top : top + fitted_height, left : left + fitted_width] = cv2.resize(
-        rgb, (fitted_width, fitted_height), interpolation=method
-    )
+    fitted = resized(rgb, (fitted_width, fitted_height))
+    canvas[top : top + fitted_height, left : left + fitted_width] = fitted
     return canvas

@@ -108,7 +108,7 @@ class Decoder:
             problem = f"{self.name} has no picture after {float(self._start):g} s"
             raise SourceError(problem, hint="choose an earlier start")
         animated_webp = self._codec.name == "webp"
-        hint = "animated WebP is not supported" if animated_webp else "the file is damaged or cut off"
+        hint = "only `rtstyle video` reads animated WebP" if animated_webp else "the file is damaged or cut off"
         raise SourceError(f"no picture in {self.name} can be decoded", hint=hint)
 
     def _seek(self, start_s: Fraction) -> None:

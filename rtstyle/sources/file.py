@@ -14,10 +14,11 @@ from av import VideoFrame
 from av.container import InputContainer
 from av.sidedata.sidedata import SideDataContainer, Type
 
+from engines.base import RGB
 from engines.errors import SourceError
-from rtstyle.frame import Frame, SourceInfo
+from rtstyle.frame import Alpha, Frame, SourceInfo
 from rtstyle.media.clock import TS_DISCONT
-from rtstyle.media.colour import ColourTags, RgbReader, hdr_name
+from rtstyle.media.colour import ColourTags, RgbReader, has_alpha, hdr_name
 from rtstyle.media.container import video_streams
 from rtstyle.media.matroska import is_cut_off
 from rtstyle.media.resize import size_for_height
@@ -43,7 +44,11 @@ class FileSource:
         live: deliver in real time, as a camera would. The frames of a stream that its sender paces are delivered as
             they arrive.
         video_stream: which video stream to read, from 1; ``None`` for the film, see ``container.video_stream``.
+        keep_alpha: deliver transparency in ``Frame.alpha``; otherwise it is shown on black.
         container: open container to read instead, in which nothing can be sought; ``name`` is for people then.
+
+    Attributes:
+        transparent: whether frames have ``alpha``.
 
     Raises:
         SourceError: no such file, not a video, or no frame of the range can be decoded.
@@ -58,6 +63,7 @@ class FileSource:
         end: float | None = None,
         live: bool = False,
         video_stream: int | None = None,
+        keep_alpha: bool = False,
         container: InputContainer | None = None,
     ) -> None:
         self.warnings: list[str] = []
@@ -77,6 +83,7 @@ class FileSource:
         first, stream = self._decoder.first, self._decoder.stream
         self._orientation = Orientation.of(first)
         self._height = height
+        self.transparent = keep_alpha and has_alpha(first)
         self._fps = nominal_fps(stream)
         self._time_base = Fraction(first.time_base or stream.time_base or Fraction(1, 1000))
         self._timeline = Timeline(self._time_base, self._fps)
@@ -172,13 +179,20 @@ class FileSource:
             if index < self._skipped:
                 continue
             captured_s = time.monotonic()
-            rgb = self._to_rgb(picture, *self._size_of(picture))
-            yield Frame(self._orientation.apply(rgb), index, pts, self._time_base, captured_s)
+            rgb, alpha = self._upright(picture)
+            yield Frame(rgb, index, pts, self._time_base, captured_s, alpha=alpha)
         if self._closed.is_set():
             return
         if self._stream and not self._reached_its_end():
             raise SourceError(f"{self._decoder.name} has ended")
         self._report()
+
+    def _upright(self, picture: VideoFrame) -> tuple[RGB, Alpha | None]:
+        size, orientation = self._size_of(picture), self._orientation
+        if not (self.transparent and has_alpha(picture)):
+            return orientation.apply(self._to_rgb(picture, *size)), None
+        rgb, alpha = self._to_rgb.with_alpha(picture, *size)
+        return orientation.apply(rgb), orientation.apply(alpha)
 
     def _size_of(self, picture: VideoFrame) -> tuple[int, int]:
         """Return the (height, width) to resize a stored picture to; all frames have the same pixel aspect."""

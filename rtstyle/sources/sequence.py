@@ -9,12 +9,15 @@ from itertools import pairwise
 from pathlib import Path
 from threading import Event
 
+import numpy as np
+from PIL import Image
+
 from engines.base import RGB
 from engines.errors import SourceError
 from rtstyle.frame import Alpha, Frame, SourceInfo
 from rtstyle.media.picture_decoder import decode
 from rtstyle.media.picture_sequence import PictureSequence
-from rtstyle.media.resize import letterbox, size_for_height
+from rtstyle.media.resize import letterbox, resized, size_for_height
 from rtstyle.media.transparency import continue_colours, on_black
 from rtstyle.sources.timestamps import FALLBACK_FPS, exact_seconds
 
@@ -38,6 +41,7 @@ class SequenceSource:
     Attributes:
         frames_lost: pictures that could not be read.
         warnings: one line each, complete after the end.
+        transparent: whether frames have ``alpha``; as the first picture that can be read.
         numbers: of the files to deliver, in order.
         first_number: of the file whose time is 0.
 
@@ -56,8 +60,8 @@ class SequenceSource:
         keep_alpha: bool = False,
     ) -> None:
         self.warnings: list[str] = []
-        self._pictures, self._keep_alpha = pictures, keep_alpha
-        self._transparent = False
+        self._pictures = pictures
+        self.transparent = self._on_black = False
         self._broken: list[str] = []
         self._fitted = self._skipped = 0
         self._closed = Event()
@@ -67,7 +71,10 @@ class SequenceSource:
         self.first_number = numbers[0]
         self.numbers = self._within(numbers, exact_seconds(start), exact_seconds(end))
         self.warnings += _gaps(pictures, self.numbers)
-        rgb = self._first_picture()
+        path, rgb = self._first_picture()
+        with Image.open(path) as first:
+            self.transparent = keep_alpha and first.has_transparency_data
+        self._on_black = False
         height, width = size_for_height(rgb.shape[0], rgb.shape[1], height)
         self._size = (width, height)
         name = pictures.path(self.numbers[0]).name
@@ -122,12 +129,13 @@ class SequenceSource:
             raise SourceError(problem, hint="choose an earlier start, or a lower --fps")
         return found
 
-    def _first_picture(self) -> RGB:
-        """Return the first picture that can be read: it fixes the size."""
+    def _first_picture(self) -> tuple[Path, RGB]:
+        """Return the first picture that can be read: it fixes the size, and whether there is transparency."""
         cause: SourceError | None = None
         for number in self.numbers:
+            path = self._pictures.path(number)
             try:
-                return self._read(self._pictures.path(number))[0]
+                return path, self._read(path)[0]
             except SourceError as error:
                 cause = cause or error
         assert cause is not None, "there is at least one number"
@@ -139,20 +147,20 @@ class SequenceSource:
         except OSError as error:
             raise SourceError(f"cannot read {path}: {error.strerror}") from error
         rgb, alpha = decode(path, data)
+        if self.transparent:
+            alpha = np.full(rgb.shape[:2], 255, np.uint8) if alpha is None else alpha
+            return continue_colours(rgb, alpha), alpha
         if alpha is None:
             return rgb, None
-        if self._keep_alpha:
-            return continue_colours(rgb, alpha), alpha
-        self._transparent = True
+        self._on_black = True
         return on_black(rgb, alpha), None
 
     def _sized(self, rgb: RGB, alpha: Alpha | None) -> tuple[RGB, Alpha | None]:
         width, height = self._size
-        if rgb.shape[:2] != (height, width):
-            # The same proportions: resized as asked for. Others: fitted.
-            self._fitted += abs(rgb.shape[1] * height / rgb.shape[0] - width) > 1.0
-            alpha = None if alpha is None else letterbox(alpha, self._size)
-        return letterbox(rgb, self._size), alpha
+        other_shape = abs(rgb.shape[1] * height / rgb.shape[0] - width) > 1.0
+        self._fitted += other_shape
+        sized = letterbox if other_shape else resized
+        return sized(rgb, self._size), None if alpha is None else sized(alpha, self._size)
 
     def _report(self) -> None:
         if self._broken:
@@ -161,7 +169,7 @@ class SequenceSource:
             width, height = self._size
             fitted = f"fitted into {width}×{height} with bars"
             self.warnings.append(f"pictures of another shape: {self._fitted}; {fitted}")
-        if self._transparent:
+        if self._on_black:
             self.warnings.append("transparent parts are shown on black")
 
 
