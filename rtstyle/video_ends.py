@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from rtstyle.jobs.picture_job import open_pictures
 from rtstyle.jobs.segmented_sink import SegmentedSink
 from rtstyle.jobs.segmented_video import needs_segments, open_segmented
+from rtstyle.media.codecs import CONTAINERS, choose, holds_alpha
 from rtstyle.media.urls import is_url
 from rtstyle.sinks.animation import KINDS, AnimationSink
 from rtstyle.sinks.file import FileSink
@@ -93,7 +94,7 @@ def _open_file(job: VideoJob, clip: Clip | None, fps: Fraction, made_by: Mapping
         return FileSink(job.output, **settings, codec=job.codec, last_end=_end_of(clip), overwrite=job.overwrite)
     settings |= {"colour": clip.colour, "pixel_aspect": clip.pixel_aspect}
     tracks = None if isinstance(clip, PipeSource) else _track_source(job, clip)
-    if tracks is not None and not _is_picture(job.input) and needs_segments(job, clip):
+    if tracks is not None and _may_be_cut(job, clip) and needs_segments(job, clip):
         return open_segmented(job, clip, tracks, made_by, settings)
     return FileSink(
         job.output,
@@ -105,9 +106,11 @@ def _open_file(job: VideoJob, clip: Clip | None, fps: Fraction, made_by: Mapping
     )
 
 
-def _is_picture(name: str) -> bool:
-    """Return True for an animated picture: it is short, though an APNG does not say how long it is."""
-    return Path(name).suffix.lower() in (*KINDS, ".png")
+def _may_be_cut(job: VideoJob, clip: FileSource) -> bool:
+    """Return True if segments, which are MP4, can hold what the output holds."""
+    in_mp4 = choose(job.output, job.codec)[1].name in CONTAINERS[".mp4"].codecs
+    # An animated picture is short, though an APNG does not say how long it is.
+    return in_mp4 and not clip.transparent and Path(job.input).suffix.lower() not in (*KINDS, ".png")
 
 
 def _end_of(clip: Clip | None) -> Callable[[], int | None]:
@@ -120,7 +123,9 @@ def _keeps_alpha(job: VideoJob) -> bool:
     pictures = job.output_pictures
     if pictures is not None:
         return keeps_alpha(pictures)
-    return job.output.suffix.lower() in KINDS
+    if str(job.output) == PIPE:
+        return False
+    return job.output.suffix.lower() in KINDS or holds_alpha(*choose(job.output, job.codec))
 
 
 def _track_source(job: VideoJob, clip: FileSource) -> TrackSource:

@@ -87,7 +87,8 @@ NoAudio = Annotated[bool, typer.Option("--no-audio", help="Leave the sound out."
 
 # The encoder.
 Codec = Annotated[
-    str | None, typer.Option(metavar="h264|hevc|av1|vp9", help="Video codec. [default: suits the file type]")
+    str | None,
+    typer.Option(metavar="h264|hevc|av1|vp9|prores|ffv1", help="Video codec. [default: suits the file type]"),
 ]
 Crf = Annotated[
     int | None,

@@ -28,6 +28,10 @@ class Codec:
         preset_option: FFmpeg's option for the preset.
         odd_format: pixel format for odd sizes, which most encoders do not support in 4:2:0.
         options: further options of the encoder.
+        even_format: pixel format for even sizes.
+        alpha_format: pixel format that keeps transparency; empty if there is none.
+        alpha_options: options of the encoder for it, instead of others.
+        alpha_containers: formats of containers that can hold it.
     """
 
     name: str
@@ -39,6 +43,16 @@ class Codec:
     preset_option: str = "preset"
     odd_format: str = "yuv420p"
     options: Mapping[str, str] = field(default_factory=dict)
+    even_format: str = "yuv420p"
+    alpha_format: str = ""
+    alpha_options: Mapping[str, str] = field(default_factory=dict)
+    alpha_containers: tuple[str, ...] = ()
+
+    def pixel_format(self, width: int, height: int, *, alpha: bool) -> str:
+        """Return FFmpeg's name of the pixel format for a size in pixels, with or without transparency."""
+        if alpha:
+            return self.alpha_format
+        return self.odd_format if width % 2 or height % 2 else self.even_format
 
     def encoder_options(self, crf: int | None, preset: str | None) -> dict[str, str]:
         """Return the options for FFmpeg; ``None`` stands for the default.
@@ -46,6 +60,10 @@ class Codec:
         Raises:
             ConfigError: a value is out of range or unknown.
         """
+        if not self.presets:
+            if crf is not None or preset is not None:
+                raise ConfigError(f"{self.name} has one quality and one speed", hint="leave out --crf and --preset")
+            return dict(self.options)
         if crf is not None and not 0 <= crf <= self.crf_max:
             raise ConfigError(f"crf {crf} is out of range", hint=f"{self.name} takes 0 (best) to {self.crf_max}")
         if preset is not None and preset not in self.presets:
@@ -86,7 +104,47 @@ CODECS = {
         Codec("h264", "libx264", 20, 51, _X26X_PRESETS, "veryfast", odd_format="yuv444p"),
         Codec("hevc", "libx265", 24, 51, _X26X_PRESETS, "ultrafast", odd_format="yuv444p", options=_X265),
         Codec("av1", "libsvtav1", 32, 63, _NUMBERED_PRESETS, "11"),
-        Codec("vp9", "libvpx-vp9", 32, 63, _NUMBERED_PRESETS[5:], "7", preset_option="cpu-used", options=_VP9),
+        Codec(
+            "vp9",
+            "libvpx-vp9",
+            32,
+            63,
+            _NUMBERED_PRESETS[5:],
+            "7",
+            preset_option="cpu-used",
+            options=_VP9,
+            alpha_format="yuva420p",
+            alpha_containers=("matroska", "webm"),
+        ),
+        # For editing: quality is not chosen.
+        Codec(
+            "prores",
+            "prores_ks",
+            0,
+            0,
+            (),
+            "",
+            odd_format="yuv444p10le",
+            options={"vendor": "apl0"},
+            even_format="yuv422p10le",
+            alpha_format="yuva444p10le",
+            alpha_options={"alpha_bits": "16"},
+            alpha_containers=("mov", "matroska"),
+        ),
+        # RGB, so that pictures are kept bit by bit.
+        Codec(
+            "ffv1",
+            "ffv1",
+            0,
+            0,
+            (),
+            "",
+            odd_format="bgr0",
+            options={"level": "3", "slicecrc": "1", "g": "1"},
+            even_format="bgr0",
+            alpha_format="bgra",
+            alpha_containers=("matroska",),
+        ),
     )
 }
 
@@ -98,8 +156,8 @@ _FAST = {"movflags": "+faststart"}
 _FRAGMENTS = {"movflags": "+hybrid_fragmented+frag_keyframe", "frag_duration": "500000", "flush_packets": "1"}
 _CLUSTERS = {"cluster_time_limit": "500", "flush_packets": "1"}
 _MP4 = Container("mp4", ("h264", "hevc", "av1", "vp9"), "aac", "mov_text", ("pcm_",), _FAST, _FRAGMENTS)
-_MOV = Container("mov", ("h264", "hevc"), "aac", "mov_text", (), _FAST, _FRAGMENTS)
-_MKV = Container("matroska", ("h264", "hevc", "av1", "vp9"), "libopus", "srt", live_options=_CLUSTERS)
+_MOV = Container("mov", ("h264", "hevc", "prores"), "aac", "mov_text", (), _FAST, _FRAGMENTS)
+_MKV = Container("matroska", ("h264", "hevc", "av1", "vp9", "prores", "ffv1"), "libopus", "srt", live_options=_CLUSTERS)
 _WEBM = Container("webm", ("vp9", "av1"), "libopus", "webvtt", live_options=_CLUSTERS)
 
 ALIASES = {"avc": "h264", "x264": "h264", "h265": "hevc", "x265": "hevc"}
@@ -107,6 +165,11 @@ ALIASES = {"avc": "h264", "x264": "h264", "h265": "hevc", "x265": "hevc"}
 
 CONTAINERS = {".mp4": _MP4, ".m4v": _MP4, ".mov": _MOV, ".mkv": _MKV, ".webm": _WEBM}
 """File suffix → container."""
+
+
+def holds_alpha(container: Container, codec: Codec) -> bool:
+    """Return True if transparency can be kept."""
+    return container.format in codec.alpha_containers
 
 
 def choose(path: Path, codec: str | None) -> tuple[Container, Codec]:

@@ -182,9 +182,12 @@ class YuvWriter:
         self._size = (height, width)
         self._threads = threads
 
-    def __call__(self, rgb: RGB) -> VideoFrame:
-        """Convert a picture, resized if its size differs."""
-        frame = VideoFrame.from_numpy_buffer(np.ascontiguousarray(rgb), "rgb24")
+    def __call__(self, rgb: RGB, alpha: Alpha | None = None) -> VideoFrame:
+        """Convert a picture, and its opacity for a pixel format that keeps it; resized if its size differs."""
+        if alpha is None:
+            frame = VideoFrame.from_numpy_buffer(np.ascontiguousarray(rgb), "rgb24")
+        else:
+            frame = VideoFrame.from_numpy_buffer(np.dstack([rgb, alpha]), "rgba")
         return self._scaler.reformat(
             frame,
             height=self._size[0],

@@ -187,6 +187,7 @@ class Decoder:
 def _decoder_of(stream: VideoStream) -> VideoCodecContext:
     """Return a decoder that keeps transparency, if the container says that there is some."""
     decoder = _WITH_ALPHA.get(stream.codec_context.name, "")
-    if stream.metadata.get("alpha_mode") != "1" or decoder not in av.codecs_available:
+    tags = {name.lower(): value for name, value in stream.metadata.items()}  # FFmpeg's own files have ALPHA_MODE
+    if tags.get("alpha_mode") != "1" or decoder not in av.codecs_available:
         return stream.codec_context
     return cast("VideoCodecContext", av.CodecContext.create(decoder, "r"))
