@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -16,8 +17,10 @@ import numpy.typing as npt
 from engines.atomic_write import atomic_write
 from engines.base import MAX_SIZE, Engine, check_size, check_strength
 from engines.errors import ShapeError, SinkError, SourceError, StylerError
-from rtstyle.media.image_files import FORMATS, WITH_ALPHA, read_picture, write_picture
+from rtstyle.media.image_files import FORMATS, WITH_ALPHA, is_moving, read_picture, write_picture
 from rtstyle.stroke_scale import check_scale, stylize
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,8 @@ def fitted_size(width: int, height: int, wanted_height: int | None) -> tuple[int
 
 def _stylize(source: Path, target: Path, job: ImageJob, engine: Engine) -> ImageReport:
     rgb, alpha = read_picture(source)
+    if is_moving(source):
+        logger.warning("%s moves; %s is its first picture, and `rtstyle video` stylizes all of them", source, target)
     height, width = rgb.shape[:2]
     size = fitted_size(width, height, job.height)
     try:

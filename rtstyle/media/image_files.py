@@ -49,6 +49,17 @@ def read_picture(path: Path) -> tuple[RGB, Alpha | None]:
     return (rgb, None) if alpha is None else (_on_white(rgb, alpha), alpha)
 
 
+def is_moving(path: Path) -> bool:
+    """Return True for an animated GIF, PNG or WebP; the pages of a TIFF do not move."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path, formats=("GIF", "PNG", "WEBP")) as picture:
+            return bool(getattr(picture, "is_animated", False))
+    except UnidentifiedImageError:
+        return False
+
+
 def write_picture(path: Path, rgb: RGB, alpha: Alpha | None = None) -> None:
     """Write a picture under a temporary name and rename it, so a partial file never has the final name.
 

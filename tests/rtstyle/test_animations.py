@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 
 from engines.errors import ConfigError, SinkError, SourceError
 from rtstyle.controls import Controls
+from rtstyle.image import ImageJob, stylize_images
 from rtstyle.video import VideoJob, VideoReport, stylize_video
 from tests.rtstyle.clips import Clip, Seen, Still, number_of
 
@@ -144,6 +145,19 @@ def test_resized_and_odd(tmp_path: Path) -> None:
         report = stylize(animation(tmp_path / f"c.{kind}"), tmp_path / f"d.{kind}", height=24)
         assert (report.width, report.height) == (32, 24)
         assert read(tmp_path / f"d.{kind}")[0][0].shape == (24, 32, 4)
+
+
+def test_the_image_command_says_that_there_is_more(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    names = [animation(tmp_path / f"a.{kind}") for kind in KINDS]
+    drawn(0).save(tmp_path / "still.png")
+    drawn(0).save(tmp_path / "pages.tiff", save_all=True, append_images=[drawn(1)])
+    inputs = (*names, tmp_path / "still.png", tmp_path / "pages.tiff")
+    (tmp_path / "out").mkdir()
+    for source in inputs:
+        list(stylize_images(ImageJob((source,), tmp_path / f"out/{source.name}.png"), Still))
+    said = [record.getMessage() for record in caplog.records]
+    assert len(said) == len(KINDS)
+    assert all("`rtstyle video` stylizes all" in line for line in said)
 
 
 class TestRefusals:
