@@ -79,7 +79,7 @@ def _identify(job: VideoJob) -> dict[str, Any]:
     if pictures is None:
         return identify(job.input)
     numbers = pictures.numbers()
-    ends = [hash_file(pictures.path(number)) for number in (numbers[0], numbers[-1])]
+    ends = [hash_file(path) for path in (pictures.path(numbers[0]), pictures.path(numbers[-1])) if path.is_file()]
     return {"name": Path(job.input).name, "size": len(numbers), "ends_sha256": ends}
 
 

@@ -142,6 +142,8 @@ class SequenceSource:
         raise cause
 
     def _read(self, path: Path) -> tuple[RGB, Alpha | None]:
+        if not path.is_file():  # a pipe would be waited for
+            raise SourceError(f"{path} is not a file")
         try:
             data = path.read_bytes()
         except OSError as error:

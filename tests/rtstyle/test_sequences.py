@@ -89,14 +89,17 @@ def test_numbers_gaps_and_broken_pictures_keep_their_places(tmp_path: Path) -> N
     pattern = write(tmp_path / "in", [7, 8, 9, 12, 13, 14, 15])
     broken = tmp_path / "in/0013.png"
     broken.write_bytes(broken.read_bytes()[:100])
+    (tmp_path / "in/0016.png").mkdir()
+    os.mkfifo(tmp_path / "in/0017.png")
+    (tmp_path / "in/0018.png").symlink_to("nowhere")
     report = stylize(pattern, tmp_path / "b.mkv", fps=10, crf=4)
     seen = Seen.of(tmp_path / "b.mkv")
     assert seen.numbers == [7, 8, 9, 12, 14, 15]
     assert seen.times == pytest.approx([0, 0.1, 0.2, 0.5, 0.7, 0.8])
-    assert report.frames_lost == 1
+    assert report.frames_lost == 4
     assert report.warnings == (
         "pictures missing: 2, first 0010.png; the one before a gap stays longer",
-        "pictures that cannot be read: 1 (0013.png); the one before stays longer",
+        "pictures that cannot be read: 4 (0013.png, 0016.png, 0017.png and 1 more); the one before stays longer",
     )
     stylize(pattern, tmp_path / "out/%04d.png", fps=10)
     assert numbers_in(tmp_path / "out") == {f"{n:04}.png": n for n in (7, 8, 9, 12, 14, 15)}
