@@ -58,9 +58,10 @@ def _palette(film: Path) -> tuple[int, int, VideoFrame]:
         graph.link_nodes(source, graph.add("palettegen", **_PALETTE), sink).configure()
         for picture in container.decode(stream):
             source.push(picture)
+            for _ in _finished(sink):  # the filter takes a picture only when it is asked for its result
+                pass
         source.push(None)
-        palette = sink.pull()
-        assert isinstance(palette, VideoFrame)
+        (palette,) = _finished(sink)
         return stream.width, stream.height, palette
 
 

@@ -21,6 +21,9 @@ from rtstyle.media.resize import letterbox, resized, size_for_height
 from rtstyle.media.transparency import continue_colours, on_black
 from rtstyle.sources.timestamps import FALLBACK_FPS, exact_seconds
 
+_FARTHEST = 100_000
+"""Largest distance of two numbers that follow each other, an hour of film: a larger one is a date or the like."""
+
 _NAMED = 3
 """How many files a warning names."""
 
@@ -186,7 +189,11 @@ def _existing(pictures: PictureSequence) -> list[int]:
 
 
 def _gaps(pictures: PictureSequence, numbers: Sequence[int]) -> list[str]:
-    """Return a warning if numbers are missing."""
+    """Return a warning if numbers are missing; raises SourceError if they cannot be of one film."""
+    for before, after in pairwise(numbers):
+        if after - before > _FARTHEST:
+            problem = f"the pictures jump from {pictures.path(before).name} to {pictures.path(after).name}"
+            raise SourceError(problem, hint="move what does not belong to them elsewhere, or give --end")
     missing = numbers[-1] - numbers[0] + 1 - len(numbers)
     if not missing:
         return []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,8 @@ from rtstyle.controls import Controls
 from rtstyle.image import ImageJob, stylize_images
 from rtstyle.video import VideoJob, VideoReport, stylize_video
 from tests.rtstyle.clips import Clip, Seen, Still, number_of
+
+ROOT = Path(__file__).resolve().parents[2]
 
 KINDS = ("gif", "webp", "apng")
 TIMES_MS = (50, 30, 20, 100, 700, 40, 1000)
@@ -194,3 +198,22 @@ class TestRefusals:
             assert "is damaged" in error.problem  # noqa: PT017
         else:
             assert report.frames_lost > 0
+
+
+def test_the_memory_of_a_gif_does_not_grow_with_its_length(tmp_path: Path) -> None:
+    pytest.importorskip("resource")
+    program = """
+import resource, sys
+from pathlib import Path
+from rtstyle.sources.pattern import PatternSource
+from rtstyle.video import VideoJob, stylize_video
+from tests.rtstyle.clips import Still
+for frames in (20, 220):
+    job = VideoJob("pattern", Path(sys.argv[1]), overwrite=True)
+    stylize_video(job, Still, source=PatternSource(320, 240, frames=frames, live=False))
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+    command = [sys.executable, "-c", program, str(tmp_path / "a.gif")]
+    text = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    short, long = (int(line) for line in text.split())
+    assert long - short < 20_000  # kB; 200 pictures have 61 MB

@@ -197,6 +197,12 @@ class TestRefusals:
             stylize(tmp_path / source, tmp_path / out, **options)
         assert not (tmp_path / "out").exists()
 
+    def test_a_number_that_is_a_date(self, tmp_path: Path) -> None:
+        pattern = write(tmp_path / "in", [1, 2, 20231129123456])
+        with pytest.raises(SourceError, match=r"jump from 0002\.png to 20231129123456\.png"):
+            stylize(pattern, tmp_path / "b.mp4", fps=10)
+        assert stylize(pattern, tmp_path / "b.mp4", fps=10, end=1.0).frames_out == 2
+
     def test_input(self, tmp_path: Path) -> None:
         with pytest.raises(SourceError, match="no picture is named like"):
             stylize(tmp_path / "none/%04d.png", tmp_path / "b.mp4")
