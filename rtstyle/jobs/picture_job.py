@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.errors import ConfigError
-from rtstyle.jobs.manifest import MANIFEST, Manifest, hash_file, identify
+from rtstyle.jobs.manifest import OURS, Manifest, hash_file, identify
 from rtstyle.jobs.segmented_video import settings_of
 from rtstyle.media.picture_sequence import PictureSequence
 from rtstyle.media.urls import is_url
@@ -92,5 +92,7 @@ def _check_same(folder: Path, job: Manifest) -> None:
 
 def _remove(folder: Path) -> None:
     with suppress(OSError):
-        (folder / MANIFEST).unlink(missing_ok=True)
+        for path in folder.iterdir():
+            if OURS.match(path.name):  # also what a process that was killed has left unfinished
+                path.unlink()
         folder.rmdir()
