@@ -20,6 +20,9 @@ from rtstyle.stroke_scale import SCALES
 PIPE = "-"
 """Stands for standard input and standard output."""
 
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+"""Endings of pictures that do not move."""
+
 JOB_SUFFIX = ".rtstyle-job"
 """Ending of the folder beside the output."""
 
@@ -30,9 +33,8 @@ class VideoJob:
 
     Attributes:
         input: file or URL, or pictures, as in ``frames/%06d.png``, or ``-`` for standard input.
-        output: ends in ``.mp4``, ``.m4v``, ``.mov``, ``.mkv`` or ``.webm``, or in ``.gif``,
-            ``.webp`` or ``.apng`` for an animated picture, or names pictures, or is
-            ``-`` for standard output.
+        output: ends in ``.mp4``, ``.m4v``, ``.mov``, ``.mkv`` or ``.webm``, or in ``.gif``, ``.webp`` or ``.apng`` for
+            an animated picture, or names pictures as in ``frames/%06d.png``, or is ``-`` for standard output.
         strength: 0 shows the input, 1 the full style.
         height: of the output, pixels, rounded down to an even number; ``None`` keeps the height of the input.
         start, end: part to stylize, seconds from the beginning of the clip; ``None`` for no limit.
@@ -164,6 +166,9 @@ class VideoJob:
             given = [name for name in ("codec", "crf", "preset") if getattr(self, name) is not None]
             kind = "a pipe takes" if str(self.output) == PIPE else "pictures take"
             return [ConfigError(f"{kind} no {' and no '.join(given)}", hint="leave it out")] if given else []
+        if self.output.suffix.lower() in PICTURES:
+            hint = f"for all frames write a pattern: {self.output.stem}-%06d{self.output.suffix}"
+            return [ConfigError(f"{self.output} is the name of one picture", hint=hint)]
         try:
             _, codec = choose(self.output, self.codec)
             codec.encoder_options(self.crf, self.preset)

@@ -69,8 +69,12 @@ class PipeSink:
     main_thread = False
 
     def __init__(self, form: str, *, fps: Fraction, pixel_aspect: Fraction | None = None) -> None:
-        if sys.stdout is None or sys.stdout.isatty():
-            raise SinkError("no program reads standard output", hint=_EXAMPLE)
+        try:
+            if sys.stdout.isatty():
+                raise SinkError("no program reads standard output", hint=_EXAMPLE)
+            self._pipe = PipeWriter()
+        except (AttributeError, OSError, ValueError) as error:  # closed, or replaced by what is no file
+            raise SinkError("standard output cannot be written to", hint=_EXAMPLE) from error
         self.warnings: list[str] = []
         self._raw = form == "rawvideo"
         self._fps = fps
@@ -78,7 +82,6 @@ class PipeSink:
         self._first_s: Fraction | None = None
         self._count = self._fitted = self._moved = 0
         self._to_yuv: YuvWriter | None = None
-        self._pipe = PipeWriter()
 
     def write(self, frame: Frame) -> bool:
         """Send one frame.

@@ -119,8 +119,11 @@ class AnimatedWebpSource:
 
 
 def is_animated_webp(path: Path) -> bool:
-    """Return True for an animated WebP, False for everything else."""
-    with path.open("rb") as file:
-        begin = file.read(21)
+    """Return True for an animated WebP, False for everything else, and for what cannot be read."""
+    try:
+        with path.open("rb") as file:
+            begin = file.read(21)
+    except OSError:
+        return False
     # The extended header has a flag for animations.
-    return begin[:4] == b"RIFF" and begin[8:16] == b"WEBPVP8X" and bool(begin[20] & 0x02)
+    return len(begin) == 21 and begin[:4] == b"RIFF" and begin[8:16] == b"WEBPVP8X" and bool(begin[20] & 0x02)

@@ -63,9 +63,13 @@ class PipeSource(FileSource):
     def __init__(
         self, *, raw_size: tuple[int, int] | None = None, raw_fps: Fraction | None = None, **part: Any
     ) -> None:
-        if sys.stdin is None or sys.stdin.closed or sys.stdin.isatty():
+        try:
+            terminal, descriptor = sys.stdin.isatty(), sys.stdin.fileno()
+        except (AttributeError, OSError, ValueError) as error:  # closed, or replaced by what is no file
+            raise SourceError("standard input cannot be read", hint=_EXAMPLE) from error
+        if terminal:
             raise SourceError("no program sends a film to standard input", hint=_EXAMPLE)
-        self._pipe = PipeReader(sys.stdin.fileno())
+        self._pipe = PipeReader(descriptor)
         options = {}
         if raw_size is not None:
             size = f"{raw_size[0]}x{raw_size[1]}"

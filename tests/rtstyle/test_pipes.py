@@ -182,6 +182,15 @@ class TestRefusals:
                 stylize("-", tmp_path / "b.mp4")
         assert not (tmp_path / "b.mp4").exists()
 
+    def test_what_is_no_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        for other in (None, io.StringIO()):
+            monkeypatch.setattr("sys.stdin", other)
+            with pytest.raises(SourceError, match="standard input cannot be read"):
+                stylize("-", tmp_path / "b.mp4")
+            with monkeypatch.context() as patch, pytest.raises(SinkError, match="standard output cannot be written to"):
+                patch.setattr("sys.stdout", other)
+                stylize(Clip(frames=3).write(tmp_path / "a.mp4"), "-")
+
     def test_terminals(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         pty = pytest.importorskip("pty")
         control, terminal = pty.openpty()

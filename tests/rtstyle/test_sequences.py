@@ -187,6 +187,7 @@ class TestRefusals:
             ("in/%04d.png", "out/%04d.png", {"crf": 20, "codec": "h264"}, "pictures take no codec and no crf"),
             ("a.mp4", "in/%04d.png", {}, "already exists"),
             ("a.mp4", "b.mp4", {"fps": 24}, "has its own rate"),
+            ("a.mp4", "b.png", {}, "the name of one picture"),
             ("a.mp4", "a.mp4/%04d.png", {}, "cannot write to"),
         ],
     )
