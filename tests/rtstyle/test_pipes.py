@@ -187,9 +187,11 @@ class TestRefusals:
             monkeypatch.setattr("sys.stdin", other)
             with pytest.raises(SourceError, match="standard input cannot be read"):
                 stylize("-", tmp_path / "b.mp4")
-            with monkeypatch.context() as patch, pytest.raises(SinkError, match="standard output cannot be written to"):
+            source = Clip(frames=3).write(tmp_path / "a.mp4")
+            with monkeypatch.context() as patch:
                 patch.setattr("sys.stdout", other)
-                stylize(Clip(frames=3).write(tmp_path / "a.mp4"), "-")
+                with pytest.raises(SinkError, match="standard output cannot be written to"):
+                    stylize(source, "-")
 
     def test_terminals(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         pty = pytest.importorskip("pty")
