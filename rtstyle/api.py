@@ -70,7 +70,7 @@ class VideoSettings(TypedDict, total=False):
         start: first second of the input to use.
         end: last second of the input to use.
         video_stream: which video stream of the input, from 1; ``None`` for the film.
-        codec: ``h264``, ``hevc``, ``av1`` or ``vp9``; ``None`` chooses by the name of the output.
+        codec: ``h264``, ``hevc``, ``av1``, ``vp9``, ``prores`` or ``ffv1``; ``None`` chooses by the name of the output.
         crf: quality of the encoder; lower looks better and makes a larger file.
         preset: speed of the encoder, for example ``slow``.
         audio: False leaves the sound out.
@@ -78,6 +78,9 @@ class VideoSettings(TypedDict, total=False):
         resume: go on with an interrupted run of the same settings, if there is one.
         segment_s: length of the segments that an interrupted run keeps, seconds; 0 writes in one piece.
         job_dir: folder of the segments; ``None`` for one beside the output.
+        fps: rate of numbered pictures or raw video, frames per second; ``None`` for 25.
+        size: (width, height) of raw video on standard input.
+        pipe_format: ``y4m`` or ``rawvideo``, for ``-`` as input or output.
     """
 
     strength: float
@@ -95,6 +98,9 @@ class VideoSettings(TypedDict, total=False):
     resume: bool
     segment_s: float
     job_dir: Path | None
+    fps: float | None
+    size: tuple[int, int] | None
+    pipe_format: str | None
 
 
 def stylize_video(
@@ -110,8 +116,9 @@ def stylize_video(
     """Stylize a video file and return a report; sound, subtitles, timing, rotation and colours are kept.
 
     Args:
-        input: file or URL.
-        output: file that appears when it is complete: ``.mp4``, ``.m4v``, ``.mov``, ``.mkv`` or ``.webm``.
+        input: file or URL, numbered pictures as in ``frames/%06d.png``, or ``-`` for standard input.
+        output: file that appears when it is complete: ``.mp4``, ``.m4v``, ``.mov``, ``.mkv`` or ``.webm``, or ``.gif``,
+            ``.webp`` or ``.apng``; numbered pictures; or ``-`` for standard output.
         style: a name from ``rtstyle.styles()``, or the folder of your own style.
         engine: as in ``load``.
         threads: as in ``load``.

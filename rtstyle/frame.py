@@ -28,6 +28,7 @@ class Frame:
         input: the picture before it was stylized, same shape; ``None`` if it is not kept.
         notice: what is wrong with the source, for display; the picture is then the last one, repeated. Empty while
             pictures arrive.
+        alpha: opacity of the input, (height, width), which the output keeps; ``None`` if it is opaque.
     """
 
     rgb: RGB
@@ -37,6 +38,7 @@ class Frame:
     captured_s: float
     input: RGB | None = None
     notice: str = ""
+    alpha: Alpha | None = None
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from engines.atomic_write import atomic_write
 from engines.base import MAX_SIZE, Engine, check_colours, check_size, check_strength
 from engines.errors import ConfigError, ShapeError, SinkError, SourceError, StylerError
 from rtstyle.jobs.folder_batch import BatchKind, FolderBatch, failure_of, is_batch
-from rtstyle.media.image_files import FORMATS, WITH_ALPHA, read_picture, write_picture
+from rtstyle.media.image_files import FORMATS, WITH_ALPHA, is_moving, read_picture, write_picture
 from rtstyle.stroke_scale import check_scale, stylize
 
 PICTURES = (
@@ -26,6 +27,8 @@ PICTURES = (
     *(".heif", ".jp2", ".j2k", ".psd", ".tga", ".ico", ".icns", ".ppm", ".pgm", ".pbm", ".pnm", ".pcx", ".qoi", ".sgi"),
 )
 """Suffixes of the files that are taken from folders; a file that is named itself may have any."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -178,6 +181,8 @@ def fitted_size(width: int, height: int, wanted_height: int | None) -> tuple[int
 
 def _stylize(source: Path, target: Path, job: ImageJob, engine: Engine) -> ImageReport:
     rgb, alpha = read_picture(source)
+    if is_moving(source):
+        logger.warning("%s moves; %s is its first picture, and `rtstyle video` stylizes all of them", source, target)
     height, width = rgb.shape[:2]
     size = fitted_size(width, height, job.height)
     try:

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 import av
 
 from engines.base import Engine, check_size
-from engines.errors import SourceError
+from engines.errors import ConfigError, SourceError
 from rtstyle.clip_length import ClipLength, clip_length
 from rtstyle.controls import Controls
 from rtstyle.frame import Frame, SourceInfo
@@ -31,8 +31,8 @@ from rtstyle.sources.timestamps import FALLBACK_FPS
 from rtstyle.stats import Stats
 from rtstyle.stroke_scale import check_scale, stylize
 from rtstyle.target_size import bits_for_size
-from rtstyle.video import open_clip, sink_settings, track_source
-from rtstyle.video_job import VideoJob
+from rtstyle.video_ends import open_clip, sink_settings, track_source
+from rtstyle.video_job import PIPE, VideoJob
 
 SUFFIX = ".preview.jpg"
 """Ending of the sheet, in place of the output's own."""
@@ -97,6 +97,8 @@ def preview(
         StylerError: as ``stylize_video``.
         SinkError: the picture cannot be written.
     """
+    if PIPE in (job.input, str(job.output)) or not job.is_video_file:
+        raise ConfigError("a preview is for files", hint="give a clip, and the name of a video file to write")
     job.check(named_input=pattern is None)
     whole = _open(job, pattern, None)
     try:
@@ -182,7 +184,7 @@ def _still(job: VideoJob, engine: Engine, clip: Source) -> tuple[float, Still]:
     if first is None:
         raise SourceError(f"no picture in {clip.info.name} can be decoded")
     time_s = float(first.pts * first.time_base - (clip.begin_s if isinstance(clip, FileSource) else 0))
-    return time_s, Still(_label(time_s), first.rgb, stylize(engine, first.rgb, job.strength, job.scale))
+    return time_s, Still(_label(time_s), first.rgb, stylize(engine, first.rgb, job.strength, job.scale, job.colours))
 
 
 def _samples(
@@ -203,7 +205,7 @@ def _samples(
             sink = FileSink(path, **sink_settings(job, clip), overwrite=True)
             excerpt = _Excerpt(clip, least, frames, MEASURING_S / len(offsets))
             start_s = time.monotonic()
-            run(excerpt, engine, sink, Controls(job.strength, scale=job.scale), Stats())
+            run(excerpt, engine, sink, Controls(job.strength, scale=job.scale, colours=job.colours), Stats())
             seconds = time.monotonic() - start_s
             with av.open(str(path)) as file:
                 samples.append(_Sample(seconds, tuple(packet.size for packet in file.demux(video=0) if packet.size)))

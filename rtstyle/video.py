@@ -13,19 +13,12 @@ from engines.base import Engine, check_size
 from engines.errors import StylerError
 from rtstyle.controls import Controls
 from rtstyle.frame import Frame
-from rtstyle.jobs.segmented_sink import SegmentedSink
-from rtstyle.jobs.segmented_video import needs_segments, open_segmented
-from rtstyle.media.codecs import choose
-from rtstyle.media.hardware import pick
 from rtstyle.pipeline import run
-from rtstyle.sinks.file import FileSink
-from rtstyle.sinks.track import TrackSource
 from rtstyle.sources.base import Source
 from rtstyle.sources.file import FileSource
-from rtstyle.sources.timestamps import exact_seconds
 from rtstyle.stats import Stats, StatsSnapshot
 from rtstyle.stroke_scale import check_scale
-from rtstyle.target_size import bits_for_size
+from rtstyle.video_ends import Clip, Output, open_clip, open_output
 from rtstyle.video_job import VideoJob
 
 __all__ = ["StoppedError", "VideoJob", "VideoProgress", "VideoReport", "stylize_video"]
@@ -58,7 +51,7 @@ class VideoReport:
 
     Attributes:
         input: file or URL.
-        output: the written file.
+        output: the written file, or the pattern of the pictures.
         width, height: of its pictures, pixels.
         frames_in, frames_out: delivered by the source, written by the sink; with those of an interrupted run.
         frames_lost: frames of the clip that could not be decoded.
@@ -101,7 +94,7 @@ def stylize_video(
     controls: Controls | None = None,
     made_by: Mapping[str, Any] | None = None,
 ) -> VideoReport:
-    """Stylize a clip. The output appears under its name once it is complete, or not at all.
+    """Stylize a clip. A file appears under its name once it is complete, or not at all; pictures appear one by one.
 
     A clip that is longer than ``job.segment_s`` is written in segments, which stay in ``job.folder`` if the job is
     interrupted in any way; ``job.resume`` goes on with them.
@@ -140,7 +133,7 @@ def stylize_video(
             clip.close()
             sink.close(completed=False)
             raise
-        stats, kept = Stats(), sink.kept_frames if isinstance(sink, SegmentedSink) else 0
+        stats, kept = Stats(), getattr(sink, "kept_frames", 0)
         report_progress = _progress_callback(on_progress, clip.info.frame_count, stats, kept)
         completed = run(clip, engine, sink, controls, stats, on_frame=report_progress)
     if not completed:
@@ -168,72 +161,21 @@ class _BackgroundLoad:
             self._future.result().close()
 
 
-def _open(job: VideoJob, source: Source | None, made_by: Mapping[str, Any]) -> tuple[Source, FileSink | SegmentedSink]:
+def _open(job: VideoJob, source: Source | None, made_by: Mapping[str, Any]) -> tuple[Source, Output]:
     """Open source and sink, in this order, so that nothing is created for a clip that cannot be read."""
-    file: FileSource | None = None
+    own: Clip | None = None
     clip = source
     if clip is None:
-        clip = file = open_clip(job)
+        clip = own = open_clip(job)
     try:
-        if file is not None:
-            file.check_is_film()
+        if isinstance(own, FileSource):
+            own.check_is_film()
         check_size(clip.info.height, clip.info.width)
         check_scale(job.scale, clip.info.height, clip.info.width)
-        settings = sink_settings(job, clip)
-        tracks = track_source(job, file) if file else None
-        if job.target_bytes is not None:
-            settings["bits"] = bits_for_size(job, clip, tracks)
-        if file is None or tracks is None:
-            return clip, FileSink(job.output, **settings, overwrite=job.overwrite)
-        if needs_segments(job, file):
-            return file, open_segmented(job, file, tracks, made_by, settings)
-        return file, FileSink(
-            job.output, **settings, tracks=tracks, last_end=lambda: file.end_pts, overwrite=job.overwrite
-        )
+        return clip, open_output(job, clip, own, made_by)
     except BaseException:
         clip.close()
         raise
-
-
-def open_clip(job: VideoJob) -> FileSource:
-    """Open the part of the clip that is to be stylized."""
-    return FileSource(
-        job.input,
-        height=job.even_height,
-        start=job.start,
-        end=job.end,
-        video_stream=job.video_stream,
-        hwaccel=job.hwaccel,
-    )
-
-
-def sink_settings(job: VideoJob, clip: Source) -> dict[str, Any]:
-    """Return the settings of ``FileSink`` that the output shares with parts of it."""
-    settings: dict[str, Any] = {
-        "fps": clip.info.fps,
-        "codec": pick(choose(job.output, job.codec)[1], job.encoder, clip.info.width, clip.info.height).full_name,
-        "crf": job.crf,
-        "preset": job.preset,
-        "bits": job.bits,
-    }
-    if isinstance(clip, FileSource):
-        settings |= {"colour": clip.colour, "pixel_aspect": clip.pixel_aspect}
-    return settings
-
-
-def track_source(job: VideoJob, clip: FileSource) -> TrackSource:
-    """Return what to copy besides the pictures: everything, or what lies within the stylized part."""
-    first_s = clip.first_pts * clip.time_base
-    end_s = exact_seconds(job.end)
-    trimmed = bool(job.start)
-    return TrackSource(
-        job.input,
-        origin_s=first_s if trimmed else clip.origin_s,
-        start_s=first_s if trimmed else None,
-        end_s=None if end_s is None else end_s + clip.begin_s,
-        audio=job.audio,
-        video_stream=job.video_stream,
-    )
 
 
 def _progress_callback(
@@ -250,10 +192,9 @@ def _progress_callback(
 
 
 def _report(
-    job: VideoJob, clip: Source, sink: FileSink | SegmentedSink, figures: StatsSnapshot, seconds: float, kept: int
+    job: VideoJob, clip: Source, sink: Output, figures: StatsSnapshot, seconds: float, kept: int
 ) -> VideoReport:
-    file = clip if isinstance(clip, FileSource) else None
-    warnings = [*(file.warnings if file else ()), *sink.warnings]
+    warnings = [*getattr(clip, "warnings", ()), *sink.warnings]
     if job.height != job.even_height:
         warnings.append(f"height {job.height} is odd, which many players cannot show; it is now {job.even_height}")
     return VideoReport(
@@ -263,7 +204,7 @@ def _report(
         height=clip.info.height,
         frames_in=kept + figures.frames_in,
         frames_out=kept + figures.frames_out,
-        frames_lost=file.frames_lost if file else 0,
+        frames_lost=getattr(clip, "frames_lost", 0),
         seconds=seconds,
         fps=figures.frames_out / seconds if seconds > 0 else 0.0,
         warnings=tuple(warnings),

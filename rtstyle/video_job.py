@@ -16,8 +16,15 @@ from rtstyle.media.codecs import HARDWARE, choose
 from rtstyle.media.container import check_file
 from rtstyle.media.hardware import check_encoder
 from rtstyle.media.hardware_decoding import HWACCELS
+from rtstyle.media.picture_sequence import PictureSequence
 from rtstyle.media.urls import is_url
 from rtstyle.stroke_scale import SCALES
+
+PIPE = "-"
+"""Stands for standard input and standard output."""
+
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+"""Endings of pictures that do not move."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +32,9 @@ class VideoJob:
     """A clip to stylize.
 
     Attributes:
-        input: file or URL.
-        output: ends in ``.mp4``, ``.m4v``, ``.mov``, ``.mkv`` or ``.webm``.
+        input: file or URL, or pictures, as in ``frames/%06d.png``, or ``-`` for standard input.
+        output: ends in ``.mp4``, ``.m4v``, ``.mov``, ``.mkv`` or ``.webm``, or in ``.gif``, ``.webp`` or ``.apng`` for
+            an animated picture, or names pictures as in ``frames/%06d.png``, or is ``-`` for standard output.
         strength: 0 shows the input, 1 the full style.
         height: of the output, pixels, rounded down to an even number; ``None`` keeps the height of the input.
         start, end: part to stylize, seconds from the beginning of the clip; ``None`` for no limit.
@@ -45,6 +53,10 @@ class VideoJob:
         video_stream: which of the input's video streams to stylize, from 1; ``None`` for the film, see
             ``container.video_stream``.
         hwaccel: what decodes the input, one of ``hardware_decoding.HWACCELS``.
+        fps: pictures per second of pictures or raw video; ``None`` for 25 pictures.
+        size: (width, height) of raw video on standard input.
+        pipe_format: ``y4m`` or ``rawvideo`` (24-bit RGB), for standard input and output; ``None`` sends y4m and
+            finds out what it receives.
     """
 
     input: str
@@ -68,6 +80,19 @@ class VideoJob:
     resume: bool = False
     job_dir: Path | None = None
     colours: float = 0.0
+    fps: float | None = None
+    size: tuple[int, int] | None = None
+    pipe_format: str | None = None
+
+    @property
+    def input_pictures(self) -> PictureSequence | None:
+        """Pictures that are the input; None for a file or URL."""
+        return PictureSequence.parse(self.input)
+
+    @property
+    def output_pictures(self) -> PictureSequence | None:
+        """Pictures to write; None for a file."""
+        return PictureSequence.parse(str(self.output))
 
     @property
     def folder(self) -> Path:
@@ -79,6 +104,17 @@ class VideoJob:
         """Height of the output: many players cannot show odd sizes, which need 4:4:4."""
         return None if self.height is None else self.height // 2 * 2
 
+    @property
+    def is_video_file(self) -> bool:
+        """False for pictures, an animated picture, and standard output."""
+        return self.output_pictures is None and str(self.output) != PIPE and not self._is_animation
+
+    @property
+    def _is_animation(self) -> bool:
+        from rtstyle.sinks.animation import KINDS
+
+        return self.output.suffix.lower() in KINDS and self.output_pictures is None
+
     def check(self, *, named_input: bool = True) -> None:
         """Check all settings before anything is opened or written.
 
@@ -89,12 +125,10 @@ class VideoJob:
             ConfigError: a setting is invalid; several errors are joined in one line.
             SourceError: the input does not exist, or is a folder or an empty file.
         """
-        if named_input and not is_url(self.input):
-            check_file(Path(self.input))
-            if not Path(self.input).is_file():
-                # It is read twice, for the pictures and for the sound; a pipe would hang.
-                raise SourceError(f"{self.input} is not a file", hint="use `rtstyle webcam` for devices and pipes")
-        _raise([*self._range_errors(), *self._codec_errors(), *self._output_errors(), *self._resume_errors()])
+        if named_input:
+            self._check_input()
+        errors = [*self._range_errors(), *self._input_errors(named_input)]
+        _raise([*errors, *self._codec_errors(), *self._output_errors(), *self._resume_errors()])
 
     def check_settings(self) -> None:
         """Check only what depends on neither file, but for the ending of the output.
@@ -103,6 +137,31 @@ class VideoJob:
             ConfigError: a setting is invalid; several errors are joined in one line.
         """
         _raise([*self._range_errors(), *self._codec_errors()])
+
+    def _check_input(self) -> None:
+        if self.input == PIPE or is_url(self.input) or self.input_pictures is not None:
+            return
+        check_file(Path(self.input))
+        if not Path(self.input).is_file():
+            # It is read twice, for the pictures and for the sound; a pipe would hang.
+            raise SourceError(f"{self.input} is not a file", hint="give - to read standard input")
+
+    def _input_errors(self, named_input: bool) -> list[ConfigError]:
+        raw = self.pipe_format == "rawvideo" and self.input == PIPE
+        errors = []
+        if self.fps is not None and not raw and not (named_input and self.input_pictures is not None):
+            hint = "--fps is for pictures, as in frames/%06d.png, and for raw video"
+            errors.append(ConfigError(f"{self.input} has its own rate", hint=hint))
+        if self.size is not None and not raw:
+            hint = "--size is for raw video on standard input; --height resizes"
+            errors.append(ConfigError(f"{self.input} has its own size", hint=hint))
+        if raw and (self.size is None or self.fps is None):
+            errors.append(ConfigError("raw video does not say what it is", hint="add --size WxH and --fps N"))
+        if self.pipe_format is not None and PIPE not in (self.input, str(self.output)):
+            errors.append(ConfigError("there is no pipe", hint=f"--pipe-format is for {PIPE} as input or output"))
+        if self.pipe_format not in (None, "y4m", "rawvideo"):
+            errors.append(ConfigError(f"unknown pipe format {self.pipe_format!r}", hint="choose y4m or rawvideo"))
+        return errors
 
     def _range_errors(self) -> list[ConfigError]:
         errors = []
@@ -128,21 +187,33 @@ class VideoJob:
         return errors
 
     def _codec_errors(self) -> list[ConfigError]:
+        rates = {"crf": self.crf, "bitrate": self.bits, "target-size": self.target_bytes}
+        if not self.is_video_file:
+            settings = {"codec": self.codec, **rates, "preset": self.preset}
+            given = [name for name, value in settings.items() if value is not None]
+            kind = "a pipe takes" if str(self.output) == PIPE else "pictures take"
+            return [ConfigError(f"{kind} no {' and no '.join(given)}", hint="leave it out")] if given else []
+        if self.output.suffix.lower() in PICTURES:
+            hint = f"for all frames write a pattern: {self.output.stem}-%06d{self.output.suffix}"
+            return [ConfigError(f"{self.output} is the name of one picture", hint=hint)]
+        given = [f"--{name}" for name, value in rates.items() if value is not None]
+        if len(given) > 1:
+            return [ConfigError(f"{' and '.join(given)} exclude each other", hint="give one of them")]
         try:
             _, codec = choose(self.output, self.codec)
             check_encoder(codec, self.encoder)
-            HARDWARE.get(f"{codec.name}_{self.encoder}", codec).encoder_options(self.crf, self.preset)
+            bits = self.bits or self.target_bytes
+            HARDWARE.get(f"{codec.name}_{self.encoder}", codec).encoder_options(self.crf, self.preset, bits)
         except ConfigError as error:
             return [error]
-        given = {"--crf": self.crf, "--bitrate": self.bits, "--target-size": self.target_bytes}
-        names = [name for name, value in given.items() if value is not None]
-        if len(names) > 1:
-            return [ConfigError(f"{' and '.join(names)} exclude each other", hint="give one of them")]
         return []
 
     def _output_errors(self) -> list[ConfigError]:
+        if str(self.output) == PIPE:
+            return []
         try:
-            return self._path_errors()
+            pictures = self.output_pictures
+            return self._path_errors() if pictures is None else self._picture_errors(pictures)
         except OSError as error:  # a name that is too long, for example
             return [ConfigError(f"cannot write {self.output}", hint=error.strerror or "")]
 
@@ -162,7 +233,31 @@ class VideoJob:
             return [ConfigError(f"cannot write to the folder {folder}", hint="choose another")]
         return []
 
+    def _picture_errors(self, pictures: PictureSequence) -> list[ConfigError]:
+        from rtstyle.sinks.sequence import check_suffix
+
+        check_suffix(pictures)
+        inputs = self.input_pictures
+        if (
+            inputs is not None
+            and inputs.folder.resolve() == pictures.folder.resolve()
+            and (inputs.before, inputs.after) == (pictures.before, pictures.after)
+        ):
+            return [ConfigError("output and input are the same pictures", hint="give another folder for the output")]
+        existing = next(path for path in (pictures.folder, *pictures.folder.absolute().parents) if path.exists())
+        if not existing.is_dir() or not os.access(existing, os.W_OK):
+            return [ConfigError(f"cannot write to {existing}", hint="choose another folder")]
+        if pictures.numbers() and not self.overwrite and not Manifest.exists(self.folder):
+            return [ConfigError(f"{self.output} already exists", hint="give another folder, or add --overwrite")]
+        return []
+
     def _resume_errors(self) -> list[ConfigError]:
+        if PIPE in (self.input, str(self.output)):
+            problem = ConfigError("what came through a pipe cannot be resumed", hint="leave out --resume")
+            return [problem] if self.resume else []
+        if self._is_animation:
+            problem = ConfigError("an animated picture is written in one piece", hint="leave out --resume")
+            return [problem] if self.resume else []
         try:
             begun = Manifest.exists(self.folder)
             other = not begun and not Manifest.may_begin(self.folder)

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 CONFIGURABLE = ("webcam", "video")
 """Commands that take ``--config``. They share one file, and each ignores the settings that only the other has."""
 
+OF_THE_CAMERA = ("size", "fps")
+"""Settings that mean the camera in a file, though ``video`` has options of these names: for raw video and pictures."""
+
 
 def apply_config(ctx: typer.Context, path: Path | None) -> Path | None:
     """Make the settings of a file the defaults of this command's options."""
@@ -27,6 +30,8 @@ def apply_config(ctx: typer.Context, path: Path | None) -> Path | None:
         commands: dict[str, Any] = getattr(ctx.find_root().command, "commands", {})
         known = settings_of(*(inspect.unwrap(commands[name].callback) for name in CONFIGURABLE))
         mine = {name.lstrip("-"): option.name for option in ctx.command.params for name in option.opts}
+        if ctx.command.name != "webcam":
+            mine = {key: name for key, name in mine.items() if key not in OF_THE_CAMERA}
         ctx.default_map = {mine[key]: value for key, value in read_config(path, known).items() if key in mine}
     return path
 

@@ -9,13 +9,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from rtstyle.commands import options
 from rtstyle.commands.option_groups import grouped
-from rtstyle.commands.values import BYTES, TIME, choice, number, whole
+from rtstyle.commands.video_options import (
+    Clips,
+    Container,
+    Encoding,
+    Height,
+    NoAudio,
+    Output,
+    Preview,
+    Reading,
+    Resuming,
+)
 from rtstyle.defaults import DEFAULT_STYLE
 
 if TYPE_CHECKING:
@@ -27,133 +37,6 @@ logger = logging.getLogger(__name__)
 
 PATTERN_S = 10.0
 """Length of the built-in scene as a clip, seconds."""
-
-# What to stylize.
-Clips = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="IN",
-        help="A video file, a URL, or `pattern`, a built-in moving scene; or several files, or folders with all clips "
-        "below them.",
-    ),
-]
-Start = Annotated[float | None, typer.Option(metavar="TIME", parser=TIME, help="Start here, in seconds or like 1:30.")]
-End = Annotated[float | None, typer.Option(metavar="TIME", parser=TIME, help="Stop here.")]
-VideoStream = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N", parser=whole(1), help="Which video stream of the input, if it has several. [default: the film]"
-    ),
-]
-
-HardwareDecoding = Annotated[
-    str,
-    typer.Option(
-        metavar="none|auto|cuda|vaapi|qsv|videotoolbox|d3d11va",
-        help="Let a chip decode the input; the processor does where it cannot.",
-    ),
-]
-
-# What to write.
-Output = Annotated[
-    str,
-    typer.Argument(
-        metavar="OUT",
-        help="The file to write; its name ends in .mp4, .m4v, .mov, .mkv or .webm. For several clips a folder.",
-    ),
-]
-Height = Annotated[
-    int | None, typer.Option(metavar="PX", parser=whole(16), help="Height of the result in pixels; smaller is faster.")
-]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run, if there is one.")]
-Segment = Annotated[
-    float,
-    typer.Option(
-        "--segment",
-        metavar="SECONDS",
-        parser=number(0, 3600),
-        help="Keep what is done in segments of this length, so that an interrupted run can be resumed; 0 does not.",
-    ),
-]
-JobDir = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of the segments. [default: OUT.rtstyle-job]")]
-Preview = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N",
-        parser=whole(1, 24),
-        help="Only show N stills of the clip, in OUT with the ending .preview.jpg, and say how long the whole will "
-        "take and how large it will be.",
-    ),
-]
-NoAudio = Annotated[bool, typer.Option("--no-audio", help="Leave the sound out.")]
-
-# The encoder.
-Codec = Annotated[
-    str | None,
-    typer.Option(
-        metavar="h264|hevc|av1|vp9", help="Video codec, or an encoder like h264_nvenc. [default: suits the file type]"
-    ),
-]
-Crf = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N",
-        parser=whole(0),
-        help="Quality of the encoder: a lower number looks better and makes a larger file. Good values are 18 to 28 "
-        "for h264 and hevc, 24 to 40 for av1 and vp9.",
-    ),
-]
-TargetSize = Annotated[
-    int | None,
-    typer.Option(
-        "--target-size", metavar="SIZE", parser=BYTES, help="Largest size of the file, like 25MB, instead of --crf."
-    ),
-]
-Preset = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME", help="Speed of the encoder, for example veryfast or slow; slower makes smaller files."
-    ),
-]
-Container = Annotated[
-    str | None,
-    typer.Option(
-        metavar="mp4|mkv|mov|webm",
-        parser=choice("mp4", "mkv", "mov", "webm"),
-        help="File type of the clips in a folder. [default: that of the input, or mp4]",
-    ),
-]
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What to read of the clip, and how."""
-
-    start: Start = None
-    end: End = None
-    video_stream: VideoStream = None
-    hwaccel: HardwareDecoding = "none"
-
-
-@dataclass(frozen=True)
-class Encoding:
-    """How to encode the result."""
-
-    codec: Codec = None
-    encoder: options.Encoder = "software"
-    crf: Crf = None
-    preset: Preset = None
-    bits: options.Bitrate = None
-    target_bytes: TargetSize = None
-
-
-@dataclass(frozen=True)
-class Resuming:
-    """How an interrupted run goes on."""
-
-    resume: Resume = False
-    segment_s: Segment = 20.0
-    job_dir: JobDir = None
 
 
 @grouped
@@ -193,6 +76,9 @@ def video(
         rtstyle video film.mkv film-painted.mkv --height 720 --codec hevc --resume
         rtstyle video holiday/*.mp4 paintings/
         rtstyle video holiday paintings/ --container mkv
+        rtstyle video frames/%06d.png painting.mp4 --fps 24
+        rtstyle video clip.mp4 - | ffmpeg -i - painting.mp4
+        rtstyle video clip.mp4 painting.gif --height 240
         rtstyle video pattern painting.mp4
     """
     from rtstyle.jobs.folder_batch import is_batch
@@ -206,7 +92,7 @@ def video(
     load_engine = partial(options.load_engine, style, engine, threads, build_ahead=preview is None)
     telling = _Telling(style, quiet=quiet, as_json=as_json)
     many = clips != ["pattern"] and is_batch(clips, output)
-    _check_together(many, container, preview)
+    _check_together(many, container, preview, piped=output == "-", as_json=as_json)
     if many:
         _stylize_many(clips, job, container, load_engine, identify(style, engine), telling)
     elif preview is not None:
@@ -271,10 +157,12 @@ def _stylize_many(
     display.finish()
 
 
-def _check_together(many: bool, container: str | None, preview: int | None) -> None:
-    """Raise ConfigError for options of one clip with many, and the other way round."""
+def _check_together(many: bool, container: str | None, preview: int | None, *, piped: bool, as_json: bool) -> None:
+    """Raise ConfigError for options that do not go together."""
     from engines.errors import ConfigError
 
+    if as_json and piped:
+        raise ConfigError("--json needs standard output for itself", hint="write to a file, or leave out --json")
     if many and preview is not None:
         raise ConfigError("--preview is for one clip", hint="give one clip and the name of a file")
     if not many and container is not None:
@@ -318,9 +206,22 @@ def _reporting_interruption(job: VideoJob) -> Iterator[None]:
 def _report_kept(job: VideoJob) -> bool:
     """Return False if nothing is kept."""
     frames = _kept_frames(job)
+    if job.output_pictures is not None:
+        return _report_pictures(job, resumable=frames is not None)
     if frames is not None:
         logger.warning("%d frames are kept in %s; the same command with --resume goes on", frames, job.folder)
     return frames is not None
+
+
+def _report_pictures(job: VideoJob, *, resumable: bool) -> bool:
+    folder = job.output.parent
+    if resumable:
+        logger.warning("the pictures in %s are complete; the same command with --resume goes on", folder)
+        return True
+    written = job.output_pictures is not None and bool(job.output_pictures.numbers())
+    if written:
+        logger.warning("the pictures that were written stay in %s", folder)
+    return written
 
 
 def _kept(job: VideoJob | None) -> str:

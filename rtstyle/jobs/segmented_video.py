@@ -53,7 +53,7 @@ def open_segmented(
     sink = SegmentedSink(
         str(job.output),
         job.folder,
-        Manifest(identify(job.input), {**_settings(job, output), **style}),
+        Manifest(identify(job.input), {**settings_of(job, output), **style}),
         (info.width, info.height),
         open_segment=lambda path, last_end: FileSink(path, **output, last_end=last_end, overwrite=True),
         join=partial(_join, job, tracks, clip),
@@ -64,8 +64,8 @@ def open_segmented(
     return sink
 
 
-def _settings(job: VideoJob, output: Mapping[str, Any]) -> dict[str, Any]:
-    """Return everything that the frames of a segment depend on."""
+def settings_of(job: VideoJob, output: Mapping[str, Any]) -> dict[str, Any]:
+    """Return everything that the frames of an output depend on."""
     names = ("strength", "scale", "colours", "start", "end", "crf", "preset", "video_stream", "audio", "segment_s")
     return {
         **{name: getattr(job, name) for name in names},

@@ -40,6 +40,9 @@ class Codec:
         live_options: options with which no picture waits for a later one.
         family: maker's interface of an encoder in hardware, a key of ``FAMILIES``; ``software`` for the others.
         preset_names: FFmpeg's names of presets, where they differ.
+        alpha_format: pixel format that keeps transparency; empty if there is none.
+        alpha_options: options of the encoder for it, instead of others.
+        alpha_containers: formats of containers that can hold it.
     """
 
     name: str
@@ -57,14 +60,19 @@ class Codec:
     live_options: Mapping[str, str] = field(default_factory=dict)
     family: str = "software"
     preset_names: Mapping[str, str] = field(default_factory=dict)
+    alpha_format: str = ""
+    alpha_options: Mapping[str, str] = field(default_factory=dict)
+    alpha_containers: tuple[str, ...] = ()
 
     @property
     def full_name(self) -> str:
         """Name on the command line, with the maker's interface of an encoder in hardware."""
         return self.name if self.family == "software" else f"{self.name}_{self.family}"
 
-    def format_for(self, width: int, height: int) -> str:
-        """Return the pixel format for a size; empty if the encoder has none."""
+    def format_for(self, width: int, height: int, *, alpha: bool = False) -> str:
+        """Return the pixel format for a size, with or without transparency; empty if the encoder has none."""
+        if alpha:
+            return self.alpha_format
         return self.odd_format if width % 2 or height % 2 else self.pixel_format
 
     def encoder_options(self, crf: int | None, preset: str | None, bits: int | None = None) -> dict[str, str]:
@@ -78,6 +86,11 @@ class Codec:
         Raises:
             ConfigError: a value is out of range or unknown, or there are both a quality and a bit rate.
         """
+        if not self.presets:
+            if any(setting is not None for setting in (crf, preset, bits)):
+                hint = "leave out --crf, --preset, --bitrate and --target-size"
+                raise ConfigError(f"{self.name} has one quality and one speed", hint=hint)
+            return dict(self.options)
         if crf is not None and bits is not None:
             raise ConfigError("a quality and a bit rate exclude each other", hint="leave out --crf, or the bit rate")
         if crf is not None and not 0 <= crf <= self.crf_max:
@@ -131,6 +144,37 @@ CODECS = {
             preset_option="cpu-used",
             rate_options=_VP9_RATE,
             options=_VP9,
+            alpha_format="yuva420p",
+            alpha_containers=("matroska", "webm"),
+        ),
+        # For editing: quality is not chosen.
+        Codec(
+            "prores",
+            "prores_ks",
+            0,
+            0,
+            (),
+            "",
+            odd_format="yuv444p10le",
+            options={"vendor": "apl0"},
+            pixel_format="yuv422p10le",
+            alpha_format="yuva444p10le",
+            alpha_options={"alpha_bits": "16"},
+            alpha_containers=("mov", "matroska"),
+        ),
+        # RGB, so that pictures are kept bit by bit.
+        Codec(
+            "ffv1",
+            "ffv1",
+            0,
+            0,
+            (),
+            "",
+            odd_format="bgr0",
+            options={"level": "3", "slicecrc": "1", "g": "1"},
+            pixel_format="bgr0",
+            alpha_format="bgra",
+            alpha_containers=("matroska",),
         ),
     )
 }
@@ -241,8 +285,8 @@ _FASTSTART = {"movflags": "+faststart"}
 _FRAGMENTS = {"movflags": "+hybrid_fragmented+frag_keyframe", "frag_duration": "500000", "flush_packets": "1"}
 _CLUSTERS = {"cluster_time_limit": "500", "flush_packets": "1"}
 _MP4 = Container("mp4", ("h264", "hevc", "av1", "vp9"), "aac", "mov_text", ("pcm_",), _FASTSTART, _FRAGMENTS)
-_MOV = Container("mov", ("h264", "hevc"), "aac", "mov_text", (), _FASTSTART, _FRAGMENTS)
-_MKV = Container("matroska", ("h264", "hevc", "av1", "vp9"), "libopus", "srt", live_options=_CLUSTERS)
+_MOV = Container("mov", ("h264", "hevc", "prores"), "aac", "mov_text", (), _FASTSTART, _FRAGMENTS)
+_MKV = Container("matroska", ("h264", "hevc", "av1", "vp9", "prores", "ffv1"), "libopus", "srt", live_options=_CLUSTERS)
 _WEBM = Container("webm", ("vp9", "av1"), "libopus", "webvtt", live_options=_CLUSTERS)
 
 ALIASES = {
@@ -255,6 +299,11 @@ ALIASES = {
 
 CONTAINERS = {".mp4": _MP4, ".m4v": _MP4, ".mov": _MOV, ".mkv": _MKV, ".webm": _WEBM}
 """File suffix → container."""
+
+
+def holds_alpha(container: Container, codec: Codec) -> bool:
+    """Return True if transparency can be kept."""
+    return container.format in codec.alpha_containers
 
 
 def choose(path: Path, codec: str | None) -> tuple[Container, Codec]:

@@ -17,7 +17,10 @@ from av.video.format import VideoFormat
 from av.video.reformatter import ColorRange, Colorspace, ColorTrc, Interpolation, VideoReformatter
 
 from engines.base import RGB
+from rtstyle.frame import Alpha
 from rtstyle.media.hdr import ToneMapper
+from rtstyle.media.resize import resized
+from rtstyle.media.transparency import continue_colours, on_black
 
 UNSPECIFIED = 2
 """H.273: not stated. All these numbers come from that standard."""
@@ -111,8 +114,27 @@ class RgbReader:
         Returns:
             (height, width, 3); a view of the scaler's new frame when its rows have no padding.
         """
+        picture = self._scaled(frame, height, width)
+        if picture.shape[2] == 4:
+            picture = self._on_black(picture)
+        return self._standard_range(frame, picture)
+
+    def with_alpha(self, frame: VideoFrame, height: int, width: int) -> tuple[RGB, Alpha]:
+        """Convert and resize a frame that ``has_alpha``.
+
+        Returns:
+            The colours, continued behind transparent parts, and the opacity.
+        """
+        # Resizing would mix hidden colours into the edges of what is visible.
+        rgba = self._scaled(frame, frame.height, frame.width)
+        alpha = np.ascontiguousarray(rgba[..., 3])
+        rgb = self._standard_range(frame, continue_colours(np.ascontiguousarray(rgba[..., :3]), alpha))
+        return resized(rgb, (width, height)), resized(alpha, (width, height))
+
+    def _scaled(self, frame: VideoFrame, height: int, width: int) -> npt.NDArray[np.uint8]:
+        """Return RGB, (height, width, 3), or RGBA for a frame that ``has_alpha``."""
         hdr = hdr_name(frame)
-        alpha = _has_alpha(frame.format.name)
+        alpha = has_alpha(frame)
         matrix = frame.colorspace
         if matrix not in _SWSCALE:
             matrix = BT2020 if hdr else ColourTags.of(frame).matrix
@@ -128,18 +150,19 @@ class RgbReader:
         )
         plane, channels = rgb.planes[0], 4 if alpha else 3
         rows = np.frombuffer(memoryview(plane), np.uint8).reshape(height, plane.line_size)
-        picture = np.ascontiguousarray(rows[:, : width * channels]).reshape(height, width, channels)
-        if alpha:
-            picture = self._on_black(picture)
-        return picture if hdr is None else self._tone_mappers.setdefault(hdr, ToneMapper(hdr))(picture)
+        return np.ascontiguousarray(rows[:, : width * channels]).reshape(height, width, channels)
+
+    def _standard_range(self, frame: VideoFrame, rgb: RGB) -> RGB:
+        hdr = hdr_name(frame)
+        return rgb if hdr is None else self._tone_mappers.setdefault(hdr, ToneMapper(hdr))(rgb)
 
     def _on_black(self, rgba: npt.NDArray[np.uint8]) -> RGB:
-        """Compose a picture, (H, W, 4), on black. Editors leave any colour behind what is transparent."""
-        rgb, opacity = rgba[..., :3], rgba[..., 3:]
+        """Compose a picture, (H, W, 4), on black."""
+        rgb, opacity = rgba[..., :3], rgba[..., 3]
         if int(opacity.min()) == 255:
             return np.ascontiguousarray(rgb)
         self.transparent = True
-        return ((rgb.astype(np.uint16) * opacity + 127) // 255).astype(np.uint8)
+        return on_black(rgb, opacity)
 
 
 class YuvWriter:
@@ -159,9 +182,12 @@ class YuvWriter:
         self._size = (height, width)
         self._threads = threads
 
-    def __call__(self, rgb: RGB) -> VideoFrame:
-        """Convert a picture, resized if its size differs."""
-        frame = VideoFrame.from_numpy_buffer(np.ascontiguousarray(rgb), "rgb24")
+    def __call__(self, rgb: RGB, alpha: Alpha | None = None) -> VideoFrame:
+        """Convert a picture, and its opacity for a pixel format that keeps it; resized if its size differs."""
+        if alpha is None:
+            frame = VideoFrame.from_numpy_buffer(np.ascontiguousarray(rgb), "rgb24")
+        else:
+            frame = VideoFrame.from_numpy_buffer(np.dstack([rgb, alpha]), "rgba")
         return self._scaler.reformat(
             frame,
             height=self._size[0],
@@ -174,9 +200,13 @@ class YuvWriter:
         )
 
 
+def has_alpha(frame: VideoFrame) -> bool:
+    """Return True if pixels may be transparent; the colours of a palette may, too."""
+    return _has_alpha(frame.format.name)
+
+
 @cache
 def _has_alpha(pixel_format: str) -> bool:
-    """Return True if pixels may be transparent; the colours of a palette may, too."""
     form = VideoFormat(pixel_format)
     return form.has_palette or any(component.is_alpha for component in form.components)
 

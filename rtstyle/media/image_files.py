@@ -49,6 +49,17 @@ def read_picture(path: Path) -> tuple[RGB, Alpha | None]:
     return (rgb, None) if alpha is None else (_on_white(rgb, alpha), alpha)
 
 
+def is_moving(path: Path) -> bool:
+    """Return True for an animated GIF, PNG or WebP; the pages of a TIFF do not move."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path, formats=("GIF", "PNG", "WEBP")) as picture:
+            return bool(getattr(picture, "is_animated", False))
+    except UnidentifiedImageError:
+        return False
+
+
 def write_picture(path: Path, rgb: RGB, alpha: Alpha | None = None) -> None:
     """Write a picture under a temporary name and rename it, so a partial file never has the final name.
 
@@ -60,6 +71,17 @@ def write_picture(path: Path, rgb: RGB, alpha: Alpha | None = None) -> None:
     Raises:
         SinkError: the format is unknown, or the file cannot be written.
     """
+    data = encode_picture(path, rgb, alpha)
+    try:
+        with atomic_write(path) as file:
+            file.write(data)
+    except OSError as error:
+        hint = "is the disk full, or the folder protected?"
+        raise SinkError(f"cannot write {path}: {error.strerror}", hint=hint) from error
+
+
+def encode_picture(path: Path, rgb: RGB, alpha: Alpha | None = None) -> bytes:
+    """Return the content of a picture file; arguments and errors are those of ``write_picture``."""
     suffix = path.suffix.lower()
     if suffix not in FORMATS:
         raise SinkError(f"unknown picture format {suffix or path.name!r}", hint=f"use one of {' '.join(FORMATS)}")
@@ -69,12 +91,7 @@ def write_picture(path: Path, rgb: RGB, alpha: Alpha | None = None) -> None:
     encoded, data = cv2.imencode(suffix, picture, FORMATS[suffix])
     if not encoded:
         raise SinkError(f"cannot encode {path}", hint="try another format, e.g. .png")
-    try:
-        with atomic_write(path) as file:
-            file.write(data.tobytes())
-    except OSError as error:
-        hint = "is the disk full, or the folder protected?"
-        raise SinkError(f"cannot write {path}: {error.strerror}", hint=hint) from error
+    return bytes(data.tobytes())
 
 
 def _on_white(rgb: RGB, alpha: Alpha) -> RGB:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-
-from engines.base import RGB
+import numpy.typing as npt
 
 
 def size_for_height(height: int, width: int, target_height: int | None) -> tuple[int, int]:
@@ -24,17 +23,28 @@ def fit(width: int, height: int, canvas_width: int, canvas_height: int) -> tuple
     return (canvas_width - width) // 2, (canvas_height - height) // 2, width, height
 
 
-def letterbox(rgb: RGB, size: tuple[int, int]) -> RGB:
-    """Fit a picture onto a black canvas of ``size``, (width, height) in pixels. Returns a contiguous array."""
-    width, height = size
-    if rgb.shape[:2] == (height, width):
+def resized(rgb: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """Resize colours, (H, W, 3), or the opacity, (H, W), to (width, height). Returns a contiguous array."""
+    if rgb.shape[:2] == size[::-1]:
         return np.ascontiguousarray(rgb)
     import cv2
 
+    method = cv2.INTER_AREA if size[0] < rgb.shape[1] else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(rgb, size, interpolation=method), np.uint8)
+
+
+def letterbox(rgb: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """Fit a picture onto a black canvas of ``size``, (width, height) in pixels. Returns a contiguous array.
+
+    Args:
+        rgb: colours, (H, W, 3), or the opacity, (H, W); bars are transparent.
+        size: (width, height) of the canvas.
+    """
+    width, height = size
+    if rgb.shape[:2] == (height, width):
+        return np.ascontiguousarray(rgb)
     left, top, fitted_width, fitted_height = fit(rgb.shape[1], rgb.shape[0], width, height)
-    canvas = np.zeros((height, width, 3), np.uint8)
-    method = cv2.INTER_AREA if fitted_width < rgb.shape[1] else cv2.INTER_LINEAR
-    canvas[top : top + fitted_height, left : left + fitted_width] = cv2.resize(
-        rgb, (fitted_width, fitted_height), interpolation=method
-    )
+    canvas = np.zeros((height, width, *rgb.shape[2:]), np.uint8)
+    fitted = resized(rgb, (fitted_width, fitted_height))
+    canvas[top : top + fitted_height, left : left + fitted_width] = fitted
     return canvas

@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import cast
 
 import av
+import numpy as np
 from av import Packet, VideoFrame
 from av.container import OutputContainer
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from engines.errors import SinkError
-from rtstyle.frame import Frame
-from rtstyle.media.codecs import choose
+from rtstyle.frame import Alpha, Frame
+from rtstyle.media.codecs import choose, holds_alpha
 from rtstyle.media.colour import ColourTags, YuvWriter
 from rtstyle.media.hardware import check_encoder, pick
 from rtstyle.media.resize import letterbox
@@ -45,7 +46,8 @@ class FileSink:
     killed (except for the last second or so), and it is kept whatever happens.
 
     Every frame keeps its time, whatever the rate. The first frame fixes the size; later frames of another size are
-    fitted into it, with black bars. Odd sizes are kept exactly, in 4:4:4 if the codec needs it.
+    fitted into it, with black bars. Odd sizes are kept exactly, in 4:4:4 if the codec needs it. Transparency is kept if
+    the first frame has ``alpha`` and ``codecs.holds_alpha``.
 
     Args:
         path: ends in ``.mp4``, ``.m4v``, ``.mov``, ``.mkv`` or ``.webm``.
@@ -107,6 +109,7 @@ class FileSink:
         self._last_pts: int | None = None
         self._count = 0
         self._fitted = 0
+        self._kept: list[Packet[VideoStream]] = []
         self._output: OutputContainer | None = None
         with write_errors(self._path):
             if path.exists() and not overwrite:
@@ -123,14 +126,14 @@ class FileSink:
             if self._last_pts is None:
                 self._begin(frame)
             self._fitted += frame.rgb.shape[:2] != self._size[::-1]
-            picture = self._to_yuv(letterbox(frame.rgb, self._size))
+            picture = self._to_yuv(letterbox(frame.rgb, self._size), self._alpha_of(frame))
             pts = self._own_pts(frame.pts, frame.time_base)
             picture.pts = pts if self._last_pts is None else max(pts, self._last_pts + 1)
             picture.time_base = self._unit_s
             picture.duration = self._step
             self._last_pts = picture.pts
             self._count += 1
-            self._muxer.mux(self._encode(picture))
+            self._mux_but_last(self._encode(picture))
             if self._tracks is not None:
                 self._tracks.write_until(frame.pts * frame.time_base)
         return True
@@ -165,7 +168,8 @@ class FileSink:
         height, width = frame.rgb.shape[:2]
         self._size = (width, height)
         self._codec = pick(self._codec, self._encoder_name, width, height)
-        self._pixel_format = self._codec.format_for(width, height)
+        self._has_alpha = frame.alpha is not None and holds_alpha(kind, self._codec)
+        self._pixel_format = self._codec.format_for(width, height, alpha=self._has_alpha)
         self._tags = self._colour or ColourTags.by_size(min(height, width))
         self._to_yuv = YuvWriter(self._tags, self._pixel_format, height, width)
         self._unit_s = self._time_base or frame.time_base
@@ -201,12 +205,18 @@ class FileSink:
 
     def _add_encoder(self, output: OutputContainer) -> VideoStream:
         options = self._codec.encoder_options(*self._quality)
+        if self._has_alpha:
+            options |= self._codec.alpha_options
         stream = cast("VideoStream", output.add_stream(self._codec.encoder, rate=self._fps or None, options=options))
         context, tags = stream.codec_context, self._tags
         (context.width, context.height), context.pix_fmt = self._size, self._pixel_format
         context.time_base = self._unit_s
         context.colorspace, context.color_primaries, context.color_trc = tags.matrix, tags.primaries, tags.transfer
         context.color_range = 1  # limited, as ``YuvWriter`` makes it
+        if self._pixel_format.startswith("bgr"):
+            context.colorspace, context.color_range = 0, 2
+        if self._has_alpha:
+            stream.metadata["alpha_mode"] = "1"  # without which Matroska's transparency is not looked for
         if self._live:
             context.gop_size = max(1, round(KEYFRAME_S * (self._fps or 30)))
             context.max_b_frames = 0  # a kill between reordered frames would leave a gap
@@ -214,6 +224,14 @@ class FileSink:
             context.sample_aspect_ratio = self._pixel_aspect
         self._set_tag(context)
         return stream
+
+    def _alpha_of(self, frame: Frame) -> Alpha | None:
+        """Return the opacity to encode; None if the output has none."""
+        if not self._has_alpha:
+            return None
+        if frame.alpha is None:
+            return np.full(self._size[::-1], 255, np.uint8)
+        return letterbox(frame.alpha, self._size)
 
     def _set_tag(self, context: VideoCodecContext) -> None:
         if self._codec.name == "hevc" and self._container_kind.format in ("mp4", "mov"):
@@ -224,6 +242,11 @@ class FileSink:
         for packet in packets:
             packet.stream = self._video
         return packets
+
+    def _mux_but_last(self, packets: list[Packet[VideoStream]]) -> None:
+        """Keep the newest packets, the last of which gets its duration at the end; what is live cannot wait."""
+        kept, self._kept = (packets, []) if self._live else (self._kept, packets)
+        self._muxer.mux(kept)
 
     @property
     def _muxer(self) -> OutputContainer:
@@ -237,7 +260,7 @@ class FileSink:
     def _finish(self) -> None:
         if self._last_pts is None:
             raise SinkError(f"{self._path} was not written: there was no frame")
-        packets = self._encode(None)
+        packets = self._kept + self._encode(None)
         if self._codec.encoder == "libx265" and self._count <= _X265_BROKEN_DTS:
             for packet in packets:
                 packet.dts = packet.pts

@@ -13,6 +13,7 @@ from typing import cast
 import av
 from av import Packet, VideoCodecContext, VideoFrame
 from av.codec.context import ThreadType
+from av.container import InputContainer
 from av.stream import Stream
 from av.video.stream import VideoStream
 
@@ -52,6 +53,7 @@ class Decoder:
         stop: set by the caller to end the iteration.
         number: which video stream to decode; see ``video_stream``.
         hwaccel: what decodes; see ``hardware_decoding.open_accelerated``.
+        container: open container to read instead, in which nothing can be sought; ``name`` is for people then.
 
     Attributes:
         interlaced: pictures of the range that were deinterlaced, so far.
@@ -70,13 +72,14 @@ class Decoder:
         stop: Event,
         number: int | None = None,
         hwaccel: str = "none",
+        container: InputContainer | None = None,
     ) -> None:
         self.name = redact(name)
         self._start, self._end = exact_seconds(start), exact_seconds(end)
         self._live, self._is_url = live, is_url(name)
         self._stop = stop
         self.interlaced = self.repeated_until = 0
-        self.container = open_accelerated(name, hwaccel)
+        self.container = container or open_accelerated(name, hwaccel)
         try:
             self.stream = video_stream(self.container, self.name, number)
             self._codec = _decoder_of(self.stream)
@@ -89,7 +92,7 @@ class Decoder:
             self.clock = ContinuousClock(self.container, self.stream)
             self._times = BestTimes()
             self.loss = FrameLoss(self.container, self.stream, whole=start is None and end is None and not live)
-            if self._start and self.clock.may_seek:
+            if self._start and self.clock.may_seek and container is None:
                 self._seek(self._start)
             self._deinterlacer = Deinterlacer(stated_parity(self.stream))
             self._decoded: Iterator[VideoFrame] = self._deinterlacer(self._decode())
@@ -133,7 +136,7 @@ class Decoder:
             problem = f"{self.name} has no picture after {float(self._start):g} s"
             raise SourceError(problem, hint="choose an earlier start")
         animated_webp = self._codec.name == "webp"
-        hint = "animated WebP is not supported" if animated_webp else "it is damaged, cut off or encrypted"
+        hint = "only `rtstyle video` reads animated WebP" if animated_webp else "it is damaged, cut off or encrypted"
         raise SourceError(f"no picture in {self.name} can be decoded", hint=hint)
 
     def _seek(self, start_s: Fraction) -> None:
@@ -239,6 +242,7 @@ class Decoder:
 def _decoder_of(stream: VideoStream) -> VideoCodecContext:
     """Return a decoder that keeps transparency, if the container says that there is some."""
     decoder = _WITH_ALPHA.get(stream.codec_context.name, "")
-    if stream.metadata.get("alpha_mode") != "1" or decoder not in av.codecs_available:
+    tags = {name.lower(): value for name, value in stream.metadata.items()}  # FFmpeg's own files have ALPHA_MODE
+    if tags.get("alpha_mode") != "1" or decoder not in av.codecs_available:
         return stream.codec_context
     return cast("VideoCodecContext", av.CodecContext.create(decoder, "r"))

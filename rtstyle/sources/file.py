@@ -11,12 +11,14 @@ from typing import cast
 
 import av
 from av import VideoFrame
+from av.container import InputContainer
 from av.sidedata.sidedata import SideDataContainer, Type
 
+from engines.base import RGB
 from engines.errors import SourceError
-from rtstyle.frame import Frame, SourceInfo
+from rtstyle.frame import Alpha, Frame, SourceInfo
 from rtstyle.media.clock import TS_DISCONT
-from rtstyle.media.colour import ColourTags, RgbReader, hdr_name
+from rtstyle.media.colour import ColourTags, RgbReader, has_alpha, hdr_name
 from rtstyle.media.container import not_a_film, video_streams
 from rtstyle.media.matroska import is_cut_off
 from rtstyle.media.resize import size_for_height
@@ -46,6 +48,11 @@ class FileSource:
             they arrive.
         video_stream: which video stream to read, from 1; ``None`` for the film, see ``container.video_stream``.
         hwaccel: what decodes, one of ``hardware_decoding.HWACCELS``; the processor where that does not work.
+        keep_alpha: deliver transparency in ``Frame.alpha``; otherwise it is shown on black.
+        container: open container to read instead, in which nothing can be sought; ``name`` is for people then.
+
+    Attributes:
+        transparent: whether frames have ``alpha``.
 
     Raises:
         SourceError: no such file, not a video, or no frame of the range can be decoded.
@@ -61,11 +68,14 @@ class FileSource:
         live: bool = False,
         video_stream: int | None = None,
         hwaccel: str = "none",
+        keep_alpha: bool = False,
+        container: InputContainer | None = None,
     ) -> None:
         self.warnings: list[str] = []
         self.frames_lost = 0
         self.end_pts: int | None = None
         self._name, self._end = name, end
+        self._path = None if container is not None or is_url(name) else Path(name)
         self._skipped = 0
         self._closed = Event()
         self._lock = Lock()
@@ -73,7 +83,7 @@ class FileSource:
         self._stream = live and is_url(name)
         clip = (name, start, end, self._stream, self._closed, video_stream)
         try:
-            self._decoder = Decoder(*clip, hwaccel)
+            self._decoder = Decoder(*clip, hwaccel, container)
         except SourceError:
             if hwaccel == "none":
                 raise
@@ -84,6 +94,7 @@ class FileSource:
         first, stream = self._decoder.first, self._decoder.stream
         self._orientation = Orientation.of(first)
         self._height = height
+        self.transparent = keep_alpha and has_alpha(first)
         self._fps = nominal_fps(stream)
         self._time_base = Fraction(first.time_base or stream.time_base or Fraction(1, 1000))
         self._timeline = Timeline(self._time_base, self._fps)
@@ -189,8 +200,8 @@ class FileSource:
             if index < self._skipped:
                 continue
             captured_s = time.monotonic()
-            rgb = self._to_rgb(picture, *self._size_of(picture))
-            yield Frame(self._orientation.apply(rgb), index, pts, self._time_base, captured_s)
+            rgb, alpha = self._upright(picture)
+            yield Frame(rgb, index, pts, self._time_base, captured_s, alpha=alpha)
         if self._closed.is_set():
             return
         if self._end is None and self.end_pts is not None:
@@ -198,6 +209,13 @@ class FileSource:
         if self._stream and not self._reached_its_end():
             raise SourceError(f"{self._decoder.name} has ended")
         self._report()
+
+    def _upright(self, picture: VideoFrame) -> tuple[RGB, Alpha | None]:
+        size, orientation = self._size_of(picture), self._orientation
+        if not (self.transparent and has_alpha(picture)):
+            return orientation.apply(self._to_rgb(picture, *size)), None
+        rgb, alpha = self._to_rgb.with_alpha(picture, *size)
+        return orientation.apply(rgb), orientation.apply(alpha)
 
     def _size_of(self, picture: VideoFrame) -> tuple[int, int]:
         """Return the (height, width) to resize a stored picture to; all frames have the same pixel aspect."""
@@ -255,7 +273,7 @@ class FileSource:
     def _is_cut_off(self) -> bool:
         """Return True if the file says that more should follow, even if it states no length."""
         matroska = "matroska" in self._decoder.container.format.name
-        return matroska and self._end is None and not is_url(self._name) and is_cut_off(Path(self._name))
+        return matroska and self._end is None and self._path is not None and is_cut_off(self._path)
 
     def _expected_frames(self, start: float | None, end: float | None) -> int | None:
         """Return the number of frames in the range, as far as the container states it."""

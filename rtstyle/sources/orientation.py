@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
+import numpy.typing as npt
 from av import VideoFrame
 from av.sidedata.sidedata import SideDataContainer, Type
-
-from engines.base import RGB
 
 
 def _unlisted(cls: type[Type], number: int) -> Type:
@@ -58,8 +57,8 @@ class Orientation:
         """Return the (height, width) of the upright picture. The operation is its own inverse."""
         return (width, height) if self.transpose else (height, width)
 
-    def apply(self, rgb: RGB) -> RGB:
-        """Turn a picture upright: (H, W, 3) → (H, W, 3) or (W, H, 3), contiguous."""
+    def apply(self, rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        """Turn a picture upright: (H, W, 3) → (H, W, 3) or (W, H, 3), contiguous. Opacity, (H, W), in the same way."""
         if self == Orientation():
             return rgb
         import cv2  # five times as fast as NumPy; most clips need neither

@@ -152,6 +152,7 @@ def test_a_clip_takes_what_it_has_and_leaves_the_rest(tiny_style: Path, tmp_path
     import av
 
     text = f'style = "{tiny_style.as_posix()}"\nheight = 48\ncodec = "vp9"\nsink = "null"\ncontrol = "127.0.0.1:0"\n'
+    text += 'size = "640x360"\nfps = 15\n'  # of the camera
     out = tmp_path / "a.mkv"
     assert main(["video", "pattern", str(out), "--end", "0.2", "--config", str(written(tmp_path, text)), "-q"]) == 0
     with av.open(str(out)) as clip:

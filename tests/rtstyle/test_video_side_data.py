@@ -53,7 +53,8 @@ class TestLayout:
     )  # fmt: skip
 
     @pytest.mark.parametrize(
-        ("ending", "codec"), [(e, c) for e in ("mp4", "mkv", "webm") for c in CONTAINERS[f".{e}"].codecs]
+        ("ending", "codec"),
+        [(e, c) for e in ("mp4", "mkv", "webm") for c in CONTAINERS[f".{e}"].codecs if c not in ("prores", "ffv1")],
     )
     def test_it_is_kept(self, tmp_path: Path, ending: str, codec: str) -> None:
         source = described(tmp_path / "a.mp4", self.SIDE_BY_SIDE + self.AROUND)
@@ -72,6 +73,14 @@ class TestLayout:
         assert seen.times == pytest.approx(plain.times, abs=0.001)
         assert seen.duration == pytest.approx(1.0, abs=0.001)
         assert seen.last.colorspace == plain.last.colorspace
+
+    @pytest.mark.parametrize(("ending", "codec"), [("mkv", "prores"), ("mov", "prores"), ("mkv", "ffv1")])
+    def test_a_line_says_that_codecs_for_editing_lose_it(self, tmp_path: Path, ending: str, codec: str) -> None:
+        source = described(tmp_path / "a.mp4", self.AROUND)
+        report = stylize(source, tmp_path / f"b.{ending}", codec=codec)
+        kept = layout_of(tmp_path / f"b.{ending}").keys() == {Type.SPHERICAL}
+        assert len([line for line in report.warnings if "loses that the video is 360°" in line]) == (not kept)
+        assert Seen.of(tmp_path / f"b.{ending}").numbers == Seen.of(source).numbers
 
     def test_apple_plays_hevc(self, tmp_path: Path) -> None:
         stylize(described(tmp_path / "a.mp4", self.AROUND), tmp_path / "b.mp4", codec="hevc")
