@@ -203,4 +203,4 @@ def test_a_container_refuses_a_codec_in_hardware_too() -> None:
 def test_doctor_says_which_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rtstyle.doctor._engines", lambda _: [])
     line = next(finding for finding in examine("wave") if finding.topic == "video encoders")
-    assert line.good and line.found.startswith("h264, hevc, av1, vp9 in software; in hardware: ")
+    assert line.good and line.found.startswith("h264, hevc, av1, vp9, prores, ffv1 in software; in hardware: ")

@@ -116,7 +116,7 @@ def test_what_would_fail_later_fails_now(tmp_path: Path) -> None:
 
 def test_an_engine_that_fails_leaves_nothing(tmp_path: Path) -> None:
     class Broken(StillEngine):
-        def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
+        def __call__(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
             if self.calls == 5:
                 raise EngineError("broken")
             return super().__call__(rgb, strength)

@@ -218,7 +218,7 @@ class StopsAfter(Still):
         super().__init__()
         self.count = count
 
-    def __call__(self, rgb: Any, strength: float = 1.0) -> Any:
+    def __call__(self, rgb: Any, strength: float = 1.0, colours: float = 0.0) -> Any:
         if self.calls == self.count:
             raise StoppedError("enough")
         return super().__call__(rgb, strength)

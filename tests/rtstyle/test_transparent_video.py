@@ -86,7 +86,7 @@ def test_hidden_colours_do_not_reach_the_engine(tmp_path: Path) -> None:
     seen: list[RGB] = []
 
     class Watching(Still):
-        def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
+        def __call__(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
             seen.append(rgb)
             return super().__call__(rgb, strength)
 
