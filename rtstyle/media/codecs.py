@@ -28,6 +28,8 @@ class Codec:
         preset_option: FFmpeg's option for the preset.
         odd_format: pixel format for odd sizes, which most encoders do not support in 4:2:0.
         options: further options of the encoder.
+        threads: of the encoder for a file, the same on every machine because what it writes depends on them; 0 for one
+            that writes the same with any number, which takes one for each processor.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Codec:
     preset_option: str = "preset"
     odd_format: str = "yuv420p"
     options: Mapping[str, str] = field(default_factory=dict)
+    threads: int = 0
 
     def encoder_options(self, crf: int | None, preset: str | None) -> dict[str, str]:
         """Return the options for FFmpeg; ``None`` stands for the default.
@@ -83,10 +86,12 @@ class Container:
 CODECS = {
     codec.name: codec
     for codec in (
-        Codec("h264", "libx264", 20, 51, _X26X_PRESETS, "veryfast", odd_format="yuv444p"),
-        Codec("hevc", "libx265", 24, 51, _X26X_PRESETS, "ultrafast", odd_format="yuv444p", options=_X265),
+        Codec("h264", "libx264", 20, 51, _X26X_PRESETS, "veryfast", odd_format="yuv444p", threads=4),
+        Codec("hevc", "libx265", 24, 51, _X26X_PRESETS, "ultrafast", odd_format="yuv444p", options=_X265, threads=2),
         Codec("av1", "libsvtav1", 32, 63, _NUMBERED_PRESETS, "11"),
-        Codec("vp9", "libvpx-vp9", 32, 63, _NUMBERED_PRESETS[5:], "7", preset_option="cpu-used", options=_VP9),
+        Codec(
+            "vp9", "libvpx-vp9", 32, 63, _NUMBERED_PRESETS[5:], "7", preset_option="cpu-used", options=_VP9, threads=8
+        ),
     )
 }
 

@@ -77,6 +77,7 @@ class Decoder:
             self.deinterlacer = Deinterlacer()
             self._decoded = self.deinterlacer(self._decode())
             self.first = self._first_picture()
+            self._sought = False
         except BaseException:
             self.container.close()
             raise
@@ -86,13 +87,20 @@ class Decoder:
         """Width / height of a pixel as the newest picture states it; 1 if it does not."""
         return Fraction(self._codec.sample_aspect_ratio or 1)
 
+    def seek(self, dts: int) -> None:
+        """Go on at the last key frame that is decoded at this time or before it, in the units of the stream."""
+        self.container.seek(dts, stream=self.stream)
+        self._codec.flush_buffers()
+        self._times, self._sought = BestTimes(), True
+        self._decoded = self.deinterlacer(self._decode())
+
     def pictures(self) -> Iterator[VideoFrame]:
         """Yield the pictures of the range in presentation order.
 
         Raises:
             SourceError: a live stream broke off.
         """
-        picture: VideoFrame | None = self.first
+        picture = next(self._decoded, None) if self._sought else self.first
         while picture is not None and not self._stop.is_set() and self._before_end(picture):
             yield picture
             picture = next(self._decoded, None)

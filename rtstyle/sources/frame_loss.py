@@ -37,7 +37,7 @@ class FrameLoss:
         self._container_s = 0.0 if guessed else (container.duration or 0) / av.time_base
         self._packets = 0
         self._discarded = 0
-        self._undecodable = 0
+        self.undecodable_packets = 0
         self._corrupt_packets = 0
         self._pictures = 0
         self._last_s = 0.0
@@ -61,7 +61,7 @@ class FrameLoss:
 
     def undecodable(self) -> None:
         """Count a packet that could not be read or decoded."""
-        self._undecodable += 1
+        self.undecodable_packets += 1
 
     def picture(self, picture: VideoFrame) -> None:
         """Count a decoded picture."""
@@ -74,17 +74,17 @@ class FrameLoss:
         Without an index, missing seconds are assumed to hold pictures at the rate of those that were read.
         """
         if not self._whole:
-            return self._undecodable
+            return self.undecodable_packets
         if self._indexed:
             expected = len(self._stream.index_entries)
-            if self._packets >= expected and not self._undecodable and not self._corrupt_packets:
+            if self._packets >= expected and not self.undecodable_packets and not self._corrupt_packets:
                 return 0
-            return max(self._undecodable, expected - self._discarded - self._pictures)
+            return max(self.undecodable_packets, expected - self._discarded - self._pictures)
         stated_s = self._container_s if self._stated_s is None else self._stated_s
         missing_s = stated_s - self._last_s
         if missing_s <= _SHORT_S or self._last_s <= 0:
-            return self._undecodable
-        return max(self._undecodable, round(missing_s * self._pictures / self._last_s))
+            return self.undecodable_packets
+        return max(self.undecodable_packets, round(missing_s * self._pictures / self._last_s))
 
 
 def _stated_s(container: InputContainer, stream: VideoStream) -> float | None:
