@@ -54,6 +54,7 @@ class VideoReport:
     """Result of a job.
 
     Attributes:
+        input: file or URL.
         output: the written file.
         width, height: of its pictures, pixels.
         frames_in, frames_out: delivered by the source, written by the sink; with those of an interrupted run.
@@ -64,6 +65,7 @@ class VideoReport:
         figures: statistics of the pipeline.
     """
 
+    input: str
     output: Path
     width: int
     height: int
@@ -230,6 +232,7 @@ def _report(
     if job.height != job.even_height:
         warnings.append(f"height {job.height} is odd, which many players cannot show; it is now {job.even_height}")
     return VideoReport(
+        input=job.input,
         output=job.output,
         width=clip.info.width,
         height=clip.info.height,

@@ -156,7 +156,7 @@ def video(
     for warning in report.warnings:
         logger.warning(warning)
     if as_json:
-        options.print_json({"style": style, "input": clip, **report.to_dict()})
+        options.print_json({"style": style, **report.to_dict()})
     elif not quiet:
         typer.echo(_summary(report), err=True)
 
