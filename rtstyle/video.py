@@ -142,7 +142,7 @@ def stylize_video(
         completed = run(clip, engine, sink, controls, stats, on_frame=report_progress)
     if not completed:
         raise StoppedError("stopped before the end", hint="the output was not written")
-    return _report(job, clip, sink, stats.snapshot(), time.monotonic() - start_s, kept)
+    return make_report(job, clip, sink, stats.snapshot(), time.monotonic() - start_s, kept)
 
 
 class _BackgroundLoad:
@@ -170,17 +170,14 @@ def _open(job: VideoJob, source: Source | None, made_by: Mapping[str, Any]) -> t
     file: FileSource | None = None
     clip = source
     if clip is None:
-        clip = file = FileSource(
-            job.input, height=job.even_height, start=job.start, end=job.end, video_stream=job.video_stream
-        )
+        clip = file = open_clip(job)
     try:
         check_size(clip.info.height, clip.info.width)
         check_scale(job.scale, clip.info.height, clip.info.width)
-        settings: dict[str, Any] = {"fps": clip.info.fps, "crf": job.crf, "preset": job.preset}
+        settings = output_settings(job, clip)
         if file is None:
             return clip, FileSink(job.output, **settings, codec=job.codec, overwrite=job.overwrite)
-        settings |= {"colour": file.colour, "pixel_aspect": file.pixel_aspect}
-        tracks = _track_source(job, file)
+        tracks = track_source(job, file)
         if needs_segments(job, file):
             return file, open_segmented(job, file, tracks, made_by, settings)
         return file, FileSink(
@@ -196,7 +193,20 @@ def _open(job: VideoJob, source: Source | None, made_by: Mapping[str, Any]) -> t
         raise
 
 
-def _track_source(job: VideoJob, clip: FileSource) -> TrackSource:
+def open_clip(job: VideoJob) -> FileSource:
+    """Open the clip of a job. Raises: SourceError: it cannot be read."""
+    return FileSource(job.input, height=job.even_height, start=job.start, end=job.end, video_stream=job.video_stream)
+
+
+def output_settings(job: VideoJob, clip: Source) -> dict[str, Any]:
+    """Return the settings of ``FileSink`` that an output in one piece and its segments share."""
+    settings: dict[str, Any] = {"fps": clip.info.fps, "crf": job.crf, "preset": job.preset}
+    if isinstance(clip, FileSource):
+        settings |= {"colour": clip.colour, "pixel_aspect": clip.pixel_aspect}
+    return settings
+
+
+def track_source(job: VideoJob, clip: FileSource) -> TrackSource:
     """Return what to copy besides the pictures: everything, or what lies within the stylized part."""
     first_s = clip.first_pts * clip.time_base
     end_s = exact_seconds(job.end)
@@ -224,9 +234,10 @@ def _progress_callback(
     return report
 
 
-def _report(
+def make_report(
     job: VideoJob, clip: Source, sink: FileSink | SegmentedSink, figures: StatsSnapshot, seconds: float, kept: int
 ) -> VideoReport:
+    """Return the report of a job: ``seconds`` long in this run, with ``kept`` frames of an earlier one."""
     file = clip if isinstance(clip, FileSource) else None
     warnings = [*(file.warnings if file else ()), *sink.warnings]
     if job.height != job.even_height:

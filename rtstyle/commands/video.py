@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rtstyle.commands import options
+from rtstyle.commands.cluster import Sharing, stylize_on_cluster
 from rtstyle.commands.option_groups import grouped
 from rtstyle.commands.values import TIME, number, whole
 from rtstyle.defaults import DEFAULT_STYLE
 
 if TYPE_CHECKING:
+    from rtstyle.progress import ProgressDisplay
     from rtstyle.sources.base import Source
-    from rtstyle.video import VideoJob, VideoReport
+    from rtstyle.video import VideoJob, VideoProgress, VideoReport
 
 logger = logging.getLogger(__name__)
 
@@ -120,6 +122,7 @@ def video(
     config: options.Config = None,  # noqa: ARG001  # its callback has read it
     overwrite: options.Overwrite = False,
     resuming: Resuming,
+    sharing: Sharing,
     no_audio: NoAudio = False,
     threads: options.Threads = None,
     quiet: options.Quiet = False,
@@ -135,6 +138,7 @@ def video(
         rtstyle video holiday.mp4 painting.mp4 --start 0:10 --end 0:20
         rtstyle video film.mkv film-painted.mkv --height 720 --codec hevc
         rtstyle video film.mkv film-painted.mkv --height 720 --codec hevc --resume
+        rtstyle video film.mkv film-painted.mkv --cluster studio-a:6379
         rtstyle video pattern painting.mp4
     """
     from rtstyle.progress import ProgressDisplay
@@ -146,19 +150,39 @@ def video(
         **vars(part), **vars(encoding), **vars(resuming),
     )  # fmt: skip
     with _reporting_interruption(job), ProgressDisplay(Path(clip).name, quiet=quiet) as bar:
-        report = stylize_video(
-            job,
-            partial(options.load_engine, style, engine, threads, build_ahead=True),
-            source=_pattern(job) if clip == "pattern" else None,
-            on_progress=lambda now: bar.update(now.frames, now.fps, now.total),
-            made_by=identify(style, engine),
-        )
+        if sharing.cluster:
+            report = _shared(job, sharing, style, engine, threads, bar, quiet=quiet)
+        else:
+            report = stylize_video(
+                job,
+                partial(options.load_engine, style, engine, threads, build_ahead=True),
+                source=_pattern(job) if clip == "pattern" else None,
+                on_progress=lambda now: bar.update(now.frames, now.fps, now.total),
+                made_by=identify(style, engine),
+            )
     for warning in report.warnings:
         logger.warning(warning)
     if as_json:
         options.print_json({"style": style, **report.to_dict()})
     elif not quiet:
         typer.echo(_summary(report), err=True)
+
+
+def _shared(
+    job: VideoJob, sharing: Sharing, style: str, engine: str, threads: int | None, bar: ProgressDisplay, *, quiet: bool
+) -> VideoReport:
+    """Stylize a clip on a cluster."""
+    from rtstyle.jobs.batch import VideoFailure
+
+    job.check()  # before Ray is started
+
+    def show(_: VideoJob, now: VideoProgress) -> None:
+        bar.update(now.frames, now.fps, now.total)
+
+    (report,) = stylize_on_cluster([job], sharing, style, engine, threads, quiet=quiet, on_progress=show)
+    if isinstance(report, VideoFailure):
+        raise report.error
+    return report
 
 
 @contextmanager

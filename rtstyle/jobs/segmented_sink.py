@@ -75,13 +75,13 @@ class SegmentedSink:
         self._first_pts, self._segment_s = first_pts, segment_s
         with write_errors(folder):
             folder.mkdir(exist_ok=True)
-            self._lock = _lock(folder)
+            self._lock = lock_folder(folder)
             try:
                 self._manifest = _begin(folder, job)
             except BaseException:
                 self._lock.release()
                 if not Manifest.exists(folder):
-                    _remove_job(folder)
+                    remove_job(folder)
                 raise
         self._kept = {segment.number: segment for segment in self._manifest.segments}
         self.kept_frames = sum(segment.frames for segment in self._manifest.segments)
@@ -140,7 +140,7 @@ class SegmentedSink:
         finally:
             self._lock.release()
             if self._joined or not self._manifest.segments:
-                _remove_job(self._folder)
+                remove_job(self._folder)
 
     @property
     def _path(self) -> Path:
@@ -234,7 +234,7 @@ def describe(path: Path, start_pts: int, count: int) -> Segment:
     return Segment(path.name, frames, start_pts, reorder, path.stat().st_size, hash_file(path))
 
 
-def _lock(folder: Path) -> FileLock:
+def lock_folder(folder: Path) -> FileLock:
     """Lock the folder; the kernel releases the lock of a process that dies."""
     lock = FileLock(folder / LOCK, fallback_to_soft=False)
     try:
@@ -244,7 +244,8 @@ def _lock(folder: Path) -> FileLock:
     return lock
 
 
-def _remove_job(folder: Path) -> None:
+def remove_job(folder: Path) -> None:
+    """Remove the folder of a job, but for the files of others in it."""
     _remove(folder)
     with suppress(OSError):  # it has files that are not ours
         folder.rmdir()

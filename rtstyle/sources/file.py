@@ -193,6 +193,12 @@ class FileSource:
                 if self._closed.is_set():
                     self._decoder.container.close()
 
+    def first_frame(self) -> Frame:
+        """Return the first frame, which ``frames`` delivers all the same."""
+        first = self._decoder.first
+        rgb = self._orientation.apply(self._to_rgb(first, *self._size_of(first)))
+        return Frame(rgb, 0, self.first_pts, self._time_base, time.monotonic())
+
     def skip(self, skips: Callable[[int], bool]) -> None:
         """Do not deliver the frames for whose ``pts`` a function returns True; call it before ``frames``."""
         self._skips = skips

@@ -39,7 +39,7 @@ class FrameLoss:
         self._discarded = 0
         self.undecodable_packets = 0
         self._corrupt_packets = 0
-        self._pictures = 0
+        self.pictures = 0
         self._last_s = 0.0
         self.corrupt_pictures = 0
 
@@ -65,7 +65,7 @@ class FrameLoss:
 
     def picture(self, picture: VideoFrame) -> None:
         """Count a decoded picture."""
-        self._pictures += 1
+        self.pictures += 1
         self.corrupt_pictures += picture.is_corrupt
 
     def count(self) -> int:
@@ -79,12 +79,12 @@ class FrameLoss:
             expected = len(self._stream.index_entries)
             if self._packets >= expected and not self.undecodable_packets and not self._corrupt_packets:
                 return 0
-            return max(self.undecodable_packets, expected - self._discarded - self._pictures)
+            return max(self.undecodable_packets, expected - self._discarded - self.pictures)
         stated_s = self._container_s if self._stated_s is None else self._stated_s
         missing_s = stated_s - self._last_s
         if missing_s <= _SHORT_S or self._last_s <= 0:
             return self.undecodable_packets
-        return max(self.undecodable_packets, round(missing_s * self._pictures / self._last_s))
+        return max(self.undecodable_packets, round(missing_s * self.pictures / self._last_s))
 
 
 def _stated_s(container: InputContainer, stream: VideoStream) -> float | None:
