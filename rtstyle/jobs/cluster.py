@@ -68,6 +68,11 @@ class Cluster:
         """All workers, also those that died."""
         return self._pool.handles
 
+    @property
+    def idle(self) -> list[Handle]:
+        """Workers without a task."""
+        return self._pool.idle
+
     def stylize(
         self,
         jobs: Iterable[VideoJob],
@@ -107,6 +112,9 @@ class Cluster:
         finally:
             for clip in self._open:
                 clip.abandon()
+            self._open.clear()
+            self._attempts.clear()
+            self._avoid.clear()
 
     def _feed(
         self, handle: Handle, waiting: Iterator[VideoJob], made_by: Mapping[str, Any], *, more: bool

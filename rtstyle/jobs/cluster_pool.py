@@ -219,8 +219,7 @@ class Pool:
         self._living.remove(handle)
         if handle in self.idle:
             self.idle.remove(handle)
-        text = str(error)
-        memory = "OutOfMemory" in type(error).__name__ or "OOM" in text or "memory pressure" in text
+        memory = "OutOfMemory" in type(error).__name__ or "NODE_OUT_OF_MEMORY" in str(error)
         siblings = [one for one in self._living if one.machine.id == handle.machine.id]
         if not is_alive(handle.machine):
             return Failure("EngineError", f"{handle.machine.name} is gone")

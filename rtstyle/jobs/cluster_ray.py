@@ -25,9 +25,10 @@ PROBE_S = 60.0
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_DEDUP_LOGS": "0",
+    "RAY_DEDUP_LOGS": "1",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
 }
-"""Nothing is reported to Ray's makers, and Ray writes its log to files only."""
+"""Nothing is reported to Ray's makers, and Ray prints nothing: what it says about dead workers is said here, too."""
 
 _OBJECTS = 256 << 20
 """Memory for results on this machine, bytes: its processes share the job folder, and send next to nothing."""

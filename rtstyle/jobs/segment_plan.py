@@ -27,7 +27,7 @@ bit by bit, depend on what was before it."""
 
 @dataclass(frozen=True)
 class Key:
-    """A key frame: when it is decoded and shown, in units of the stream."""
+    """A key frame: when it is decoded, as far as the file tells, and shown, in units of the stream."""
 
     dts: int
     pts: int
@@ -89,17 +89,17 @@ def _list(container: InputContainer, stream: VideoStream, loss: FrameLoss) -> tu
     """Return the times of all frames and the key frames, in the order in which they are shown.
 
     Raises:
-        ValueError: a packet has no times, or is damaged.
+        ValueError: a packet has no time, or is damaged.
     """
     times, keys = list[int](), list[Key]()
     for packet in demux(container, *loss.streams_to_watch(container)):
         loss.packet(packet)
         if packet.stream.index != stream.index or not packet.size:
             continue
-        if packet.pts is None or packet.dts is None or packet.is_corrupt:
+        if packet.pts is None or packet.is_corrupt:
             raise ValueError(packet)
         if packet.is_keyframe:
-            keys.append(Key(packet.dts, packet.pts))
+            keys.append(Key(packet.pts if packet.dts is None else packet.dts, packet.pts))
         if not packet.is_discard:
             times.append(packet.pts)
     loss.pictures = len(times)
