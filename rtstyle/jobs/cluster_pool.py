@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,8 +103,11 @@ class Pool:
         self._calls: dict[Any, _Call] = {}
         self._living: list[Handle] = []
         self._fault: StylerError | None = None
+        numbers: Counter[str] = Counter()  # several nodes may run on one machine
         for machine in machines:
             for handle in _share(machine, settings):
+                numbers[machine.name] += 1
+                handle.name = f"{machine.name}/{numbers[machine.name]}"
                 self.handles.append(handle)
                 self._start(handle)
 
@@ -250,7 +254,7 @@ def _share(machine: Machine, settings: WorkerSettings) -> list[Handle]:
         count, cards = settings.each or local, 0.0
     cores = machine.cores / count
     cores = float(int(cores)) if cores >= 1 else cores
-    return [Handle(f"{machine.name}/{number}", machine, cores, cards) for number in range(1, count + 1)]
+    return [Handle(machine.name, machine, cores, cards) for _ in range(count)]
 
 
 def _count(handle: Handle, made: Made) -> None:
