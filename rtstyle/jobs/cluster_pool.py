@@ -142,12 +142,8 @@ class Pool:
         ready, _ = ray.wait(list(self._calls), num_returns=len(self._calls), timeout=0)
         for reference in ready:
             call = self._calls.pop(reference)
-            try:
-                result = ray.get(reference)
-            except ray.exceptions.RayError as error:
-                result = self._replace(call.handle, error)
+            result = self._result(reference, call)
             if call.task is None:
-                self._loaded(call.handle, result)
                 continue
             call.handle.busy_s += time.monotonic() - call.start_s
             if isinstance(result, Made):
@@ -168,6 +164,21 @@ class Pool:
         for handle in self._living:
             ray.kill(handle.actor)
         self._living.clear()
+
+    def _result(self, reference: Any, call: _Call) -> Any:
+        """Return what a worker has made, or why it has not; see to workers that have loaded their engine, or died."""
+        import ray
+
+        try:
+            result = ray.get(reference)
+        except ray.exceptions.RayError as error:
+            result = self._replace(call.handle, error)
+            if call.task is None:
+                logger.warning("%s before it could begin", result.problem)
+            return result
+        if call.task is None:
+            self._loaded(call.handle, result)
+        return result
 
     def _start(self, handle: Handle) -> None:
         """Start the process of a worker, and let it load its engine."""
@@ -225,12 +236,13 @@ class Pool:
             self.idle.remove(handle)
         memory = "OutOfMemory" in type(error).__name__ or "NODE_OUT_OF_MEMORY" in str(error)
         siblings = [one for one in self._living if one.machine.id == handle.machine.id]
-        if not is_alive(handle.machine):
-            return Failure("EngineError", f"{handle.machine.name} is gone")
         what = "ran out of memory" if memory else "died"
-        if memory and siblings:
-            return Failure("EngineError", f"{handle.name} ran out of memory; one worker fewer goes on there")
-        if handle.restarts < RESTARTS:
+        if not is_alive(handle.machine):
+            what = "left the cluster"
+            self._fault = EngineError("all machines left the cluster", hint="the same command with --resume goes on")
+        elif memory and siblings:
+            what = "ran out of memory and is not replaced"
+        elif handle.restarts < RESTARTS:
             handle.restarts += 1
             self._start(handle)
         else:

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 from engines.errors import ConfigError, EngineError
@@ -29,6 +30,8 @@ _QUIET = {
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
 }
 """Nothing is reported to Ray's makers, and Ray prints nothing: what it says about dead workers is said here, too."""
+
+_FOLDER = "rtstyle-ray-"
 
 _OBJECTS = 256 << 20
 """Memory for results on this machine, bytes: its processes share the job folder, and send next to nothing."""
@@ -82,12 +85,12 @@ def joined(address: str) -> Iterator[str | None]:
         settings: dict[str, Any] = {"address": address}
         if address == "local":
             os.environ.setdefault("RAY_worker_niceness", "0")  # 15 by default: half the speed beside anything else
-            folder = tempfile.mkdtemp(prefix="rtstyle-ray-", dir="/tmp" if os.path.isdir("/tmp") else None)  # noqa: PTH112, S108
+            folder = _temporary_folder()
             stack.callback(shutil.rmtree, folder, ignore_errors=True)
             stack.callback(ray.shutdown)
             cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
             settings |= {"num_cpus": cores, "include_dashboard": False, "object_store_memory": _OBJECTS}
-            settings |= {"_temp_dir": folder}
+            settings |= {"_temp_dir": folder, "_node_ip_address": "127.0.0.1"}  # nobody else can reach it
         with _own_signals(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
@@ -129,6 +132,20 @@ def on(machine: Machine) -> Any:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     return NodeAffinitySchedulingStrategy(machine.id, soft=False)
+
+
+def _temporary_folder() -> str:
+    """Make a folder for Ray, and remove those of processes that were killed."""
+    root = Path("/tmp")  # noqa: S108  # sockets lie in it, whose paths must be short
+    root = root if root.is_dir() else Path(tempfile.gettempdir())
+    for path in root.glob(f"{_FOLDER}*") if os.name == "posix" else ():
+        try:
+            os.kill(int(path.name[len(_FOLDER) :].partition("-")[0]), 0)
+        except ProcessLookupError:
+            shutil.rmtree(path, ignore_errors=True)
+        except (OSError, ValueError):  # it lives, or is not ours
+            continue
+    return tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-", dir=root)
 
 
 def _import() -> Any:
