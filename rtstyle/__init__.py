@@ -11,7 +11,7 @@ from rtstyle.defaults import DEFAULT_STYLE
 
 if TYPE_CHECKING:
     from engines.errors import ConfigError, EngineError, ShapeError, SinkError, SourceError, StyleError, StylerError
-    from rtstyle.api import VideoSettings, load, styles, stylize_video
+    from rtstyle.api import VideoSettings, load, styles, stylize_video, stylize_videos
 
 __version__ = "0.1.0"
 
@@ -29,6 +29,7 @@ __all__ = [
     "load",
     "styles",
     "stylize_video",
+    "stylize_videos",
 ]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypedDict, Unpack
@@ -14,7 +14,9 @@ from rtstyle.defaults import DEFAULT_STYLE
 from rtstyle.style_library import StyleEntry
 
 if TYPE_CHECKING:
+    from rtstyle.jobs.batch import VideoBatch, VideoFailure
     from rtstyle.video import VideoProgress, VideoReport
+    from rtstyle.video_job import VideoJob
 
 
 class LoadedEngine(EngineWrapper):
@@ -58,7 +60,7 @@ def styles() -> list[StyleEntry]:
 
 
 class VideoSettings(TypedDict, total=False):
-    """Settings of ``stylize_video``; each has a default.
+    """Settings of ``stylize_video`` and ``stylize_videos``; each has a default.
 
     Attributes:
         strength: 0 leaves the video as it is, 1 is the full style.
@@ -127,3 +129,57 @@ def stylize_video(
     made_by = style_library.identify(str(style), engine)
     start_engine = partial(load, style, engine, threads=threads)
     return video.stylize_video(job, start_engine, on_progress=on_progress, made_by=made_by)
+
+
+def stylize_videos(
+    inputs: str | Path | Sequence[str | Path],
+    folder: str | Path,
+    style: str | Path = DEFAULT_STYLE,
+    *,
+    engine: str = "auto",
+    threads: int | None = None,
+    container: str | None = None,
+    on_progress: Callable[[VideoJob, VideoProgress], None] | None = None,
+    **settings: Unpack[VideoSettings],
+) -> Iterator[VideoReport | VideoFailure]:
+    """Stylize many videos into a folder with one engine, and yield a report or a failure for each.
+
+    Those that an earlier call has finished with the same settings are skipped, and interrupted ones are resumed.
+
+    Args:
+        inputs: files, folders with what is below them, patterns like ``*.mp4``, or URLs.
+        folder: created if it does not exist; the tree of an input folder is kept below it.
+        style: a name from ``rtstyle.styles()``, or the folder of your own style.
+        engine: as in ``load``.
+        threads: as in ``load``.
+        container: ``mp4``, ``mkv``, ``mov`` or ``webm``; ``None`` keeps the type of the input, or takes ``mp4``.
+        on_progress: called after each frame.
+        settings: see ``VideoSettings``; ``overwrite`` replaces files that were made otherwise.
+
+    Returns:
+        an iterator; a video is stylized when its report is asked for.
+
+    Raises:
+        ConfigError: settings are wrong, or another process is writing into the folder.
+        SourceError: an input does not exist, or there is nothing to stylize.
+        SinkError: two outputs would have the same name, or the disk is full.
+        StyleError: there is no such style, or it is damaged.
+        EngineError: there is no such engine, it cannot run here, or it failed.
+    """
+    from rtstyle.jobs.batch import VideoBatch
+    from rtstyle.video_job import VideoJob
+
+    names = [str(name) for name in ([inputs] if isinstance(inputs, str | Path) else inputs)]
+    made_by = style_library.identify(str(style), engine)
+    job = VideoJob("", Path(folder), **settings)
+    batch = VideoBatch(names, Path(folder), job, container=container, made_by=made_by)
+    return _results(batch, partial(load, style, engine, threads=threads), on_progress)
+
+
+def _results(
+    batch: VideoBatch,
+    load_engine: Callable[[], LoadedEngine],
+    on_progress: Callable[[VideoJob, VideoProgress], None] | None,
+) -> Iterator[VideoReport | VideoFailure]:
+    with batch:
+        yield from batch.run(load_engine, on_progress=on_progress)

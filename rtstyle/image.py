@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
-import os
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePath
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,9 +16,16 @@ import numpy.typing as npt
 
 from engines.atomic_write import atomic_write
 from engines.base import MAX_SIZE, Engine, check_size, check_strength
-from engines.errors import ShapeError, SinkError, SourceError, StylerError
+from engines.errors import ConfigError, ShapeError, SinkError, SourceError, StylerError
+from rtstyle.jobs.folder_batch import BatchKind, FolderBatch, failure_of, is_batch
 from rtstyle.media.image_files import FORMATS, WITH_ALPHA, read_picture, write_picture
 from rtstyle.stroke_scale import check_scale, stylize
+
+PICTURES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".avif", ".tif", ".tiff", ".gif", ".bmp", ".dib", ".heic"),
+    *(".heif", ".jp2", ".j2k", ".psd", ".tga", ".ico", ".icns", ".ppm", ".pgm", ".pbm", ".pnm", ".pcx", ".qoi", ".sgi"),
+)
+"""Suffixes of the files that are taken from folders; a file that is named itself may have any."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +33,15 @@ class ImageJob:
     """Pictures to stylize.
 
     Attributes:
-        inputs: picture files.
-        output: a file for one input; a folder for one or many.
+        inputs: picture files, folders of them, patterns.
+        output: a file for one picture; a folder for many.
         strength: 0 … 1.
         height: of the results, pixels; ``None`` keeps the size of the input, up to the engines' limit.
-        overwrite: replace existing results.
+        overwrite: replace files that were not made of these pictures with these settings.
         scale: size of the strokes; 1 is the style's own.
+        format: ``png``, ``jpg`` or ``webp`` for the results in a folder; ``None`` keeps that of the input, or takes
+            ``png``.
+        into_folder: True if ``output`` is a folder that may not exist yet.
     """
 
     inputs: tuple[Path, ...]
@@ -39,6 +50,8 @@ class ImageJob:
     height: int | None = None
     overwrite: bool = False
     scale: float = 1.0
+    format: str | None = None
+    into_folder: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,43 +79,91 @@ class ImageFailure:
 
     Attributes:
         input: file.
-        error: what is wrong with it.
+        output: file that was not written.
+        error: what is wrong.
     """
 
     input: str
+    output: str
     error: StylerError
 
 
-def stylize_images(job: ImageJob, load_engine: Callable[[], Engine]) -> Iterator[ImageReport | ImageFailure]:
+def stylize_images(
+    job: ImageJob,
+    load_engine: Callable[[], Engine],
+    *,
+    made_by: Mapping[str, Any] | None = None,
+) -> Iterator[ImageReport | ImageFailure]:
     """Stylize pictures one by one; each is on disk when its report is yielded.
+
+    Pictures that an earlier call has stylized into the folder in the same way are skipped.
 
     Args:
         job: checked completely before the engine is loaded.
-        load_engine: called once.
+        load_engine: called once, unless nothing is left to do.
+        made_by: identifies the style and the engine, see ``style_library.identify``.
 
     Yields:
         A report for each picture, or its failure; the others are stylized all the same.
 
     Raises:
         SourceError: there is no such picture.
-        SinkError: a result cannot be written under its name.
+        SinkError: a result cannot be written under its name, or the disk is full.
         ShapeError: a setting is out of range.
         EngineError: the engine cannot be loaded, or fails.
+        ConfigError: another process is writing into the folder.
     """
-    targets = _targets(job)
-    check_strength(job.strength)
-    check_scale(job.scale)
-    if job.height is not None:
-        check_size(job.height, job.height)
-    engine = load_engine()
-    try:
-        for source, target in zip(job.inputs, targets, strict=True):
-            try:
-                yield _stylize(source, target, job, engine)
-            except (SourceError, SinkError, ShapeError) as error:
-                yield ImageFailure(str(source), error)
-    finally:
-        engine.close()
+    if job.into_folder or is_batch([str(name) for name in job.inputs], str(job.output)):
+        with ImageBatch(job, made_by) as batch:
+            yield from batch.run(load_engine)
+        return
+    _check_settings(job)
+    source, target = job.inputs[0], job.output
+    _check(source, target, job)
+    with closing(load_engine()) as engine:
+        try:
+            yield _stylize(source, target, job, engine)
+        except (SourceError, SinkError, ShapeError) as error:
+            yield ImageFailure(str(source), str(target), error)
+
+
+class ImageBatch(FolderBatch):
+    """Pictures to stylize into a folder; the errors are those of ``stylize_images``.
+
+    Args:
+        job: pictures, folder and settings.
+        made_by: identifies the style and the engine, see ``style_library.identify``. Pictures are not made again for
+            another engine.
+    """
+
+    def __init__(self, job: ImageJob, made_by: Mapping[str, Any] | None = None) -> None:
+        _check_settings(job)
+        self._job = job
+        style = {key: value for key, value in (made_by or {}).items() if key != "engine"}
+        settings = {"strength": job.strength, "height": job.height, "scale": job.scale, **style}
+        kind = BatchKind("pictures", PICTURES, tuple(FORMATS), partial(_output_name, job.format))
+        inputs = [str(name) for name in job.inputs]
+        super().__init__(inputs, job.output, kind, lambda _: settings, overwrite=job.overwrite)
+
+    def run(self, load_engine: Callable[[], Engine]) -> Iterator[ImageReport | ImageFailure]:
+        """Stylize what is left; the known problems come first."""
+        for problem in self.problems:
+            yield ImageFailure(problem.input, str(problem.output), problem.error)
+        if not self.tasks:
+            return
+        with closing(load_engine()) as engine:
+            for task in self.tasks:
+                try:
+                    self.begin(task)
+                    report = _stylize(Path(task.input), task.output, self._job, engine)
+                    self.finish(task.output)
+                except BaseException as error:
+                    self.give_up(task.output)
+                    if not isinstance(error, Exception):
+                        raise
+                    yield ImageFailure(task.input, str(task.output), failure_of(task.input, error))
+                else:
+                    yield report
 
 
 def fitted_size(width: int, height: int, wanted_height: int | None) -> tuple[int, int]:
@@ -136,51 +197,35 @@ def _resized(picture: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArr
     return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC), np.uint8)
 
 
-def _check_input(source: Path) -> None:
-    if source.is_dir():
-        raise SourceError(f"{source} is a folder", hint=f"to stylize the pictures in it, give {source}/*.jpg")
-    if not source.is_file():
-        raise SourceError(f"no such file: {source}", hint="check the name and the folder")
+def _output_name(wanted: str | None, name: PurePath) -> PurePath:
+    suffix = name.suffix.lower()
+    if wanted is None and suffix in FORMATS:
+        return name
+    stem = name.stem if suffix in (*PICTURES, *FORMATS) else name.name  # like "scan.2024"
+    return PurePath(f"{stem}.{wanted or 'png'}")
 
 
-def _targets(job: ImageJob) -> list[Path]:
-    """Check every input and output, and return the output files."""
+def _check_settings(job: ImageJob) -> None:
+    check_strength(job.strength)
+    check_scale(job.scale)
+    if job.height is not None:
+        check_size(job.height, job.height)
+
+
+def _check(source: Path, target: Path, job: ImageJob) -> None:
+    """Check the input and the output of a single picture."""
     try:
-        return _checked_targets(job)
-    except OSError as error:  # a name that is too long for the system
-        raise SinkError(f"cannot use {error.filename or job.output}: {error.strerror}") from error
-
-
-def _checked_targets(job: ImageJob) -> list[Path]:
-    for source in job.inputs:
-        _check_input(source)
-    output = job.output
-    into_folder = output.is_dir() or len(job.inputs) > 1 or str(output).endswith(os.sep)
-    targets = [output / _target_name(source) for source in job.inputs] if into_folder else [output]
-    if into_folder:
-        _check_folder(output)
-    elif not output.parent.is_dir():
-        raise SinkError(f"no such folder: {output.parent}", hint="create it first")
-    for source, target in zip(job.inputs, targets, strict=True):
+        if not source.is_file():
+            raise SourceError(f"no such file: {source}", hint="check the name and the folder")
+        if not target.parent.is_dir():
+            raise SinkError(f"no such folder: {target.parent}", hint="create it first")
+        if job.format is not None:
+            raise ConfigError(
+                "a format is for a folder of pictures", hint="the name of the output says what file it is"
+            )
         _check_target(source, target, job.overwrite)
-    if len(set(targets)) < len(targets):
-        raise SinkError("two inputs have the same output file", hint="stylize them into different folders")
-    if into_folder:
-        output.mkdir(exist_ok=True)
-    return targets
-
-
-def _target_name(source: Path) -> str:
-    return source.name if source.suffix.lower() in FORMATS else source.stem + ".png"
-
-
-def _check_folder(folder: Path) -> None:
-    if folder.exists() and not folder.is_dir():
-        raise SinkError(f"{folder} is a file", hint="give a folder for several pictures")
-    if not folder.exists() and folder.suffix.lower() in FORMATS:
-        raise SinkError(f"cannot write several pictures into one file {folder}", hint="give a folder")
-    if not folder.exists() and not folder.parent.is_dir():
-        raise SinkError(f"no such folder: {folder.parent}", hint="create it first")
+    except OSError as error:  # a name that is too long for the system
+        raise SinkError(f"cannot use {error.filename or target}: {error.strerror}") from error
 
 
 def _check_target(source: Path, target: Path, overwrite: bool) -> None:
@@ -198,10 +243,9 @@ def _check_target(source: Path, target: Path, overwrite: bool) -> None:
 
 
 def _check_name(target: Path) -> None:
-    """Begin to write the file, or one of its name beside its future folder, and stop before anything is replaced."""
-    folder = target.parent if target.parent.is_dir() else target.parent.parent
+    """Begin to write the file, and stop before anything is replaced."""
     try:
-        with suppress(_Stopped), atomic_write(folder / target.name):
+        with suppress(_Stopped), atomic_write(target):
             raise _Stopped
     except OSError as error:
         too_long = error.errno == errno.ENAMETOOLONG

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from engines.atomic_write import hidden_name, link_target
 from engines.base import MAX_SIZE, MIN_SIDE
 from engines.errors import ConfigError, SourceError
-from rtstyle.jobs.manifest import Manifest
+from rtstyle.jobs.manifest import JOB_SUFFIX, Manifest
 from rtstyle.media.codecs import choose
 from rtstyle.media.container import check_file
 from rtstyle.media.urls import is_url
 from rtstyle.stroke_scale import SCALES
-
-JOB_SUFFIX = ".rtstyle-job"
-"""Ending of the folder beside the output."""
 
 
 @dataclass(frozen=True)
@@ -84,11 +82,15 @@ class VideoJob:
             if not Path(self.input).is_file():
                 # It is read twice, for the pictures and for the sound; a pipe would hang.
                 raise SourceError(f"{self.input} is not a file", hint="use `rtstyle webcam` for devices and pipes")
-        errors = [*self._range_errors(), *self._codec_errors(), *self._output_errors(), *self._resume_errors()]
-        if len(errors) == 1:
-            raise errors[0]
-        if errors:
-            raise ConfigError("; ".join(str(error) for error in errors))
+        _raise([*self._range_errors(), *self._codec_errors(), *self._output_errors(), *self._resume_errors()])
+
+    def check_settings(self) -> None:
+        """Check only what depends on neither file, but for the ending of the output.
+
+        Raises:
+            ConfigError: a setting is invalid; several errors are joined in one line.
+        """
+        _raise([*self._range_errors(), *self._codec_errors()])
 
     def _range_errors(self) -> list[ConfigError]:
         errors = []
@@ -150,3 +152,10 @@ class VideoJob:
             hint += "" if self.segment_s else ", and leave out --segment 0"
             return [ConfigError(f"an interrupted job has left {self.folder}", hint=hint)]
         return []
+
+
+def _raise(errors: Sequence[ConfigError]) -> None:
+    if len(errors) == 1:
+        raise errors[0]
+    if errors:
+        raise ConfigError("; ".join(str(error) for error in errors))

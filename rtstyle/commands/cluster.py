@@ -46,13 +46,13 @@ class Sharing:
 
 
 def stylize_on_cluster(
-    jobs: Iterable[VideoJob],
     sharing: Sharing,
     style: str,
     engine: str,
     threads: int | None,
+    quiet: bool,
+    jobs: Iterable[VideoJob],
     *,
-    quiet: bool = False,
     on_progress: Callable[[VideoJob, VideoProgress], None] | None = None,
 ) -> Iterator[VideoReport | VideoFailure]:
     """Stylize clips on the cluster of ``--cluster``, and show at the end what each worker has done.

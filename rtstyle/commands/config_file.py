@@ -18,7 +18,7 @@ MAX_BYTES = 100_000
 """Larger files are refused: somebody gave a video by mistake."""
 
 PER_RUN = frozenset(
-    "config frames start end video-stream overwrite resume job-dir no-audio quiet json".split()  # noqa: SIM905
+    "config frames start end video-stream container overwrite resume job-dir no-audio quiet json".split()  # noqa: SIM905
 )
 """Options that a file cannot set: they belong to one run."""
 

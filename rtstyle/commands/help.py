@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import typer
 import typer.core
 
 ALIASES = {"live": "webcam", "picture": "image", "photo": "image", "cameras": "devices"}
@@ -26,8 +27,17 @@ class PlainCommand(typer.core.TyperCommand):
         return [piece.strip("{}").replace("}", "") for piece in super().collect_usage_pieces(ctx)]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the single word ``help`` as ``--help``."""
-        return super().parse_args(ctx, ["--help"] if args == ["help"] else args)
+        """Read the single word ``help`` as ``--help``, and name the argument that is missing."""
+        args = ["--help"] if args == ["help"] else args
+        try:
+            return super().parse_args(ctx, [*args])
+        except typer.BadParameter as error:
+            if error.param is not None and error.param.nargs == -1:
+                # The only word for IN... OUT is taken as OUT, although whoever wrote it meant IN.
+                given, _, _ = self.make_parser(ctx).parse_args([*args])
+                arguments = [one for one in self.params if one.param_type_name == "argument" and given.get(one.name)]
+                error.param = arguments[-1] if arguments else error.param  # type: ignore[assignment]
+            raise
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write a section for each group of options."""

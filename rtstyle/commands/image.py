@@ -3,80 +3,116 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rtstyle.commands import options
-from rtstyle.commands.values import whole
+from rtstyle.commands.values import choice, whole
 from rtstyle.defaults import DEFAULT_STYLE
 
 if TYPE_CHECKING:
-    from rtstyle.image import ImageFailure, ImageReport
+    from engines.base import Engine
+    from rtstyle.image import ImageJob, ImageReport
 
 logger = logging.getLogger(__name__)
 
 
+Height = Annotated[
+    int | None,
+    typer.Option(
+        metavar="PX", parser=whole(16), help="Height of the result in pixels; strokes look larger in a small one."
+    ),
+]
+Format = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="png|jpg|webp",
+        parser=choice("png", "jpg", "webp"),
+        help="Format of the pictures in a folder. [default: that of the input, or png]",
+    ),
+]
+
+
 def image(
     inputs: Annotated[
-        list[Path], typer.Argument(metavar="IN", help="Pictures to stylize: JPEG, PNG, WebP, AVIF, TIFF, HEIC …")
+        list[Path],
+        typer.Argument(
+            metavar="IN",
+            help="Pictures to stylize: JPEG, PNG, WebP, AVIF, TIFF, HEIC …; or folders with all pictures below them.",
+        ),
     ],
-    output: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write; for several pictures a folder.")],
+    output: Annotated[str, typer.Argument(metavar="OUT", help="The file to write; for several pictures a folder.")],
     style: options.Style = DEFAULT_STYLE,
     strength: options.Strength = 1.0,
     scale: options.Scale = 1.0,
     engine: options.EngineName = "auto",
-    height: Annotated[
-        int | None,
-        typer.Option(
-            metavar="PX", parser=whole(16), help="Height of the result in pixels; strokes look larger in a small one."
-        ),
-    ] = None,
+    height: Height = None,
+    picture_format: Format = None,
     overwrite: options.Overwrite = False,
-    quiet: options.Quiet = False,  # noqa: ARG001  # its callback has set the level of messages
+    quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
     """Stylize pictures.
 
+    Of many, one that fails does not stop the others; the same command again skips what is finished.
+
     Examples:
         rtstyle image photo.jpg painting.jpg
         rtstyle image *.jpg paintings/ --strength 0.7
+        rtstyle image photos paintings/ --format webp
         rtstyle image photo.jpg poster.png --height 1080 --scale 1.5
     """
-    from rtstyle.image import ImageFailure, ImageJob, stylize_images
+    from rtstyle.image import ImageJob
+    from rtstyle.jobs.folder_batch import is_batch
+    from rtstyle.style_library import identify
 
-    job = ImageJob(tuple(inputs), output, strength, height, overwrite, scale)
-    reports: list[ImageReport] = []
-    failures: list[ImageFailure] = []
-    for result in stylize_images(job, lambda: options.load_engine(style, engine)):
+    job = ImageJob(tuple(inputs), Path(output), strength, height, overwrite, scale, picture_format)
+    load_engine = partial(options.load_engine, style, engine)
+    if is_batch([str(name) for name in inputs], output):
+        _stylize_many(job, load_engine, identify(style, engine), quiet=quiet, as_json=as_json)
+    else:
+        _stylize_one(job, load_engine, as_json=as_json)
+
+
+def _stylize_one(job: ImageJob, load_engine: Callable[[], Engine], *, as_json: bool) -> None:
+    from rtstyle.image import ImageFailure, stylize_images
+
+    for result in stylize_images(job, load_engine):
         if isinstance(result, ImageFailure):
-            failures.append(result)
-            continue
-        reports.append(result)
-        _tell(result, quiet=as_json)
-    if as_json:
-        listed = [{"input": one.input, "problem": one.error.problem, "hint": one.error.hint} for one in failures]
-        options.print_json({"images": reports, "failures": listed})
-    if failures:
-        _fail(failures, len(inputs))
+            raise result.error
+        _warn(result)
+        if as_json:
+            options.print_json({"status": "done", **vars(result)})
+        else:
+            logger.info("%s: %d×%d", result.output, result.width, result.height)
 
 
-def _tell(report: ImageReport, *, quiet: bool) -> None:
-    size = f"{report.width}×{report.height}"
+def _stylize_many(
+    job: ImageJob, load_engine: Callable[[], Engine], made_by: Mapping[str, Any], *, quiet: bool, as_json: bool
+) -> None:
+    from rtstyle.commands.batch import BatchDisplay
+    from rtstyle.image import ImageBatch, ImageFailure
+
+    with ImageBatch(job, made_by) as batch:
+        display = BatchDisplay(batch, "pictures", quiet=quiet, as_json=as_json)
+        with display.explaining_stop():
+            for result in batch.run(load_engine):
+                if isinstance(result, ImageFailure):
+                    display.failed(result.input, Path(result.output), result.error)
+                else:
+                    _warn(result)
+                    display.done(Path(result.output), f"{result.width}×{result.height}", vars(result))
+    display.finish()
+
+
+def _warn(report: ImageReport) -> None:
     if report.reduced:
+        size = f"{report.width}×{report.height}"
         logger.warning("%s is larger than an engine takes; %s is %s", report.input, report.output, size)
     if report.flattened:
         logger.warning("%s has transparent parts, which are white in %s", report.input, report.output)
-    if not quiet:
-        logger.info("%s: %s", report.output, size)
-
-
-def _fail(failures: list[ImageFailure], count: int) -> None:
-    if count == 1:
-        raise failures[0].error
-    from engines.errors import SourceError
-
-    for failure in failures:
-        logger.error("%s", failure.error)
-    raise SourceError(f"{len(failures)} of {count} pictures could not be stylized")

@@ -140,7 +140,10 @@ def load_engine(
 
 def print_json(value: dict[str, Any]) -> None:
     """Print one JSON object on standard output; the values may be dataclasses and paths."""
-    typer.echo(json.dumps(value, ensure_ascii=False, default=_plain))
+    text = json.dumps(value, ensure_ascii=False, default=_plain)
+    if any("\ud800" <= letter <= "\udfff" for letter in text):  # a file name that is not valid UTF-8
+        text = json.dumps(value, default=_plain)
+    typer.echo(text)
 
 
 def _plain(value: Any) -> object:

@@ -80,6 +80,18 @@ def whole(least: int, most: int | None = None) -> NumberParser[int]:
     return NumberParser(f"a whole number {span}", read, least, most)
 
 
+def choice(*words: str) -> Parser[str]:
+    """Return a parser of one of a few words; the dot of a suffix and capitals do not matter."""
+
+    def read(text: str) -> str:
+        word = text.lower().removeprefix(".")
+        if word not in words:
+            raise ValueError(text)
+        return word
+
+    return Parser(f"{', '.join(words[:-1])} or {words[-1]}", read)
+
+
 def _read_size(text: str) -> Size:
     from engines.frame_size import parse_size
 

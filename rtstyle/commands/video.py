@@ -3,33 +3,44 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
 from rtstyle.commands import options
 from rtstyle.commands.cluster import Sharing, stylize_on_cluster
 from rtstyle.commands.option_groups import grouped
-from rtstyle.commands.values import TIME, number, whole
+from rtstyle.commands.values import TIME, choice, number, whole
 from rtstyle.defaults import DEFAULT_STYLE
 
 if TYPE_CHECKING:
-    from rtstyle.progress import ProgressDisplay
+    from engines.base import Engine
+    from rtstyle.jobs.batch import VideoFailure
     from rtstyle.sources.base import Source
     from rtstyle.video import VideoJob, VideoProgress, VideoReport
 
 logger = logging.getLogger(__name__)
 
+_Share: TypeAlias = "Callable[..., Iterator[VideoReport | VideoFailure]]"
+"""Stylizes jobs on a cluster, see ``stylize_on_cluster``."""
+
 PATTERN_S = 10.0
 """Length of the built-in scene as a clip, seconds."""
 
 # What to stylize.
-Clip = Annotated[str, typer.Argument(metavar="IN", help="A video file, a URL, or `pattern`, a built-in moving scene.")]
+Clips = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="IN",
+        help="A video file, a URL, or `pattern`, a built-in moving scene; or several files, or folders with all clips "
+        "below them.",
+    ),
+]
 Start = Annotated[float | None, typer.Option(metavar="TIME", parser=TIME, help="Start here, in seconds or like 1:30.")]
 End = Annotated[float | None, typer.Option(metavar="TIME", parser=TIME, help="Stop here.")]
 VideoStream = Annotated[
@@ -41,7 +52,11 @@ VideoStream = Annotated[
 
 # What to write.
 Output = Annotated[
-    Path, typer.Argument(metavar="OUT", help="The file to write; its name ends in .mp4, .m4v, .mov, .mkv or .webm.")
+    str,
+    typer.Argument(
+        metavar="OUT",
+        help="The file to write; its name ends in .mp4, .m4v, .mov, .mkv or .webm. For several clips a folder.",
+    ),
 ]
 Height = Annotated[
     int | None, typer.Option(metavar="PX", parser=whole(16), help="Height of the result in pixels; smaller is faster.")
@@ -78,6 +93,14 @@ Preset = Annotated[
         metavar="NAME", help="Speed of the encoder, for example veryfast or slow; slower makes smaller files."
     ),
 ]
+Container = Annotated[
+    str | None,
+    typer.Option(
+        metavar="mp4|mkv|mov|webm",
+        parser=choice("mp4", "mkv", "mov", "webm"),
+        help="File type of the clips in a folder. [default: that of the input, or mp4]",
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -109,7 +132,7 @@ class Resuming:
 
 @grouped
 def video(
-    clip: Clip,
+    clips: Clips,
     output: Output,
     style: options.Style = DEFAULT_STYLE,
     strength: options.Strength = 1.0,
@@ -119,6 +142,7 @@ def video(
     *,
     part: Part,
     encoding: Encoding,
+    container: Container = None,
     config: options.Config = None,  # noqa: ARG001  # its callback has read it
     overwrite: options.Overwrite = False,
     resuming: Resuming,
@@ -128,9 +152,10 @@ def video(
     quiet: options.Quiet = False,
     as_json: options.Json = False,
 ) -> None:
-    """Stylize a video file.
+    """Stylize a video file, or many into a folder.
 
-    Sound, subtitles, timing, rotation and colours are kept.
+    Sound, subtitles, timing, rotation and colours are kept. Of many clips, one that fails does not stop the others; the
+    same command again skips what is finished.
 
     Examples:
         rtstyle video holiday.mp4 painting.mp4
@@ -139,50 +164,112 @@ def video(
         rtstyle video film.mkv film-painted.mkv --height 720 --codec hevc
         rtstyle video film.mkv film-painted.mkv --height 720 --codec hevc --resume
         rtstyle video film.mkv film-painted.mkv --cluster studio-a:6379
+        rtstyle video holiday/*.mp4 paintings/
+        rtstyle video holiday paintings/ --container mkv
         rtstyle video pattern painting.mp4
     """
-    from rtstyle.progress import ProgressDisplay
+    from rtstyle.jobs.folder_batch import is_batch
     from rtstyle.style_library import identify
-    from rtstyle.video import VideoJob, stylize_video
+    from rtstyle.video import VideoJob
 
     job = VideoJob(
-        clip, output, strength, height, overwrite=overwrite, audio=not no_audio, scale=scale,
+        clips[0], Path(output), strength, height, overwrite=overwrite, audio=not no_audio, scale=scale,
         **vars(part), **vars(encoding), **vars(resuming),
     )  # fmt: skip
-    with _reporting_interruption(job), ProgressDisplay(Path(clip).name, quiet=quiet) as bar:
-        if sharing.cluster:
-            report = _shared(job, sharing, style, engine, threads, bar, quiet=quiet)
+    load_engine = partial(options.load_engine, style, engine, threads, build_ahead=True)
+    share = partial(stylize_on_cluster, sharing, style, engine, threads, quiet) if sharing.cluster else None
+    telling = _Telling(style, quiet=quiet, as_json=as_json)
+    if clips != ["pattern"] and is_batch(clips, output):
+        _stylize_many(clips, job, container, load_engine, identify(style, engine), telling, share)
+    else:
+        _check_alone(container)
+        _stylize_one(job, load_engine, identify(style, engine), telling, share)
+
+
+@dataclass(frozen=True)
+class _Telling:
+    """What to print, and the style to name in it."""
+
+    style: str
+    quiet: bool
+    as_json: bool
+
+
+def _stylize_one(
+    job: VideoJob,
+    load_engine: Callable[[], Engine],
+    made_by: Mapping[str, Any],
+    telling: _Telling,
+    share: _Share | None,
+) -> None:
+    from rtstyle.progress import ProgressDisplay
+    from rtstyle.video import stylize_video
+
+    with _reporting_interruption(job), ProgressDisplay(Path(job.input).name, quiet=telling.quiet) as bar:
+
+        def show(now: VideoProgress) -> None:
+            bar.update(now.frames, now.fps, now.total)
+
+        if share is None:
+            source = _pattern(job) if job.input == "pattern" else None
+            report = stylize_video(job, load_engine, source=source, on_progress=show, made_by=made_by)
         else:
-            report = stylize_video(
-                job,
-                partial(options.load_engine, style, engine, threads, build_ahead=True),
-                source=_pattern(job) if clip == "pattern" else None,
-                on_progress=lambda now: bar.update(now.frames, now.fps, now.total),
-                made_by=identify(style, engine),
-            )
+            report = _shared(job, share, show)
     for warning in report.warnings:
         logger.warning(warning)
-    if as_json:
-        options.print_json({"style": style, **report.to_dict()})
-    elif not quiet:
+    if telling.as_json:
+        options.print_json({"style": telling.style, **report.to_dict()})
+    elif not telling.quiet:
         typer.echo(_summary(report), err=True)
 
 
-def _shared(
-    job: VideoJob, sharing: Sharing, style: str, engine: str, threads: int | None, bar: ProgressDisplay, *, quiet: bool
-) -> VideoReport:
-    """Stylize a clip on a cluster."""
+def _shared(job: VideoJob, share: _Share, show: Callable[[VideoProgress], None]) -> VideoReport:
+    """Stylize one clip on a cluster."""
     from rtstyle.jobs.batch import VideoFailure
 
     job.check()  # before Ray is started
+    (result,) = share([job], on_progress=lambda _, now: show(now))
+    if isinstance(result, VideoFailure):
+        raise result.error
+    return result
 
-    def show(_: VideoJob, now: VideoProgress) -> None:
-        bar.update(now.frames, now.fps, now.total)
 
-    (report,) = stylize_on_cluster([job], sharing, style, engine, threads, quiet=quiet, on_progress=show)
-    if isinstance(report, VideoFailure):
-        raise report.error
-    return report
+def _stylize_many(
+    clips: Sequence[str],
+    job: VideoJob,
+    container: str | None,
+    load_engine: Callable[[], Engine],
+    made_by: Mapping[str, Any],
+    telling: _Telling,
+    share: _Share | None,
+) -> None:
+    from rtstyle.commands.batch import BatchDisplay
+    from rtstyle.jobs.batch import VideoBatch, VideoFailure
+
+    with VideoBatch(clips, job.output, job, container=container, made_by=made_by) as batch:
+        display = BatchDisplay(batch, "clips", quiet=telling.quiet, as_json=telling.as_json)
+        with display.explaining_stop(lambda: _kept(batch.current)):
+            on_progress = None if share else lambda _, now: display.update(_fraction(now))
+            for result in batch.run(load_engine, share, on_progress=on_progress):
+                if isinstance(result, VideoFailure):
+                    display.failed(result.input, result.output, result.error)
+                    continue
+                for warning in result.warnings:
+                    logger.warning("%s: %s", result.output, warning)
+                told = f"{result.frames_out} frames of {result.width}×{result.height} in {result.seconds:.1f} s"
+                display.done(result.output, told, {"style": telling.style, **result.to_dict()})
+    display.finish()
+
+
+def _check_alone(container: str | None) -> None:
+    if container is not None:
+        from engines.errors import ConfigError
+
+        raise ConfigError("--container is for a folder of clips", hint="the name of the output says what file it is")
+
+
+def _fraction(now: VideoProgress) -> float:
+    return now.frames / now.total if now.total else 0.0
 
 
 @contextmanager
@@ -203,13 +290,25 @@ def _reporting_interruption(job: VideoJob) -> Iterator[None]:
 
 def _report_kept(job: VideoJob) -> bool:
     """Return False if nothing is kept."""
+    frames = _kept_frames(job)
+    if frames is not None:
+        logger.warning("%d frames are kept in %s; the same command with --resume goes on", frames, job.folder)
+    return frames is not None
+
+
+def _kept(job: VideoJob | None) -> str:
+    """Return what is kept of a clip in a batch; empty if nothing is."""
+    frames = job and _kept_frames(job)
+    return f"{frames} frames of {job.output.name} are kept" if job and frames else ""
+
+
+def _kept_frames(job: VideoJob) -> int | None:
+    """Return the number of frames in finished segments, or ``None`` if there is no job folder."""
     from rtstyle.jobs.manifest import Manifest
 
     if not Manifest.exists(job.folder):
-        return False
-    frames = sum(segment.frames for segment in Manifest.load(job.folder).segments)
-    logger.warning("%d frames are kept in %s; the same command with --resume goes on", frames, job.folder)
-    return True
+        return None
+    return sum(segment.frames for segment in Manifest.load(job.folder).segments)
 
 
 def _pattern(job: VideoJob) -> Source:

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
-import errno
-import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from pathlib import Path, PurePath
 from typing import Any
 
 from engines.base import Engine
-from engines.errors import EngineError, SinkError, StyleError, StylerError
+from engines.errors import ConfigError, SourceError, StylerError
 from engines.wrapper import EngineWrapper
+from rtstyle.jobs.folder_batch import BatchKind, FolderBatch, failure_of
+from rtstyle.jobs.segmented_sink import remove_job
+from rtstyle.media.codecs import CONTAINERS, choose
 from rtstyle.video import VideoProgress, VideoReport, stylize_video
 from rtstyle.video_job import VideoJob
 
-logger = logging.getLogger(__name__)
+CLIPS = (
+    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".m2v", ".ts", ".mts", ".m2ts", ".wmv", ".asf"),
+    *(".flv", ".f4v", ".3gp", ".3g2", ".ogv", ".vob", ".mxf", ".dv", ".y4m"),
+)
+"""Suffixes of the files that are taken from folders; a file that is named itself may have any."""
 
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_NOT_SEEN = ("input", "output", "overwrite", "segment_s", "resume", "job_dir")
+"""Fields of a job that change nothing in its output."""
 
 
 @dataclass(frozen=True)
@@ -64,31 +72,117 @@ def stylize_videos(
         for job in jobs:
             try:
                 yield stylize_video(job, shared.load, on_progress=_bound(on_progress, job), made_by=made_by)
-            except (EngineError, StyleError, BrokenPipeError):
-                raise
-            except Exception as error:
-                if is_disk_full(error):
-                    raise
-                yield VideoFailure(job.input, job.output, as_failure(error, job.input))
+            except Exception as error:  # noqa: BLE001  # one bad file must not end the others
+                yield VideoFailure(job.input, job.output, failure_of(job.input, error))
     finally:
         shared.close()
 
 
-def is_disk_full(error: BaseException) -> bool:
-    """Return True for the error of a full disk, which every other file would meet, too."""
-    cause = error.__cause__ if isinstance(error, SinkError) else error
-    return isinstance(cause, OSError) and cause.errno in _NO_ROOM
+class VideoBatch(FolderBatch):
+    """Clips to stylize into a folder.
+
+    Interrupted ones are resumed where they keep segments. What looks the same counts as the same settings: an output is
+    not made again because of another engine, another length of segments or a newer version.
+
+    Args:
+        inputs: files, folders, patterns, URLs.
+        folder: of the outputs.
+        settings: the job of each clip, but for its input and its output.
+        container: ``mp4``, ``mkv``, ``mov`` or ``webm``; ``None`` keeps the type of the input, or takes ``mp4``.
+        made_by: identifies the style and the engine, see ``stylize_video``.
+
+    Attributes:
+        current: the last job that was begun.
+
+    Raises:
+        ConfigError: a setting is invalid, the record in the folder cannot be used, or another process is writing there.
+        SourceError: an input does not exist, or there is nothing to stylize.
+        SinkError: outputs have the same name, would replace an input, or cannot be written.
+    """
+
+    def __init__(
+        self,
+        inputs: Sequence[str],
+        folder: Path,
+        settings: VideoJob,
+        *,
+        container: str | None = None,
+        made_by: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._template = replace(settings, resume=bool(settings.segment_s))
+        self._made_by = dict(made_by or {})
+        self._checked = set[str]()
+        self._begun = set[Path]()
+        self.current: VideoJob | None = None
+        if settings.job_dir is not None:
+            hint = "leave --job-dir out: each has its own beside its output"
+            raise ConfigError("a job folder holds one clip", hint=hint)
+        kind = BatchKind("clips", CLIPS, tuple(CONTAINERS), partial(_output_name, container))
+        super().__init__(inputs, folder, kind, self._settings, overwrite=settings.overwrite)
+        for output in self.recovered:
+            if (job_folder := self._job("", output).folder).is_dir():
+                remove_job(job_folder)
+
+    def pending(self) -> Iterator[VideoJob]:
+        """Yield the job of each task, and note that it begins."""
+        for task in self.tasks:
+            with suppress(SourceError):  # it cannot be read any more, which ``stylize_video`` finds as well
+                self.begin(task)
+            self._begun.add(task.output)
+            self.current = self._job(task.input, task.output)
+            yield self.current
+
+    def run(
+        self,
+        load_engine: Callable[[], Engine],
+        share: Callable[[Iterable[VideoJob]], Iterator[VideoReport | VideoFailure]] | None = None,
+        *,
+        on_progress: Callable[[VideoJob, VideoProgress], None] | None = None,
+    ) -> Iterator[VideoReport | VideoFailure]:
+        """Stylize what is left; see ``stylize_videos``. The known problems come first.
+
+        Args:
+            load_engine: for this machine.
+            share: stylizes the jobs elsewhere, in any order and several at once; ``None`` stylizes them here.
+            on_progress: called after every frame that is stylized here.
+        """
+        for problem in self.problems:
+            yield VideoFailure(problem.input, problem.output, problem.error)
+        here = partial(stylize_videos, load_engine=load_engine, on_progress=on_progress, made_by=self._made_by)
+        try:
+            for result in (share or here)(self.pending()):
+                self._begun.discard(result.output)
+                if isinstance(result, VideoReport):
+                    self.finish(result.output)
+                else:
+                    self.give_up(result.output)
+                yield result
+        except BaseException:
+            for output in self._begun:
+                self.give_up(output)
+            raise
+
+    def _job(self, name: str, output: Path) -> VideoJob:
+        return replace(self._template, input=name, output=output)
+
+    def _settings(self, output: Path) -> dict[str, Any]:
+        """Return everything that an output's pictures and sound depend on."""
+        job = self._job("", output)
+        if output.suffix not in self._checked:
+            job.check_settings()
+            self._checked.add(output.suffix)
+        style = {key: value for key, value in self._made_by.items() if key != "engine"}
+        codec = choose(output, job.codec)[1].name
+        values = {field.name: getattr(job, field.name) for field in fields(job) if field.name not in _NOT_SEEN}
+        return {**values, "height": job.even_height, "codec": codec, **style}
 
 
-def as_failure(error: Exception, name: str) -> StylerError:
-    """Return the error of one input; one that was not raised on purpose must not end a night's work either."""
-    if isinstance(error, StylerError):
-        return error
-    logger.debug("%s", name, exc_info=error)
-    if isinstance(error, MemoryError):
-        return StylerError(f"{name} needs more memory than is free", hint="make it smaller first")
-    problem = f"{name}: {type(error).__name__}: {error}"
-    return StylerError(problem, hint="this is a bug in rtstyle; stylize it alone with RTSTYLE_DEBUG=1 for a traceback")
+def _output_name(container: str | None, name: PurePath) -> PurePath:
+    suffix = name.suffix.lower()
+    if container is None and suffix in CONTAINERS:
+        return name
+    stem = name.stem if suffix in (*CLIPS, *CONTAINERS) else name.name  # like "talk.2024"
+    return PurePath(f"{stem}.{container or 'mp4'}")
 
 
 class _SharedEngine:

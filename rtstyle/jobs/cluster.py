@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from engines.errors import SourceError
+from engines.errors import EngineError, SourceError
 from rtstyle import style_library
-from rtstyle.jobs.batch import VideoFailure, as_failure, is_disk_full
+from rtstyle.jobs.batch import VideoFailure
 from rtstyle.jobs.cluster_clip import ClusterClip, open_cluster_clip
 from rtstyle.jobs.cluster_pool import Handle, Pool, WorkerSettings, style_files
 from rtstyle.jobs.cluster_ray import joined, machines
 from rtstyle.jobs.cluster_worker import Failure, Made, Task
+from rtstyle.jobs.folder_batch import failure_of
 from rtstyle.video import VideoProgress, VideoReport
 from rtstyle.video_job import VideoJob
 
@@ -126,10 +127,8 @@ class Cluster:
         for job in waiting:
             try:
                 clip = open_cluster_clip(job, made_by, self._limit)
-            except Exception as error:
-                if is_disk_full(error):
-                    raise
-                yield VideoFailure(job.input, job.output, as_failure(error, job.input))
+            except Exception as error:  # noqa: BLE001  # one bad file must not end the others
+                yield VideoFailure(job.input, job.output, failure_of(job.input, error))
                 continue
             self._open.append(clip)
             if self._submit(handle, clip):
@@ -155,9 +154,7 @@ class Cluster:
                 clip.add(task, result)
             else:
                 self._try_again(clip, handle, task, result)
-        except Exception as error:
-            if is_disk_full(error):
-                raise
+        except Exception as error:  # noqa: BLE001
             return self._give_up(clip, error)
         return None
 
@@ -186,18 +183,19 @@ class Cluster:
         for clip in [one for one in self._open if one.is_made]:
             try:
                 report = clip.complete()
-            except Exception as error:
-                if is_disk_full(error):
-                    raise
+            except Exception as error:  # noqa: BLE001
                 yield self._give_up(clip, error)
             else:
                 self._open.remove(clip)
                 yield report
 
     def _give_up(self, clip: ClusterClip, error: Exception) -> VideoFailure:
+        """Close a clip that cannot be made. Raises: SinkError: the disk is full."""
+        # An engine that fails with this clip may do well with the next one; a worker that cannot work is left out.
+        known = error if isinstance(error, EngineError) else failure_of(clip.job.input, error)
         self._open.remove(clip)
         clip.abandon()
-        return VideoFailure(clip.job.input, clip.job.output, as_failure(error, clip.job.input))
+        return VideoFailure(clip.job.input, clip.job.output, known)
 
 
 @contextmanager

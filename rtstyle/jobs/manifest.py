@@ -13,6 +13,9 @@ from typing import Any, Self
 from engines.atomic_write import atomic_write
 from engines.errors import ConfigError
 
+JOB_SUFFIX = ".rtstyle-job"
+"""Ending of a job folder beside its output."""
+
 MANIFEST = "job.json"
 
 LOCK = "lock"

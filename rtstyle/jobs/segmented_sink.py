@@ -245,7 +245,7 @@ def lock_folder(folder: Path) -> FileLock:
 
 
 def remove_job(folder: Path) -> None:
-    """Remove the folder of a job, but for the files of others in it."""
+    """Remove a job folder, but for files that are not ours."""
     _remove(folder)
     with suppress(OSError):  # it has files that are not ours
         folder.rmdir()

@@ -153,7 +153,7 @@ def test_image(run: Run, tiny_style: Path, tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "in.png"), np.full((40, 50, 3), 100, np.uint8))
     arguments = ("image", tmp_path / "in.png", tmp_path / "out.png", "--style", tiny_style)
     assert run(*arguments, "--json") == 0
-    assert run.json["images"][0]["width"] == 50
+    assert run.json["width"] == 50
     assert run(*arguments) == 1 and "--overwrite" in run.err
     assert run(*arguments, "--overwrite") == 0 and "out.png" in run.err and run.out == ""
     assert run(*arguments, "--overwrite", "--strength", "0", "--quiet") == 0 and run.err == ""
