@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -63,9 +64,13 @@ def stylize_on_cluster(
     from rtstyle.jobs.cluster import ClusterSettings, open_cluster, table
     from rtstyle.style_library import identify
 
+    waiting = iter(jobs)
+    first = next(waiting, None)
+    if first is None:  # nothing to start a cluster for
+        return
     settings = ClusterSettings(sharing.cluster or "local", sharing.workers, sharing.send_limit)
     made_by = identify(style, engine)
     with open_cluster(settings, style, engine, threads) as cluster:
-        yield from cluster.stylize(jobs, on_progress=on_progress, made_by=made_by)
+        yield from cluster.stylize(chain([first], waiting), on_progress=on_progress, made_by=made_by)
         if not quiet:
             typer.echo(table(cluster.workers), err=True)

@@ -41,12 +41,16 @@ GOOD: dict[str, tuple[str, Any]] = {
     "crf": ("20", 20),
     "preset": ('"fast"', "fast"),
     "segment": ("60", 60.0),
+    "cluster": ('"studio-a:6379"', "studio-a:6379"),
+    "workers": ("2", 2),
+    "send-limit": ("500", 500.0),
 }
 BAD = {
     "loop": "1", "reconnect": '"no"',
     "style": "7", "source": "-1", "sink": "[1]", "size": '"large"', "fps": "0", "mirror": '"yes"', "strength": "1.5",
     "scale": "nan", "engine": "true", "threads": "0", "bitrate": "1.5", "control": "8765", "control-token": "[]",
     "height": '"720"', "codec": "{}", "crf": "true", "preset": '""', "segment": "-1",
+    "cluster": "true", "workers": "0", "send-limit": "-1",
 }  # fmt: skip
 
 
