@@ -314,7 +314,7 @@ def start(*arguments: str, **settings: Any) -> subprocess.Popen[str]:
 
 
 def wait_for_segments(process: subprocess.Popen[str], folder: Path, count: int) -> None:
-    deadline_s = time.monotonic() + 90
+    deadline_s = time.monotonic() + 150
     while process.poll() is None and time.monotonic() < deadline_s:
         if len(list(folder.glob("segment-??????.mp4"))) >= count:
             return
@@ -337,23 +337,23 @@ def processes_of_ray() -> set[int]:
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
 def test_a_driver_that_ends_leaves_segments_and_no_processes(tmp_path: Path, number: signal.Signals) -> None:
-    source = Clip(frames=400, height=180, width=320, sound="aac").write(tmp_path / "film.mp4")
+    source = Clip(frames=200, height=96, width=160, sound="aac").write(tmp_path / "film.mp4")
     here, before = job(source, tmp_path / "out.mp4", resume=True), processes_of_ray()
     process = start(str(source), str(here.output), "--segment", str(SEGMENT_S), "--resume")
-    wait_for_segments(process, here.folder, 4)
+    wait_for_segments(process, here.folder, 3)
     process.send_signal(number)
-    _, error = process.communicate(timeout=60)
+    _, error = process.communicate(timeout=120)
     if number != signal.SIGKILL:
         assert "frames are kept in" in error and "Traceback" not in error
-    assert 3 <= len(Manifest.load(here.folder).segments) < 40
+    assert 2 <= len(Manifest.load(here.folder).segments) < 20
     deadline_s = time.monotonic() + 60
     while processes_of_ray() - before and time.monotonic() < deadline_s:
         time.sleep(0.1)
     assert not processes_of_ray() - before
     finished = start(str(source), str(here.output), "--segment", str(SEGMENT_S), "--resume", "--json")
-    printed, error = finished.communicate(timeout=120)
+    printed, error = finished.communicate(timeout=180)
     assert finished.returncode == 0, error
-    assert json.loads(printed)["frames_out"] == 400
+    assert json.loads(printed)["frames_out"] == 200
     alone(job(source, tmp_path / "one.mp4"))
     assert here.output.read_bytes() == (tmp_path / "one.mp4").read_bytes()
 

@@ -133,7 +133,8 @@ def test_the_command_line_wins(tmp_path: Path, jobs: list[tuple[WebcamJob, Any]]
 def test_the_documented_example_works(tmp_path: Path, jobs: list[tuple[WebcamJob, Any]]) -> None:
     (text,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/live.md").read_text(encoding="utf-8"), re.DOTALL)
     path = written(tmp_path, text.replace("8765", "0"))
-    assert set(read_config(path)) == set(SETTINGS) - {"control-token", "height", "codec", "crf", "preset", "segment"}
+    of_files = {"height", "codec", "crf", "preset", "segment", "cluster", "workers", "send-limit"}
+    assert set(read_config(path)) == set(SETTINGS) - {"control-token"} - of_files
     main(["webcam", "--config", str(path)])
     ((job, controls),) = jobs
     assert (job.sinks, job.size, job.bits) == (("window", "virtual"), (1280, 720), 4_000_000)
