@@ -101,7 +101,8 @@ class BatchDisplay:
             print_json({"status": "failed", "input": name, "output": output, **told})
         self._told += 1
         self._show(0.0)
-        self._failures.append(line if Path(name).name in line else f"{_plain(redact(name))}: {line}")
+        shown = _plain(redact(name))
+        self._failures.append(line if Path(shown).name in line else f"{shown}: {line}")
         self._only_error = error
 
     @contextmanager

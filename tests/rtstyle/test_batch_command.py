@@ -14,6 +14,7 @@ from rich.cells import cell_len
 
 from rtstyle.commands.batch import BatchDisplay, about
 from rtstyle.image import ImageBatch, ImageJob
+from rtstyle.jobs.batch_record import RECORD
 from rtstyle.media.image_files import read_picture
 from tests.rtstyle.clips import Clip, Still
 from tests.rtstyle.picture_bytes import corners
@@ -118,6 +119,14 @@ def test_a_video_of_many(run: Run, tmp_path: Path) -> None:
     assert files(tmp_path / "out") == {"a.mkv", "b.mkv"}
     first, second = run.err.splitlines()[:2]
     assert first.startswith("1 of 2 · a.mkv · 3 frames of 64×48 in ") and second.startswith("2 of 2 · b.mkv")
+
+
+def test_keys_of_urls_are_not_shown(run: Run, tmp_path: Path) -> None:
+    Clip(frames=2).write(tmp_path / "a.mp4")
+    out = tmp_path / "out"
+    assert run("video", "http://me:secret@127.0.0.1:9/films/b.mp4?key=hidden", tmp_path / "a.mp4", out) == 1
+    assert files(out) == {"a.mp4"} and "error: cannot open http://127.0.0.1:9/films/…" in run.err
+    assert not any(word in run.err + (out / RECORD).read_text() for word in ("secret", "hidden"))
 
 
 def test_ctrl_c_says_how_to_go_on(tiny_style: Path, tmp_path: Path, run: Run) -> None:
