@@ -171,7 +171,7 @@ def _clips(
                 return
             clip = _open(job, pattern, None)
         if length and not timed and offset_s is not None and isinstance(clip, FileSource):
-            clip.skip(math.ceil(offset_s * length.frames / length.seconds))
+            clip.skip_first(math.ceil(offset_s * length.frames / length.seconds))
         try:
             yield clip
         finally:

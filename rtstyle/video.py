@@ -138,7 +138,7 @@ def stylize_video(
         completed = run(clip, engine, sink, controls, stats, on_frame=report_progress)
     if not completed:
         raise StoppedError("stopped before the end", hint="the output was not written")
-    return _report(job, clip, sink, stats.snapshot(), time.monotonic() - start_s, kept)
+    return make_report(job, clip, sink, stats.snapshot(), time.monotonic() - start_s, kept)
 
 
 class _BackgroundLoad:
@@ -191,9 +191,10 @@ def _progress_callback(
     return report
 
 
-def _report(
+def make_report(
     job: VideoJob, clip: Source, sink: Output, figures: StatsSnapshot, seconds: float, kept: int
 ) -> VideoReport:
+    """Return the report of a job: ``seconds`` long in this run, with ``kept`` frames of an earlier one."""
     warnings = [*getattr(clip, "warnings", ()), *sink.warnings]
     if job.height != job.even_height:
         warnings.append(f"height {job.height} is odd, which many players cannot show; it is now {job.even_height}")

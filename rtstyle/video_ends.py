@@ -129,12 +129,12 @@ def _open_file(
     tracks = None if file is None else track_source(job, file)
     if job.target_bytes is not None:
         settings["bits"] = bits_for_size(job, source, tracks)
-    if file is not None and tracks is not None and _may_be_cut(job, file) and needs_segments(job, file):
+    if file is not None and tracks is not None and may_be_cut(job, file) and needs_segments(job, file):
         return open_segmented(job, file, tracks, made_by, settings)
     return FileSink(job.output, **settings, tracks=tracks, last_end=_end_of(clip), overwrite=job.overwrite)
 
 
-def _may_be_cut(job: VideoJob, clip: FileSource) -> bool:
+def may_be_cut(job: VideoJob, clip: FileSource) -> bool:
     """Return True if segments, which are MP4, can hold what the output holds."""
     in_mp4 = choose(job.output, job.codec)[1].name in CONTAINERS[".mp4"].codecs
     # An animated picture is short, though an APNG does not say how long it is.

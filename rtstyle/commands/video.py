@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import typer
 
 from rtstyle.commands import options
+from rtstyle.commands.cluster import Sharing, stylize_on_cluster
 from rtstyle.commands.option_groups import grouped
 from rtstyle.commands.video_options import (
     Clips,
@@ -30,10 +31,14 @@ from rtstyle.defaults import DEFAULT_STYLE
 
 if TYPE_CHECKING:
     from engines.base import Engine
+    from rtstyle.jobs.batch import VideoFailure
     from rtstyle.sources.base import Source
     from rtstyle.video import VideoJob, VideoProgress, VideoReport
 
 logger = logging.getLogger(__name__)
+
+_Share: TypeAlias = "Callable[..., Iterator[VideoReport | VideoFailure]]"
+"""Stylizes jobs on a cluster, see ``stylize_on_cluster``."""
 
 PATTERN_S = 10.0
 """Length of the built-in scene as a clip, seconds."""
@@ -57,6 +62,7 @@ def video(
     config: options.Config = None,  # noqa: ARG001  # its callback has read it
     overwrite: options.Overwrite = False,
     resuming: Resuming,
+    sharing: Sharing,
     no_audio: NoAudio = False,
     threads: options.Threads = None,
     quiet: options.Quiet = False,
@@ -74,6 +80,7 @@ def video(
         rtstyle video film.mkv film-painted.mkv --height 720 --codec hevc --preview 3
         rtstyle video film.mkv film-painted.mkv --height 720 --codec hevc
         rtstyle video film.mkv film-painted.mkv --height 720 --codec hevc --resume
+        rtstyle video film.mkv film-painted.mkv --cluster studio-a:6379
         rtstyle video holiday/*.mp4 paintings/
         rtstyle video holiday paintings/ --container mkv
         rtstyle video frames/%06d.png painting.mp4 --fps 24
@@ -90,15 +97,16 @@ def video(
         **vars(reading), **vars(encoding), **vars(resuming),
     )  # fmt: skip
     load_engine = partial(options.load_engine, style, engine, threads, build_ahead=preview is None)
+    share = partial(stylize_on_cluster, sharing, style, engine, threads, quiet) if sharing.cluster else None
     telling = _Telling(style, quiet=quiet, as_json=as_json)
     many = clips != ["pattern"] and is_batch(clips, output)
     _check_together(many, container, preview, piped=output == "-", as_json=as_json)
     if many:
-        _stylize_many(clips, job, container, load_engine, identify(style, engine), telling)
+        _stylize_many(clips, job, container, load_engine, identify(style, engine), telling, share)
     elif preview is not None:
         _preview(job, load_engine, preview, telling)
     else:
-        _stylize_one(job, load_engine, identify(style, engine), telling)
+        _stylize_one(job, load_engine, identify(style, engine), telling, share)
 
 
 @dataclass(frozen=True)
@@ -111,25 +119,42 @@ class _Telling:
 
 
 def _stylize_one(
-    job: VideoJob, load_engine: Callable[[], Engine], made_by: Mapping[str, Any], telling: _Telling
+    job: VideoJob,
+    load_engine: Callable[[], Engine],
+    made_by: Mapping[str, Any],
+    telling: _Telling,
+    share: _Share | None,
 ) -> None:
     from rtstyle.progress import ProgressDisplay
     from rtstyle.video import stylize_video
 
     with _reporting_interruption(job), ProgressDisplay(Path(job.input).name, quiet=telling.quiet) as bar:
-        report = stylize_video(
-            job,
-            load_engine,
-            source=_pattern(job) if job.input == "pattern" else None,
-            on_progress=lambda now: bar.update(now.frames, now.fps, now.total),
-            made_by=made_by,
-        )
+
+        def show(now: VideoProgress) -> None:
+            bar.update(now.frames, now.fps, now.total)
+
+        if share is None:
+            source = _pattern(job) if job.input == "pattern" else None
+            report = stylize_video(job, load_engine, source=source, on_progress=show, made_by=made_by)
+        else:
+            report = _shared(job, share, show)
     for warning in report.warnings:
         logger.warning(warning)
     if telling.as_json:
         options.print_json({"style": telling.style, **report.to_dict()})
     elif not telling.quiet:
         typer.echo(_summary(report), err=True)
+
+
+def _shared(job: VideoJob, share: _Share, show: Callable[[VideoProgress], None]) -> VideoReport:
+    """Stylize one clip on a cluster."""
+    from rtstyle.jobs.batch import VideoFailure
+
+    job.check()  # before Ray is started
+    (result,) = share([job], on_progress=lambda _, now: show(now))
+    if isinstance(result, VideoFailure):
+        raise result.error
+    return result
 
 
 def _stylize_many(
@@ -139,6 +164,7 @@ def _stylize_many(
     load_engine: Callable[[], Engine],
     made_by: Mapping[str, Any],
     telling: _Telling,
+    share: _Share | None,
 ) -> None:
     from rtstyle.commands.batch import BatchDisplay
     from rtstyle.jobs.batch import VideoBatch, VideoFailure
@@ -146,7 +172,8 @@ def _stylize_many(
     with VideoBatch(clips, job.output, job, container=container, made_by=made_by) as batch:
         display = BatchDisplay(batch, "clips", quiet=telling.quiet, as_json=telling.as_json)
         with display.explaining_stop(lambda: _kept(batch.current)):
-            for result in batch.run(load_engine, on_progress=lambda _, now: display.update(_fraction(now))):
+            on_progress = None if share else lambda _, now: display.update(_fraction(now))
+            for result in batch.run(load_engine, share, on_progress=on_progress):
                 if isinstance(result, VideoFailure):
                     display.failed(result.input, result.output, result.error)
                     continue

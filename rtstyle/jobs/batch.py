@@ -112,6 +112,7 @@ class VideoBatch(FolderBatch):
         self._template = replace(settings, resume=bool(settings.segment_s))
         self._made_by = dict(made_by or {})
         self._checked = set[str]()
+        self._begun = set[Path]()
         self.current: VideoJob | None = None
         if settings.job_dir is not None:
             hint = "leave --job-dir out: each has its own beside its output"
@@ -127,28 +128,38 @@ class VideoBatch(FolderBatch):
         for task in self.tasks:
             with suppress(SourceError):  # it cannot be read any more, which ``stylize_video`` finds as well
                 self.begin(task)
+            self._begun.add(task.output)
             self.current = self._job(task.input, task.output)
             yield self.current
 
     def run(
         self,
         load_engine: Callable[[], Engine],
+        share: Callable[[Iterable[VideoJob]], Iterator[VideoReport | VideoFailure]] | None = None,
         *,
         on_progress: Callable[[VideoJob, VideoProgress], None] | None = None,
     ) -> Iterator[VideoReport | VideoFailure]:
-        """Stylize what is left, on this machine; see ``stylize_videos``. The known problems come first."""
+        """Stylize what is left; see ``stylize_videos``. The known problems come first.
+
+        Args:
+            load_engine: for this machine.
+            share: stylizes the jobs elsewhere, in any order and several at once; ``None`` stylizes them here.
+            on_progress: called after every frame that is stylized here.
+        """
         for problem in self.problems:
             yield VideoFailure(problem.input, problem.output, problem.error)
+        here = partial(stylize_videos, load_engine=load_engine, on_progress=on_progress, made_by=self._made_by)
         try:
-            for result in stylize_videos(self.pending(), load_engine, on_progress=on_progress, made_by=self._made_by):
+            for result in (share or here)(self.pending()):
+                self._begun.discard(result.output)
                 if isinstance(result, VideoReport):
                     self.finish(result.output)
                 else:
                     self.give_up(result.output)
                 yield result
         except BaseException:
-            if self.current is not None:
-                self.give_up(self.current.output)
+            for output in self._begun:
+                self.give_up(output)
             raise
 
     def _job(self, name: str, output: Path) -> VideoJob:

@@ -60,7 +60,7 @@ def open_pictures(job: VideoJob, clip: Source | None, style: Mapping[str, Any]) 
     if Manifest.exists(job.folder):
         _check_same(job.folder, manifest)
         done = pictures.numbers()
-        clip.skip(sum(n <= done[-1] for n in sequence.numbers) if done and sequence else len(done))
+        clip.skip_first(sum(n <= done[-1] for n in sequence.numbers) if done and sequence else len(done))
         return PictureJobSink(job.folder, pictures, **numbering, done=done)
     if pictures.numbers():  # they may be of any job, so that what is replaced cannot be told from what is not
         return SequenceSink(pictures, **numbering, overwrite=job.overwrite)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -40,11 +41,13 @@ class SegmentedSink:
             last frame ends, in units of the frames' ``pts``.
         join: makes the output of the finished segments, and returns warnings; with True it only tries to.
         end_pts: returns when the last frame of the clip ends.
+        first_pts: time of the first frame of the clip.
         segment_s: length of a segment, seconds.
 
     Attributes:
         warnings: what could not be kept as it is, one line each.
         kept_frames: frames in segments of an earlier run, which must not be written again.
+        fitted: frames of another size than the video's.
 
     Raises:
         ConfigError: the folder holds another job, or another process works in it.
@@ -63,15 +66,16 @@ class SegmentedSink:
         open_segment: Callable[[Path, Callable[[], int | None]], Sink],
         join: Callable[[Sequence[Segment], bool], list[str]],
         end_pts: Callable[[], int | None],
+        first_pts: int,
         segment_s: float = SEGMENT_S,
     ) -> None:
         self.name, self._folder, self._size = name, folder, size
         self.warnings: list[str] = []
         self._open_segment, self._join, self._end_pts = open_segment, join, end_pts
-        self._segment_s = segment_s
+        self._first_pts, self._segment_s = first_pts, segment_s
         with write_errors(folder):
             folder.mkdir(exist_ok=True)
-            self._lock = _lock(folder)
+            self._lock = lock_folder(folder)
             try:
                 self._manifest = _begin(folder, job)
             except BaseException:
@@ -79,15 +83,22 @@ class SegmentedSink:
                 if not Manifest.exists(folder):
                     remove_job(folder)
                 raise
-        segments = self._manifest.segments
-        self.kept_frames = sum(segment.frames for segment in segments)
-        self._first_pts = segments[0].start_pts if segments else None
-        self._number = segments[-1].number if segments else -1
-        self._frames, self._start_pts = 0, 0
+        self._kept = {segment.number: segment for segment in self._manifest.segments}
+        self.kept_frames = sum(segment.frames for segment in self._manifest.segments)
+        self._number, self._frames, self._start_pts = -1, 0, 0
         self._sink: Sink | None = None
         self._next_pts: int | None = None
         self._tried = self._joined = self._closed = False
-        self._fitted = 0
+        self.fitted = 0
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The finished ones, in order."""
+        return self._manifest.segments
+
+    def keeps(self, pts: int, unit_s: Fraction) -> bool:
+        """Return True for a time in a segment of an earlier run."""
+        return segment_number(pts, self._first_pts, unit_s, self._segment_s) in self._kept
 
     def write(self, frame: Frame) -> bool:
         """Write one frame; the first of a segment closes the segment before it.
@@ -95,19 +106,16 @@ class SegmentedSink:
         Raises:
             SinkError: the disk is full, or the encoder failed.
         """
-        self._fitted += frame.rgb.shape[:2] != self._size[::-1]
+        self.fitted += frame.rgb.shape[:2] != self._size[::-1]
         frame = replace(frame, rgb=letterbox(frame.rgb, self._size))
         if not self._tried:
-            self._try(frame)
-            self._tried = True
-        if self._first_pts is None:
-            self._first_pts = frame.pts
-        number = int((frame.pts - self._first_pts) * frame.time_base / self._segment_s)
+            self.trial(frame)
+        number = segment_number(frame.pts, self._first_pts, frame.time_base, self._segment_s)
         if self._sink is not None and number > self._number:
             self._next_pts = frame.pts
             self._keep()
         if self._sink is None:
-            if number <= self._number:
+            if number <= self._number or number in self._kept:
                 raise SinkError(f"{self.name}: the clip has other frames than when its job began")
             self._number, self._frames, self._start_pts = number, 0, frame.pts
             self._sink = self._open_segment(self._path, self._segment_end)
@@ -145,25 +153,33 @@ class SegmentedSink:
         if not self._manifest.segments:
             raise SinkError(f"{self.name} was not written: there was no frame")
         self.warnings += self._join(self._manifest.segments, False)
-        if self._fitted:
+        if self.fitted:
             size = "×".join(map(str, self._size))
-            self.warnings.append(f"frames of another size: {self._fitted}; fitted into {size} with black bars")
+            self.warnings.append(f"frames of another size: {self.fitted}; fitted into {size} with black bars")
         self._joined = True
 
-    def _try(self, frame: Frame) -> None:
-        """Write one frame as the output would be written: what its container refuses must not show after hours."""
+    def trial(self, frame: Frame) -> None:
+        """Write one frame as the output would be written: what its container refuses must not show after hours.
+
+        Raises:
+            SinkError: it cannot be written.
+        """
+        self._tried = True
         path = self._folder / "trial.mp4"
         sink = self._open_segment(path, lambda: None)
         try:
             sink.write(frame)
             sink.close(completed=True)
-            self._join([_segment(path, frame.pts, 1)], True)
+            self._join([describe(path, frame.pts, 1)], True)
         finally:
             sink.close(completed=False)
             path.unlink(missing_ok=True)
 
     def _segment_end(self) -> int | None:
-        return self._end_pts() if self._next_pts is None else self._next_pts
+        later = [segment.start_pts for number, segment in self._kept.items() if number > self._number]
+        if self._next_pts is not None:
+            later.append(self._next_pts)
+        return min(later) if later else self._end_pts()
 
     def _keep(self) -> None:
         """Finish the open segment and add it to the manifest."""
@@ -172,13 +188,45 @@ class SegmentedSink:
         sink.close(completed=True)
         path = self._path
         with write_errors(path):
-            segment = _segment(path, self._start_pts, self._frames)
-            flush_file(path)
-            self._manifest = replace(self._manifest, segments=(*self._manifest.segments, segment))
-            self._manifest.save(self._folder)
+            self._add(describe(path, self._start_pts, self._frames))
+
+    def adopt(self, part: Path, segment: Segment) -> None:
+        """Add a segment that another process has made, or replace one.
+
+        Args:
+            part: its file, in the job folder under another name.
+            segment: what that process says about it.
+
+        Raises:
+            SinkError: it is damaged, or cannot be stored.
+        """
+        with write_errors(self._folder):
+            if part.stat().st_size != segment.size or hash_file(part) != segment.sha256:
+                raise SinkError(f"{part} was damaged on its way")
+            part.replace(self._folder / segment.name)
+            self._add(segment)
+
+    def _add(self, segment: Segment) -> None:
+        flush_file(self._folder / segment.name)
+        others = (one for one in self._manifest.segments if one.number != segment.number)
+        segments = sorted([*others, segment], key=lambda one: one.number)
+        self._manifest = replace(self._manifest, segments=tuple(segments))
+        self._manifest.save(self._folder)
 
 
-def _segment(path: Path, start_pts: int, count: int) -> Segment:
+def segment_number(pts: int, first_pts: int, unit_s: Fraction, segment_s: float) -> int:
+    """Return the number of the segment that a frame belongs to.
+
+    Args:
+        pts: time of the frame.
+        first_pts: time of the first frame of the clip.
+        unit_s: seconds per unit of both.
+        segment_s: length of a segment, seconds.
+    """
+    return int((pts - first_pts) * unit_s / segment_s)
+
+
+def describe(path: Path, start_pts: int, count: int) -> Segment:
     """Describe a finished file. Raises: SinkError: it has not so many frames."""
     frames, reorder = reorder_depth(path)
     if frames != count:
@@ -186,7 +234,7 @@ def _segment(path: Path, start_pts: int, count: int) -> Segment:
     return Segment(path.name, frames, start_pts, reorder, path.stat().st_size, hash_file(path))
 
 
-def _lock(folder: Path) -> FileLock:
+def lock_folder(folder: Path) -> FileLock:
     """Lock the folder; the kernel releases the lock of a process that dies."""
     lock = FileLock(folder / LOCK, fallback_to_soft=False)
     try:
@@ -224,8 +272,8 @@ def _begin(folder: Path, job: Manifest) -> Manifest:
     intact = []
     for segment in found.segments:
         if not segment.is_intact(folder):
-            logger.warning("%s is damaged; it and what follows are made again", folder / segment.name)
-            break
+            logger.warning("%s is damaged; it is made again", folder / segment.name)
+            continue
         intact.append(segment)
     _remove(folder, keep={MANIFEST, LOCK, *(segment.name for segment in intact)})
     kept = replace(found, segments=tuple(intact))

@@ -58,9 +58,10 @@ def open_segmented(
         open_segment=lambda path, last_end: FileSink(path, **output, last_end=last_end, overwrite=True),
         join=partial(_join, job, tracks, clip),
         end_pts=lambda: clip.end_pts,
+        first_pts=clip.first_pts,
         segment_s=job.segment_s,
     )
-    clip.skip(sink.kept_frames)
+    clip.skip(lambda pts: sink.keeps(pts, clip.time_base))
     return sink
 
 

@@ -43,6 +43,8 @@ class Codec:
         alpha_format: pixel format that keeps transparency; empty if there is none.
         alpha_options: options of the encoder for it, instead of others.
         alpha_containers: formats of containers that can hold it.
+        threads: of the encoder for a file, the same on every machine because what it writes depends on them; 0 for one
+            that writes the same with any number, which takes one for each processor.
     """
 
     name: str
@@ -63,6 +65,7 @@ class Codec:
     alpha_format: str = ""
     alpha_options: Mapping[str, str] = field(default_factory=dict)
     alpha_containers: tuple[str, ...] = ()
+    threads: int = 0
 
     @property
     def full_name(self) -> str:
@@ -131,8 +134,18 @@ class Container:
 CODECS = {
     codec.name: codec
     for codec in (
-        Codec("h264", "libx264", 20, 51, _X26X_PRESETS, "veryfast", odd_format="yuv444p", live_options=_X264_LIVE),
-        Codec("hevc", "libx265", 24, 51, _X26X_PRESETS, "ultrafast", odd_format="yuv444p", options=_X265),
+        Codec(
+            "h264",
+            "libx264",
+            20,
+            51,
+            _X26X_PRESETS,
+            "veryfast",
+            odd_format="yuv444p",
+            live_options=_X264_LIVE,
+            threads=4,
+        ),
+        Codec("hevc", "libx265", 24, 51, _X26X_PRESETS, "ultrafast", odd_format="yuv444p", options=_X265, threads=2),
         Codec("av1", "libsvtav1", 32, 63, _NUMBERED_PRESETS, "11", rate_options=_SVT_RATE),
         Codec(
             "vp9",
@@ -143,6 +156,7 @@ CODECS = {
             "7",
             preset_option="cpu-used",
             rate_options=_VP9_RATE,
+            threads=8,
             options=_VP9,
             alpha_format="yuva420p",
             alpha_containers=("matroska", "webm"),

@@ -12,6 +12,7 @@ from typing import cast
 import av
 import numpy as np
 from av import Packet, VideoFrame
+from av.codec.context import ThreadType
 from av.container import OutputContainer
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
@@ -220,6 +221,9 @@ class FileSink:
         if self._live:
             context.gop_size = max(1, round(KEYFRAME_S * (self._fps or 30)))
             context.max_b_frames = 0  # a kill between reordered frames would leave a gap
+        elif self._codec.threads:
+            context.thread_count = self._codec.threads
+            context.thread_type = ThreadType.FRAME  # slices, the default, make H.264 files 2 to 12 % larger
         if self._pixel_aspect is not None:
             context.sample_aspect_ratio = self._pixel_aspect
         self._set_tag(context)

@@ -97,6 +97,7 @@ class Decoder:
             self._deinterlacer = Deinterlacer(stated_parity(self.stream))
             self._decoded: Iterator[VideoFrame] = self._deinterlacer(self._decode())
             self.first = self._first_picture()
+            self._sought = False
         except BaseException:
             self.container.close()
             raise
@@ -116,13 +117,20 @@ class Decoder:
         self._decoded = chain((second,), self._decoded)
         return False
 
+    def seek(self, dts: int) -> None:
+        """Go on at the last key frame that is decoded at this time or before it, in the units of the stream."""
+        self.container.seek(dts, stream=self.stream)
+        self._codec.flush_buffers()
+        self._times, self._sought = BestTimes(), True
+        self._decoded = self._deinterlacer(self._decode())
+
     def pictures(self) -> Iterator[VideoFrame]:
         """Yield the pictures of the range in presentation order.
 
         Raises:
             SourceError: a connection broke. A file that is cut off simply ends there: it cannot be fetched again.
         """
-        picture: VideoFrame | None = self.first
+        picture = next(self._decoded, None) if self._sought else self.first
         while picture is not None and not self._stop.is_set() and self._before_end(picture):
             self.interlaced += self._deinterlacer.changed
             yield picture

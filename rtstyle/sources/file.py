@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from threading import Event, Lock
@@ -33,6 +35,27 @@ _LATE_S = 10
 
 _SHORT_S = 1.0
 """A clip that stops this much before its stated length broke off, seconds."""
+
+
+@dataclass(frozen=True)
+class Flaws:
+    """What was unusual about the pictures of a clip.
+
+    Attributes:
+        undecodable: packets that could not be decoded.
+        corrupt: pictures that were decoded with errors.
+        interlaced: pictures that were deinterlaced.
+        transparent: there were transparent parts.
+        jumps: of the clip's clock.
+        repaired: frames without a valid timestamp.
+    """
+
+    undecodable: int = 0
+    corrupt: int = 0
+    interlaced: int = 0
+    transparent: bool = False
+    jumps: int = 0
+    repaired: int = 0
 
 
 class FileSource:
@@ -76,7 +99,7 @@ class FileSource:
         self.end_pts: int | None = None
         self._name, self._end = name, end
         self._path = None if container is not None or is_url(name) else Path(name)
-        self._skipped = 0
+        self._skips: Callable[[int], bool] = lambda _: False
         self._closed = Event()
         self._lock = Lock()
         self._reading = False
@@ -146,6 +169,30 @@ class FileSource:
         return self.begin_s if starts_anywhere else Fraction(0)
 
     @property
+    def may_seek(self) -> bool:
+        """False if pictures depend on all those before them, or on where reading began."""
+        return self._decoder.clock.may_seek and not self._decoder.interlaced and not self._stream
+
+    @property
+    def flaws(self) -> Flaws:
+        """What was unusual about the pictures decoded so far."""
+        decoder = self._decoder
+        return Flaws(
+            decoder.loss.undecodable_packets,
+            decoder.loss.corrupt_pictures,
+            decoder.interlaced,
+            self._to_rgb.transparent,
+            decoder.clock.jumps,
+            self._timeline.repaired,
+        )
+
+    @property
+    def is_cut_off(self) -> bool:
+        """True if the file says that more should follow, even if it states no length."""
+        matroska = "matroska" in self._decoder.container.format.name
+        return matroska and self._end is None and self._path is not None and is_cut_off(self._path)
+
+    @property
     def pixel_aspect(self) -> Fraction | None:
         """Width / height of an upright pixel; ``None`` when square or unknown."""
         if self._aspect == 1:
@@ -179,9 +226,24 @@ class FileSource:
                 if self._closed.is_set():
                     self._decoder.container.close()
 
-    def skip(self, count: int) -> None:
-        """Decode the first frames without delivering them; call it before ``frames``."""
-        self._skipped = count
+    def first_frame(self) -> Frame:
+        """Return the first frame, which ``frames`` delivers all the same."""
+        first = self._decoder.first
+        rgb = self._orientation.apply(self._to_rgb(first, *self._size_of(first)))
+        return Frame(rgb, 0, self.first_pts, self._time_base, time.monotonic())
+
+    def skip(self, skips: Callable[[int], bool]) -> None:
+        """Do not deliver the frames for whose ``pts`` a function returns True; call it before ``frames``."""
+        self._skips = skips
+
+    def skip_first(self, count: int) -> None:
+        """Do not deliver the first frames; call it before ``frames``."""
+        seen = itertools.count()
+        self.skip(lambda _: next(seen) < count)
+
+    def seek(self, dts: int) -> None:
+        """Begin at the key frame with this decoding time, in the units of its stream; call it before ``frames``."""
+        self._decoder.seek(dts)
 
     def close(self) -> None:
         """End ``frames`` and release the file. May be called from any thread, and twice."""
@@ -197,7 +259,7 @@ class FileSource:
             self.end_pts = pts + (picture.duration or self._timeline.step)
             if self._pace is not None and not self._pace.wait(float(pts * self._time_base)):
                 return
-            if index < self._skipped:
+            if self._skips(pts):
                 continue
             captured_s = time.monotonic()
             rgb, alpha = self._upright(picture)
@@ -208,7 +270,7 @@ class FileSource:
             self.end_pts = max(self.end_pts, self._decoder.repeated_until)
         if self._stream and not self._reached_its_end():
             raise SourceError(f"{self._decoder.name} has ended")
-        self._report()
+        self.report(self.flaws, self.count_lost())
 
     def _upright(self, picture: VideoFrame) -> tuple[RGB, Alpha | None]:
         size, orientation = self._size_of(picture), self._orientation
@@ -249,31 +311,32 @@ class FileSource:
             return length_s > 0
         return 0 < length_s <= float((self.end_pts or 0) * self._time_base - self.begin_s) + _SHORT_S
 
-    def _report(self) -> None:
-        """Collect what was lost, after the end."""
-        loss = self._decoder.loss
-        self.frames_lost = loss.count()
-        if self.frames_lost:
-            self.warnings.append(f"frames lost: {self.frames_lost}; the clip is damaged or cut off")
-        elif self._is_cut_off():
-            self.warnings.append("the clip is cut off; it ends early")
-        if loss.corrupt_pictures:
-            self.warnings.append(f"frames damaged: {loss.corrupt_pictures}; kept as far as they could be decoded")
-        jumps = self._decoder.clock.jumps
-        interlaced = self._decoder.interlaced
-        if interlaced:
-            self.warnings.append(f"interlaced frames: {interlaced}; deinterlaced")
-        if self._to_rgb.transparent:
-            self.warnings.append("transparent parts are shown on black")
-        if jumps:
-            self.warnings.append(f"the clock of the recording jumps: {jumps}; its parts are joined without a gap")
-        if self._timeline.repaired:
-            self.warnings.append(f"frames without a valid timestamp: {self._timeline.repaired}; new ones were assigned")
+    def count_lost(self) -> int:
+        """Return how many of the frames so far could not be decoded; after the end, of all frames."""
+        return self._decoder.loss.count()
 
-    def _is_cut_off(self) -> bool:
-        """Return True if the file says that more should follow, even if it states no length."""
-        matroska = "matroska" in self._decoder.container.format.name
-        return matroska and self._end is None and self._path is not None and is_cut_off(self._path)
+    def report(self, flaws: Flaws, frames_lost: int) -> None:
+        """Collect what was lost and changed, after the end.
+
+        Args:
+            flaws: in all pictures that were read, here or in other processes.
+            frames_lost: frames of the clip that could not be decoded.
+        """
+        self.frames_lost = frames_lost
+        if frames_lost:
+            self.warnings.append(f"frames lost: {frames_lost}; the clip is damaged or cut off")
+        elif self.is_cut_off:
+            self.warnings.append("the clip is cut off; it ends early")
+        if flaws.corrupt:
+            self.warnings.append(f"frames damaged: {flaws.corrupt}; kept as far as they could be decoded")
+        if flaws.interlaced:
+            self.warnings.append(f"interlaced frames: {flaws.interlaced}; deinterlaced")
+        if flaws.transparent:
+            self.warnings.append("transparent parts are shown on black")
+        if flaws.jumps:
+            self.warnings.append(f"the clock of the recording jumps: {flaws.jumps}; its parts are joined without a gap")
+        if flaws.repaired:
+            self.warnings.append(f"frames without a valid timestamp: {flaws.repaired}; new ones were assigned")
 
     def _expected_frames(self, start: float | None, end: float | None) -> int | None:
         """Return the number of frames in the range, as far as the container states it."""

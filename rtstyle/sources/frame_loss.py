@@ -36,9 +36,9 @@ class FrameLoss:
         self._container_s = _container_s(container)
         self.packets = 0
         self._discarded = 0
-        self._undecodable = 0
+        self.undecodable_packets = 0
         self._corrupt_packets = 0
-        self._pictures = 0
+        self.pictures = 0
         self._last_s = 0.0
         self.corrupt_pictures = 0
 
@@ -60,11 +60,11 @@ class FrameLoss:
 
     def undecodable(self) -> None:
         """Count a packet that could not be read or decoded."""
-        self._undecodable += 1
+        self.undecodable_packets += 1
 
     def picture(self, picture: VideoFrame) -> None:
         """Count a decoded picture."""
-        self._pictures += 1
+        self.pictures += 1
         self.corrupt_pictures += picture.is_corrupt
 
     def missing_s(self) -> float | None:
@@ -78,16 +78,16 @@ class FrameLoss:
         Without an index, missing seconds are assumed to hold pictures at the rate of those that were read.
         """
         if not self._whole:
-            return self._undecodable
+            return self.undecodable_packets
         if self._indexed:
             expected = len(self._stream.index_entries)
-            if self.packets >= expected and not self._undecodable and not self._corrupt_packets:
+            if self.packets >= expected and not self.undecodable_packets and not self._corrupt_packets:
                 return 0
-            return max(self._undecodable, expected - self._discarded - self._pictures)
+            return max(self.undecodable_packets, expected - self._discarded - self.pictures)
         missing_s = self.missing_s() or 0.0
         if missing_s <= SHORT_S or self._last_s <= 0:
-            return self._undecodable
-        return max(self._undecodable, round(missing_s * self._pictures / self._last_s))
+            return self.undecodable_packets
+        return max(self.undecodable_packets, round(missing_s * self.pictures / self._last_s))
 
 
 def _container_s(container: InputContainer) -> float:

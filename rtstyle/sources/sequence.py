@@ -98,7 +98,7 @@ class SequenceSource:
         """Time at which the last picture ends, in units of every frame's ``time_base``."""
         return self.numbers[-1] - self.first_number + 1
 
-    def skip(self, count: int) -> None:
+    def skip_first(self, count: int) -> None:
         """Leave out the first ``count`` of ``numbers``; call it before ``frames``."""
         self._skipped = count
 

@@ -44,13 +44,17 @@ GOOD: dict[str, tuple[str, Any]] = {
     "encoder": ('"auto"', "auto"),
     "hwaccel": ('"auto"', "auto"),
     "segment": ("60", 60.0),
+    "cluster": ('"studio-a:6379"', "studio-a:6379"),
+    "workers": ("2", 2),
+    "send-limit": ("500", 500.0),
 }
 BAD = {
     "loop": "1", "reconnect": '"no"',
     "style": "7", "source": "-1", "sink": "[1]", "size": '"large"', "fps": "0", "mirror": '"yes"', "strength": "1.5",
     "scale": "nan", "colours": "2", "engine": "true", "threads": "0", "bitrate": "1.5", "control": "8765",
     "control-token": "[]", "height": '"720"', "codec": "{}", "crf": "true", "preset": '""', "encoder": "1",
-    "hwaccel": "0", "segment": "-1",
+    "hwaccel": "0", "segment": "-1", "cluster": "true", "workers": "0",
+    "send-limit": "-1",
 }  # fmt: skip
 
 
@@ -133,15 +137,8 @@ def test_the_command_line_wins(tmp_path: Path, jobs: list[tuple[WebcamJob, Any]]
 def test_the_documented_example_works(tmp_path: Path, jobs: list[tuple[WebcamJob, Any]]) -> None:
     (text,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/live.md").read_text(encoding="utf-8"), re.DOTALL)
     path = written(tmp_path, text.replace("8765", "0"))
-    assert set(read_config(path)) == set(SETTINGS) - {
-        "control-token",
-        "height",
-        "codec",
-        "crf",
-        "preset",
-        "segment",
-        "hwaccel",
-    }
+    of_files = {"height", "codec", "crf", "preset", "segment", "hwaccel", "cluster", "workers", "send-limit"}
+    assert set(read_config(path)) == set(SETTINGS) - {"control-token"} - of_files
     main(["webcam", "--config", str(path)])
     ((job, controls),) = jobs
     assert (job.sinks, job.size, job.bits) == (("window", "virtual"), (1280, 720), 4_000_000)
