@@ -14,6 +14,7 @@ import PIL
 import pytest
 from PIL import Image
 
+from engines.base import RGB
 from engines.errors import SourceError
 from rtstyle.media.image_files import read_picture
 
@@ -139,6 +140,33 @@ def pillows_pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_pillows_pictures_are_read_or_refused(pillows_pictures: Path) -> None:
     files = [path for path in sorted(pillows_pictures.rglob("*")) if path.is_file()]
     assert sum(check(path) for path in files) > 500
+
+
+def plain(path: Path) -> RGB | None:
+    """Return the pixels by Pillow alone, or None where sRGB, 8 bits, opaque and upright are not what the file says."""
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+            said = {"icc_profile", "gamma", "chromaticity", "transparency", "exif", "xmp", "XML:com.adobe.xmp"}
+            if picture.mode not in ("L", "RGB") or said & set(picture.info) or picture.getexif():
+                return None
+            return np.asarray(picture.convert("RGB"))
+    except Exception:  # noqa: BLE001  # test pictures of damage: whatever Pillow raises
+        return None
+
+
+@pytest.mark.network
+@pytest.mark.filterwarnings("ignore")
+def test_plain_pictures_are_what_pillow_reads(pillows_pictures: Path) -> None:
+    compared, differ = 0, []
+    for path in sorted(path for path in pillows_pictures.rglob("*") if path.is_file()):
+        expected = plain(path)
+        if expected is None or not check(path):
+            continue
+        compared += 1
+        if not np.array_equal(read_picture(path)[0], expected):
+            differ.append(path.relative_to(pillows_pictures).as_posix())
+    assert compared > 200 and differ == []
 
 
 @pytest.mark.network
