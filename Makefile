@@ -18,7 +18,7 @@ BENCHMARKS ?= bench runtime
 AGAIN = --recipe "$(NAME)" --content "$(DATA)/content" --features "$(DATA)/features" \
 	--style-picture "$(DATA)/styles"
 
-.PHONY: help setup demo test test-slow test-browser test-v4l2 test-gpu check docs format bench bench-gpu style clean
+.PHONY: help setup demo test test-slow test-browser test-network test-v4l2 test-gpu check docs format bench bench-gpu style clean
 
 help: ## show this list
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -32,7 +32,7 @@ demo: $(BASE_READY) ## stylize a clip: make demo [IN=clip.mp4] [OUT=out.mp4] [ST
 
 test: $(DEV_READY) ## the tests, without the slow ones
 	@echo "Running the tests: about five minutes on two cores"
-	OMP_NUM_THREADS=1 $(DEV)/python -m pytest -n auto --dist worksteal $(ARGS)
+	OMP_NUM_THREADS=1 $(DEV)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 test-slow: $(DEV_READY) ## the slow tests: the largest frames, every real clip
 	$(DEV)/python -m pytest -m slow $(ARGS)
@@ -41,6 +41,9 @@ test-browser: $(DEV_READY) ## the page in a real browser; needs Chromium
 	@command -v chromium chromium-browser google-chrome >/dev/null || { echo "no browser here: install chromium" >&2; exit 2; }
 	$(DEV)/python -m pip install $(PIP_OPTIONS) --constraint constraints.txt playwright
 	$(DEV)/python -m pytest -m browser $(ARGS)
+
+test-network: $(DEV_READY) ## the tests that fetch something: Pillow's own test pictures; needs the internet
+	$(DEV)/python -m pytest -m network $(ARGS)
 
 test-v4l2: $(DEV_READY) ## cameras and virtual cameras with real drivers, in a machine inside this one; needs Debian
 	bash tests/v4l2/run.sh $(DEV)/python $(ARGS)

@@ -51,7 +51,7 @@ class FailingEngine(EngineWrapper):
         super().__init__(load(STYLE, ENGINE, threads=1))
         self._left = at
 
-    def __call__(self, rgb: RGB, strength: float = 1.0) -> RGB:
+    def __call__(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
         self._left -= 1
         if self._left < 0:
             raise EngineError("the power went out")

@@ -180,7 +180,8 @@ class TestRefusals:
 
         pictures = [Image.fromarray(np.roll(numbered(0), i * 8, axis=1)) for i in range(3)]
         pictures[0].save(tmp_path / "a.webp", save_all=True, append_images=pictures[1:])
-        self.refused(tmp_path / "a.webp", "animated WebP is not supported", tmp_path)
+        with pytest.raises(SourceError, match="only `rtstyle video` reads animated WebP"):
+            FileSource(str(tmp_path / "a.webp"), live=True)
 
     @pytest.mark.parametrize("ending", ["jpg", "png", "webp", "gif", "bmp", "tga", "tif", "ico", "ppm"])
     def test_photo(self, tmp_path: Path, ending: str) -> None:
