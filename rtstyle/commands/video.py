@@ -75,10 +75,8 @@ def video(
 
     Examples:
         rtstyle video holiday.mp4 painting.mp4
-        rtstyle video holiday.mp4 painting.mp4 --style wave --strength 0.8
-        rtstyle video holiday.mp4 painting.mp4 --start 0:10 --end 0:20
+        rtstyle video holiday.mp4 painting.mp4 --style wave --start 0:10 --end 0:20
         rtstyle video film.mkv film-painted.mkv --height 720 --codec hevc --preview 3
-        rtstyle video film.mkv film-painted.mkv --height 720 --codec hevc
         rtstyle video film.mkv film-painted.mkv --height 720 --codec hevc --resume
         rtstyle video film.mkv film-painted.mkv --cluster studio-a:6379
         rtstyle video holiday/*.mp4 paintings/
