@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
@@ -15,8 +16,9 @@ from engines.wrapper import EngineWrapper
 from rtstyle.jobs.folder_batch import BatchKind, FolderBatch, failure_of
 from rtstyle.jobs.segmented_sink import remove_job
 from rtstyle.media.codecs import CONTAINERS, choose
+from rtstyle.media.picture_sequence import PictureSequence
 from rtstyle.video import VideoProgress, VideoReport, stylize_video
-from rtstyle.video_job import VideoJob
+from rtstyle.video_job import PIPE, VideoJob
 
 CLIPS = (
     *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".m2v", ".ts", ".mts", ".m2ts", ".wmv", ".asf"),
@@ -117,6 +119,7 @@ class VideoBatch(FolderBatch):
         if settings.job_dir is not None:
             hint = "leave --job-dir out: each has its own beside its output"
             raise ConfigError("a job folder holds one clip", hint=hint)
+        _check_names(inputs, folder)
         kind = BatchKind("clips", CLIPS, tuple(CONTAINERS), partial(_output_name, container))
         super().__init__(inputs, folder, kind, self._settings, overwrite=settings.overwrite)
         for output in self.recovered:
@@ -175,6 +178,19 @@ class VideoBatch(FolderBatch):
         codec = choose(output, job.codec)[1].name
         values = {field.name: getattr(job, field.name) for field in fields(job) if field.name not in _NOT_SEEN}
         return {**values, "height": job.even_height, "codec": codec, **style}
+
+
+def _check_names(inputs: Sequence[str], folder: Path) -> None:
+    """Raise ConfigError for names that stand for something else than clips and a folder."""
+    for name in inputs:
+        if name in (PIPE, "pattern") and not os.path.lexists(name):
+            raise ConfigError(f"{name} is not a clip for a folder", hint="stylize it alone, into one file")
+        if PictureSequence.parse(name) is not None:
+            raise ConfigError(f"{name} are pictures, not a clip", hint="stylize them alone, into one file")
+    if str(folder) == PIPE:
+        raise ConfigError("standard output takes one clip", hint="give a folder for several clips")
+    if PictureSequence.parse(str(folder)) is not None:
+        raise ConfigError(f"{folder} takes the pictures of one clip", hint="give a folder for several clips")
 
 
 def _output_name(container: str | None, name: PurePath) -> PurePath:

@@ -87,7 +87,7 @@ def test_json_is_a_line_for_each_file(run: Run, photos: Path, tmp_path: Path) ->
     ("arguments", "problem"),
     [
         (["video", "a.mp4", "b.mp4", "--container", "mkv"], "--container is for a folder of clips"),
-        (["video", "pattern", "a.mp4", "out/"], "no such file: pattern"),
+        (["video", "pattern", "a.mp4", "out/"], "pattern is not a clip for a folder"),
         (["video", "a.mp4", "a.mp4", "b.mp4"], "cannot write several clips into one file b.mp4"),
         (["image", "a.png", "b.png", "--format", "webp"], "a format is for a folder of pictures"),
     ],
@@ -185,3 +185,25 @@ def test_durations_as_people_say_them() -> None:
         "1 h 32 min",
         "10 h 0 min",
     ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["-", "a.mp4", "out/"], "- is not a clip for a folder"),
+        (["pattern", "a.mp4", "out/"], "pattern is not a clip for a folder"),
+        (["a.mp4", "b.mp4", "-"], "standard output takes one clip"),
+        (["frames/%06d.png", "a.mp4", "out/"], "frames/%06d.png are pictures, not a clip"),
+        (["a.mp4", "b.mp4", "frames/%06d.png"], "frames/%06d.png takes the pictures of one clip"),
+        (["a.mp4", "b.mp4", "out/", "--preview", "3"], "--preview is for one clip"),
+    ],
+)
+def test_what_stands_for_something_else_is_no_clip_of_a_batch(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.mp4", "b.mp4"):
+        Clip(frames=2).write(tmp_path / name)
+    assert run("video", *arguments) in (1, 2)
+    assert told in run.err and len(run.err.splitlines()) == 2
+    assert files(tmp_path) == {"a.mp4", "b.mp4"}

@@ -36,7 +36,7 @@ class Screen:
         read_end, write_end = os.pipe()
         arguments = ["Xvfb", "-displayfd", str(write_end), "-screen", "0", "320x240x24", "-fbdir", str(folder)]
         self.server = subprocess.Popen(
-            [*arguments, "-nolisten", "tcp"], pass_fds=[write_end], stderr=subprocess.DEVNULL
+            [*arguments, "-nolisten", "tcp", "-noreset"], pass_fds=[write_end], stderr=subprocess.DEVNULL
         )
         os.close(write_end)
         with os.fdopen(read_end) as numbers:

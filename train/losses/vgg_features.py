@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import logging
+import urllib.error
 import urllib.request
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -80,6 +81,8 @@ def fetch(download: Download, folder: Path, timeout_s: float = 30.0) -> Path:
             if hashlib.file_digest(file, "sha256").hexdigest() != download.sha256:
                 raise TrainError(f"{download.url} sent a file with the wrong hash", hint="try again later")
     except (OSError, http.client.HTTPException) as error:  # URLError is an OSError, BadStatusLine is not
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it holds the connection
         raise TrainError(
             f"cannot download {download.url}: {error}",
             hint=f"download it elsewhere and copy it to {target}, or give --features DIR",
