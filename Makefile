@@ -31,7 +31,7 @@ demo: $(BASE_READY) ## stylize a clip: make demo [IN=clip.mp4] [OUT=out.mp4] [ST
 	@echo "Done: $(OUT)"
 
 test: $(DEV_READY) ## the tests, without the slow ones
-	@echo "Running the tests: about five minutes on two cores"
+	@echo "Running the tests: seven minutes on two cores"
 	OMP_NUM_THREADS=1 $(DEV)/python -m pytest -n auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 test-slow: $(DEV_READY) ## the slow tests: the largest frames, every real clip
