@@ -86,7 +86,7 @@ def web(
     threads: options.Threads = None,
     quiet: options.Quiet = False,  # noqa: ARG001  # its callback has set the level of messages
 ) -> None:
-    """Serve a web page that stylizes the visitor's camera, and with --files also clips and pictures.
+    """Serve a web page that stylizes cameras, clips and pictures.
 
     Needs the extra "web". Open the address that is printed. Add ?view=only to it for a page that shows only the
     --source, as a browser source in OBS. Pictures travel between the browser and this machine, and nowhere else.
