@@ -14,9 +14,11 @@ import pytest
 from PIL import Image, ImageDraw
 
 from engines.errors import ConfigError, SinkError, SourceError
+from rtstyle.clip_length import clip_length
 from rtstyle.controls import Controls
 from rtstyle.image import ImageJob, stylize_images
 from rtstyle.video import VideoJob, VideoReport, stylize_video
+from rtstyle.video_ends import open_clip
 from tests.rtstyle.clips import Clip, Seen, Still, number_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -71,6 +73,17 @@ def test_a_clip_becomes_an_animation_that_loops(tmp_path: Path, kind: str) -> No
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", f"b.{kind}"]
     assert np.abs(pictures[0][40, 8, :3].astype(int) - (200, 30, 30)).max() <= 12
     assert pictures[0][..., 3].min() == 255
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_length_of_an_animation(tmp_path: Path, kind: str) -> None:
+    source = animation(tmp_path / f"a.{kind}")
+    for end, frames in ((None, len(TIMES_MS)), (0.1, 3)):
+        job = VideoJob(str(source), tmp_path / "b.mp4", end=end)
+        clip = open_clip(job)
+        length = clip_length(job, clip.info)
+        clip.close()
+        assert length is not None and length.frames == frames
 
 
 @pytest.mark.parametrize("kind", KINDS)
