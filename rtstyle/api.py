@@ -73,6 +73,10 @@ class VideoSettings(TypedDict, total=False):
         codec: ``h264``, ``hevc``, ``av1``, ``vp9``, ``prores`` or ``ffv1``; ``None`` chooses by the name of the output.
         crf: quality of the encoder; lower looks better and makes a larger file.
         preset: speed of the encoder, for example ``slow``.
+        encoder: what encodes: ``software``, ``auto``, ``nvenc``, ``qsv``, ``amf`` or ``videotoolbox``.
+        bits: bits per second of the pictures, instead of ``crf``.
+        target_bytes: largest size of the output, instead of ``crf`` and ``bits``.
+        hwaccel: what decodes: ``none``, ``auto``, ``cuda``, ``vaapi``, ``qsv``, ``videotoolbox`` or ``d3d11va``.
         audio: False leaves the sound out.
         overwrite: replace an existing output.
         resume: go on with an interrupted run of the same settings, if there is one.
@@ -93,6 +97,10 @@ class VideoSettings(TypedDict, total=False):
     codec: str | None
     crf: int | None
     preset: str | None
+    encoder: str
+    bits: int | None
+    target_bytes: int | None
+    hwaccel: str
     audio: bool
     overwrite: bool
     resume: bool

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import engines
 import engines.errors
 import rtstyle
 from engines.base import RGB, EngineInfo
+from rtstyle.api import VideoSettings
+from rtstyle.video_job import VideoJob
 from tests.rtstyle.clips import Clip
 from tests.rtstyle.test_imports import loaded_by
 
@@ -101,3 +104,10 @@ def test_a_video(tiny_style: Path, tmp_path: Path) -> None:
     assert report.frames_out == 3 and seen[-1] == 3 and (tmp_path / "out.mp4").is_file()
     with pytest.raises(rtstyle.ConfigError, match="exists"):
         rtstyle.stylize_video(clip, tmp_path / "out.mp4", tiny_style)
+
+
+def test_every_setting_of_a_job_can_be_given() -> None:
+    named = {field.name for field in fields(VideoJob)} - {"input", "output"}
+    assert set(VideoSettings.__annotations__) == named
+    documented = VideoSettings.__doc__ or ""
+    assert [name for name in sorted(named) if f"        {name}: " not in documented] == []
