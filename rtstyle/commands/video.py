@@ -146,9 +146,13 @@ def _stylize_one(
 
 def _shared(job: VideoJob, share: _Share, show: Callable[[VideoProgress], None]) -> VideoReport:
     """Stylize one clip on a cluster."""
+    from engines.errors import ConfigError
     from rtstyle.jobs.batch import VideoFailure
+    from rtstyle.jobs.cluster_clip import check_shared
 
-    job.check()  # before Ray is started
+    if job.input == "pattern":
+        raise ConfigError("a cluster shares video files", hint="leave out --cluster for the built-in scene")
+    check_shared(job)  # before Ray is started
     (result,) = share([job], on_progress=lambda _, now: show(now))
     if isinstance(result, VideoFailure):
         raise result.error

@@ -17,6 +17,7 @@ from rtstyle.jobs.folder_batch import BatchKind, FolderBatch, failure_of
 from rtstyle.jobs.segmented_sink import remove_job
 from rtstyle.media.codecs import CONTAINERS, choose
 from rtstyle.media.picture_sequence import PictureSequence
+from rtstyle.sinks.animation import KINDS
 from rtstyle.video import VideoProgress, VideoReport, stylize_video
 from rtstyle.video_job import PIPE, VideoJob
 
@@ -120,7 +121,8 @@ class VideoBatch(FolderBatch):
             hint = "leave --job-dir out: each has its own beside its output"
             raise ConfigError("a job folder holds one clip", hint=hint)
         _check_names(inputs, folder)
-        kind = BatchKind("clips", CLIPS, tuple(CONTAINERS), partial(_output_name, container))
+        _check_reading(settings)
+        kind = BatchKind("clips", CLIPS, (*CONTAINERS, *KINDS), partial(_output_name, container))
         super().__init__(inputs, folder, kind, self._settings, overwrite=settings.overwrite)
         for output in self.recovered:
             if (job_folder := self._job("", output).folder).is_dir():
@@ -191,6 +193,14 @@ def _check_names(inputs: Sequence[str], folder: Path) -> None:
         raise ConfigError("standard output takes one clip", hint="give a folder for several clips")
     if PictureSequence.parse(str(folder)) is not None:
         raise ConfigError(f"{folder} takes the pictures of one clip", hint="give a folder for several clips")
+
+
+def _check_reading(settings: VideoJob) -> None:
+    """Raise ConfigError for settings of pictures and pipes, with which every clip would fail."""
+    alone = {"fps": settings.fps, "size": settings.size, "pipe-format": settings.pipe_format}
+    if given := [f"--{name}" for name, value in alone.items() if value is not None]:
+        problem = f"{' and '.join(given)} cannot be given for a folder of clips"
+        raise ConfigError(problem, hint="leave it out" if len(given) == 1 else "leave them out")
 
 
 def _output_name(container: str | None, name: PurePath) -> PurePath:

@@ -84,6 +84,17 @@ class ClusterClip(ABC):
         return path
 
 
+def check_shared(job: VideoJob) -> None:
+    """Check a job for a cluster, before anything is opened or started.
+
+    Raises:
+        StylerError: as ``VideoJob.check``.
+    """
+    if not job.is_video_file or job.input == PIPE or job.input_pictures is not None:
+        raise ConfigError("a cluster shares video files", hint="leave out --cluster for pictures and pipes")
+    job.check()
+
+
 def open_cluster_clip(job: VideoJob, made_by: Mapping[str, Any], limit: int) -> ClusterClip:
     """Open a clip.
 
@@ -95,9 +106,7 @@ def open_cluster_clip(job: VideoJob, made_by: Mapping[str, Any], limit: int) -> 
     Raises:
         StylerError: as ``video.stylize_video``.
     """
-    job.check()
-    if not job.is_video_file or job.input == PIPE or job.input_pictures is not None:
-        raise ConfigError("a cluster shares video files", hint="leave out --cluster for pictures and pipes")
+    check_shared(job)
     if not is_url(job.input):
         job = replace(job, input=str(Path(job.input).resolve()))  # a worker has another working directory
     clip = open_clip(job)

@@ -89,6 +89,8 @@ def test_json_is_a_line_for_each_file(run: Run, photos: Path, tmp_path: Path) ->
         (["video", "a.mp4", "b.mp4", "--container", "mkv"], "--container is for a folder of clips"),
         (["video", "pattern", "a.mp4", "out/"], "pattern is not a clip for a folder"),
         (["video", "a.mp4", "a.mp4", "b.mp4"], "cannot write several clips into one file b.mp4"),
+        (["video", "a.mp4", "a.mp4", "b.gif"], "cannot write several clips into one file b.gif"),
+        (["video", "a.mp4", "out/", "--fps", "9"], "--fps cannot be given for a folder of clips"),
         (["image", "a.png", "b.png", "--format", "webp"], "a format is for a folder of pictures"),
     ],
 )
@@ -207,3 +209,14 @@ def test_what_stands_for_something_else_is_no_clip_of_a_batch(
     assert run("video", *arguments) in (1, 2)
     assert told in run.err and len(run.err.splitlines()) == 2
     assert files(tmp_path) == {"a.mp4", "b.mp4"}
+
+
+@pytest.mark.parametrize("names", [("pattern", "b.mp4"), ("a.mp4", "b.gif"), ("a.mp4", "-"), ("-", "b.mp4")])
+def test_what_no_cluster_shares_starts_none(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: tuple[str, str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Clip(frames=2).write(tmp_path / "a.mp4")
+    assert run("video", *names, "--cluster", "local") == 1
+    assert run.err.splitlines()[0] == "rtstyle: a cluster shares video files"
+    assert sorted(files(tmp_path)) == ["a.mp4"]
