@@ -65,6 +65,11 @@ class Deinterlacer:
         self._format: tuple[object, ...] = ()
         self._waiting: deque[VideoFrame] = deque()
 
+    @property
+    def began(self) -> bool:
+        """True from the first interlaced picture on: pictures depend on their neighbours from there."""
+        return self._graph is not None
+
     def __call__(self, pictures: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
         """Yield each picture once, in order, with its own time."""
         for picture in pictures:

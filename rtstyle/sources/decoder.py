@@ -107,6 +107,11 @@ class Decoder:
         """Width / height of a pixel as the newest picture states it; 1 if it does not."""
         return Fraction(self._codec.sample_aspect_ratio or 1)
 
+    @property
+    def deinterlaces(self) -> bool:
+        """True if an interlaced picture was decoded, whether it was passed on or not."""
+        return self._deinterlacer.began
+
     def is_photo(self) -> bool:
         """Return True for a single picture in a format of pictures; call it before ``pictures``."""
         if not may_hold_stills(self.container):

@@ -171,7 +171,7 @@ class FileSource:
     @property
     def may_seek(self) -> bool:
         """False if pictures depend on all those before them, or on where reading began."""
-        return self._decoder.clock.may_seek and not self._decoder.interlaced and not self._stream
+        return self._decoder.clock.may_seek and not self._decoder.deinterlaces and not self._stream
 
     @property
     def flaws(self) -> Flaws:

@@ -10,7 +10,9 @@ import pytest
 
 from rtstyle.jobs.segment_plan import plan
 from rtstyle.jobs.segment_reader import SegmentReader, UnplannedError
-from rtstyle.video import VideoJob, open_clip
+from rtstyle.video import VideoJob
+from rtstyle.video_ends import open_clip
+from tests.rtstyle import test_unusual_pictures as unusual
 from tests.rtstyle.clips import Clip
 
 OPEN = {"x264-params": "open-gop=1:keyint=12:min-keyint=12:bframes=3:scenecut=0"}
@@ -59,4 +61,10 @@ def test_other_frames_than_planned_are_noticed(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["broadcast.ts", "raw.h264"])
 def test_what_cannot_be_planned(tmp_path: Path, name: str) -> None:
     job = VideoJob(str(Clip(frames=60).write(tmp_path / name)), tmp_path / "out.mp4", segment_s=0.4)
+    assert plan(job, open_clip(job)) is None
+
+
+def test_interlaced_pictures_are_not_planned(tmp_path: Path) -> None:
+    """Each depends on its neighbours: one that is decoded from a key frame on would look different."""
+    job = VideoJob(str(unusual.TestInterlaced.clip(tmp_path / "in.mp4", 30)), tmp_path / "out.mp4", segment_s=0.4)
     assert plan(job, open_clip(job)) is None
