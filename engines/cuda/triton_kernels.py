@@ -167,10 +167,10 @@ def _last(
             place = channel * per_channel + (down + 1) // side * per_row + (right + 1) // side * per_column
             pixel = (row + _reflect(x + right - 1, width)) * 3
             if mixes:
+                # Names of their own: both branches must give a name the same type, and these weights differ by colour.
                 for other in tl.static_range(3):
-                    weight = tl.load(softening + colour * per_output + place + other * per_channel).to(tl.float32)
-                    byte = tl.load(frame + pixel + other, mask=inside, other=0)
-                    ground += weight * byte.to(tl.float32)
+                    weights = tl.load(softening + colour * per_output + place + other * per_channel).to(tl.float32)
+                    ground += weights * tl.load(frame + pixel + other, mask=inside, other=0).to(tl.float32)
             else:
                 weight = tl.load(softening + place).to(tl.float32)
                 byte = tl.load(frame + pixel + colour, mask=inside, other=0)
