@@ -48,8 +48,7 @@ def bits_for_size(job: VideoJob, clip: Source, tracks: TrackSource | None) -> in
     bits = 8 * (job.target_bytes - beside) / seconds
     if bits < least:
         smallest = math.ceil((beside + least * seconds / 8) / 100_000) / 10
-        problem = (
-            f"{job.target_bytes / 1e6:g} MB are too little for {length.seconds:.0f} s of {info.width}×{info.height}"
-        )
+        size = f"{job.target_bytes / 1e6:g} MB" if job.target_bytes >= 10_000 else f"{job.target_bytes} bytes"
+        problem = f"{size} are too little for {length.seconds:.0f} s of {info.width}×{info.height}"
         raise ConfigError(problem, hint=f"give at least {smallest:g}MB, or a smaller --height")
     return round(LESS.get(codec.name, 1.0) * min(bits, MOST_BITS_PER_PIXEL * info.width * info.height * fps, 1e9))

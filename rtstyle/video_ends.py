@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from rtstyle.jobs.picture_job import open_pictures
 from rtstyle.jobs.segmented_sink import SegmentedSink
 from rtstyle.jobs.segmented_video import needs_segments, open_segmented
-from rtstyle.media.codecs import CONTAINERS, choose, holds_alpha
+from rtstyle.media.codecs import choose, holds_alpha
 from rtstyle.media.hardware import pick
 from rtstyle.media.urls import is_url
 from rtstyle.sinks.animation import KINDS, AnimationSink
@@ -136,9 +136,8 @@ def _open_file(
 
 def may_be_cut(job: VideoJob, clip: FileSource) -> bool:
     """Return True if segments, which are MP4, can hold what the output holds."""
-    in_mp4 = choose(job.output, job.codec)[1].name in CONTAINERS[".mp4"].codecs
     # An animated picture is short, though an APNG does not say how long it is.
-    return in_mp4 and not clip.transparent and Path(job.input).suffix.lower() not in (*KINDS, ".png")
+    return job.may_have_segments and not clip.transparent and Path(job.input).suffix.lower() not in (*KINDS, ".png")
 
 
 def _end_of(clip: Clip | None) -> Callable[[], int | None]:

@@ -12,7 +12,7 @@ from engines.atomic_write import hidden_name, link_target
 from engines.base import MAX_SIZE, MIN_SIDE
 from engines.errors import ConfigError, SourceError
 from rtstyle.jobs.manifest import JOB_SUFFIX, Manifest
-from rtstyle.media.codecs import HARDWARE, choose
+from rtstyle.media.codecs import CONTAINERS, HARDWARE, choose
 from rtstyle.media.container import check_file
 from rtstyle.media.hardware import check_encoder
 from rtstyle.media.hardware_decoding import HWACCELS
@@ -110,6 +110,16 @@ class VideoJob:
         return self.output_pictures is None and str(self.output) != PIPE and not self._is_animation
 
     @property
+    def may_have_segments(self) -> bool:
+        """False if what the output holds does not fit into segments, which are MP4; only for a codec that exists."""
+        if not self.is_video_file:
+            return self.output_pictures is not None
+        try:
+            return choose(self.output, self.codec)[1].name in CONTAINERS[".mp4"].codecs
+        except ConfigError:
+            return True  # another check says what is wrong
+
+    @property
     def _is_animation(self) -> bool:
         from rtstyle.sinks.animation import KINDS
 
@@ -176,6 +186,11 @@ class VideoJob:
         if self.height is not None and not MIN_SIDE <= self.height <= MAX_SIZE[1]:
             hint = f"give {MIN_SIDE} to {MAX_SIZE[1]} pixels"
             errors.append(ConfigError(f"height {self.height} is out of range", hint=hint))
+        errors += [
+            ConfigError(f"{name} {value} is out of range", hint="give a number above 0")
+            for name, value in (("bits", self.bits), ("target_bytes", self.target_bytes))
+            if value is not None and value <= 0
+        ]
         if self.hwaccel not in HWACCELS:
             hint = f"choose from {', '.join(HWACCELS)}"
             errors.append(ConfigError(f"unknown hardware decoding {self.hwaccel!r}", hint=hint))
@@ -251,13 +266,18 @@ class VideoJob:
             return [ConfigError(f"{self.output} already exists", hint="give another folder, or add --overwrite")]
         return []
 
-    def _resume_errors(self) -> list[ConfigError]:
+    def _in_one_piece(self) -> str:
+        """Return why nothing is kept for ``resume``, in words; empty if something may be."""
         if PIPE in (self.input, str(self.output)):
-            problem = ConfigError("what came through a pipe cannot be resumed", hint="leave out --resume")
-            return [problem] if self.resume else []
+            return "what came through a pipe cannot be resumed"
         if self._is_animation:
-            problem = ConfigError("an animated picture is written in one piece", hint="leave out --resume")
-            return [problem] if self.resume else []
+            return "an animated picture is written in one piece"
+        return "" if self.may_have_segments else "ProRes and FFV1 are written in one piece"
+
+    def _resume_errors(self) -> list[ConfigError]:
+        whole = self._in_one_piece()
+        if whole:
+            return [ConfigError(whole, hint="leave out --resume")] if self.resume else []
         try:
             begun = Manifest.exists(self.folder)
             other = not begun and not Manifest.may_begin(self.folder)

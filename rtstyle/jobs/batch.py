@@ -112,7 +112,7 @@ class VideoBatch(FolderBatch):
         container: str | None = None,
         made_by: Mapping[str, Any] | None = None,
     ) -> None:
-        self._template = replace(settings, resume=bool(settings.segment_s))
+        self._template = replace(settings, resume=bool(settings.segment_s))  # where the output may have segments
         self._made_by = dict(made_by or {})
         self._checked = set[str]()
         self._begun = set[Path]()
@@ -168,7 +168,8 @@ class VideoBatch(FolderBatch):
             raise
 
     def _job(self, name: str, output: Path) -> VideoJob:
-        return replace(self._template, input=name, output=output)
+        job = replace(self._template, input=name, output=output)
+        return job if job.may_have_segments else replace(job, resume=False)
 
     def _settings(self, output: Path) -> dict[str, Any]:
         """Return everything that an output's pictures and sound depend on."""

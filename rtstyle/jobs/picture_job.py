@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engines.errors import ConfigError
-from rtstyle.jobs.manifest import OURS, Manifest, hash_file, identify
+from rtstyle.jobs.manifest import MANIFEST, OURS, Manifest, hash_file, identify
 from rtstyle.jobs.segmented_video import settings_of
 from rtstyle.media.picture_sequence import PictureSequence
 from rtstyle.media.urls import is_url
@@ -93,7 +93,8 @@ def _check_same(folder: Path, job: Manifest) -> None:
 
 def _remove(folder: Path) -> None:
     with suppress(OSError):
-        for path in folder.iterdir():
+        # The manifest first: a job that is killed here is finished, not to be resumed.
+        for path in sorted(folder.iterdir(), key=lambda path: path.name != MANIFEST):
             if OURS.match(path.name):  # also what a process that was killed has left unfinished
                 path.unlink()
         folder.rmdir()

@@ -252,8 +252,11 @@ def remove_job(folder: Path) -> None:
 
 
 def _remove(folder: Path, keep: Collection[str] = ()) -> None:
-    """Remove the files of a job, finished or not, but for some; those of others stay."""
-    for path in folder.iterdir():
+    """Remove the files of a job, finished or not, but for some; those of others stay.
+
+    The manifest goes first: a job that is killed here after it was finished must not begin again for lack of segments.
+    """
+    for path in sorted(folder.iterdir(), key=lambda path: path.name != MANIFEST):
         if path.name not in keep and OURS.match(path.name):
             with suppress(OSError):
                 path.unlink()

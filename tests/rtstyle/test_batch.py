@@ -99,6 +99,11 @@ def test_one_engine_serves_all_and_a_bad_clip_stops_none(films: Path) -> None:
     assert Seen.of(jobs[3].output).numbers == list(range(5))
 
 
+def test_what_is_written_in_one_piece_is_written_too(films: Path) -> None:
+    results = run(films, settings=replace(SETTINGS, codec="ffv1", preset=None, crf=None), container="mkv")
+    assert names(results) == ["a.mp4", "-b.mp4", "c.mp4", "d.mp4"]
+
+
 def test_what_is_finished_is_skipped(films: Path) -> None:
     out = films.with_name("out")
     assert names(run(films)) == ["a.mp4", "-b.mp4", "c.mp4", "d.mp4"]

@@ -107,6 +107,17 @@ def test_too_small_a_size_names_the_smallest(clip: Path, tmp_path: Path) -> None
     assert stylize(clip, tmp_path / "b.mp4", target_bytes=least) <= least
 
 
+@pytest.mark.parametrize("settings", [{"bits": 0}, {"bits": -1}, {"target_bytes": 0}])
+def test_a_rate_that_is_none_is_refused(clip: Path, tmp_path: Path, settings: dict[str, int]) -> None:
+    with pytest.raises(ConfigError, match=f"{next(iter(settings))} .* is out of range"):
+        stylize(clip, tmp_path / "b.mp4", **settings)
+
+
+def test_a_few_bytes_are_named_as_such(clip: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="^10 bytes are too little"):
+        stylize(clip, tmp_path / "b.mp4", target_bytes=10)
+
+
 def test_a_clip_without_a_length_is_refused(tmp_path: Path) -> None:
     job = VideoJob("pattern", tmp_path / "b.mp4", target_bytes=1_000_000)
     with pytest.raises(ConfigError, match="give --bitrate instead"):

@@ -289,6 +289,36 @@ def test_a_job_that_was_killed_as_it_ended_ends_again(clip: Path, tmp_path: Path
     assert len(Seen.of(here.output).numbers) == FRAMES
 
 
+def test_a_job_that_was_killed_as_its_folder_went_is_finished(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = job(clip, tmp_path / "out.mp4")
+    remove = Path.unlink
+
+    def power_goes_out_at_the_second(path: Path, missing_ok: bool = False) -> None:
+        if path.parent == here.folder and here.output.exists() and not (here.folder / MANIFEST).exists():
+            raise SystemExit
+        remove(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", power_goes_out_at_the_second)
+    with pytest.raises(SystemExit):
+        run(here)
+    monkeypatch.undo()
+    assert list(here.folder.glob("segment-*"))
+    engine = Still()
+    with pytest.raises(ConfigError, match="already exists"):
+        run(replace(here, resume=True), engine)
+    assert engine.calls == 0
+    run(replace(here, overwrite=True))
+    assert not here.folder.exists()
+
+
+@pytest.mark.parametrize(("name", "codec"), [("out.mov", "prores"), ("out.mkv", "ffv1")])
+def test_what_is_written_in_one_piece_cannot_be_resumed(clip: Path, tmp_path: Path, name: str, codec: str) -> None:
+    with pytest.raises(ConfigError, match="written in one piece"):
+        run(job(clip, tmp_path / name, codec=codec, preset=None, resume=True))
+
+
 def test_a_begun_job_is_not_begun_anew_in_one_piece(clip: Path, tmp_path: Path) -> None:
     here = job(clip, tmp_path / "out.mp4")
     interrupt(here, 57)
