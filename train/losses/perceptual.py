@@ -24,35 +24,37 @@ PHOTOGRAPH_MEAN, PHOTOGRAPH_SPREAD = 0.47, 0.24
 
 
 class _Gram(torch.autograd.Function):
-    """F Fᵀ with the gradient (∂G + ∂Gᵀ) F: one product instead of two and a sum."""
+    """Fᵀ F with the gradient F (∂G + ∂Gᵀ): one product instead of two and a sum."""
 
     @staticmethod
     def forward(ctx: Any, flat: Tensor) -> Tensor:
-        """(N, C, P) → (N, C, C)."""
+        """(N, P, C) → (N, C, C)."""
         ctx.save_for_backward(flat)
-        return flat @ flat.transpose(1, 2)
+        return flat.transpose(1, 2) @ flat
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Tensor:
-        """(N, C, C) → (N, C, P)."""
+        """(N, C, C) → (N, P, C)."""
         flat: Tensor = ctx.saved_tensors[0]
-        return (grads[0] + grads[0].transpose(1, 2)) @ flat
+        return flat @ (grads[0] + grads[0].transpose(1, 2))
 
 
 def gram(features: Tensor) -> Tensor:
     """G = F Fᵀ / (H W). (N, C, H, W) → (N, C, C), float32. Gatys et al. 2016, CVPR, eq. 3.
 
     The product is computed in the type of the features: bfloat16 sums in float32, and is several times faster.
+    Features in channels-last memory, as the feature networks give them, are not copied.
     """
-    flat = features.flatten(2)
+    flat = features.permute(0, 2, 3, 1).flatten(1, 2)
     product: Tensor = _Gram.apply(flat)  # type: ignore[no-untyped-call]
-    return product.float() / flat.shape[-1]
+    return product.float() / flat.shape[1]
 
 
 def content_loss(stylized: Tensor, original: Tensor) -> Tensor:
     """‖F(y) − F(x)‖² / ‖F(x)‖², per picture. Gatys et al. 2016, eq. 1, made relative."""
-    stylized, original = stylized.float().flatten(1), original.float().flatten(1)
-    return ((stylized - original).square().sum(1) / original.square().sum(1).clamp_min(1e-8)).mean()
+    stylized, original = stylized.float(), original.float()
+    energy = original.square().sum((1, 2, 3)).clamp_min(1e-8)
+    return ((stylized - original).square().sum((1, 2, 3)) / energy).mean()
 
 
 def style_distances(stylized: Sequence[Tensor], painting: Sequence[Tensor]) -> list[Tensor]:

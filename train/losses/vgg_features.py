@@ -98,6 +98,8 @@ class Vgg19(nn.Module):
             the full width, before the ReLU.
         taps: names from ``TAPS`` whose features are returned, in ascending order.
         dtype: type of the computation and of the features.
+
+    Weights, and so features, lie channels-last in memory: no convolution has to reorder what it reads.
     """
 
     def __init__(self, tensors: Mapping[str, Tensor], taps: Sequence[str], dtype: torch.dtype = torch.float32):
@@ -110,6 +112,8 @@ class Vgg19(nn.Module):
                 if f"{kind}.{index}.weight" in tensors:
                     for part in ("weight", "bias"):
                         value = tensors[f"{kind}.{index}.{part}"].to(dtype)
+                        if value.dim() == 4:
+                            value = value.contiguous(memory_format=torch.channels_last)
                         self.register_buffer(f"{kind}_{index}_{part}", value, persistent=False)
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
@@ -125,7 +129,7 @@ class Vgg19(nn.Module):
             one tensor (N, C, H / s, W / s) per tap.
         """
         wanted = self.taps if taps is None else [TAPS[name] for name in taps]
-        x = ((x - self.get_buffer("mean")) / self.get_buffer("std")).to(self.dtype)
+        x = ((x - self.get_buffer("mean")) / self.get_buffer("std")).to(self.dtype, memory_format=torch.channels_last)
         found: list[Tensor] = []
         for index in self.convs:
             if len(found) == len(wanted):
