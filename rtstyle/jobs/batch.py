@@ -122,7 +122,7 @@ class VideoBatch(FolderBatch):
             raise ConfigError("a job folder holds one clip", hint=hint)
         _check_names(inputs, folder)
         _check_reading(settings)
-        kind = BatchKind("clips", CLIPS, (*CONTAINERS, *KINDS), partial(_output_name, container))
+        kind = BatchKind("clips", CLIPS, (*CONTAINERS, *KINDS), partial(_output_name, container), tuple(KINDS))
         super().__init__(inputs, folder, kind, self._settings, overwrite=settings.overwrite)
         for output in self.recovered:
             if (job_folder := self._job("", output).folder).is_dir():

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from engines.errors import SourceError
 from rtstyle.jobs.manifest import JOB_SUFFIX
+from rtstyle.media.picture_sequence import PictureSequence
 from rtstyle.media.urls import is_url, redact
 
 logger = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ class UnreadableFolder:
 
 
 def find_inputs(
-    names: Sequence[str], suffixes: Collection[str], output: Path, noun: str
+    names: Sequence[str], suffixes: Collection[str], output: Path, noun: str, *, only_named: Collection[str] = ()
 ) -> tuple[list[BatchInput], list[UnreadableFolder]]:
     """Return everything that the names of a command line mean, and the folders that cannot be read.
 
@@ -68,6 +69,8 @@ def find_inputs(
         suffixes: in lower case, with their dots.
         output: folder of the results.
         noun: plural, for messages.
+        only_named: suffixes of files that may be among them, but in folders mostly are something else; they are counted
+            in a warning.
 
     Raises:
         SourceError: an input does not exist, or there is nothing to stylize.
@@ -78,7 +81,10 @@ def find_inputs(
         if is_url(name):
             inputs.append(BatchInput.of(name, _url_name(name)))
         elif Path(name).is_dir():
-            found, closed = _below(Path(name), suffixes, output)
+            found, closed = _below(Path(name), {*suffixes, *only_named}, output)
+            found, left_out = _split(found, only_named)
+            if left_out:
+                logger.warning("left out in %s: %d files with %s; name those to stylize", name, *left_out)
             inputs += found
             unreadable += closed
             if not found and not closed:
@@ -86,10 +92,24 @@ def find_inputs(
         else:
             inputs.append(BatchInput.of(name, PurePath(PurePath(name).name)))
     if not inputs and not unreadable:
-        raise SourceError(f"no {noun} in {', '.join(named)}", hint=f"their names end in {', '.join(suffixes)}")
+        raise SourceError(f"no {noun} in {', '.join(named)}", hint=_hint(empty, suffixes))
     for name in empty if inputs else ():
         logger.warning("no %s in %s", noun, name)
     return inputs, unreadable
+
+
+def _split(found: list[BatchInput], only_named: Collection[str]) -> tuple[list[BatchInput], tuple[int, str] | None]:
+    """Return the inputs to take from a folder, and the number and suffixes of those that must be named."""
+    taken = [one for one in found if one.below.suffix.lower() not in only_named]
+    kinds = sorted({one.below.suffix.lower() for one in found} & set(only_named))
+    return taken, (len(found) - len(taken), ", ".join(kinds)) if kinds else None
+
+
+def _hint(folders: Sequence[str], suffixes: Collection[str]) -> str:
+    found = (None if ".png" in suffixes else PictureSequence.find(Path(folder)) for folder in folders)
+    for pictures in filter(None, found):
+        return f"to take its pictures for the frames of a clip, give {pictures.pattern}"
+    return f"their names end in {', '.join(suffixes)}"
 
 
 def is_pattern(name: str) -> bool:

@@ -30,12 +30,14 @@ class BatchKind:
         suffixes: of the files that are taken from folders, in lower case.
         written: suffixes that an output may have.
         output_name: returns the name of an output, given that of its input.
+        only_named: suffixes of files that are not taken from folders, though they may be meant.
     """
 
     noun: str
     suffixes: tuple[str, ...]
     written: tuple[str, ...]
     output_name: Callable[[PurePath], PurePath]
+    only_named: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ class FolderBatch:
     ) -> None:
         with write_errors(folder):
             _check_folder(inputs, folder, kind)
-        found, unreadable = find_inputs(inputs, kind.suffixes, folder, kind.noun)
+        found, unreadable = find_inputs(inputs, kind.suffixes, folder, kind.noun, only_named=kind.only_named)
         planned = _planned(found, folder, kind)
         described = [BatchTask(one.name, output, settings(output), one.size) for one, output in planned]
         self.folder = folder

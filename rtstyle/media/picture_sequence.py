@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 _NUMBER = re.compile(r"%0?(\d*)d")
+
+_NUMBERED = re.compile(r"(.*?)(\d+)(\.(?:png|jpe?g|tiff?|webp|bmp|exr))", re.IGNORECASE)
+"""Name of one of many numbered pictures: before the number, the number, and after it."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,28 @@ class PictureSequence:
         place = places[0]
         before, after = (part.replace("%%", "%") for part in (path.name[: place.start()], path.name[place.end() :]))
         return cls(path.parent, before, int(place[1] or 1), after)
+
+    @classmethod
+    def find(cls, folder: Path) -> Self | None:
+        """Return the numbered pictures in a folder, those of the first name that at least two share."""
+        seen = set[Self]()
+        with suppress(OSError):
+            for name in sorted(path.name for path in folder.iterdir()):
+                if (found := _NUMBERED.fullmatch(name)) is None:
+                    continue
+                padded = len(found[2]) if found[2].startswith("0") else 1
+                pictures = cls(folder, found[1], padded, found[3])
+                if pictures in seen:
+                    return pictures
+                seen.add(pictures)
+        return None
+
+    @property
+    def pattern(self) -> str:
+        """The text that ``parse`` reads."""
+        digits = f"0{self.digits}" if self.digits > 1 else ""
+        before, after = (part.replace("%", "%%") for part in (self.before, self.after))
+        return str(self.folder / f"{before}%{digits}d{after}")
 
     @property
     def suffix(self) -> str:

@@ -12,6 +12,7 @@ from typing import cast
 from engines import plugins
 from engines.errors import SourceError
 from rtstyle.backoff import Backoff
+from rtstyle.media.picture_sequence import PictureSequence
 from rtstyle.media.urls import is_url, redact
 from rtstyle.sources.base import Source
 from rtstyle.sources.camera_discovery import Camera, cameras_hint, find_again, find_camera, list_cameras
@@ -63,6 +64,8 @@ def open_source(
     kind = kind_of(text)
     if loop and kind != "file":
         raise SourceError(f"{redact(text)} is not a clip", hint="--loop works with clips only; other sources never end")
+    if kind == "file" and PictureSequence.parse(text) is not None:
+        raise SourceError(f"{text} names the frames of a film", hint="`rtstyle video` reads numbered pictures")
     options = SourceOptions(size, fps, loop, reconnect)
     if kind in ("camera", "file") and not is_camera(text) and not Path(text).is_file():
         plugin = plugins.find("rtstyle.sources", text.partition(":")[0], SourceError)

@@ -13,6 +13,7 @@ from engines.errors import ConfigError, SinkError, SourceError
 from rtstyle.jobs.batch import VideoBatch
 from rtstyle.jobs.batch_inputs import find_inputs
 from rtstyle.jobs.folder_batch import is_batch
+from rtstyle.media.picture_sequence import PictureSequence
 from rtstyle.video_job import VideoJob
 
 SETTINGS = VideoJob("", Path())
@@ -35,6 +36,27 @@ def below(*names: str | Path, output: Path | None = None) -> list[str]:
 def outputs(folder: Path, *names: str | Path, container: str | None = None) -> list[str]:
     with VideoBatch([str(name) for name in names], folder, SETTINGS, container=container) as batch:
         return [task.output.relative_to(folder).as_posix() for task in batch.tasks]
+
+
+def test_a_folder_of_frames_is_told_the_pattern(tmp_path: Path) -> None:
+    for number in range(9, 12):
+        (tmp_path / f"shot 50%_{number:04}.png").touch()
+    (tmp_path / "0.txt").touch()
+    with pytest.raises(SourceError, match="no clips") as refusal:
+        find_inputs([str(tmp_path)], (".mp4",), Path("none"), "clips")
+    pattern = str(refusal.value).partition("give ")[2].rstrip(")")
+    pictures = PictureSequence.parse(pattern)
+    assert pictures is not None and pictures.numbers() == [9, 10, 11]
+
+
+def test_animated_pictures_in_a_folder_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tree(tmp_path / "in", "a.gif", "b/c.WEBP", "d.mp4", "e.txt")
+    with pytest.raises(SourceError, match="no clips"):
+        VideoBatch([str(tree(tmp_path / "gifs", "a.gif"))], tmp_path / "out", SETTINGS)
+    caplog.clear()
+    with VideoBatch([str(tmp_path / "in")], tmp_path / "out", SETTINGS) as batch:
+        assert [Path(task.input).name for task in batch.tasks] == ["d.mp4"]
+    assert "2 files with .gif, .webp; name those" in caplog.text
 
 
 def test_a_folder_stands_for_the_clips_below_it(tmp_path: Path) -> None:

@@ -106,6 +106,7 @@ def test_window_on_a_dummy_display(monkeypatch: pytest.MonkeyPatch) -> None:
         (WebcamJob("pattern", ("out.xyz",)), ConfigError, "unknown kind"),
         (WebcamJob("pattern", ("no/such/folder/out.mp4",)), SinkError, "no such folder"),
         (WebcamJob("none.mp4", ("null",)), SourceError, "no such file"),
+        (WebcamJob("frames/%04d.png", ("null",)), SourceError, "`rtstyle video` reads numbered pictures"),
         (WebcamJob("98", ("null",)), SourceError, "camera 98"),
     ],
 )
