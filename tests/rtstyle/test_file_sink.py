@@ -3,12 +3,14 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -42,6 +44,22 @@ def test_every_container_with_every_codec(tmp_path: Path, ending: str, codec: st
     with av.open(str(path)) as file:
         assert CODECS[codec].name in {file.streams.video[0].codec_context.name, "av1"}
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize(("codec", "runs"), [("h264", 16), ("hevc", 4), ("vp9", 4)])
+def test_the_same_frames_give_the_same_bytes(tmp_path: Path, codec: str, runs: int) -> None:
+    contents = set[bytes]()
+    noise = np.random.default_rng(1).integers(0, 255, (48, 64, 3), np.uint8)
+    for number in range(runs):
+        path = tmp_path / f"{number}.mp4" if codec != "vp9" else tmp_path / f"{number}.webm"
+        sink = FileSink(path, fps=Fraction(25), codec=codec)
+        for frame in frames(10, height=48, width=64):
+            texture = cv2.GaussianBlur(np.roll(noise, frame.pts, 1), None, 1.5)  # the encoder has something to decide
+            sink.write(replace(frame, rgb=cv2.normalize(texture, None, 0, 255, cv2.NORM_MINMAX)))
+        sink.close(completed=True)
+        with av.open(str(path)) as file:
+            contents.add(b"".join(bytes(packet) for packet in file.demux(video=0)))
+    assert len(contents) == 1
 
 
 @pytest.mark.parametrize("codec", ["h264", "hevc", "av1", "vp9"])
