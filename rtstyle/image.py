@@ -20,6 +20,7 @@ from engines.base import MAX_SIZE, Engine, check_colours, check_size, check_stre
 from engines.errors import ConfigError, ShapeError, SinkError, SourceError, StylerError
 from rtstyle.jobs.folder_batch import BatchKind, FolderBatch, failure_of, is_batch
 from rtstyle.media.image_files import FORMATS, WITH_ALPHA, is_moving, read_picture, write_picture
+from rtstyle.media.transparency import continue_colours
 from rtstyle.stroke_scale import check_scale, stylize
 
 PICTURES = (
@@ -193,6 +194,8 @@ def _stylize(source: Path, target: Path, job: ImageJob, engine: Engine) -> Image
     if size != (width, height):
         rgb = _resized(rgb, size)
         alpha = None if alpha is None else _resized(alpha, size)
+    if alpha is not None and target.suffix.lower() in WITH_ALPHA:
+        rgb = continue_colours(rgb, alpha, on_white=True)
     write_picture(target, stylize(engine, rgb, job.strength, job.scale, job.colours), alpha)
     reduced = job.height is None and size != (width, height)
     flattened = alpha is not None and target.suffix.lower() not in WITH_ALPHA

@@ -18,21 +18,28 @@ def on_black(rgb: RGB, alpha: Alpha) -> RGB:
     return ((rgb.astype(np.uint16) * alpha[..., None] + 127) // 255).astype(np.uint8)
 
 
-def continue_colours(rgb: RGB, alpha: Alpha) -> RGB:
+def continue_colours(rgb: RGB, alpha: Alpha, *, on_white: bool = False) -> RGB:
     """Compose a picture on a smooth continuation of its visible colours.
 
     The engine sees no edge where the picture ends, and what it paints there has no fringe of black or white when the
     result is composed on another picture with the same opacity. Hidden colours do not show.
 
-    Source: the pull-push algorithm, Gortler et al. 1996, "The Lumigraph", section 3.4.
+    Args:
+        rgb: (H, W, 3).
+        alpha: opacity, (H, W).
+        on_white: the picture has been composed on white; the white is taken away again.
+
+    Source:
+        the pull-push algorithm, Gortler et al. 1996, "The Lumigraph", section 3.4.
     """
     if alpha.min(initial=255) == 255:
         return rgb
     if alpha.max(initial=0) == 0:
         return np.zeros_like(rgb)
     weight = alpha.astype(np.float32) / 255
-    colour = rgb.astype(np.float32) * weight[..., None]
-    filled = _filled(colour, weight) * (1 - weight[..., None])
+    seen = weight[..., None]
+    colour = np.maximum(rgb - 255 * (1 - seen), 0) if on_white else rgb * seen
+    filled = _filled(colour, weight) * (1 - seen)
     composed: RGB = np.rint(np.clip(colour + filled, 0, 255)).astype(np.uint8)
     return composed
 

@@ -17,6 +17,7 @@ from engines.errors import EngineError, ShapeError, SinkError, SourceError, Styl
 from rtstyle.cli import main
 from rtstyle.image import ImageFailure, ImageJob, ImageReport, fitted_size, stylize_images
 from rtstyle.media.image_files import read_picture, write_picture
+from tests.rtstyle.clips import Still
 from tests.rtstyle.picture_bytes import corners
 
 
@@ -252,6 +253,18 @@ def test_the_command_explains_a_single_failure_as_ever(
     assert main(["image", str(text), str(tmp_path / "out.png")]) == 1
     problem, hint = capsys.readouterr().err.splitlines()
     assert problem.startswith(f"rtstyle: {text} is not a picture") and hint.startswith("hint: ")
+
+
+def test_soft_edges_have_no_white_fringe(tmp_path: Path) -> None:
+    y, x = np.mgrid[-32:32, -32:32]
+    alpha = np.clip(28 - np.hypot(x, y), 0, 8) / 8
+    picture = np.dstack([np.full((64, 64, 3), (20, 90, 160)), 255 * alpha]).round().astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "a.png"), picture)
+    list(stylize_images(ImageJob((tmp_path / "a.png",), tmp_path / "b.png"), Still))
+    result = cv2.imread(str(tmp_path / "b.png"), cv2.IMREAD_UNCHANGED)
+    assert np.array_equal(result[..., 3], picture[..., 3])
+    on_black, wanted = (one[..., :3] * alpha[..., None] for one in (result, picture))
+    assert np.abs(on_black - wanted).max() <= 2
 
 
 def test_the_command_says_that_transparent_parts_are_white(
