@@ -16,7 +16,7 @@ from typing import Any
 
 from benchmarks.report import Row, Section, at_most, not_measured
 from benchmarks.subject import Subject, run_json
-from engines.base import RGB, Engine, EngineInfo
+from engines.base import RGB, Engine, EngineInfo, StrengthMap
 from engines.openvino.engine import CpuEngine
 from rtstyle.controls import Controls
 from rtstyle.frame import Frame
@@ -56,7 +56,7 @@ class SlowEngine:
         """Of the engine inside."""
         return self._engine.info
 
-    def __call__(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
+    def __call__(self, rgb: RGB, strength: float | StrengthMap = 1.0, colours: float = 0.0) -> RGB:
         """Paint, then wait for what is left of the time."""
         began_s = time.monotonic()
         painting = self._engine(rgb, strength, colours)

@@ -13,6 +13,9 @@ from engines.errors import EngineError, ShapeError
 RGB: TypeAlias = npt.NDArray[np.uint8]
 """One image: uint8, (height, width, 3), sRGB, row 0 at the top, C-contiguous."""
 
+StrengthMap: TypeAlias = npt.NDArray[np.float32]
+"""A strength for each pixel of a frame: float32, (height, width), 0…1."""
+
 MIN_SIDE = 16
 """Smallest height and width of a frame, in pixels: the network pads by reflecting up to 15 of them."""
 
@@ -52,12 +55,13 @@ class Engine(Protocol):
         """Description of this engine."""
         ...
 
-    def __call__(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
+    def __call__(self, rgb: RGB, strength: float | StrengthMap = 1.0, colours: float = 0.0) -> RGB:
         """Stylize one frame.
 
         Args:
             rgb: (height, width, 3), uint8.
-            strength: 0 returns the input, 1 the full style; values between blend the two linearly.
+            strength: 0 returns the input, 1 the full style; values between blend the two linearly. A map has one for
+                each pixel, see ``engines.strength_map``.
             colours: how much of the input's own colours is kept: 0 takes all colours from the style, 1 only light and
                 dark. A change from one frame to the next costs three weights, see ``engines.model.own_colours``.
 
@@ -65,7 +69,8 @@ class Engine(Protocol):
             a new array of the same shape and dtype.
 
         Raises:
-            ShapeError: not an RGB image or outside the size limits, or ``strength`` or ``colours`` is outside 0…1.
+            ShapeError: not an RGB image or outside the size limits, ``strength`` or ``colours`` is outside 0…1, or a
+                map has another size or dtype.
             EngineError: the engine is closed, or its runtime failed.
         """
         ...
@@ -95,7 +100,7 @@ class PipelinedEngine(Engine, Protocol):
     ``engine.submit(rgb, strength, colours).result()``.
     """
 
-    def submit(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> PendingFrame:
+    def submit(self, rgb: RGB, strength: float | StrengthMap = 1.0, colours: float = 0.0) -> PendingFrame:
         """Start on one frame, with the arguments and errors of the call; ``rgb`` may change as soon as this returns.
 
         A failure of the device may appear in ``PendingFrame.result`` only.

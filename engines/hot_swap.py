@@ -18,9 +18,10 @@ from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from engines.base import RGB, Engine, EngineInfo, PendingFrame, PipelinedEngine, check_rgb
+from engines.base import RGB, Engine, EngineInfo, PendingFrame, PipelinedEngine, StrengthMap, check_rgb
 from engines.errors import EngineError
 from engines.parity import mismatch
+from engines.strength_map import is_map, mean_strength
 from engines.wrapper import EngineWrapper
 
 MIN_STRENGTH = 0.5
@@ -100,7 +101,7 @@ class HotSwapEngine(EngineWrapper):
         swap = self._last()
         return swap.progress if swap else ""
 
-    def __call__(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
+    def __call__(self, rgb: RGB, strength: float | StrengthMap = 1.0, colours: float = 0.0) -> RGB:
         """Stylize one frame; see ``engines.base.Engine``."""
         swap = self._swap(rgb)
         if (engine := swap.engine) is not None:
@@ -108,9 +109,9 @@ class HotSwapEngine(EngineWrapper):
                 return swap.watch(lambda: engine(rgb, strength, colours))
         stylized = self._inner(rgb, strength, colours)
         wanted = swap.wants(rgb, strength)
-        return swap.offer(_Sample(rgb.copy(), strength, colours), stylized) if wanted else stylized
+        return swap.offer(_sample(rgb, strength, colours), stylized) if wanted else stylized
 
-    def _submit(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> PendingFrame:
+    def _submit(self, rgb: RGB, strength: float | StrengthMap = 1.0, colours: float = 0.0) -> PendingFrame:
         """Start on one frame. A faster engine that fails only in ``result`` loses its frames; the first one goes on."""
         swap = self._swap(rgb)
         if (engine := swap.engine) is not None:
@@ -121,7 +122,7 @@ class HotSwapEngine(EngineWrapper):
         pending = super()._submit(rgb, strength, colours)
         if not wanted:
             return pending
-        sample = _Sample(rgb.copy(), strength, colours)
+        sample = _sample(rgb, strength, colours)
         return _Pending(lambda: swap.offer(sample, pending.result()))
 
     def close(self) -> None:
@@ -188,11 +189,11 @@ class _Swap:
         self.thread = Thread(target=self._run, name="hot-swap", daemon=True)
         self.thread.start()
 
-    def wants(self, rgb: RGB, strength: float) -> bool:
+    def wants(self, rgb: RGB, strength: float | StrengthMap) -> bool:
         """Return True if this frame should be offered for the comparison."""
         if not self._waits_for_sample:
             return False
-        if strength >= MIN_STRENGTH and int(np.ptp(rgb[::8, ::8])) >= MIN_CONTRAST:
+        if mean_strength(strength) >= MIN_STRENGTH and int(np.ptp(rgb[::8, ::8])) >= MIN_CONTRAST:
             return True
         now = time.monotonic()
         self._refused_s = min(self._refused_s, now)
@@ -291,8 +292,12 @@ class _Sample(NamedTuple):
     """A frame that nobody changes afterwards, and the settings with which it was stylized."""
 
     rgb: RGB
-    strength: float
+    strength: float | StrengthMap
     colours: float
+
+
+def _sample(rgb: RGB, strength: float | StrengthMap, colours: float) -> _Sample:
+    return _Sample(rgb.copy(), strength.copy() if is_map(strength) else strength, colours)
 
 
 class _Pending:
@@ -302,7 +307,7 @@ class _Pending:
         self.result = result
 
 
-def _submitted(engine: Engine, rgb: RGB, strength: float, colours: float) -> PendingFrame:
+def _submitted(engine: Engine, rgb: RGB, strength: float | StrengthMap, colours: float) -> PendingFrame:
     if isinstance(engine, PipelinedEngine):
         return engine.submit(rgb, strength, colours)
     stylized = engine(rgb, strength, colours)

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from engines.base import RGB, BaseEngine, EngineInfo, check_colours, check_rgb, check_strength
+from engines.base import RGB, BaseEngine, EngineInfo, StrengthMap, check_colours, check_rgb
 from engines.errors import EngineError
 from engines.install_hint import pip_install
 from engines.model.own_colours import with_own_colours
+from engines.strength_map import blend, check_strength_for, graph_strength
 from engines.style_file import StyleModel
 
 
@@ -50,12 +51,12 @@ class EagerEngine(BaseEngine):
             style=style.name,
         )
 
-    def __call__(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
+    def __call__(self, rgb: RGB, strength: float | StrengthMap = 1.0, colours: float = 0.0) -> RGB:
         """Stylize one frame; see ``engines.base.Engine``."""
         import torch
 
         check_rgb(rgb)
-        check_strength(strength)
+        check_strength_for(rgb, strength)
         check_colours(colours)
         if self._graph is None:
             raise EngineError("the engine is closed")
@@ -65,11 +66,13 @@ class EagerEngine(BaseEngine):
             # TF32 would reduce the reference to 10 bits. `flags` disables whatever is not passed, so pass `enabled`.
             with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
                 self._take_colours(colours)
-                stylized = self._graph(frame[None].to(self._device), torch.tensor([strength], device=self._device))
+                stylized = self._graph(
+                    frame[None].to(self._device), torch.tensor([graph_strength(strength)], device=self._device)
+                )
                 result: RGB = stylized[0].contiguous().cpu().numpy()
         except RuntimeError as error:
             raise EngineError(f"torch failed on a frame of {rgb.shape[1]}×{rgb.shape[0]}: {error}") from error
-        return result
+        return blend(result, rgb, strength)
 
     def _take_colours(self, colours: float) -> None:
         """Load the weights for a share of own colours, if it is another one than before."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from engines.base import RGB, Engine, EngineInfo, PendingFrame, PipelinedEngine, SharedGraphEngine
+from engines.base import RGB, Engine, EngineInfo, PendingFrame, PipelinedEngine, SharedGraphEngine, StrengthMap
 
 
 class EngineWrapper:
@@ -26,7 +26,7 @@ class EngineWrapper:
         """Description of the engine that does the work."""
         return self._inner.info
 
-    def __call__(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
+    def __call__(self, rgb: RGB, strength: float | StrengthMap = 1.0, colours: float = 0.0) -> RGB:
         """Stylize one frame; see ``engines.base.Engine``."""
         return self._inner(rgb, strength, colours)
 
@@ -34,7 +34,7 @@ class EngineWrapper:
         """Close the inner engine. May be called twice."""
         self._inner.close()
 
-    def _submit(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> PendingFrame:
+    def _submit(self, rgb: RGB, strength: float | StrengthMap = 1.0, colours: float = 0.0) -> PendingFrame:
         return cast("PipelinedEngine", self._inner).submit(rgb, strength, colours)
 
     def _prepare(self, height: int, width: int) -> None:

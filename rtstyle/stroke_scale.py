@@ -37,8 +37,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from engines.base import MAX_SIZE, MIN_SIDE, RGB, Engine, check_colours, check_rgb, check_strength
+from engines.base import MAX_SIZE, MIN_SIDE, RGB, Engine, StrengthMap, check_colours, check_rgb
 from engines.errors import ShapeError
+from engines.strength_map import blend, check_strength_for, graph_strength
 
 SCALES = (0.5, 2.0)
 """Smallest and largest scale."""
@@ -56,7 +57,9 @@ EPSILON = 65.0
 _Floats: TypeAlias = npt.NDArray[np.float32]
 
 
-def stylize(engine: Engine, rgb: RGB, strength: float = 1.0, scale: float = 1.0, colours: float = 0.0) -> RGB:
+def stylize(
+    engine: Engine, rgb: RGB, strength: float | StrengthMap = 1.0, scale: float = 1.0, colours: float = 0.0
+) -> RGB:
     """Stylize one frame with strokes ``scale`` times as large as the style's own.
 
     At scale 1 this only calls the engine. A scale that would make the frame too small or too large for an engine is
@@ -69,19 +72,20 @@ def stylize(engine: Engine, rgb: RGB, strength: float = 1.0, scale: float = 1.0,
     if scale == 1.0:
         return engine(rgb, strength, colours)
     check_rgb(rgb)
-    check_strength(strength)
+    check_strength_for(rgb, strength)
     check_colours(colours)
     height, width = rgb.shape[:2]
     size = work_size(height, width, nearest_scale(scale, height, width))
     if size == (height, width):
         return engine(rgb, strength, colours)
-    if strength == 0.0:
+    share = graph_strength(strength)
+    if share == 0.0:
         return rgb.copy()
     resized = _resized(rgb, size)
     stylized = guided_resize(engine(resized, 1.0, colours), resized, rgb)
-    if strength == 1.0:
-        return stylized
-    return np.asarray(cv2.addWeighted(stylized, strength, rgb, 1.0 - strength, 0.0), np.uint8)
+    if share == 1.0:
+        return blend(stylized, rgb, strength)
+    return np.asarray(cv2.addWeighted(stylized, share, rgb, 1.0 - share, 0.0), np.uint8)
 
 
 def check_scale(scale: float, height: int | None = None, width: int | None = None) -> None:

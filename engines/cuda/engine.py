@@ -7,9 +7,19 @@ from importlib import util
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from engines.base import RGB, BaseEngine, EngineInfo, PendingFrame, check_colours, check_rgb, check_size, check_strength
+from engines.base import (
+    RGB,
+    BaseEngine,
+    EngineInfo,
+    PendingFrame,
+    StrengthMap,
+    check_colours,
+    check_rgb,
+    check_size,
+)
 from engines.cuda import driver
 from engines.errors import EngineError
+from engines.strength_map import blend_pending, check_strength_for, graph_strength
 from engines.style_file import StyleModel
 
 if TYPE_CHECKING:
@@ -81,22 +91,22 @@ class CudaEngine(BaseEngine):
         """The pipeline that the frames go through, for measurements."""
         return self._open().pipeline
 
-    def submit(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> PendingFrame:
+    def submit(self, rgb: RGB, strength: float | StrengthMap = 1.0, colours: float = 0.0) -> PendingFrame:
         """Start on one frame; see ``engines.base.PipelinedEngine``.
 
         If the memory is too small for this size, the engine still stylizes smaller frames.
         """
         check_rgb(rgb)
-        check_strength(strength)
+        check_strength_for(rgb, strength)
         check_colours(colours)
         graphs = self._open()
         with self._lock:
             if colours != self._colours:
                 self._weights, self._colours = graphs.upload(self._style, colours), colours
             weights = self._weights
-        return graphs.submit(rgb, strength, weights)
+        return blend_pending(graphs.submit(rgb, graph_strength(strength), weights), rgb, strength)
 
-    def __call__(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
+    def __call__(self, rgb: RGB, strength: float | StrengthMap = 1.0, colours: float = 0.0) -> RGB:
         """Stylize one frame; see ``submit``."""
         return self.submit(rgb, strength, colours).result()
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from engines.base import RGB, BaseEngine, EngineInfo, check_colours, check_rgb, check_strength
+from engines.base import RGB, BaseEngine, EngineInfo, StrengthMap, check_colours, check_rgb
 from engines.errors import EngineError, StyleError
 from engines.model.own_colours import with_own_colours
+from engines.strength_map import blend, check_strength_for, graph_strength
 from engines.style_file import StyleModel
 
 if TYPE_CHECKING:
@@ -64,10 +65,10 @@ class CpuEngine(BaseEngine):
             style=style.name,
         )
 
-    def __call__(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
+    def __call__(self, rgb: RGB, strength: float | StrengthMap = 1.0, colours: float = 0.0) -> RGB:
         """Stylize one frame; see ``engines.base.Engine``."""
         check_rgb(rgb)
-        check_strength(strength)
+        check_strength_for(rgb, strength)
         check_colours(colours)
         frame = np.ascontiguousarray(rgb)[None]
         with as_engine_errors(rgb.shape[0], rgb.shape[1]):
@@ -78,10 +79,10 @@ class CpuEngine(BaseEngine):
             # The runtime copies neither input nor output. The output is the request's own buffer, which the next call
             # overwrites, so copy it here.
             outputs = request.infer(
-                {0: frame, 1: np.array([strength], np.float32)}, share_inputs=True, share_outputs=True
+                {0: frame, 1: np.array([graph_strength(strength)], np.float32)}, share_inputs=True, share_outputs=True
             )
             stylized: RGB = outputs[0][0].copy()
-        return stylized
+        return blend(stylized, rgb, strength)
 
     def close(self) -> None:
         """Free the graph and everything compiled from it. May be called twice."""

@@ -10,10 +10,11 @@ from typing import cast
 
 import torch
 
-from engines.base import RGB, BaseEngine, EngineInfo, PendingFrame, check_colours, check_rgb, check_strength
+from engines.base import RGB, BaseEngine, EngineInfo, PendingFrame, StrengthMap, check_colours, check_rgb
 from engines.cuda.engine import require
 from engines.cuda.stream_pipeline import StreamPipeline
 from engines.errors import EngineError
+from engines.strength_map import blend_pending, check_strength_for, graph_strength
 from engines.style_file import StyleModel
 from engines.trt import builder
 from engines.trt.compat import import_tensorrt, installed
@@ -65,14 +66,17 @@ class TensorRtEngine(BaseEngine):
             style=style.name,
         )
 
-    def submit(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> PendingFrame:
+    def submit(self, rgb: RGB, strength: float | StrengthMap = 1.0, colours: float = 0.0) -> PendingFrame:
         """Start on one frame; see ``engines.base.PipelinedEngine``. Raise EngineError if its size has no plan."""
         check_rgb(rgb)
-        check_strength(strength)
+        check_strength_for(rgb, strength)
         check_colours(colours)
-        return self._pipeline.submit(rgb, strength, lambda body: cast("PlanBody", body).take_colours(colours))
+        pending = self._pipeline.submit(
+            rgb, graph_strength(strength), lambda body: cast("PlanBody", body).take_colours(colours)
+        )
+        return blend_pending(pending, rgb, strength)
 
-    def __call__(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
+    def __call__(self, rgb: RGB, strength: float | StrengthMap = 1.0, colours: float = 0.0) -> RGB:
         """Stylize one frame; see ``submit``."""
         return self.submit(rgb, strength, colours).result()
 

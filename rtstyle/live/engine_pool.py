@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from threading import Lock
 
-from engines.base import RGB, Engine, PendingFrame
+from engines.base import RGB, Engine, PendingFrame, StrengthMap
 from engines.shared_pool import SharedPool
 from engines.wrapper import EngineWrapper
 
@@ -42,7 +42,7 @@ class _Borrowed(EngineWrapper):
         self._lock, self._give_back = shared.lock, give_back
         self._closed = False
 
-    def __call__(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
+    def __call__(self, rgb: RGB, strength: float | StrengthMap = 1.0, colours: float = 0.0) -> RGB:
         with self._lock:
             return super().__call__(rgb, strength, colours)
 
@@ -52,7 +52,7 @@ class _Borrowed(EngineWrapper):
             self._closed = True
             self._give_back()
 
-    def _submit(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> PendingFrame:
+    def _submit(self, rgb: RGB, strength: float | StrengthMap = 1.0, colours: float = 0.0) -> PendingFrame:
         with self._lock:
             return super()._submit(rgb, strength, colours)
 

@@ -11,7 +11,7 @@ from threading import Condition, Thread
 import cv2
 import numpy as np
 
-from engines.base import RGB, Engine, EngineInfo, SharedGraphEngine
+from engines.base import RGB, Engine, EngineInfo, SharedGraphEngine, StrengthMap
 from engines.errors import StylerError
 from rtstyle.controls import Controls
 
@@ -80,7 +80,7 @@ class StyleSwitcher:
         """Why the wanted style is not shown; empty while it is shown or loading."""
         return self._faults.get(self._controls.style, "")
 
-    def __call__(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
+    def __call__(self, rgb: RGB, strength: float | StrengthMap = 1.0, colours: float = 0.0) -> RGB:
         """Stylize one frame; see ``engines.base.Engine``."""
         now = time.monotonic()
         with self._change:
