@@ -36,6 +36,7 @@ def load(style: str | Path = DEFAULT_STYLE, engine: str = "auto", *, threads: in
 
         with rtstyle.load("vangogh") as engine:
             painting = engine(photo, strength=0.8, colours=0.5)
+            part = engine(photo, strength=mask)  # float32, (height, width), 0 … 1
 
     Pictures are uint8 RGB arrays of shape (height, width, 3). The first one of each size takes longer.
 
@@ -66,6 +67,11 @@ class VideoSettings(TypedDict, total=False):
         strength: 0 leaves the video as it is, 1 is the full style.
         scale: size of the brush strokes, 0.5 to 2.
         colours: 0 takes the colours of the style, 1 keeps those of the video.
+        only: ``all``, or stylize only the ``person`` or the ``background``.
+        mask: picture or clip, white where the style shows.
+        inside: strength where masks let the style show, 0 to 1; ``strength`` multiplies it.
+        outside: strength elsewhere, 0 to 1.
+        feather: half the width of the soft border of masks, pixels.
         height: of the output, pixels; ``None`` keeps the size.
         start: first second of the input to use.
         end: last second of the input to use.
@@ -90,6 +96,11 @@ class VideoSettings(TypedDict, total=False):
     strength: float
     scale: float
     colours: float
+    only: str
+    mask: Path | None
+    inside: float
+    outside: float
+    feather: float
     height: int | None
     start: float | None
     end: float | None

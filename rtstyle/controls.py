@@ -7,6 +7,7 @@ from threading import Event
 
 from engines.base import check_colours, check_strength
 from engines.errors import StyleError
+from rtstyle.masks.settings import NO_MASK, MaskSettings, check_only
 from rtstyle.stroke_scale import check_scale
 
 
@@ -20,8 +21,11 @@ class Controls:
         styles: names to choose from, which never change; empty if there is no choice.
         style: the first style to show; ``None`` takes the first of ``styles``.
         colours: 0 takes all colours from the style, 1 keeps those of the input.
+        only: the part of the frame to stylize, one of ``masks.settings.ONLY``.
+        masks: a mask from a file, and what masks do.
 
     Attributes:
+        masks: as given.
         paused: True while viewers see a still picture; frames are still stylized meanwhile.
     """
 
@@ -33,10 +37,13 @@ class Controls:
         styles: Sequence[str] = (),
         style: str | None = None,
         colours: float = 0.0,
+        only: str = "all",
+        masks: MaskSettings = NO_MASK,
     ) -> None:
         # One attribute is replaced at a time, which Python does atomically, so nothing here needs a lock.
         self.strength, self.scale, self.colours = strength, scale, colours
         self.mirror, self.paused = mirror, False
+        self.only, self.masks = only, masks
         self.styles = tuple(styles)
         self._style = self.styles[0] if styles else ""
         self._stop = Event()
@@ -72,6 +79,16 @@ class Controls:
     def colours(self, value: float) -> None:
         check_colours(value)
         self._colours = value
+
+    @property
+    def only(self) -> str:
+        """The part of the frame to stylize. Setting it raises ConfigError if it is not in ``masks.settings.ONLY``."""
+        return self._only
+
+    @only.setter
+    def only(self, part: str) -> None:
+        check_only(part)
+        self._only = part
 
     @property
     def style(self) -> str:

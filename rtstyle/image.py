@@ -6,7 +6,7 @@ import errno
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePath
 from typing import Any
@@ -18,7 +18,12 @@ import numpy.typing as npt
 from engines.atomic_write import atomic_write
 from engines.base import MAX_SIZE, Engine, check_colours, check_size, check_strength
 from engines.errors import ConfigError, ShapeError, SinkError, SourceError, StylerError
+from rtstyle.controls import Controls
 from rtstyle.jobs.folder_batch import BatchKind, FolderBatch, failure_of, is_batch
+from rtstyle.jobs.manifest import identify
+from rtstyle.masks.mask_file import check_mask
+from rtstyle.masks.settings import NO_MASK, MaskSettings, mask_errors
+from rtstyle.masks.strength_maps import StrengthMaps
 from rtstyle.media.image_files import FORMATS, WITH_ALPHA, is_moving, read_picture, write_picture
 from rtstyle.media.transparency import continue_colours
 from rtstyle.stroke_scale import check_scale, stylize
@@ -47,6 +52,8 @@ class ImageJob:
             ``png``.
         into_folder: True if ``output`` is a folder that may not exist yet.
         colours: how much of the pictures' own colours is kept, 0 … 1.
+        only: the part of the pictures to stylize, one of ``masks.settings.ONLY``.
+        masks: a mask from a file, the same for all pictures, and what masks do.
     """
 
     inputs: tuple[Path, ...]
@@ -58,6 +65,12 @@ class ImageJob:
     format: str | None = None
     into_folder: bool = False
     colours: float = 0.0
+    only: str = "all"
+    masks: MaskSettings = NO_MASK
+
+    def controls(self) -> Controls:
+        """Return the settings of a run."""
+        return Controls(self.strength, scale=self.scale, colours=self.colours, only=self.only, masks=self.masks)
 
 
 @dataclass(frozen=True)
@@ -113,11 +126,11 @@ def stylize_images(
         A report for each picture, or its failure; the others are stylized all the same.
 
     Raises:
-        SourceError: there is no such picture.
+        SourceError: there is no such picture, or the mask cannot be read.
         SinkError: a result cannot be written under its name, or the disk is full.
         ShapeError: a setting is out of range.
         EngineError: the engine cannot be loaded, or fails.
-        ConfigError: another process is writing into the folder.
+        ConfigError: another process is writing into the folder, or a setting of a mask is wrong.
     """
     if job.into_folder or is_batch([str(name) for name in job.inputs], str(job.output)):
         with ImageBatch(job, made_by) as batch:
@@ -126,9 +139,9 @@ def stylize_images(
     _check_settings(job)
     source, target = job.inputs[0], job.output
     _check(source, target, job)
-    with closing(load_engine()) as engine:
+    with closing(StrengthMaps(job.controls())) as maps, closing(load_engine()) as engine:
         try:
-            yield _stylize(source, target, job, engine)
+            yield _stylize(source, target, job, engine, maps)
         except (SourceError, SinkError, ShapeError) as error:
             yield ImageFailure(str(source), str(target), error)
 
@@ -147,6 +160,9 @@ class ImageBatch(FolderBatch):
         self._job = job
         style = {key: value for key, value in (made_by or {}).items() if key != "engine"}
         settings = {"strength": job.strength, "height": job.height, "scale": job.scale, "colours": job.colours, **style}
+        if job.only != "all" or job.masks.file is not None:
+            mask = job.masks.file and identify(str(job.masks.file))
+            settings |= {"only": job.only, "mask": mask, **vars(replace(job.masks, file=None))}
         kind = BatchKind("pictures", PICTURES, tuple(FORMATS), partial(_output_name, job.format))
         inputs = [str(name) for name in job.inputs]
         super().__init__(inputs, job.output, kind, lambda _: settings, overwrite=job.overwrite)
@@ -157,11 +173,11 @@ class ImageBatch(FolderBatch):
             yield ImageFailure(problem.input, str(problem.output), problem.error)
         if not self.tasks:
             return
-        with closing(load_engine()) as engine:
+        with closing(StrengthMaps(self._job.controls())) as maps, closing(load_engine()) as engine:
             for task in self.tasks:
                 try:
                     self.begin(task)
-                    report = _stylize(Path(task.input), task.output, self._job, engine)
+                    report = _stylize(Path(task.input), task.output, self._job, engine, maps)
                     self.finish(task.output)
                 except BaseException as error:
                     self.give_up(task.output)
@@ -180,7 +196,7 @@ def fitted_size(width: int, height: int, wanted_height: int | None) -> tuple[int
     return max(1, int(width * scale + 1e-6)), max(1, int(height * scale + 1e-6))
 
 
-def _stylize(source: Path, target: Path, job: ImageJob, engine: Engine) -> ImageReport:
+def _stylize(source: Path, target: Path, job: ImageJob, engine: Engine, maps: StrengthMaps) -> ImageReport:
     rgb, alpha = read_picture(source)
     if is_moving(source):
         logger.warning("%s moves; %s is its first picture, and `rtstyle video` stylizes all of them", source, target)
@@ -196,7 +212,7 @@ def _stylize(source: Path, target: Path, job: ImageJob, engine: Engine) -> Image
         alpha = None if alpha is None else _resized(alpha, size)
     if alpha is not None and target.suffix.lower() in WITH_ALPHA:
         rgb = continue_colours(rgb, alpha, on_white=True)
-    write_picture(target, stylize(engine, rgb, job.strength, job.scale, job.colours), alpha)
+    write_picture(target, stylize(engine, rgb, maps.of_picture(rgb), job.scale, job.colours), alpha)
     reduced = job.height is None and size != (width, height)
     flattened = alpha is not None and target.suffix.lower() not in WITH_ALPHA
     return ImageReport(str(source), str(target), size[0], size[1], reduced, flattened)
@@ -221,6 +237,10 @@ def _check_settings(job: ImageJob) -> None:
     check_colours(job.colours)
     if job.height is not None:
         check_size(job.height, job.height)
+    for error in mask_errors(job.only, job.masks):
+        raise error
+    if job.masks.file is not None:
+        check_mask(job.masks.file)
 
 
 def _check(source: Path, target: Path, job: ImageJob) -> None:

@@ -6,6 +6,7 @@ import dataclasses
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from threading import Thread
 
 import numpy as np
@@ -15,6 +16,7 @@ from engines.errors import EngineError, SourceError
 from rtstyle.controls import Controls
 from rtstyle.frame import Frame
 from rtstyle.frame_queue import FrameQueue, QueueClosedError
+from rtstyle.masks.strength_maps import StrengthMaps
 from rtstyle.sinks.base import Sink
 from rtstyle.sources.base import Source
 from rtstyle.stats import Stats
@@ -69,10 +71,10 @@ def run(
 class _InFlight:
     """A frame submitted to an engine, and the seconds that submitting took."""
 
-    def __init__(self, frame: Frame, engine: PipelinedEngine, controls: Controls) -> None:
+    def __init__(self, frame: Frame, engine: PipelinedEngine, controls: Controls, maps: StrengthMaps) -> None:
         start_s = time.monotonic()
         self.frame = frame
-        self.pending: PendingFrame = engine.submit(frame.rgb, controls.strength, controls.colours)
+        self.pending: PendingFrame = engine.submit(frame.rgb, maps(frame), controls.colours)
         self.busy_s = time.monotonic() - start_s
 
 
@@ -141,8 +143,9 @@ class _Pipeline:
         """Engine thread, the only one that calls the engine."""
         cause: BaseException | None = None
         try:
-            for frame, rgb in self._stylized_frames():
-                self._put(self._stylized, dataclasses.replace(frame, rgb=rgb))
+            with closing(StrengthMaps(self._controls, self._source)) as maps:
+                for frame, rgb in self._stylized_frames(maps):
+                    self._put(self._stylized, dataclasses.replace(frame, rgb=rgb))
         except QueueClosedError:
             pass
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
@@ -150,7 +153,7 @@ class _Pipeline:
         self._captured.close(drain=False)
         self._stylized.close(cause)
 
-    def _stylized_frames(self) -> Iterator[tuple[Frame, RGB]]:
+    def _stylized_frames(self, maps: StrengthMaps) -> Iterator[tuple[Frame, RGB]]:
         """Yield each input frame with its stylized picture, in order; raise an error after all frames before it.
 
         Engines that can overlap the frames of a file do so. Those of a camera are stylized one at a time: a frame
@@ -163,12 +166,12 @@ class _Pipeline:
                 frame = self._prepare(captured)
                 overlapped = engine if self._controls.scale == 1.0 else None
                 if overlapped is not None:
-                    flight.append(_InFlight(frame, overlapped, self._controls))
+                    flight.append(_InFlight(frame, overlapped, self._controls, maps))
                 # If the source is slower than the engine, nothing is gained by holding a frame back.
                 while flight and not (overlapped and len(flight) < IN_FLIGHT and self._captured.waiting):
                     yield self._finish_first(flight)
                 if overlapped is None:
-                    yield frame, self._stylize_now(frame.rgb)
+                    yield frame, self._stylize_now(frame, maps)
         except Exception:
             while flight:
                 yield self._finish_first(flight)
@@ -181,10 +184,10 @@ class _Pipeline:
         # Only a window shows the input, and it shows live sources only.
         return dataclasses.replace(frame, rgb=rgb, input=rgb if self._live else None)
 
-    def _stylize_now(self, rgb: RGB) -> RGB:
+    def _stylize_now(self, frame: Frame, maps: StrengthMaps) -> RGB:
         start_s = time.monotonic()
         now = self._controls
-        stylized = stylize(self._engine, rgb, now.strength, now.scale, now.colours)
+        stylized = stylize(self._engine, frame.rgb, maps(frame), now.scale, now.colours)
         self._stats.frame_stylized(time.monotonic() - start_s)
         return stylized
 

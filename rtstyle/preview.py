@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -15,8 +16,8 @@ import av
 from engines.base import Engine, check_size
 from engines.errors import ConfigError, SourceError
 from rtstyle.clip_length import ClipLength, clip_length
-from rtstyle.controls import Controls
 from rtstyle.frame import Frame, SourceInfo
+from rtstyle.masks.strength_maps import StrengthMaps
 from rtstyle.media.codecs import choose
 from rtstyle.media.contact_sheet import Still, contact_sheet
 from rtstyle.media.image_files import write_picture
@@ -184,7 +185,9 @@ def _still(job: VideoJob, engine: Engine, clip: Source) -> tuple[float, Still]:
     if first is None:
         raise SourceError(f"no picture in {clip.info.name} can be decoded")
     time_s = float(first.pts * first.time_base - (clip.begin_s if isinstance(clip, FileSource) else 0))
-    return time_s, Still(_label(time_s), first.rgb, stylize(engine, first.rgb, job.strength, job.scale, job.colours))
+    with closing(StrengthMaps(job.controls())) as maps:
+        strength = maps.of_picture(first.rgb, time_s)
+    return time_s, Still(_label(time_s), first.rgb, stylize(engine, first.rgb, strength, job.scale, job.colours))
 
 
 def _samples(
@@ -205,7 +208,7 @@ def _samples(
             sink = FileSink(path, **sink_settings(job, clip), overwrite=True)
             excerpt = _Excerpt(clip, least, frames, MEASURING_S / len(offsets))
             start_s = time.monotonic()
-            run(excerpt, engine, sink, Controls(job.strength, scale=job.scale, colours=job.colours), Stats())
+            run(excerpt, engine, sink, job.controls(), Stats())
             seconds = time.monotonic() - start_s
             with av.open(str(path)) as file:
                 samples.append(_Sample(seconds, tuple(packet.size for packet in file.demux(video=0) if packet.size)))

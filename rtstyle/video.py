@@ -104,7 +104,7 @@ def stylize_video(
         load_engine: called in another thread while the clip is opened; the engine is closed at the end.
         source: open source to use instead of ``job.input``, which then is only its name.
         on_progress: called after every frame, in this thread.
-        controls: changes settings or stops the job; ``None`` takes strength and scale of the job.
+        controls: changes settings or stops the job; ``None`` takes those of the job.
         made_by: identifies the style and the engine, so that a job is not resumed with others.
 
     Raises:
@@ -120,7 +120,7 @@ def stylize_video(
     start_s = time.monotonic()
     try:
         job.check(named_input=source is None)
-        controls = controls or Controls(job.strength, scale=job.scale, colours=job.colours)
+        controls = controls or job.controls()
     except BaseException:
         if source is not None:
             source.close()

@@ -11,7 +11,10 @@ from pathlib import Path
 from engines.atomic_write import hidden_name, link_target
 from engines.base import MAX_SIZE, MIN_SIDE
 from engines.errors import ConfigError, SourceError
+from rtstyle.controls import Controls
 from rtstyle.jobs.manifest import JOB_SUFFIX, Manifest
+from rtstyle.masks.mask_file import check_mask
+from rtstyle.masks.settings import MaskSettings, mask_errors
 from rtstyle.media.codecs import CONTAINERS, HARDWARE, choose
 from rtstyle.media.container import check_file
 from rtstyle.media.hardware import check_encoder
@@ -46,6 +49,9 @@ class VideoJob:
         audio: copy the sound.
         scale: size of the strokes; 1 is the style's own.
         colours: how much of the clip's own colours is kept, 0 … 1.
+        only: the part of the frames to stylize, one of ``masks.settings.ONLY``.
+        mask: a picture or clip, white where the style shows; ``None`` for no such mask.
+        inside, outside, feather: what masks do, see ``MaskSettings``.
         segment_s: length of the segments in which longer clips are written, seconds, so that an interrupted job can be
             resumed; 0 writes in one piece.
         resume: go on with an interrupted job, if there is one.
@@ -80,6 +86,11 @@ class VideoJob:
     resume: bool = False
     job_dir: Path | None = None
     colours: float = 0.0
+    only: str = "all"
+    mask: Path | None = None
+    inside: float = 1.0
+    outside: float = 0.0
+    feather: float = 0.0
     fps: float | None = None
     size: tuple[int, int] | None = None
     pipe_format: str | None = None
@@ -125,6 +136,15 @@ class VideoJob:
 
         return self.output.suffix.lower() in KINDS and self.output_pictures is None
 
+    @property
+    def masks(self) -> MaskSettings:
+        """What masks there are, besides ``only``."""
+        return MaskSettings(self.mask, self.inside, self.outside, self.feather)
+
+    def controls(self) -> Controls:
+        """Return the settings that a run begins with."""
+        return Controls(self.strength, scale=self.scale, colours=self.colours, only=self.only, masks=self.masks)
+
     def check(self, *, named_input: bool = True) -> None:
         """Check all settings before anything is opened or written.
 
@@ -133,12 +153,14 @@ class VideoJob:
 
         Raises:
             ConfigError: a setting is invalid; several errors are joined in one line.
-            SourceError: the input does not exist, or is a folder or an empty file.
+            SourceError: the input does not exist, or is a folder or an empty file; or the mask cannot be read.
         """
         if named_input:
             self._check_input()
         errors = [*self._range_errors(), *self._input_errors(named_input)]
         _raise([*errors, *self._codec_errors(), *self._output_errors(), *self._resume_errors()])
+        if self.mask is not None:
+            check_mask(self.mask)
 
     def check_settings(self) -> None:
         """Check only what depends on neither file, but for the ending of the output.
@@ -183,6 +205,7 @@ class VideoJob:
         if not SCALES[0] <= self.scale <= SCALES[1]:
             hint = f"give a value from {SCALES[0]:g} to {SCALES[1]:g}"
             errors.append(ConfigError(f"scale {self.scale:g} is out of range", hint=hint))
+        errors += mask_errors(self.only, self.masks)
         if self.height is not None and not MIN_SIDE <= self.height <= MAX_SIZE[1]:
             hint = f"give {MIN_SIDE} to {MAX_SIZE[1]} pixels"
             errors.append(ConfigError(f"height {self.height} is out of range", hint=hint))

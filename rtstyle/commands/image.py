@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rtstyle.commands import options
+from rtstyle.commands.mask_options import Masking
+from rtstyle.commands.option_groups import grouped
 from rtstyle.commands.values import choice, whole
 from rtstyle.defaults import DEFAULT_STYLE
 
@@ -38,6 +40,7 @@ Format = Annotated[
 ]
 
 
+@grouped
 def image(
     inputs: Annotated[
         list[Path],
@@ -54,6 +57,8 @@ def image(
     engine: options.EngineName = "auto",
     height: Height = None,
     picture_format: Format = None,
+    *,
+    masking: Masking,
     overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,
     as_json: options.Json = False,
@@ -65,6 +70,7 @@ def image(
     Examples:
         rtstyle image photo.jpg painting.jpg
         rtstyle image *.jpg paintings/ --strength 0.7
+        rtstyle image portrait.jpg painting.jpg --only background
         rtstyle image photos paintings/ --format webp
         rtstyle image photo.jpg poster.png --height 1080 --scale 1.5
     """
@@ -72,7 +78,10 @@ def image(
     from rtstyle.jobs.folder_batch import is_batch
     from rtstyle.style_library import identify
 
-    job = ImageJob(tuple(inputs), Path(output), strength, height, overwrite, scale, picture_format, colours=colours)
+    job = ImageJob(
+        tuple(inputs), Path(output), strength, height, overwrite, scale, picture_format,
+        colours=colours, only=masking.only, masks=masking.settings(),
+    )  # fmt: skip
     load_engine = partial(options.load_engine, style, engine)
     if is_batch([str(name) for name in inputs], output):
         _stylize_many(job, load_engine, identify(style, engine), quiet=quiet, as_json=as_json)

@@ -15,6 +15,7 @@ import typer
 
 from rtstyle.commands import options
 from rtstyle.commands.cluster import Sharing, stylize_on_cluster
+from rtstyle.commands.mask_options import Masking
 from rtstyle.commands.option_groups import grouped
 from rtstyle.commands.video_options import (
     Clips,
@@ -56,6 +57,7 @@ def video(
     height: Height = None,
     preview: Preview = None,
     *,
+    masking: Masking,
     reading: Reading,
     encoding: Encoding,
     container: Container = None,
@@ -76,6 +78,7 @@ def video(
     Examples:
         rtstyle video holiday.mp4 painting.mp4
         rtstyle video holiday.mp4 painting.mp4 --style wave --start 0:10 --end 0:20
+        rtstyle video holiday.mp4 painting.mp4 --only background --feather 4
         rtstyle video film.mkv film-painted.mkv --height 720 --codec hevc --preview 3
         rtstyle video film.mkv film-painted.mkv --height 720 --codec hevc --resume
         rtstyle video film.mkv film-painted.mkv --cluster studio-a:6379
@@ -92,7 +95,7 @@ def video(
 
     job = VideoJob(
         clips[0], Path(output), strength, height, overwrite=overwrite, audio=not no_audio, scale=scale, colours=colours,
-        **vars(reading), **vars(encoding), **vars(resuming),
+        **vars(masking), **vars(reading), **vars(encoding), **vars(resuming),
     )  # fmt: skip
     load_engine = partial(options.load_engine, style, engine, threads, build_ahead=preview is None)
     share = partial(stylize_on_cluster, sharing, style, engine, threads, quiet) if sharing.cluster else None

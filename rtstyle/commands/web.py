@@ -12,6 +12,8 @@ import typer
 
 from rtstyle.commands import options
 from rtstyle.commands.extras import needs_extra
+from rtstyle.commands.mask_options import Masking
+from rtstyle.commands.option_groups import grouped
 from rtstyle.commands.values import number, whole
 from rtstyle.defaults import DEFAULT_STYLE
 
@@ -64,6 +66,7 @@ FilesLimit = Annotated[
 Peers = Annotated[int, typer.Option(metavar="N", parser=whole(1, 64), help="Visitors at the same time.")]
 
 
+@grouped
 def web(
     style: options.Style = DEFAULT_STYLE,
     source: Source = None,
@@ -73,6 +76,8 @@ def web(
     strength: options.Strength = 1.0,
     scale: options.Scale = 1.0,
     colours: options.Colours = 0.0,
+    *,
+    masking: Masking,
     host: Host = "127.0.0.1",
     port: Port = 8765,
     token: Token = "",
@@ -107,7 +112,10 @@ def web(
         from rtstyle.web.rooms import Rooms, WebSettings
         from rtstyle.web.server import Server
 
-    settings = WebSettings(host, port, token, cert, key, peers, style, strength, scale, mirror, stun, colours)
+    settings = WebSettings(
+        host, port, token, cert, key, peers, style, strength, scale, mirror, stun, colours, masking.only,
+        masking.settings(),
+    )  # fmt: skip
     settings.check()
     if size is not None:
         check_size(size.height, size.width)

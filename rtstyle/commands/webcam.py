@@ -12,6 +12,8 @@ import typer
 
 from rtstyle.commands import options
 from rtstyle.commands.json_output import Watch
+from rtstyle.commands.mask_options import Masking
+from rtstyle.commands.option_groups import grouped
 from rtstyle.commands.values import whole
 from rtstyle.defaults import DEFAULT_STYLE
 
@@ -63,7 +65,7 @@ Control = Annotated[
         envvar="RTSTYLE_CONTROL",
         show_envvar=False,
         help="Let scripts steer rtstyle over HTTP at this address: GET /stats and /styles, POST /style, /strength, "
-        "/scale, /colours, /mirror, /pause, /snapshot, /record and /stop.",
+        "/scale, /colours, /only, /mirror, /pause, /snapshot, /record and /stop.",
     ),
 ]
 ControlToken = Annotated[
@@ -78,6 +80,7 @@ ControlToken = Annotated[
 ]
 
 
+@grouped
 def webcam(
     style: options.Style = DEFAULT_STYLE,
     source: SourceName = "0",
@@ -90,6 +93,8 @@ def webcam(
     strength: options.Strength = 1.0,
     scale: options.Scale = 1.0,
     colours: options.Colours = 0.0,
+    *,
+    masking: Masking,
     frames: Frames = None,
     engine: options.EngineName = "auto",
     threads: options.Threads = None,
@@ -117,13 +122,14 @@ def webcam(
         rtstyle webcam --source clip.mp4 --loop --sink virtual
         rtstyle webcam --sink window --sink virtual --sink take.mp4
         rtstyle webcam --sink window --sink rtmp://live.example/app/KEY --control 127.0.0.1:8765
+        rtstyle webcam --only background --mirror
         rtstyle webcam --config studio.toml --style wave
         rtstyle webcam --source pattern
     """
     from rtstyle.live.webcam import WebcamJob
 
     job = WebcamJob(source, tuple(sink), size, fps, frames, overwrite, reconnect, loop, bits, encoder)
-    run = _Run(job, _controls(style, strength, scale, colours, mirror=mirror), quiet=quiet)
+    run = _Run(job, _controls(style, strength, scale, colours, masking, mirror=mirror), quiet=quiet)
     watch = Watch(as_json=as_json, stop=run.stop, control=control, token=control_token)
     switching = "window" in sink or control is not None  # the style can be changed
     load = partial(options.load_engine, name=engine, threads=threads, build_ahead=True, shared=switching)
@@ -144,13 +150,14 @@ def _log_recordings(sinks: Sequence[str]) -> None:
             logger.info("recorded %s", name)
 
 
-def _controls(style: str, strength: float, scale: float, colours: float, *, mirror: bool) -> Controls:
+def _controls(style: str, strength: float, scale: float, colours: float, masking: Masking, *, mirror: bool) -> Controls:
     """Return the initial settings; your own style comes first among the styles, so that its key is 1."""
     from rtstyle.controls import Controls
     from rtstyle.style_library import installed
 
     names = [entry.name for entry in installed() if not entry.fault]
-    return Controls(strength, mirror, scale, names if style in names else [style, *names], style, colours)
+    styles = names if style in names else [style, *names]
+    return Controls(strength, mirror, scale, styles, style, colours, masking.only, masking.settings())
 
 
 class _Run:

@@ -218,7 +218,7 @@ class Worker:
         return self._deliver(task, path, made)
 
     def _stylize(self, source: SegmentSource, sink: _FittingSink, job: VideoJob, stats: Stats) -> None:
-        self._controls = Controls(job.strength, scale=job.scale, colours=job.colours)
+        self._controls = job.controls()
         if self._closing:
             self._controls.request_stop()
         try:
@@ -246,7 +246,7 @@ class Worker:
         self._forget()
         path = self._target(task) / f"trial.{uuid.uuid4().hex[:12]}{job.output.suffix}"
         whole = replace(job, output=path, overwrite=True, segment_s=0.0, resume=False, job_dir=None)
-        self._controls = Controls(job.strength, scale=job.scale, colours=job.colours)
+        self._controls = job.controls()
         report = stylize_video(whole, lambda: _Lent(self._loaded()), controls=self._controls)
         return self._deliver(task, path, Made(report=report))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -68,8 +69,10 @@ def open_segmented(
 def settings_of(job: VideoJob, output: Mapping[str, Any]) -> dict[str, Any]:
     """Return everything that the frames of an output depend on."""
     names = ("strength", "scale", "colours", "start", "end", "crf", "preset", "video_stream", "audio", "segment_s")
+    masks = {"only": job.only, "mask": job.mask and identify(str(job.mask)), **vars(replace(job.masks, file=None))}
     return {
         **{name: getattr(job, name) for name in names},
+        **(masks if job.only != "all" or job.mask else {}),  # jobs without masks can be resumed by older versions
         "height": job.even_height,
         "codec": output["codec"],
         "bit rate": output["bits"],

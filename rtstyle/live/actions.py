@@ -15,6 +15,7 @@ from engines.errors import ConfigError, SinkError
 from rtstyle.controls import Controls
 from rtstyle.live.session import LiveSession
 from rtstyle.live.snapshot import save_picture
+from rtstyle.masks.settings import ONLY
 
 T = TypeVar("T")
 
@@ -54,8 +55,8 @@ class Actions:
         """Carry out one action, and return the new setting as plain values for JSON.
 
         Args:
-            name: ``style``, ``strength``, ``scale``, ``colours``, ``mirror``, ``pause``, ``record``, ``snapshot`` or
-                ``stop``.
+            name: ``style``, ``strength``, ``scale``, ``colours``, ``only``, ``mirror``, ``pause``, ``record``,
+                ``snapshot`` or ``stop``.
             value: a name, a number, or on or off, also as text; ``None`` toggles a switch. ``snapshot`` saves an
                 RGB picture instead of the newest frame.
 
@@ -125,6 +126,12 @@ def _set_style(controls: Controls, value: object) -> dict[str, Any]:
     return {"style": value}
 
 
+def _set_only(controls: Controls, value: object) -> dict[str, Any]:
+    part = value if isinstance(value, str) else ""
+    controls.only = ONLY[(ONLY.index(controls.only) + 1) % len(ONLY)] if part == "next" else part
+    return {"only": controls.only}
+
+
 def _number(name: str, value: object, _now: float) -> float:
     try:
         number = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else math.nan
@@ -150,6 +157,7 @@ SETTINGS: dict[str, Callable[[Controls, object], dict[str, Any]]] = {
     "strength": partial(_set, "strength", "strength", _number),
     "scale": partial(_set, "scale", "scale", _number),
     "colours": partial(_set, "colours", "colours", _number),
+    "only": _set_only,
     "mirror": partial(_set, "mirror", "mirror", _switch),
 }
 """Settings by name, each with the function that checks and sets it."""

@@ -49,6 +49,7 @@ class SessionStats:
     strength: float
     scale: float
     colours: float
+    only: str
     mirror: bool
     paused: bool
     source: str
@@ -70,8 +71,9 @@ class SessionStats:
         waiting = f" (preparing {self.wanted})" if self.wanted != self.style and not self.fault else ""
         late = [f"{cause} {count}" for cause, count in self.dropped_by.items() if count]
         own = f" · own colours {self.colours:.1f}" if self.colours else ""
+        part = f" · only {self.only}" if self.only != "all" else ""
         lines = [
-            f"{self.fault or self.style + waiting} · strength {self.strength:.1f} · scale {scale:.2f}{own}",
+            f"{self.fault or self.style + waiting} · strength {self.strength:.1f} · scale {scale:.2f}{own}{part}",
             f"{status(self.figures)} · engine {self.figures.engine_p50_ms:.0f} ms",
         ]
         if late:
@@ -161,6 +163,7 @@ class LiveSession:
             strength=controls.strength,
             scale=controls.scale,
             colours=controls.colours,
+            only=controls.only,
             mirror=controls.mirror,
             paused=controls.paused,
             source=self.source.info.name,

@@ -63,6 +63,7 @@ def run_webcam(
     """
     if job.size is not None:
         check_size(job.size[1], job.size[0])
+    controls.masks.check()
     check_sinks(job.sinks, source=job.source, overwrite=job.overwrite, encoder=job.encoder)
     source = open_source(job.source, size=job.size, fps=job.fps, loop=job.loop, reconnect=job.reconnect)
     with LiveSession(source, controls) as session:

@@ -17,6 +17,8 @@ STEP = 0.1
 SCALE_PRESSES = 4
 """Presses of ] that double the scale."""
 
+ONLY_CAPTIONS = {"all": "everything", "person": "people only", "background": "background only"}
+
 
 class WindowKeys:
     """Steers a window and, through it, a live run: a ``rtstyle.sinks.window.WindowController``.
@@ -31,6 +33,7 @@ class WindowKeys:
         ("Z C", "less, more strength"),
         ("V B", "fewer, more own colours"),
         ("[ ]", "smaller, larger strokes"),
+        ("O", "everything, people only, background only"),
         ("S", "side by side with the input"),
         ("T", "mirror"),
         ("P", "pause"),
@@ -56,6 +59,7 @@ class WindowKeys:
             "b": lambda _: self._change_colours(STEP),
             "[": lambda _: self._change_scale(-1),
             "]": lambda _: self._change_scale(1),
+            "o": lambda _: ONLY_CAPTIONS[actions.change("only", "next")["only"]],
             "t": lambda _: f"mirror {'on' if actions.change('mirror')['mirror'] else 'off'}",
             "p": lambda _: "paused" if actions.change("pause")["paused"] else "running",
             "space": lambda window: f"saved {actions.change('snapshot', window.picture)['saved']}",

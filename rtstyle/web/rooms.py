@@ -19,6 +19,7 @@ from rtstyle.controls import Controls
 from rtstyle.live.actions import apply_settings
 from rtstyle.live.engine_pool import EnginePool
 from rtstyle.live.http_guard import Address, Guard, is_loopback
+from rtstyle.masks.settings import NO_MASK, MaskSettings
 from rtstyle.sources.base import Source
 from rtstyle.style_library import installed
 from rtstyle.web.peer import OnEnd, Peer
@@ -35,8 +36,9 @@ class WebSettings:
         host, port, token: where to listen, and the token that requests must bear; see ``Guard``.
         cert, key: TLS certificate and its private key, PEM files; ``None`` serves without TLS.
         peers: most browsers at a time.
-        style, strength, scale, mirror, colours: initial settings of a browser.
+        style, strength, scale, mirror, colours, only: initial settings of a browser.
         stun: URL of a STUN server, for browsers beyond a router; ``None`` contacts no other machine.
+        masks: of all browsers.
     """
 
     host: str = "127.0.0.1"
@@ -51,15 +53,23 @@ class WebSettings:
     mirror: bool = False
     stun: str | None = None
     colours: float = 0.0
+    only: str = "all"
+    masks: MaskSettings = NO_MASK
 
     def check(self) -> None:
-        """Raise ConfigError if others could connect without a token, or a TLS file is missing."""
+        """Raise ConfigError if others could connect without a token, or a file is missing.
+
+        Raises:
+            ConfigError: likewise, or a setting of a mask is wrong.
+            SourceError: the mask cannot be read.
+        """
         Guard(Address(self.host, self.port), self.token or None)
         if (self.cert is None) != (self.key is None):
             raise ConfigError("a TLS certificate and its key belong together", hint="give --cert and --key")
         for file in (self.cert, self.key):
             if file is not None and not file.is_file():
                 raise ConfigError(f"no such file: {file}")
+        self.masks.check()
 
     def address(self, port: int) -> str:
         """Return the page's URL; the token is in its fragment, which browsers do not send."""
@@ -148,8 +158,9 @@ class Rooms:
     def _controls(self) -> Controls:
         settings = self.settings
         return Controls(
-            settings.strength, settings.mirror, settings.scale, self.styles, settings.style, settings.colours
-        )
+            settings.strength, settings.mirror, settings.scale, self.styles, settings.style, settings.colours,
+            settings.only, settings.masks,
+        )  # fmt: skip
 
     def _begin(self, initial: dict[str, Any], source: BrowserSource, on_end: OnEnd) -> PageSession:
         controls = self._controls()

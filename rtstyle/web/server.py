@@ -20,6 +20,9 @@ from rtstyle.webrtc.tracks import raise_bitrates
 PAGE = Path(__file__).parent / "page"
 """The page's own files; there are no others."""
 
+BEGIN = ("style", "strength", "scale", "colours", "only", "mirror", "stun")
+"""Settings that the page begins with."""
+
 CONTENT_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
 
@@ -107,7 +110,7 @@ class Server:
         settings, rooms = self._rooms.settings, self._rooms
         known = {entry.name: entry for entry in rooms.entries}
         entries = [_described(name, known.get(name)) for name in rooms.styles]
-        begin = {name: getattr(settings, name) for name in ("style", "strength", "scale", "colours", "mirror", "stun")}
+        begin = {name: getattr(settings, name) for name in BEGIN}
         current = {"style": settings.style, "wanted": settings.style, **rooms.stats()}
         control = {"styles": rooms.styles, "style": current["style"], "wanted": current["wanted"]}
         offered = {"watchable": rooms.watchable, "files": self._files is not None}

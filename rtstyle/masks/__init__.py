@@ -1,0 +1,1 @@
+"""Masks: where in a frame the style shows."""
