@@ -15,7 +15,7 @@ from engines.base import RGB, StrengthMap
 from engines.segmentation.person_network import PersonNetwork, Probability, size_for
 from rtstyle.stroke_scale import guided_resize
 
-SURE = (0.4, 0.8)
+SURE = (0.3, 0.7)
 """Probabilities that count as no person and as a person; between them the mask is partly transparent."""
 
 STILL, MOVING = 2.0, 8.0
@@ -31,6 +31,9 @@ brightness."""
 
 NEIGHBOURHOOD = (5, 5)
 """Size of the square over which changes are averaged, pixels of the network."""
+
+_SHARES = np.clip((np.arange(256, dtype=np.float32) / 255.0 - SURE[0]) / (SURE[1] - SURE[0]), 0.0, 1.0)
+"""Mask of each probability, of 255."""
 
 
 class PersonMask:
@@ -52,9 +55,7 @@ class PersonMask:
         steady = self._steadied(self._network(resized), resized)
         eight_bits = np.asarray(cv2.convertScaleAbs(steady, alpha=255.0), np.uint8)
         full = guided_resize(eight_bits, resized, rgb)
-        scale = 1.0 / (SURE[1] - SURE[0])
-        mask = full * np.float32(scale / 255.0) - np.float32(SURE[0] * scale)
-        return np.clip(mask, 0.0, 1.0, out=mask)
+        return np.asarray(cv2.LUT(full, _SHARES), np.float32)
 
     def prepare(self, height: int, width: int) -> None:
         """Compile what the first frame of a size, in pixels, needs."""

@@ -75,4 +75,4 @@ def mask_errors(only: str, masks: MaskSettings) -> list[ConfigError]:
 def check_only(only: str) -> None:
     """Raise ConfigError unless a part of the frame is one of ``ONLY``."""
     if only not in ONLY:
-        raise ConfigError(f"cannot stylize only {only!r}", hint=f"choose from {', '.join(ONLY)}")
+        raise ConfigError(f"cannot stylize only {only[:40]!r}", hint=f"choose from {', '.join(ONLY)}")

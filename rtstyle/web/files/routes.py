@@ -21,6 +21,7 @@ from rtstyle.live.http_server import json_error, json_response
 from rtstyle.web.files.names import TYPES, attachment
 from rtstyle.web.files.store import DONE, FileStore, StoredFile, Upload
 from rtstyle.web.files.work_queue import WorkQueue
+from rtstyle.web.files.worker import LOOK
 
 UPLOADS, DOWNLOADS = 4, 16
 """Most transfers at a time, so that slow ones do not take all connections of the server."""
@@ -113,7 +114,7 @@ class Files:
     def _begin(self, query: Mapping[str, str], size: int) -> Upload:
         if not size:
             raise ConfigError("the file is empty")
-        wanted = {name: query[name] for name in ("style", "strength", "scale", "colours") if name in query}
+        wanted = {name: query[name] for name in LOOK if name in query}
         if "style" not in wanted or not query.get("name"):
             raise ConfigError("name and style are missing", hint="PUT /files?name=holiday.mp4&style=wave")
         controls = Controls(styles=self._styles)
@@ -189,11 +190,10 @@ class Files:
 
     def _described(self, file: StoredFile) -> dict[str, Any]:
         """Return a file as plain values for the page."""
-        shown = ("id", "name", "style", "strength", "scale", "colours", "state", "problem", "notes", "width",
-                 "height", "frames", "total", "fps", "size")  # fmt: skip
+        progress = ("state", "problem", "notes", "width", "height", "frames", "total", "fps", "size")
         left_s = (file.total - file.frames) / file.fps if file.fps and file.total > file.frames else None
         return {
-            **{name: getattr(file, name) for name in shown},
+            **{name: getattr(file, name) for name in ("id", "name", *LOOK, *progress)},
             "picture": file.is_picture,
             "retry": file.is_readable,
             "left_s": left_s,

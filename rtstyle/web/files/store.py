@@ -20,8 +20,8 @@ from engines.atomic_write import atomic_write, flush_folder
 from engines.errors import ConfigError, SinkError
 from rtstyle.controls import Controls
 from rtstyle.jobs.manifest import JOB_SUFFIX
+from rtstyle.web.files import worker
 from rtstyle.web.files.names import is_picture, result_name, result_suffix, shown_name, stored_suffix
-from rtstyle.web.files.worker import LOCK as WORKER_LOCK
 
 RECORD = "file.json"
 """What is known about a file, in its folder."""
@@ -55,7 +55,7 @@ class StoredFile:
     Attributes:
         id: name of its folder.
         name: as shown; never a path.
-        style, strength, scale, colours: how to stylize it.
+        style, strength, scale, colours, only: how to stylize it.
         order: place in the queue; the lowest is next.
         state: ``WAITING``, ``RUNNING``, ``DONE``, ``FAILED`` or ``STOPPED``.
         problem: why it failed, in words.
@@ -71,6 +71,7 @@ class StoredFile:
     strength: float = 1.0
     scale: float = 1.0
     colours: float = 0.0
+    only: str = "all"
     order: int = 0
     state: str = WAITING
     problem: str = ""
@@ -181,8 +182,8 @@ class FileStore:
             )
         if size > self._free():
             raise SinkError(f"the server's disk has no room for {shown_size(size)}", hint="remove files")
-        settings = (how.style, how.strength, how.scale, how.colours)
-        file = StoredFile(secrets.token_hex(8), shown_name(name), *settings, self._last_place())
+        look = {name: getattr(how, name) for name in worker.LOOK}
+        file = StoredFile(secrets.token_hex(8), shown_name(name), **look, order=self._last_place())
         return Upload(self, file, size)
 
     def enqueue(self, file: StoredFile) -> None:
@@ -203,9 +204,8 @@ class FileStore:
 
     def tidy(self, file: StoredFile) -> None:
         """Remove what stylizing left behind, and the upload of a file that is done; any thread may call it."""
-        keep = {RECORD, file.output_name}
-        if file.state != DONE:
-            keep |= {file.upload_name, f"{file.output_name}{JOB_SUFFIX}", WORKER_LOCK}
+        unfinished = {file.upload_name, f"{file.output_name}{JOB_SUFFIX}", worker.LOCK}
+        keep = {RECORD, file.output_name} | (set() if file.state == DONE else unfinished)
         with suppress(OSError):
             for path in self.home(file).iterdir():
                 if path.name not in keep:

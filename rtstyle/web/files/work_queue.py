@@ -164,7 +164,8 @@ class WorkQueue:
     def _task(self, file: StoredFile) -> Task:
         return Task(
             str(self._store.home(file)), file.upload_name, file.output_name, file.name, file.download_name,
-            file.is_picture, file.style, file.strength, file.scale, file.colours, self._engine, self._threads,
+            file.is_picture, file.style, file.strength, file.scale, file.colours, file.only,
+            self._engine, self._threads,
         )  # fmt: skip
 
     async def _follow(self, file: StoredFile, process: asyncio.subprocess.Process) -> dict[str, Any] | None:

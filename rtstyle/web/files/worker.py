@@ -34,6 +34,9 @@ LOCK = "lock"
 LOCK_S = 30.0
 """How long to wait for the process of a server that was killed, seconds; it ends at once."""
 
+LOOK = ("style", "strength", "scale", "colours", "only")
+"""Settings that decide how a result looks."""
+
 CONTAINERS = (
     "mov", "matroska", "avi", "mpegts", "mpeg", "mpegvideo", "asf", "flv", "ogg", "mxf", "gif", "apng", "webp_anim",
     "dv", "rm", "wtv", "nut", "ivf", "m4v", "h264", "hevc", "av1", "obu", "yuv4mpegpipe",
@@ -50,7 +53,7 @@ class Task:
         input, output: names in it.
         name, result: what messages call them.
         is_picture: of the input.
-        style, strength, scale, colours, engine, threads: how to stylize it.
+        style, strength, scale, colours, only, engine, threads: how to stylize it.
     """
 
     folder: str
@@ -63,6 +66,7 @@ class Task:
     strength: float
     scale: float
     colours: float
+    only: str
     engine: str
     threads: int | None
 
@@ -137,7 +141,7 @@ def _picture(task: Task) -> dict[str, Any]:
     folder = Path(task.folder)
     job = ImageJob(
         (folder / task.input,), folder / task.output, task.strength,
-        overwrite=True, scale=task.scale, colours=task.colours,
+        overwrite=True, scale=task.scale, colours=task.colours, only=task.only,
     )  # fmt: skip
     (result,) = stylize_images(job, task.load)
     if isinstance(result, ImageFailure):
@@ -157,7 +161,7 @@ def _video(task: Task, reports: TextIO) -> dict[str, Any]:
     check_container(source)
     job = VideoJob(
         str(source), folder / task.output, task.strength,
-        overwrite=True, scale=task.scale, colours=task.colours, resume=True,
+        overwrite=True, scale=task.scale, colours=task.colours, only=task.only, resume=True,
     )  # fmt: skip
     try:
         report = _stylize(job, task, reports)

@@ -35,6 +35,7 @@ function settings() {
     strength: Number($("strength").value),
     scale: 2 ** Number($("scale").value),
     colours: Number($("colours").value),
+    only: $("only").value,
     mirror: $("mirror").checked,
   };
 }
@@ -63,12 +64,13 @@ function showFiles(yes) {
   history.replaceState(null, "", `${yes ? "?view=files" : location.pathname}${location.hash}`); // for a reload
 }
 
-function apply({ style, strength, scale, colours, mirror }) {
+function apply({ style, strength, scale, colours, only, mirror }) {
   const radio = [...document.querySelectorAll("input[name=style]")].find((one) => one.value === style);
   if (radio) radio.checked = true;
   $("strength").value = strength;
   $("scale").value = Math.log2(scale);
   $("colours").value = colours;
+  $("only").value = only;
   $("mirror").checked = mirror;
   showValues();
 }
@@ -90,6 +92,7 @@ function showSettings(state) {
   if (document.activeElement !== $("strength")) $("strength").value = state.strength;
   if (document.activeElement !== $("scale")) $("scale").value = Math.log2(state.scale);
   if (document.activeElement !== $("colours")) $("colours").value = state.colours;
+  if (document.activeElement !== $("only")) $("only").value = state.only;
   $("mirror").checked = state.mirror;
   showValues();
 }
@@ -190,6 +193,12 @@ function step(id, by) {
   input.dispatchEvent(new Event("input"));
 }
 
+function nextPart() {
+  $("only").selectedIndex = ($("only").selectedIndex + 1) % $("only").options.length;
+  $("only").dispatchEvent(new Event("change"));
+  setStatus(`Stylizing ${$("only").selectedOptions[0].textContent}.`);
+}
+
 function nextView() {
   const all = [...document.querySelectorAll("input[name=view]")];
   const next = all[(all.findIndex((one) => one.checked) + 1) % all.length];
@@ -203,7 +212,7 @@ const KEYS = {
   v: () => step("colours", -0.1), b: () => step("colours", 0.1),
   "[": () => step("scale", -0.25), "]": () => step("scale", 0.25),
   0: () => { if (Number($("strength").value)) { strengthOn = Number($("strength").value); step("strength", -1); } else step("strength", strengthOn); },
-  s: nextView, t: () => $("mirror").click(), i: () => { $("figures").hidden = !connection || !$("figures").hidden; },
+  o: nextPart, s: nextView, t: () => $("mirror").click(), i: () => { $("figures").hidden = !connection || !$("figures").hidden; },
   r: record, p: savePicture, f: fullScreen,
 };
 
@@ -227,6 +236,7 @@ function listen() {
   $("strength").oninput = () => { showValues(); send({ strength: Number($("strength").value) }); };
   $("scale").oninput = () => { showValues(); send({ scale: 2 ** Number($("scale").value) }); };
   $("colours").oninput = () => { showValues(); send({ colours: Number($("colours").value) }); };
+  $("only").onchange = () => send({ only: $("only").value });
   $("mirror").onchange = () => { showValues(); send({ mirror: $("mirror").checked }); };
   $("styles").onchange = (event) => send({ style: event.target.value });
   $("wipe").oninput = () => stage.style.setProperty("--wipe", `${$("wipe").value}%`);
