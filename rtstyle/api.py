@@ -97,7 +97,7 @@ class VideoSettings(TypedDict, total=False):
     scale: float
     colours: float
     only: str
-    mask: Path | None
+    mask: str | Path | None
     inside: float
     outside: float
     feather: float

@@ -6,7 +6,6 @@ import dataclasses
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from threading import Thread
 
 import numpy as np
@@ -90,12 +89,14 @@ class _Pipeline:
         self._stylized: FrameQueue[Frame] = FrameQueue(capacity, newest_wins=self._live)
 
     def run(self, max_frames: int | None, on_frame: Callable[[Frame], None] | None) -> bool:
-        threads = [
-            Thread(target=self._read, name="source", daemon=True),
-            Thread(target=self._stylize, name="engine", daemon=True),
-        ]
+        threads: list[Thread] = []
         completed = False
         try:
+            maps = StrengthMaps(self._controls, self._source)  # loads what frames would wait for
+            threads = [
+                Thread(target=self._read, name="source", daemon=True),
+                Thread(target=self._stylize, args=(maps,), name="engine", daemon=True),
+            ]
             for thread in threads:
                 thread.start()
             completed = self._write(max_frames, on_frame) or self._live
@@ -139,17 +140,17 @@ class _Pipeline:
             cause = error
         self._captured.close(cause)
 
-    def _stylize(self) -> None:
+    def _stylize(self, maps: StrengthMaps) -> None:
         """Engine thread, the only one that calls the engine."""
         cause: BaseException | None = None
         try:
-            with closing(StrengthMaps(self._controls, self._source)) as maps:
-                for frame, rgb in self._stylized_frames(maps):
-                    self._put(self._stylized, dataclasses.replace(frame, rgb=rgb))
+            for frame, rgb in self._stylized_frames(maps):
+                self._put(self._stylized, dataclasses.replace(frame, rgb=rgb))
         except QueueClosedError:
             pass
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             cause = error
+        maps.close()
         self._captured.close(drain=False)
         self._stylized.close(cause)
 

@@ -87,7 +87,7 @@ class VideoJob:
     job_dir: Path | None = None
     colours: float = 0.0
     only: str = "all"
-    mask: Path | None = None
+    mask: str | Path | None = None
     inside: float = 1.0
     outside: float = 0.0
     feather: float = 0.0
@@ -139,7 +139,8 @@ class VideoJob:
     @property
     def masks(self) -> MaskSettings:
         """What masks there are, besides ``only``."""
-        return MaskSettings(self.mask, self.inside, self.outside, self.feather)
+        file = None if self.mask is None else Path(self.mask)
+        return MaskSettings(file, self.inside, self.outside, self.feather)
 
     def controls(self) -> Controls:
         """Return the settings that a run begins with."""
@@ -159,8 +160,8 @@ class VideoJob:
             self._check_input()
         errors = [*self._range_errors(), *self._input_errors(named_input)]
         _raise([*errors, *self._codec_errors(), *self._output_errors(), *self._resume_errors()])
-        if self.mask is not None:
-            check_mask(self.mask)
+        if self.masks.file is not None:
+            check_mask(self.masks.file)
 
     def check_settings(self) -> None:
         """Check only what depends on neither file, but for the ending of the output.

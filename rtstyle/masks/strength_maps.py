@@ -25,8 +25,8 @@ logger = logging.getLogger(__name__)
 class StrengthMaps:
     """Returns the strength of one frame after another, as the settings are at that moment.
 
-    What a mask needs is loaded with the first frame that needs it. If somebody chooses a part of the frame while live
-    frames flow, that happens in another thread, and the frames stay as they were until it is done.
+    What masks need is loaded at once. If somebody chooses a part of the frame while live frames flow, it is loaded in
+    another thread, and the frames stay as they were meanwhile.
 
     Args:
         controls: strength, part of the frame, and mask.
@@ -41,7 +41,7 @@ class StrengthMaps:
         self._live = source is not None and source.info.live
         # A live source has no beginning: the first frame that arrives is the first of the mask.
         self._begin_s = None if self._live else Fraction(getattr(source, "begin_s", 0))
-        self._people = _load_people() if controls.only != "all" else None
+        self._people = _load_people(source) if controls.only != "all" else None
         self._loader: Thread | None = None
         self._file = None
         if controls.masks.file is not None:
@@ -129,7 +129,11 @@ def feathered(share: StrengthMap, pixels: float) -> StrengthMap:
     return np.asarray(cv2.blur(once, (side, side), borderType=cv2.BORDER_REPLICATE), np.float32)
 
 
-def _load_people() -> PersonMask:
+def _load_people(source: Source | None = None) -> PersonMask:
+    """Return what finds people, prepared for the frames of a source if their size is known."""
     from rtstyle.masks.person import PersonMask
 
-    return PersonMask()
+    people = PersonMask()
+    if source is not None and source.info.height and source.info.width:
+        people.prepare(source.info.height, source.info.width)
+    return people

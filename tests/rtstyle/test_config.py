@@ -32,6 +32,11 @@ GOOD: dict[str, tuple[str, Any]] = {
     "strength": ("0.5", 0.5),
     "scale": ("2", 2.0),
     "colours": ("0.5", 0.5),
+    "only": ('"person"', "person"),
+    "mask": ('"mask.png"', "mask.png"),
+    "inside": ("0.9", 0.9),
+    "outside": ("0.1", 0.1),
+    "feather": ("4", 4.0),
     "engine": ('"cpu"', "cpu"),
     "threads": ("2", 2),
     "bitrate": ("4000", "4000"),
@@ -51,7 +56,8 @@ GOOD: dict[str, tuple[str, Any]] = {
 BAD = {
     "loop": "1", "reconnect": '"no"',
     "style": "7", "source": "-1", "sink": "[1]", "size": '"large"', "fps": "0", "mirror": '"yes"', "strength": "1.5",
-    "scale": "nan", "colours": "2", "engine": "true", "threads": "0", "bitrate": "1.5", "control": "8765",
+    "scale": "nan", "colours": "2", "only": '"faces"', "mask": "1", "inside": "2", "outside": "-1",
+    "feather": "1000", "engine": "true", "threads": "0", "bitrate": "1.5", "control": "8765",
     "control-token": "[]", "height": '"720"', "codec": "{}", "crf": "true", "preset": '""', "encoder": "1",
     "hwaccel": "0", "segment": "-1", "cluster": "true", "workers": "0",
     "send-limit": "-1",
@@ -138,7 +144,7 @@ def test_the_documented_example_works(tmp_path: Path, jobs: list[tuple[WebcamJob
     (text,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/live.md").read_text(encoding="utf-8"), re.DOTALL)
     path = written(tmp_path, text.replace("8765", "0"))
     of_files = {"height", "codec", "crf", "preset", "segment", "hwaccel", "cluster", "workers", "send-limit"}
-    assert set(read_config(path)) == set(SETTINGS) - {"control-token"} - of_files
+    assert set(read_config(path)) == set(SETTINGS) - {"control-token", "mask"} - of_files
     main(["webcam", "--config", str(path)])
     ((job, controls),) = jobs
     assert (job.sinks, job.size, job.bits) == (("window", "virtual"), (1280, 720), 4_000_000)

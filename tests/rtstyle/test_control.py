@@ -104,6 +104,7 @@ def test_everything_that_can_be_changed(running: Running, tmp_path: Path) -> Non
     assert ask("POST", "/scale", '{"scale": 2}') == (200, {"scale": 2}) and running.controls.scale == 2
     assert ask("POST", "/colours", "0.75") == (200, {"colours": 0.75}) and running.controls.colours == 0.75
     assert ask("GET", "/stats")[1]["colours"] == 0.75
+    assert ask("POST", "/only", "all") == (200, {"only": "all"}) and ask("GET", "/stats")[1]["only"] == "all"
     assert [ask("POST", "/mirror", body)[1]["mirror"] for body in ("on", "", "", "false", "true")] == [
         True, False, True, False, True,
     ]  # fmt: skip
@@ -130,6 +131,7 @@ def test_everything_that_can_be_changed(running: Running, tmp_path: Path) -> Non
         ("/style", "7", 400, "takes a name"),
         ("/strength", "2", 400, "out of range"),
         ("/colours", "-0.1", 400, "out of range"),
+        ("/only", "faces", 400, "all, person, background"),
         ("/strength", "much", 400, "takes a number"),
         ("/strength", "NaN", 400, "takes a number"),
         ("/strength", "true", 400, "takes a number"),

@@ -173,7 +173,7 @@ def test_everything_has_a_name_and_works_by_keyboard(page: Page, served: tuple[s
     for _ in range(20):
         page.keyboard.press("Tab")
         seen.add(page.evaluate("document.activeElement.id || document.activeElement.name"))
-    assert {"start", "style", "strength", "scale", "colours", "mirror", "view", "source", "size"} <= seen
+    assert {"start", "style", "strength", "scale", "colours", "only", "mirror", "view", "source", "size"} <= seen
     page.locator("#start").focus()
     page.keyboard.press("Enter")
     wait_for_stylized(page)
