@@ -131,7 +131,7 @@ def test_everything_that_can_be_changed(running: Running, tmp_path: Path) -> Non
         ("/style", "7", 400, "takes a name"),
         ("/strength", "2", 400, "out of range"),
         ("/colours", "-0.1", 400, "out of range"),
-        ("/only", "faces", 400, "all, person, background"),
+        ("/only", "faces", 400, "only 'faces'"),
         ("/strength", "much", 400, "takes a number"),
         ("/strength", "NaN", 400, "takes a number"),
         ("/strength", "true", 400, "takes a number"),
