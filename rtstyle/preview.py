@@ -118,7 +118,9 @@ def preview(
     engine = load_engine()
     try:
         # The stills also prepare the engine for the size.
-        shown = dict(_still(job, engine, clip) for clip in _clips(job, pattern, _offsets(length, stills), length))
+        with closing(StrengthMaps(job.controls())) as maps:
+            clips = _clips(job, pattern, _offsets(length, stills), length)
+            shown = dict(_still(job, engine, maps, clip) for clip in clips)
         samples = _samples(job, engine, pattern, length)
     finally:
         engine.close()
@@ -179,14 +181,13 @@ def _clips(
             clip.close()
 
 
-def _still(job: VideoJob, engine: Engine, clip: Source) -> tuple[float, Still]:
+def _still(job: VideoJob, engine: Engine, maps: StrengthMaps, clip: Source) -> tuple[float, Still]:
     """Stylize the first frame; return its time, seconds from the beginning of the clip, and both pictures."""
     first = next(iter(clip.frames()), None)
     if first is None:
         raise SourceError(f"no picture in {clip.info.name} can be decoded")
     time_s = float(first.pts * first.time_base - (clip.begin_s if isinstance(clip, FileSource) else 0))
-    with closing(StrengthMaps(job.controls())) as maps:
-        strength = maps.of_picture(first.rgb, time_s)
+    strength = maps.of_picture(first.rgb, time_s)
     return time_s, Still(_label(time_s), first.rgb, stylize(engine, first.rgb, strength, job.scale, job.colours))
 
 

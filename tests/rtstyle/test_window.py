@@ -89,6 +89,7 @@ def test_keys_change_the_controls(window: WindowSink, controls: Controls) -> Non
         (pygame.K_c, "strength 1.0"),
         (pygame.K_v, "own colours 0.0"),
         (pygame.K_b, "own colours 0.1"),
+        (pygame.K_o, "people only"),
         (pygame.K_LEFTBRACKET, "scale 0.84"),
         (pygame.K_RIGHTBRACKET, "scale 1.19"),
         (pygame.K_p, "paused"),
