@@ -25,7 +25,7 @@ from skimage import data
 from benchmarks.report import Row, Section, at_least, at_most
 from benchmarks.subject import Subject
 from engines.base import RGB
-from engines.segmentation.person_network import PersonNetwork, Probability
+from engines.vision.person_network import PersonNetwork, Probability
 from rtstyle.masks.person import PersonMask
 from rtstyle.sources.scene import Scene
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engines.base import RGB, StrengthMap
-from engines.segmentation.person_network import PersonNetwork, Probability, size_for
+from engines.vision.person_network import PersonNetwork, Probability, size_for
 from rtstyle.stroke_scale import guided_resize
 
 SURE = (0.3, 0.7)

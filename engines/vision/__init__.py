@@ -1,0 +1,1 @@
+"""Small networks that find people and faces in a frame, and how they were converted."""
