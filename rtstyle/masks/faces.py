@@ -66,7 +66,7 @@ class FaceMask:
         Raises:
             EngineError: the network failed.
         """
-        self._follow(self._network(_squared(rgb)))
+        self._follow(self._network(squared(rgb)))
         height, width = rgb.shape[:2]
         mask = np.zeros((height, width), np.float32)
         for track in self._tracks:
@@ -97,7 +97,7 @@ class FaceMask:
         self._tracks, self._first = tracks, False
 
 
-def _squared(rgb: RGB) -> RGB:
+def squared(rgb: RGB) -> RGB:
     """Fit a frame into the network's square, with black bars."""
     height, width = rgb.shape[:2]
     scale = SIDE / max(height, width)
