@@ -11,13 +11,13 @@ import numpy as np
 from engines.base import RGB, StrengthMap
 from engines.vision.face_network import SIDE, Face, FaceNetwork
 
-WIDTH, HEIGHT = 0.58, 0.75
+WIDTH, HEIGHT = 0.4, 0.52
 """Half axes of the oval in which all is face, as shares of the side of the detected box."""
 
-RAISED = 0.06
+RAISED = 0.02
 """The oval's centre lies above that of the box: the forehead belongs to the face."""
 
-SOFT = 0.35
+SOFT = 0.4
 """How much larger the half axes are where the border ends."""
 
 STEADY, MOVING = 0.01, 0.08
