@@ -11,7 +11,7 @@ import numpy as np
 from engines.base import RGB, StrengthMap
 from engines.vision.face_network import SIDE, Face, FaceNetwork
 
-WIDTH, HEIGHT = 0.4, 0.52
+WIDTH, HEIGHT = 0.42, 0.55
 """Half axes of the oval in which all is face, as shares of the side of the detected box."""
 
 RAISED = 0.02
