@@ -156,14 +156,15 @@ def check_size(height: int, width: int) -> None:
 
 def check_strength(strength: float) -> None:
     """Raise ShapeError unless a strength is from 0 to 1."""
-    _check_share("strength", strength)
+    check_share("strength", strength)
 
 
 def check_colours(colours: float) -> None:
     """Raise ShapeError unless a share of own colours is from 0 to 1."""
-    _check_share("colours", colours)
+    check_share("colours", colours)
 
 
-def _check_share(name: str, value: float) -> None:
+def check_share(name: str, value: float) -> None:
+    """Raise ShapeError unless a value is from 0 to 1."""
     if not 0.0 <= value <= 1.0:
         raise ShapeError(f"{name} {value} is out of range", hint="give a value from 0 to 1")

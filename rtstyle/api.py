@@ -67,7 +67,8 @@ class VideoSettings(TypedDict, total=False):
         strength: 0 leaves the video as it is, 1 is the full style.
         scale: size of the brush strokes, 0.5 to 2.
         colours: 0 takes the colours of the style, 1 keeps those of the video.
-        only: ``all``, or stylize only the ``person`` or the ``background``.
+        only: ``all``, or stylize only the ``person``, the ``background`` or ``faces``.
+        faces: how much of the style is taken from faces, 0 to 1.
         mask: picture or clip, white where the style shows.
         inside: strength where masks let the style show, 0 to 1; ``strength`` multiplies it.
         outside: strength elsewhere, 0 to 1.
@@ -97,6 +98,7 @@ class VideoSettings(TypedDict, total=False):
     scale: float
     colours: float
     only: str
+    faces: float
     mask: str | Path | None
     inside: float
     outside: float

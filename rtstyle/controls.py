@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from threading import Event
 
-from engines.base import check_colours, check_strength
+from engines.base import check_colours, check_share, check_strength
 from engines.errors import StyleError
 from rtstyle.masks.settings import NO_MASK, MaskSettings, check_only
 from rtstyle.stroke_scale import check_scale
@@ -23,6 +23,7 @@ class Controls:
         colours: 0 takes all colours from the style, 1 keeps those of the input.
         only: the part of the frame to stylize, one of ``masks.settings.ONLY``.
         masks: a mask from a file, and what masks do.
+        faces: how much of the style is taken from faces, 0 … 1.
 
     Attributes:
         masks: as given.
@@ -39,11 +40,12 @@ class Controls:
         colours: float = 0.0,
         only: str = "all",
         masks: MaskSettings = NO_MASK,
+        faces: float = 0.0,
     ) -> None:
         # One attribute is replaced at a time, which Python does atomically, so nothing here needs a lock.
         self.strength, self.scale, self.colours = strength, scale, colours
         self.mirror, self.paused = mirror, False
-        self.only, self.masks = only, masks
+        self.only, self.masks, self.faces = only, masks, faces
         self.styles = tuple(styles)
         self._style = self.styles[0] if styles else ""
         self._stop = Event()
@@ -89,6 +91,16 @@ class Controls:
     def only(self, part: str) -> None:
         check_only(part)
         self._only = part
+
+    @property
+    def faces(self) -> float:
+        """Share of the style that is taken from faces, 0…1. Setting it raises ShapeError if out of range."""
+        return self._faces
+
+    @faces.setter
+    def faces(self, value: float) -> None:
+        check_share("faces", value)
+        self._faces = value
 
     @property
     def style(self) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engines.atomic_write import atomic_write
-from engines.base import MAX_SIZE, Engine, check_colours, check_size, check_strength
+from engines.base import MAX_SIZE, Engine, check_colours, check_share, check_size, check_strength
 from engines.errors import ConfigError, ShapeError, SinkError, SourceError, StylerError
 from rtstyle.controls import Controls
 from rtstyle.jobs.folder_batch import BatchKind, FolderBatch, failure_of, is_batch
@@ -53,6 +53,7 @@ class ImageJob:
         into_folder: True if ``output`` is a folder that may not exist yet.
         colours: how much of the pictures' own colours is kept, 0 … 1.
         only: the part of the pictures to stylize, one of ``masks.settings.ONLY``.
+        faces: how much of the style is taken from faces, 0 … 1.
         masks: a mask from a file, the same for all pictures, and what masks do.
     """
 
@@ -66,11 +67,14 @@ class ImageJob:
     into_folder: bool = False
     colours: float = 0.0
     only: str = "all"
+    faces: float = 0.0
     masks: MaskSettings = NO_MASK
 
     def controls(self) -> Controls:
         """Return the settings of a run."""
-        return Controls(self.strength, scale=self.scale, colours=self.colours, only=self.only, masks=self.masks)
+        return Controls(
+            self.strength, scale=self.scale, colours=self.colours, only=self.only, masks=self.masks, faces=self.faces
+        )
 
 
 @dataclass(frozen=True)
@@ -163,6 +167,8 @@ class ImageBatch(FolderBatch):
         if job.only != "all" or job.masks.file is not None:
             mask = job.masks.file and identify(str(job.masks.file))
             settings |= {"only": job.only, "mask": mask, **vars(replace(job.masks, file=None))}
+        if job.faces:
+            settings["faces"] = job.faces
         kind = BatchKind("pictures", PICTURES, tuple(FORMATS), partial(_output_name, job.format))
         inputs = [str(name) for name in job.inputs]
         super().__init__(inputs, job.output, kind, lambda _: settings, overwrite=job.overwrite)
@@ -235,6 +241,7 @@ def _check_settings(job: ImageJob) -> None:
     check_strength(job.strength)
     check_scale(job.scale)
     check_colours(job.colours)
+    check_share("faces", job.faces)
     if job.height is not None:
         check_size(job.height, job.height)
     for error in mask_errors(job.only, job.masks):

@@ -40,6 +40,7 @@ def run(
     *,
     max_frames: int | None = None,
     on_frame: Callable[[Frame], None] | None = None,
+    part_of: Callable[[Frame], int] | None = None,
 ) -> bool:
     """Stylize every frame of the source into the sink; then close source and sink.
 
@@ -56,6 +57,7 @@ def run(
         stats: collects the figures.
         max_frames: stop after this many written frames; ``None`` for all.
         on_frame: called in this thread after each written frame.
+        part_of: see ``StrengthMaps``.
 
     Returns:
         True if the result is complete, False if a file was stopped before its end.
@@ -64,7 +66,7 @@ def run(
         Exception: the first error of source, engine, sink or ``on_frame``, unchanged.
         KeyboardInterrupt: Ctrl-C.
     """
-    return _Pipeline(source, engine, sink, controls, stats).run(max_frames, on_frame)
+    return _Pipeline(source, engine, sink, controls, stats, part_of).run(max_frames, on_frame)
 
 
 class _InFlight:
@@ -80,8 +82,16 @@ class _InFlight:
 class _Pipeline:
     """One run: its source, engine and sink, and the two queues between them."""
 
-    def __init__(self, source: Source, engine: Engine, sink: Sink, controls: Controls, stats: Stats) -> None:
-        self._source, self._engine, self._sink = source, engine, sink
+    def __init__(
+        self,
+        source: Source,
+        engine: Engine,
+        sink: Sink,
+        controls: Controls,
+        stats: Stats,
+        part_of: Callable[[Frame], int] | None,
+    ) -> None:
+        self._source, self._engine, self._sink, self._part_of = source, engine, sink, part_of
         self._controls, self._stats = controls, stats
         self._live = source.info.live
         capacity = 1 if self._live else LOSSLESS_CAPACITY
@@ -92,7 +102,7 @@ class _Pipeline:
         threads: list[Thread] = []
         completed = False
         try:
-            maps = StrengthMaps(self._controls, self._source)  # loads what frames would wait for
+            maps = StrengthMaps(self._controls, self._source, self._part_of)  # loads what frames would wait for
             threads = [
                 Thread(target=self._read, name="source", daemon=True),
                 Thread(target=self._stylize, args=(maps,), name="engine", daemon=True),

@@ -13,6 +13,7 @@ from engines.base import Engine, check_size
 from engines.errors import StylerError
 from rtstyle.controls import Controls
 from rtstyle.frame import Frame
+from rtstyle.jobs.segmented_sink import SegmentedSink
 from rtstyle.pipeline import run
 from rtstyle.sources.base import Source
 from rtstyle.sources.file import FileSource
@@ -135,7 +136,8 @@ def stylize_video(
             raise
         stats, kept = Stats(), getattr(sink, "kept_frames", 0)
         report_progress = _progress_callback(on_progress, clip.info.frame_count, stats, kept)
-        completed = run(clip, engine, sink, controls, stats, on_frame=report_progress)
+        part_of = sink.segment_of if isinstance(sink, SegmentedSink) else None
+        completed = run(clip, engine, sink, controls, stats, on_frame=report_progress, part_of=part_of)
     if not completed:
         raise StoppedError("stopped before the end", hint="the output was not written")
     return make_report(job, clip, sink, stats.snapshot(), time.monotonic() - start_s, kept)

@@ -50,6 +50,7 @@ class VideoJob:
         scale: size of the strokes; 1 is the style's own.
         colours: how much of the clip's own colours is kept, 0 … 1.
         only: the part of the frames to stylize, one of ``masks.settings.ONLY``.
+        faces: how much of the style is taken from faces, 0 … 1.
         mask: a picture or clip, white where the style shows; ``None`` for no such mask.
         inside, outside, feather: what masks do, see ``MaskSettings``.
         segment_s: length of the segments in which longer clips are written, seconds, so that an interrupted job can be
@@ -87,6 +88,7 @@ class VideoJob:
     job_dir: Path | None = None
     colours: float = 0.0
     only: str = "all"
+    faces: float = 0.0
     mask: str | Path | None = None
     inside: float = 1.0
     outside: float = 0.0
@@ -144,7 +146,9 @@ class VideoJob:
 
     def controls(self) -> Controls:
         """Return the settings that a run begins with."""
-        return Controls(self.strength, scale=self.scale, colours=self.colours, only=self.only, masks=self.masks)
+        return Controls(
+            self.strength, scale=self.scale, colours=self.colours, only=self.only, masks=self.masks, faces=self.faces
+        )
 
     def check(self, *, named_input: bool = True) -> None:
         """Check all settings before anything is opened or written.
@@ -200,7 +204,7 @@ class VideoJob:
         errors = []
         errors += [
             ConfigError(f"{name} {value:g} is out of range", hint="give a value from 0 to 1")
-            for name, value in (("strength", self.strength), ("colours", self.colours))
+            for name, value in (("strength", self.strength), ("colours", self.colours), ("faces", self.faces))
             if not 0.0 <= value <= 1.0
         ]
         if not SCALES[0] <= self.scale <= SCALES[1]:

@@ -59,13 +59,16 @@ class Face:
 class FaceNetwork:
     """Finds faces on one CPU core: 3 ms a frame. Only one thread at a time may call it.
 
+    Args:
+        folder: of what ``engines.vision.convert`` has made.
+
     Raises:
         StyleError: a file is missing or altered.
         EngineError: OpenVINO is missing or cannot run here.
     """
 
-    def __init__(self) -> None:
-        self._networks = ConvertedNetworks(FOLDER)
+    def __init__(self, folder: Path = FOLDER) -> None:
+        self._networks = ConvertedNetworks(folder)
 
     def __call__(self, rgb: RGB) -> list[Face]:
         """Return the faces in a square frame of ``SIDE`` pixels, the surest first.

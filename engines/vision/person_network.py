@@ -29,13 +29,16 @@ Probability: TypeAlias = npt.NDArray[np.float32]
 class PersonNetwork:
     """Finds people on one CPU core: 2 ms a frame. Only one thread at a time may call it.
 
+    Args:
+        folder: of what ``engines.vision.convert`` has made.
+
     Raises:
         StyleError: a file is missing or altered.
         EngineError: OpenVINO is missing or cannot run here.
     """
 
-    def __init__(self) -> None:
-        self._networks = ConvertedNetworks(FOLDER)
+    def __init__(self, folder: Path = FOLDER) -> None:
+        self._networks = ConvertedNetworks(folder)
 
     def __call__(self, rgb: RGB) -> Probability:
         """Return the probability of a person at each pixel of a frame that was resized to ``size_for`` its size.

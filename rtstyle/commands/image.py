@@ -80,7 +80,7 @@ def image(
 
     job = ImageJob(
         tuple(inputs), Path(output), strength, height, overwrite, scale, picture_format,
-        colours=colours, only=masking.only, masks=masking.settings(),
+        colours=colours, only=masking.only, masks=masking.settings(), faces=masking.faces,
     )  # fmt: skip
     load_engine = partial(options.load_engine, style, engine)
     if is_batch([str(name) for name in inputs], output):

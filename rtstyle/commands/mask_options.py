@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 Only = Annotated[
     str,
     typer.Option(
-        metavar="all|person|background",
-        parser=choice("all", "person", "background"),
-        help="Stylize only the people in the picture, or only what is behind them.",
+        metavar="all|person|background|faces",
+        parser=choice("all", "person", "background", "faces"),
+        help="Stylize only the people in the picture, only what is behind them, or only faces.",
     ),
 ]
 Mask = Annotated[
@@ -40,6 +40,16 @@ Feather = Annotated[
 ]
 
 
+Faces = Annotated[
+    float,
+    typer.Option(
+        metavar="0..1",
+        parser=number(0, 1),
+        help="Take so much of the style from faces, so that they can be recognized; 0.5 is a good value.",
+    ),
+]
+
+
 @dataclass(frozen=True)
 class Masking:
     """Where the style shows."""
@@ -49,6 +59,7 @@ class Masking:
     inside: Inside = 1.0
     outside: Outside = 0.0
     feather: Feather = 0.0
+    faces: Faces = 0.0
 
     def settings(self) -> MaskSettings:
         """Return the settings besides ``only``."""

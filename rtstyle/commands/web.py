@@ -114,7 +114,7 @@ def web(
 
     settings = WebSettings(
         host, port, token, cert, key, peers, style, strength, scale, mirror, stun, colours, masking.only,
-        masking.settings(),
+        masking.faces, masking.settings(),
     )  # fmt: skip
     settings.check()
     if size is not None:

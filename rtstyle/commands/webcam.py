@@ -157,7 +157,7 @@ def _controls(style: str, strength: float, scale: float, colours: float, masking
 
     names = [entry.name for entry in installed() if not entry.fault]
     styles = names if style in names else [style, *names]
-    return Controls(strength, mirror, scale, styles, style, colours, masking.only, masking.settings())
+    return Controls(strength, mirror, scale, styles, style, colours, masking.only, masking.settings(), masking.faces)
 
 
 class _Run:

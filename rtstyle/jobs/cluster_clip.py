@@ -92,9 +92,8 @@ def check_shared(job: VideoJob) -> None:
     """
     if not job.is_video_file or job.input == PIPE or job.input_pictures is not None:
         raise ConfigError("a cluster shares video files", hint="leave out --cluster for pictures and pipes")
-    if job.only != "all" or job.mask is not None:
-        # People are followed from frame to frame, and a mask file is on one machine only.
-        raise ConfigError("a cluster knows no masks", hint="leave out --cluster, or --only and --mask")
+    if job.mask is not None:  # it is on one machine only
+        raise ConfigError("a cluster cannot read a mask", hint="leave out --cluster or --mask")
     job.check()
 
 

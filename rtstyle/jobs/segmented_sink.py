@@ -100,6 +100,10 @@ class SegmentedSink:
         """Return True for a time in a segment of an earlier run."""
         return segment_number(pts, self._first_pts, unit_s, self._segment_s) in self._kept
 
+    def segment_of(self, frame: Frame) -> int:
+        """Return the number of the segment that a frame belongs to."""
+        return segment_number(frame.pts, self._first_pts, frame.time_base, self._segment_s)
+
     def write(self, frame: Frame) -> bool:
         """Write one frame; the first of a segment closes the segment before it.
 
@@ -110,7 +114,7 @@ class SegmentedSink:
         frame = replace(frame, rgb=letterbox(frame.rgb, self._size))
         if not self._tried:
             self.trial(frame)
-        number = segment_number(frame.pts, self._first_pts, frame.time_base, self._segment_s)
+        number = self.segment_of(frame)
         if self._sink is not None and number > self._number:
             self._next_pts = frame.pts
             self._keep()

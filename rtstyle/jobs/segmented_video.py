@@ -73,6 +73,7 @@ def settings_of(job: VideoJob, output: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **{name: getattr(job, name) for name in names},
         **(masks if job.only != "all" or job.mask else {}),  # jobs without masks can be resumed by older versions
+        **({"faces": job.faces} if job.faces else {}),  # likewise
         "height": job.even_height,
         "codec": output["codec"],
         "bit rate": output["bits"],

@@ -55,8 +55,8 @@ class Actions:
         """Carry out one action, and return the new setting as plain values for JSON.
 
         Args:
-            name: ``style``, ``strength``, ``scale``, ``colours``, ``only``, ``mirror``, ``pause``, ``record``,
-                ``snapshot`` or ``stop``.
+            name: ``style``, ``strength``, ``scale``, ``colours``, ``only``, ``faces``, ``mirror``, ``pause``,
+                ``record``, ``snapshot`` or ``stop``.
             value: a name, a number, or on or off, also as text; ``None`` toggles a switch. ``snapshot`` saves an
                 RGB picture instead of the newest frame.
 
@@ -158,6 +158,7 @@ SETTINGS: dict[str, Callable[[Controls, object], dict[str, Any]]] = {
     "scale": partial(_set, "scale", "scale", _number),
     "colours": partial(_set, "colours", "colours", _number),
     "only": _set_only,
+    "faces": partial(_set, "faces", "faces", _number),
     "mirror": partial(_set, "mirror", "mirror", _switch),
 }
 """Settings by name, each with the function that checks and sets it."""

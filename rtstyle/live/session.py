@@ -50,6 +50,7 @@ class SessionStats:
     scale: float
     colours: float
     only: str
+    faces: float
     mirror: bool
     paused: bool
     source: str
@@ -72,6 +73,7 @@ class SessionStats:
         late = [f"{cause} {count}" for cause, count in self.dropped_by.items() if count]
         own = f" · own colours {self.colours:.1f}" if self.colours else ""
         part = f" · only {self.only}" if self.only != "all" else ""
+        part += f" · less on faces {self.faces:.1f}" if self.faces else ""
         lines = [
             f"{self.fault or self.style + waiting} · strength {self.strength:.1f} · scale {scale:.2f}{own}{part}",
             f"{status(self.figures)} · engine {self.figures.engine_p50_ms:.0f} ms",
@@ -164,6 +166,7 @@ class LiveSession:
             scale=controls.scale,
             colours=controls.colours,
             only=controls.only,
+            faces=controls.faces,
             mirror=controls.mirror,
             paused=controls.paused,
             source=self.source.info.name,

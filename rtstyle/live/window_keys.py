@@ -12,12 +12,12 @@ from rtstyle.sinks.window import WindowSink
 from rtstyle.stroke_scale import SCALES
 
 STEP = 0.1
-"""Change of strength for one press of Z or C, and of own colours for one of V or B."""
+"""Change of strength for one press of Z or C, and of own colours for one of V or B, or of faces."""
 
 SCALE_PRESSES = 4
 """Presses of ] that double the scale."""
 
-ONLY_CAPTIONS = {"all": "everything", "person": "people only", "background": "background only"}
+ONLY_CAPTIONS = {"all": "everything", "person": "people only", "background": "background only", "faces": "faces only"}
 
 
 class WindowKeys:
@@ -33,7 +33,8 @@ class WindowKeys:
         ("Z C", "less, more strength"),
         ("V B", "fewer, more own colours"),
         ("[ ]", "smaller, larger strokes"),
-        ("O", "everything, people only, background only"),
+        ("O", "everything, people, background or faces only"),
+        ("N M", "more, less style on faces"),
         ("S", "side by side with the input"),
         ("T", "mirror"),
         ("P", "pause"),
@@ -60,6 +61,8 @@ class WindowKeys:
             "[": lambda _: self._change_scale(-1),
             "]": lambda _: self._change_scale(1),
             "o": lambda _: ONLY_CAPTIONS[actions.change("only", "next")["only"]],
+            "n": lambda _: self._change_faces(-STEP),
+            "m": lambda _: self._change_faces(STEP),
             "t": lambda _: f"mirror {'on' if actions.change('mirror')['mirror'] else 'off'}",
             "p": lambda _: "paused" if actions.change("pause")["paused"] else "running",
             "space": lambda window: f"saved {actions.change('snapshot', window.picture)['saved']}",
@@ -127,6 +130,10 @@ class WindowKeys:
     def _change_strength(self, step: float) -> str:
         strength = round(min(1.0, max(0.0, self._controls.strength + step)), 2)
         return f"strength {self._actions.change('strength', strength)['strength']:.1f}"
+
+    def _change_faces(self, step: float) -> str:
+        faces = round(min(1.0, max(0.0, self._controls.faces + step)), 2)
+        return f"less style on faces {self._actions.change('faces', faces)['faces']:.1f}"
 
     def _change_colours(self, step: float) -> str:
         colours = round(min(1.0, max(0.0, self._controls.colours + step)), 2)

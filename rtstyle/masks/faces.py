@@ -73,8 +73,8 @@ class FaceMask:
             _add_oval(mask, track.face, track.presence)
         return mask
 
-    def prepare(self) -> None:
-        """Compile what the first frame needs."""
+    def prepare(self, height: int, width: int) -> None:  # noqa: ARG002  # all frames go into the same square
+        """Compile what the first frame of any size needs."""
         self._network.prepare()
 
     def forget(self) -> None:

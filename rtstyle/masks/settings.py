@@ -7,7 +7,7 @@ from pathlib import Path
 
 from engines.errors import ConfigError
 
-ONLY = ("all", "person", "background")
+ONLY = ("all", "person", "background", "faces")
 """Parts of a frame that can be stylized alone; ``all`` is no restriction."""
 
 MAX_FEATHER = 256.0

@@ -36,7 +36,7 @@ class WebSettings:
         host, port, token: where to listen, and the token that requests must bear; see ``Guard``.
         cert, key: TLS certificate and its private key, PEM files; ``None`` serves without TLS.
         peers: most browsers at a time.
-        style, strength, scale, mirror, colours, only: initial settings of a browser.
+        style, strength, scale, mirror, colours, only, faces: initial settings of a browser.
         stun: URL of a STUN server, for browsers beyond a router; ``None`` contacts no other machine.
         masks: of all browsers.
     """
@@ -54,6 +54,7 @@ class WebSettings:
     stun: str | None = None
     colours: float = 0.0
     only: str = "all"
+    faces: float = 0.0
     masks: MaskSettings = NO_MASK
 
     def check(self) -> None:
@@ -159,7 +160,7 @@ class Rooms:
         settings = self.settings
         return Controls(
             settings.strength, settings.mirror, settings.scale, self.styles, settings.style, settings.colours,
-            settings.only, settings.masks,
+            settings.only, settings.masks, settings.faces,
         )  # fmt: skip
 
     def _begin(self, initial: dict[str, Any], source: BrowserSource, on_end: OnEnd) -> PageSession:

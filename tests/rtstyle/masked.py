@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from engines.base import RGB
-from engines.segmentation.person_network import PersonNetwork, Probability
+from engines.vision.person_network import PersonNetwork, Probability
 
 
 def half(path: Path, height: int = 48, width: int = 64) -> Path:

@@ -16,6 +16,9 @@ import pytest
 import rtstyle
 from engines.base import RGB, StrengthMap
 from engines.errors import ConfigError, EngineError, SourceError
+from engines.strength_map import blend
+from engines.vision.face_network import Face, FaceNetwork
+from engines.vision.person_network import PersonNetwork, Probability
 from rtstyle.cli import main
 from rtstyle.controls import Controls
 from rtstyle.frame import Frame, SourceInfo
@@ -29,6 +32,7 @@ from rtstyle.masks.person import PersonMask
 from rtstyle.masks.settings import MaskSettings
 from rtstyle.masks.strength_maps import StrengthMaps, feathered
 from rtstyle.media.image_files import read_picture
+from rtstyle.video import StoppedError, stylize_video
 from rtstyle.video_job import VideoJob
 from tests.rtstyle.clips import Clip, Still, numbered
 from tests.rtstyle.masked import Told, clip_of_masks, half
@@ -211,9 +215,39 @@ def test_a_network_that_fails_leaves_the_frames_as_they_were(
     maps = StrengthMaps(controls, Camera())  # type: ignore[arg-type]
     controls.only = "background"
     assert maps(frame()) == 1.0
-    if maps._loader is not None:
-        maps._loader.join(10)
+    if maps._people._loader is not None:
+        maps._people._loader.join(10)
     assert controls.only == "all" and "pip install openvino" in caplog.text
+
+
+@pytest.fixture
+def faces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A face in the right half of every frame."""
+
+    class Right(FaceNetwork):
+        def __call__(self, rgb: RGB) -> list[Face]:
+            return [Face(0.875, 0.5, 0.2, 0.2, 0.0, 1.0)]
+
+    monkeypatch.setattr("rtstyle.masks.faces.FaceNetwork", Right)
+
+
+def test_faces_get_less_style(faces: None, tmp_path: Path) -> None:
+    controls = Controls(faces=0.5)
+    maps = StrengthMaps(controls)
+    assert sides(maps(frame())) == (1.0, 0.5)
+    controls.strength = 0.5
+    assert sides(maps(frame())) == (0.5, 0.25)
+    controls.faces = 0.0
+    assert maps(frame()) == 0.5
+    controls.only, controls.strength = "faces", 1.0
+    assert sides(maps(frame())) == (0.0, 1.0)
+    inverse = MaskSettings(half(tmp_path / "mask.png"), inside=0.0, outside=1.0)
+    assert sides(StrengthMaps(Controls(masks=inverse, faces=0.5))(frame())) == (1.0, 0.0)
+
+
+def test_faces_and_people_together(faces: None, people: Told) -> None:
+    assert sides(StrengthMaps(Controls(only="person", faces=0.25))(frame())) == (0.0, 0.75)
+    assert sides(StrengthMaps(Controls(only="background", faces=0.25))(frame())) == (1.0, 0.0)
 
 
 # People from frame to frame.
@@ -307,7 +341,8 @@ def test_another_mask_is_another_job(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"only": "faces"}, "only 'faces'.*all, person, background"),
+        ({"only": "hands"}, "only 'hands'.*all, person, background, faces"),
+        ({"faces": 1.5}, "faces 1.5 is out of range"),
         ({"only": "person", "inside": 1.5}, "inside 1.5 is out of range"),
         ({"only": "person", "outside": -0.1}, "outside -0.1 is out of range"),
         ({"only": "person", "feather": -1.0}, "feather -1 is out of range.*0 to 256"),
@@ -338,10 +373,59 @@ def test_a_mask_that_cannot_be_read_stops_everything(tmp_path: Path, name: str, 
     assert not engine.calls
 
 
-def test_a_cluster_refuses_masks(tmp_path: Path) -> None:
+def test_a_cluster_refuses_mask_files(tmp_path: Path) -> None:
     clip = Clip(frames=1).write(tmp_path / "in.mp4")
     with pytest.raises(ConfigError, match="leave out --cluster"):
-        check_shared(VideoJob(str(clip), tmp_path / "out.mp4", only="person"))
+        check_shared(VideoJob(str(clip), tmp_path / "out.mp4", mask=half(tmp_path / "mask.png")))
+    check_shared(VideoJob(str(clip), tmp_path / "out.mp4", only="person", faces=0.5))
+
+
+class Remembering(PersonNetwork):
+    """A network whose answers depend on what it saw before, more than those of any real one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen = 0
+
+    def __call__(self, rgb: RGB) -> Probability:
+        self.seen += 1
+        return np.full(rgb.shape[:2], min(1.0, 0.4 + 0.02 * self.seen), np.float32)
+
+
+class Negative(Still):
+    """Blends the negative of a frame by its strength."""
+
+    def __call__(self, rgb: RGB, strength: float | StrengthMap = 1.0, colours: float = 0.0) -> RGB:
+        self.calls += 1
+        return blend(255 - rgb, rgb, strength)
+
+
+def test_a_resumed_job_has_the_masks_of_an_uninterrupted_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rtstyle.masks.person.PersonNetwork", Remembering)
+    monkeypatch.setattr("rtstyle.masks.person.PersonMask.forget", _forget_all)
+    clip = Clip(frames=40).write(tmp_path / "in.mp4")
+    whole, parts = (
+        VideoJob(str(clip), tmp_path / name, only="person", segment_s=0.4, preset="veryfast")
+        for name in ("whole.mp4", "parts.mp4")
+    )
+    stylize_video(whole, Negative)
+    engine = Negative()
+    controls = parts.controls()
+
+    def stop(_: object) -> None:
+        if engine.calls > 25:
+            controls.request_stop()
+
+    with pytest.raises(StoppedError):
+        stylize_video(parts, lambda: engine, controls=controls, on_progress=stop)
+    assert parts.folder.exists()
+    stylize_video(dataclasses.replace(parts, resume=True), Negative)
+    assert parts.output.read_bytes() == whole.output.read_bytes()
+
+
+def _forget_all(mask: PersonMask) -> None:
+    assert isinstance(mask._network, Remembering)
+    mask._network.seen, mask._last, mask._grey = 0, None, None
 
 
 def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], tiny_style: Path) -> None:
@@ -360,9 +444,9 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], ti
 
 def test_the_live_setting(people: Told) -> None:
     controls = Controls()
-    assert [SETTINGS["only"](controls, "next")["only"] for _ in range(3)] == ["person", "background", "all"]
+    assert [SETTINGS["only"](controls, "next")["only"] for _ in range(4)] == ["person", "background", "faces", "all"]
     assert SETTINGS["only"](controls, "person") == {"only": "person"} and controls.only == "person"
-    for value in ("faces", "", 7, None):
+    for value in ("hands", "", 7, None):
         with pytest.raises(ConfigError, match="all, person, background"):
             SETTINGS["only"](controls, value)
     assert controls.only == "person"

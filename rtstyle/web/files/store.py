@@ -55,7 +55,7 @@ class StoredFile:
     Attributes:
         id: name of its folder.
         name: as shown; never a path.
-        style, strength, scale, colours, only: how to stylize it.
+        style, strength, scale, colours, only, faces: how to stylize it.
         order: place in the queue; the lowest is next.
         state: ``WAITING``, ``RUNNING``, ``DONE``, ``FAILED`` or ``STOPPED``.
         problem: why it failed, in words.
@@ -72,6 +72,7 @@ class StoredFile:
     scale: float = 1.0
     colours: float = 0.0
     only: str = "all"
+    faces: float = 0.0
     order: int = 0
     state: str = WAITING
     problem: str = ""

@@ -164,7 +164,7 @@ class WorkQueue:
     def _task(self, file: StoredFile) -> Task:
         return Task(
             str(self._store.home(file)), file.upload_name, file.output_name, file.name, file.download_name,
-            file.is_picture, file.style, file.strength, file.scale, file.colours, file.only,
+            file.is_picture, file.style, file.strength, file.scale, file.colours, file.only, file.faces,
             self._engine, self._threads,
         )  # fmt: skip
 

@@ -34,7 +34,7 @@ LOCK = "lock"
 LOCK_S = 30.0
 """How long to wait for the process of a server that was killed, seconds; it ends at once."""
 
-LOOK = ("style", "strength", "scale", "colours", "only")
+LOOK = ("style", "strength", "scale", "colours", "only", "faces")
 """Settings that decide how a result looks."""
 
 CONTAINERS = (
@@ -53,7 +53,7 @@ class Task:
         input, output: names in it.
         name, result: what messages call them.
         is_picture: of the input.
-        style, strength, scale, colours, only, engine, threads: how to stylize it.
+        style, strength, scale, colours, only, faces, engine, threads: how to stylize it.
     """
 
     folder: str
@@ -67,6 +67,7 @@ class Task:
     scale: float
     colours: float
     only: str
+    faces: float
     engine: str
     threads: int | None
 
@@ -141,7 +142,7 @@ def _picture(task: Task) -> dict[str, Any]:
     folder = Path(task.folder)
     job = ImageJob(
         (folder / task.input,), folder / task.output, task.strength,
-        overwrite=True, scale=task.scale, colours=task.colours, only=task.only,
+        overwrite=True, scale=task.scale, colours=task.colours, only=task.only, faces=task.faces,
     )  # fmt: skip
     (result,) = stylize_images(job, task.load)
     if isinstance(result, ImageFailure):
@@ -161,7 +162,7 @@ def _video(task: Task, reports: TextIO) -> dict[str, Any]:
     check_container(source)
     job = VideoJob(
         str(source), folder / task.output, task.strength,
-        overwrite=True, scale=task.scale, colours=task.colours, only=task.only, resume=True,
+        overwrite=True, scale=task.scale, colours=task.colours, only=task.only, faces=task.faces, resume=True,
     )  # fmt: skip
     try:
         report = _stylize(job, task, reports)

@@ -88,7 +88,8 @@ export class Files {
 
   // Upload what was chosen, with the settings of this moment.
   begin() {
-    const { style, strength, scale, colours, only } = this.options.settings(), look = { style, strength, scale, colours, only };
+    const { style, strength, scale, colours, only, faces } = this.options.settings();
+    const look = { style, strength, scale, colours, only, faces };
     for (const file of this.chosen) {
       this.uploads.push({ key: `upload-${++this.count}`, file, name: file.name, look, ...look, state: "queued", sent: 0, problem: "" });
     }
@@ -222,7 +223,8 @@ export class Files {
     row.name.title = item.name;
     const colours = item.colours ? ` · own colours ${Math.round(100 * item.colours)} %` : "";
     const only = item.only === "all" ? "" : ` · only the ${item.only}`;
-    row.how.textContent = `${style?.title ?? item.style}${strength}${scale}${colours}${only}`;
+    const faces = item.faces ? ` · ${Math.round(100 * item.faces)} % less on faces` : "";
+    row.how.textContent = `${style?.title ?? item.style}${strength}${scale}${colours}${only}${faces}`;
     row.bar.setAttribute("aria-label", `Progress of ${item.name}`);
     what.append(row.name, row.how, row.bar, row.say);
     row.line.append(style?.preview ? Object.assign(new Image(), { src: style.preview, alt: "" }) : make("i"), what, row.acts);

@@ -36,6 +36,7 @@ function settings() {
     scale: 2 ** Number($("scale").value),
     colours: Number($("colours").value),
     only: $("only").value,
+    faces: Number($("faces").value),
     mirror: $("mirror").checked,
   };
 }
@@ -64,13 +65,14 @@ function showFiles(yes) {
   history.replaceState(null, "", `${yes ? "?view=files" : location.pathname}${location.hash}`); // for a reload
 }
 
-function apply({ style, strength, scale, colours, only, mirror }) {
+function apply({ style, strength, scale, colours, only, faces, mirror }) {
   const radio = [...document.querySelectorAll("input[name=style]")].find((one) => one.value === style);
   if (radio) radio.checked = true;
   $("strength").value = strength;
   $("scale").value = Math.log2(scale);
   $("colours").value = colours;
   $("only").value = only;
+  $("faces").value = faces;
   $("mirror").checked = mirror;
   showValues();
 }
@@ -93,6 +95,7 @@ function showSettings(state) {
   if (document.activeElement !== $("scale")) $("scale").value = Math.log2(state.scale);
   if (document.activeElement !== $("colours")) $("colours").value = state.colours;
   if (document.activeElement !== $("only")) $("only").value = state.only;
+  if (document.activeElement !== $("faces")) $("faces").value = state.faces;
   $("mirror").checked = state.mirror;
   showValues();
 }
@@ -100,6 +103,7 @@ function showSettings(state) {
 function showValues() {
   $("strength-now").textContent = `${Math.round(Number($("strength").value) * 100)} %`;
   $("colours-now").textContent = `${Math.round(Number($("colours").value) * 100)} %`;
+  $("faces-now").textContent = `${Math.round(Number($("faces").value) * 100)} %`;
   $("scale-now").textContent = `${(2 ** Number($("scale").value)).toFixed(2).replace(/\.?0+$/, "")}×`;
   stage.classList.toggle("mirrored", $("mirror").checked);
 }
@@ -212,6 +216,7 @@ const KEYS = {
   v: () => step("colours", -0.1), b: () => step("colours", 0.1),
   "[": () => step("scale", -0.25), "]": () => step("scale", 0.25),
   0: () => { if (Number($("strength").value)) { strengthOn = Number($("strength").value); step("strength", -1); } else step("strength", strengthOn); },
+  n: () => step("faces", -0.1), m: () => step("faces", 0.1),
   o: nextPart, s: nextView, t: () => $("mirror").click(), i: () => { $("figures").hidden = !connection || !$("figures").hidden; },
   r: record, p: savePicture, f: fullScreen,
 };
@@ -236,6 +241,7 @@ function listen() {
   $("strength").oninput = () => { showValues(); send({ strength: Number($("strength").value) }); };
   $("scale").oninput = () => { showValues(); send({ scale: 2 ** Number($("scale").value) }); };
   $("colours").oninput = () => { showValues(); send({ colours: Number($("colours").value) }); };
+  $("faces").oninput = () => { showValues(); send({ faces: Number($("faces").value) }); };
   $("only").onchange = () => send({ only: $("only").value });
   $("mirror").onchange = () => { showValues(); send({ mirror: $("mirror").checked }); };
   $("styles").onchange = (event) => send({ style: event.target.value });
