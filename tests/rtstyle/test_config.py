@@ -33,6 +33,7 @@ GOOD: dict[str, tuple[str, Any]] = {
     "scale": ("2", 2.0),
     "colours": ("0.5", 0.5),
     "only": ('"person"', "person"),
+    "faces": ("0.5", 0.5),
     "mask": ('"mask.png"', "mask.png"),
     "inside": ("0.9", 0.9),
     "outside": ("0.1", 0.1),
@@ -56,7 +57,7 @@ GOOD: dict[str, tuple[str, Any]] = {
 BAD = {
     "loop": "1", "reconnect": '"no"',
     "style": "7", "source": "-1", "sink": "[1]", "size": '"large"', "fps": "0", "mirror": '"yes"', "strength": "1.5",
-    "scale": "nan", "colours": "2", "only": '"faces"', "mask": "1", "inside": "2", "outside": "-1",
+    "scale": "nan", "colours": "2", "only": '"hands"', "faces": "-1", "mask": "1", "inside": "2", "outside": "-1",
     "feather": "1000", "engine": "true", "threads": "0", "bitrate": "1.5", "control": "8765",
     "control-token": "[]", "height": '"720"', "codec": "{}", "crf": "true", "preset": '""', "encoder": "1",
     "hwaccel": "0", "segment": "-1", "cluster": "true", "workers": "0",
