@@ -6,7 +6,7 @@ import errno
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePath
 from typing import Any
@@ -20,7 +20,7 @@ from engines.base import MAX_SIZE, Engine, check_colours, check_share, check_siz
 from engines.errors import ConfigError, ShapeError, SinkError, SourceError, StylerError
 from rtstyle.controls import Controls
 from rtstyle.jobs.folder_batch import BatchKind, FolderBatch, failure_of, is_batch
-from rtstyle.jobs.manifest import identify
+from rtstyle.jobs.manifest import describe_masks
 from rtstyle.masks.mask_file import check_mask
 from rtstyle.masks.settings import NO_MASK, MaskSettings, mask_errors
 from rtstyle.masks.strength_maps import StrengthMaps
@@ -164,9 +164,7 @@ class ImageBatch(FolderBatch):
         self._job = job
         style = {key: value for key, value in (made_by or {}).items() if key != "engine"}
         settings = {"strength": job.strength, "height": job.height, "scale": job.scale, "colours": job.colours, **style}
-        if job.only != "all" or job.masks.file is not None:
-            mask = job.masks.file and identify(str(job.masks.file))
-            settings |= {"only": job.only, "mask": mask, **vars(replace(job.masks, file=None))}
+        settings |= describe_masks(job.only, job.masks)
         if job.faces:
             settings["faces"] = job.faces
         kind = BatchKind("pictures", PICTURES, tuple(FORMATS), partial(_output_name, job.format))

@@ -164,16 +164,21 @@ class VideoJob:
             self._check_input()
         errors = [*self._range_errors(), *self._input_errors(named_input)]
         _raise([*errors, *self._codec_errors(), *self._output_errors(), *self._resume_errors()])
-        if self.masks.file is not None:
-            check_mask(self.masks.file)
+        self._check_mask()
 
     def check_settings(self) -> None:
         """Check only what depends on neither file, but for the ending of the output.
 
         Raises:
             ConfigError: a setting is invalid; several errors are joined in one line.
+            SourceError: the mask cannot be read.
         """
         _raise([*self._range_errors(), *self._codec_errors()])
+        self._check_mask()
+
+    def _check_mask(self) -> None:
+        if self.masks.file is not None:
+            check_mask(self.masks.file)
 
     def _check_input(self) -> None:
         if self.input == PIPE or is_url(self.input) or self.input_pictures is not None:

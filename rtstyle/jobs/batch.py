@@ -14,6 +14,7 @@ from engines.base import Engine
 from engines.errors import ConfigError, SourceError, StylerError
 from engines.wrapper import EngineWrapper
 from rtstyle.jobs.folder_batch import BatchKind, FolderBatch, failure_of
+from rtstyle.jobs.manifest import describe_masks
 from rtstyle.jobs.segmented_sink import remove_job
 from rtstyle.media.codecs import CONTAINERS, choose
 from rtstyle.media.picture_sequence import PictureSequence
@@ -29,6 +30,9 @@ CLIPS = (
 
 _NOT_SEEN = ("input", "output", "overwrite", "segment_s", "resume", "job_dir", "hwaccel")
 """Fields of a job that change nothing in its output."""
+
+_OF_MASKS = ("only", "mask", "inside", "outside", "feather")
+"""Fields that change something only together."""
 
 
 @dataclass(frozen=True)
@@ -179,8 +183,10 @@ class VideoBatch(FolderBatch):
             self._checked.add(output.suffix)
         style = {key: value for key, value in self._made_by.items() if key != "engine"}
         codec = choose(output, job.codec)[1].name
-        values = {field.name: getattr(job, field.name) for field in fields(job) if field.name not in _NOT_SEEN}
-        return {**values, "height": job.even_height, "codec": codec, **style}
+        values = {
+            field.name: getattr(job, field.name) for field in fields(job) if field.name not in (*_NOT_SEEN, *_OF_MASKS)
+        }
+        return {**values, "height": job.even_height, "codec": codec, **describe_masks(job.only, job.masks), **style}
 
 
 def _check_names(inputs: Sequence[str], folder: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from engines.atomic_write import atomic_write
 from engines.errors import ConfigError
+from rtstyle.masks.settings import MaskSettings
 
 JOB_SUFFIX = ".rtstyle-job"
 """Ending of a job folder beside its output."""
@@ -141,6 +142,18 @@ def identify(name: str) -> dict[str, Any]:
         file.seek(max(0, size - _SAMPLE_BYTES))
         digest.update(file.read(_SAMPLE_BYTES))
     return {"name": path.name, "size": size, "ends_sha256": digest.hexdigest()}
+
+
+def describe_masks(only: str, masks: MaskSettings) -> dict[str, Any]:
+    """Return what a result depends on where only a part of each frame is stylized; nothing without masks.
+
+    Raises:
+        OSError: the mask cannot be read.
+    """
+    if only == "all" and masks.file is None:
+        return {}
+    file = None if masks.file is None else identify(str(masks.file))
+    return {"only": only, "mask": file, "inside": masks.inside, "outside": masks.outside, "feather": masks.feather}
 
 
 def hash_file(path: Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,7 +10,7 @@ import av
 
 import rtstyle
 from rtstyle.jobs.join import join
-from rtstyle.jobs.manifest import Manifest, Segment, identify
+from rtstyle.jobs.manifest import Manifest, Segment, describe_masks, identify
 from rtstyle.jobs.segmented_sink import SegmentedSink
 from rtstyle.media.container import open_input, video_stream
 from rtstyle.media.urls import is_url
@@ -69,11 +68,10 @@ def open_segmented(
 def settings_of(job: VideoJob, output: Mapping[str, Any]) -> dict[str, Any]:
     """Return everything that the frames of an output depend on."""
     names = ("strength", "scale", "colours", "start", "end", "crf", "preset", "video_stream", "audio", "segment_s")
-    masks = {"only": job.only, "mask": job.mask and identify(str(job.mask)), **vars(replace(job.masks, file=None))}
     return {
         **{name: getattr(job, name) for name in names},
-        **(masks if job.only != "all" or job.mask else {}),  # jobs without masks can be resumed by older versions
-        **({"faces": job.faces} if job.faces else {}),  # likewise
+        **describe_masks(job.only, job.masks),
+        **({"faces": job.faces} if job.faces else {}),  # jobs without it can be resumed by older versions
         "height": job.even_height,
         "codec": output["codec"],
         "bit rate": output["bits"],

@@ -15,7 +15,7 @@ from engines.base import RGB, StrengthMap
 from engines.vision.person_network import PersonNetwork, Probability, size_for
 from rtstyle.stroke_scale import guided_resize
 
-SURE = (0.3, 0.7)
+SURE = (0.35, 0.75)
 """Probabilities that count as no person and as a person; between them the mask is partly transparent."""
 
 STILL, MOVING = 2.0, 8.0

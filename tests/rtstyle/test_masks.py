@@ -23,6 +23,7 @@ from rtstyle.cli import main
 from rtstyle.controls import Controls
 from rtstyle.frame import Frame, SourceInfo
 from rtstyle.image import ImageJob, stylize_images
+from rtstyle.jobs.batch import VideoBatch
 from rtstyle.jobs.cluster_clip import check_shared
 from rtstyle.jobs.segmented_video import settings_of
 from rtstyle.live.actions import SETTINGS
@@ -325,6 +326,51 @@ def test_a_clip_is_stylized_when_its_mask_is_white(tiny_style: Path, tmp_path: P
     assert not np.array_equal(plain[0], full[0])
     for number, expected in enumerate([full[0], full[1], plain[2], plain[3], full[4], full[5]]):
         np.testing.assert_array_equal(masked[number], expected)
+
+
+class Overlapping(Still):
+    """An engine that remembers the mean strength of each frame that it was given ahead."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.strengths: list[float] = []
+
+    def submit(self, rgb: RGB, strength: float | StrengthMap = 1.0, colours: float = 0.0) -> Any:
+        self.strengths.append(float(np.mean(strength)))
+
+        class Done:
+            def result(self) -> RGB:
+                return rgb.copy()
+
+        return Done()
+
+
+def test_an_engine_that_overlaps_frames_gets_the_map_of_each(tmp_path: Path) -> None:
+    clip = Clip(frames=6, fps=FPS).write(tmp_path / "in.mp4")
+    job = VideoJob(str(clip), tmp_path / "out.mp4", mask=clip_of_masks(tmp_path / "mask.mkv", [255, 0, 255], fps=5))
+    engine = Overlapping()
+    stylize_video(job, lambda: engine)
+    assert engine.strengths == [1.0, 1.0, 0.0, 0.0, 1.0, 1.0] and not engine.calls
+    late = dataclasses.replace(job, start=0.2, overwrite=True)
+    stylize_video(late, lambda: engine)
+    assert engine.strengths[6:] == [0.0, 0.0, 1.0, 1.0], "a mask begins with the clip, and not with the part"
+
+
+def test_a_folder_of_clips_names_a_changed_mask(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    Clip(frames=2).write(tmp_path / "in" / "a.mp4")
+
+    def batch(**settings: Any) -> list[Any]:
+        with VideoBatch([str(tmp_path / "in")], tmp_path / "out", VideoJob("", Path(), **settings)) as batch:
+            return list(batch.run(Still))
+
+    file = half(tmp_path / "mask.png")
+    assert len(batch(mask=file)) == 1 and not batch(mask=file)
+    (told,) = batch(mask=file, outside=0.5)
+    assert "outside was 0.0, not 0.5" in str(told.error)
+    file.unlink()
+    with pytest.raises(SourceError, match="mask.png"):
+        batch(mask=file)
 
 
 def test_another_mask_is_another_job(tmp_path: Path) -> None:
