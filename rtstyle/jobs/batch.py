@@ -183,9 +183,8 @@ class VideoBatch(FolderBatch):
             self._checked.add(output.suffix)
         style = {key: value for key, value in self._made_by.items() if key != "engine"}
         codec = choose(output, job.codec)[1].name
-        values = {
-            field.name: getattr(job, field.name) for field in fields(job) if field.name not in (*_NOT_SEEN, *_OF_MASKS)
-        }
+        names = {field.name for field in fields(job)}.difference(_NOT_SEEN, _OF_MASKS)
+        values = {name: getattr(job, name) for name in sorted(names)}
         return {**values, "height": job.even_height, "codec": codec, **describe_masks(job.only, job.masks), **style}
 
 

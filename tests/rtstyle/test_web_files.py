@@ -34,9 +34,10 @@ def names(folder: Path) -> list[str]:
 @in_loop
 async def test_a_clip_comes_back_stylized_with_its_sound(tmp_path: Path) -> None:
     async with hosting(tmp_path / "files") as visitor:
-        key = await visitor.upload(clip(tmp_path), scale="1.0", strength="0.8", colours="0.5")
+        key = await visitor.upload(clip(tmp_path), scale="1.0", strength="0.8", colours="0.5", only="background")
         done = await visitor.until(key, "done", "failed")
         assert (done["state"], done["frames"], done["width"], done["height"]) == ("done", 12, 64, 48), done
+        assert done["only"] == "background"
         async with visitor.session.get(f"{visitor.address}/{done['download']}") as answer:
             assert answer.status == 200
             assert answer.content_type == "video/mp4"
