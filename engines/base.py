@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from engines.errors import EngineError, ShapeError
+
+if TYPE_CHECKING:
+    from engines.style_file import StyleModel
 
 RGB: TypeAlias = npt.NDArray[np.uint8]
 """One image: uint8, (height, width, 3), sRGB, row 0 at the top, C-contiguous."""
@@ -116,6 +119,32 @@ class SharedGraphEngine(Engine, Protocol):
         """Compile and load everything that the first frame of a size, in pixels, needs; errors are those of the call.
 
         If the size is compiled already, engines in other threads do not have to wait.
+        """
+        ...
+
+
+@runtime_checkable
+class RestylableEngine(SharedGraphEngine, Protocol):
+    """An engine whose style may change between two frames, at the cost of copying its weights."""
+
+    def take_style(self, style: StyleModel) -> None:
+        """Stylize the next frames in another style with the same graph. The thread that calls the engine calls this.
+
+        Raises:
+            StyleError: its weights have other shapes.
+            EngineError: the engine is closed.
+        """
+        ...
+
+
+@runtime_checkable
+class ForkableEngine(SharedGraphEngine, Protocol):
+    """An engine that shares its graphs with others, of which one can change its style for each frame."""
+
+    def fork(self) -> RestylableEngine:
+        """Return another engine of the same style on the same graphs, which nobody else calls; the caller closes it.
+
+        Any thread may call this. Errors are those of starting an engine.
         """
         ...
 

@@ -128,7 +128,15 @@ class StyleModel(StyleMeta):
             raise _damaged(folder, f"has no {error}") from error
         return cls(folder=folder, arch=arch, **texts)
 
-    def tensors(self) -> dict[str, npt.NDArray[np.float16]]:
+    def weights_sha256(self) -> str:
+        """Return the SHA-256 of the weights' file, 64 hex digits."""
+        return sha256(self.weights)
+
+    def files(self) -> dict[str, bytes]:
+        """Return all files of the folder by name: less than a megabyte."""
+        return {path.name: path.read_bytes() for path in sorted(self.folder.iterdir()) if path.is_file()}
+
+    def tensors(self) -> Mapping[str, npt.NDArray[np.floating]]:
         """Read the weights by name. Raise StyleError if the file is not safetensors, or has other types than fp16."""
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
@@ -140,6 +148,11 @@ class StyleModel(StyleMeta):
         if any(tensor.dtype != np.float16 for tensor in tensors.values()):
             raise StyleError(f"{self.weights} must contain fp16 tensors only")
         return tensors
+
+
+def sha256_of(data: bytes) -> str:
+    """Return the SHA-256 of bytes, 64 hex digits."""
+    return hashlib.sha256(data).hexdigest()
 
 
 def sha256(path: Path) -> str:

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from typing import cast
 
-from engines.base import RGB, Engine, EngineInfo, PendingFrame, PipelinedEngine, SharedGraphEngine, StrengthMap
+from engines.base import (
+    RGB,
+    Engine,
+    EngineInfo,
+    ForkableEngine,
+    PendingFrame,
+    PipelinedEngine,
+    RestylableEngine,
+    SharedGraphEngine,
+    StrengthMap,
+)
 
 
 class EngineWrapper:
-    """Passes everything on to another engine, including ``submit`` and ``prepare`` if that engine has them.
+    """Passes everything on to another engine, including ``submit``, ``prepare`` and ``fork`` if that engine has them.
 
-    The two are attributes of the instance, so that ``isinstance`` with ``PipelinedEngine`` or ``SharedGraphEngine`` is
-    true exactly if it is true for the inner engine. Subclasses override ``_submit`` and ``_prepare`` to change them.
+    The three are attributes of the instance, so that ``isinstance`` with ``PipelinedEngine``, ``SharedGraphEngine`` or
+    ``ForkableEngine`` is true exactly if it is true for the inner engine. Subclasses override ``_submit``, ``_prepare``
+    and ``_fork`` to change them.
     """
 
     def __init__(self, inner: Engine) -> None:
@@ -20,6 +31,8 @@ class EngineWrapper:
             self.submit = self._submit
         if isinstance(inner, SharedGraphEngine):
             self.prepare = self._prepare
+        if isinstance(inner, ForkableEngine):
+            self.fork = self._fork
 
     @property
     def info(self) -> EngineInfo:
@@ -36,6 +49,9 @@ class EngineWrapper:
 
     def _submit(self, rgb: RGB, strength: float | StrengthMap = 1.0, colours: float = 0.0) -> PendingFrame:
         return cast("PipelinedEngine", self._inner).submit(rgb, strength, colours)
+
+    def _fork(self) -> RestylableEngine:
+        return cast("ForkableEngine", self._inner).fork()
 
     def _prepare(self, height: int, width: int) -> None:
         cast("SharedGraphEngine", self._inner).prepare(height, width)

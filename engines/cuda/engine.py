@@ -115,6 +115,17 @@ class CudaEngine(BaseEngine):
         check_size(height, width)
         self._open().pipeline.prepare(height, width)
 
+    def fork(self) -> CudaEngine:
+        """See ``engines.base.ForkableEngine``."""
+        return type(self)(self._style, device=self._key.device, body=self._key.body)
+
+    def take_style(self, style: StyleModel) -> None:
+        """See ``engines.base.RestylableEngine``."""
+        graphs = self._open()
+        with self._lock:
+            self._weights = graphs.upload(style, self._colours)
+            self._style = style
+
     def close(self) -> None:
         """Free the style; the last engine of an architecture also frees its graphs."""
         from engines.cuda.shared_graphs import pool

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,7 +18,7 @@ from engines.base import RGB, PendingFrame
 from engines.cuda.fp16 import Fp16Body, Fp16Graph, Stylize
 from engines.cuda.stream_pipeline import Body, StreamPipeline
 from engines.errors import EngineError
-from engines.model.generator import Arch, Generator, load_generator
+from engines.model.generator import Arch, Generator, unfit
 from engines.model.own_colours import with_own_colours
 from engines.shared_pool import SharedPool
 from engines.style_file import StyleModel
@@ -54,7 +55,9 @@ class SharedGraphs:
         self._stylize: Stylize = self._graph
         if key.body == "compile":
             self._stylize = torch.compile(self._graph, mode="max-autotune-no-cudagraphs", dynamic=False, fullgraph=True)
-        self._weights = _state(self._graph.generator)
+        state = self._graph.generator.state_dict()
+        self._weights = list(state.values())
+        self._shapes = {name: tuple(value.shape) for name, value in state.items()}
         self._loaded: StyleWeights | None = None
 
     def submit(self, rgb: RGB, strength: float, weights: StyleWeights) -> PendingFrame:
@@ -69,14 +72,17 @@ class SharedGraphs:
         return self.pipeline.submit(rgb, strength, load)
 
     def upload(self, style: StyleModel, colours: float = 0.0) -> StyleWeights:
-        """Copy a style's weights for a share of own colours to the device, beside those of the graphs."""
-        generator = load_generator(style)
-        if colours:
-            changed = with_own_colours(style.tensors(), colours)
-            generator.load_state_dict({name: torch.from_numpy(value) for name, value in changed.items()}, strict=False)
-        generator = Fp16Graph(generator, torch.device("cpu")).generator
+        """Copy a style's weights for a share of own colours to the device, beside those of the graphs.
+
+        Raises:
+            StyleError: they do not fit the graphs.
+        """
+        tensors = {**style.tensors(), **(with_own_colours(style.tensors(), colours) if colours else {})}
+        if {name: tensor.shape for name, tensor in tensors.items()} != self._shapes:
+            raise unfit(style)
+        halves = [torch.from_numpy(tensors[name].astype(np.float16)) for name in self._shapes]
         with self.pipeline.on_compute():
-            return [value.to(self._device) for value in _state(generator)]
+            return [value.to(self._device) for value in halves]
 
     def close(self) -> None:
         """Free everything."""
@@ -100,10 +106,6 @@ class SharedGraphs:
 
 pool: SharedPool[GraphKey, SharedGraphs] = SharedPool()
 """The graphs that are in use in this process."""
-
-
-def _state(generator: Generator) -> list[Tensor]:
-    return list(generator.state_dict().values())
 
 
 def _closed(*_: Tensor) -> Tensor:

@@ -272,11 +272,14 @@ def load_generator(style: StyleModel) -> Generator:
     try:
         generator.load_state_dict(tensors)
     except RuntimeError as error:
-        raise StyleError(
-            f"the weights of {style.folder} do not fit its generator",
-            hint="it is from an older version: train it again",
-        ) from error
+        raise unfit(style) from error
     return generator
+
+
+def unfit(style: StyleModel) -> StyleError:
+    """Return the error for weights of other names or shapes than the network's."""
+    hint = "it is from an older version: train it again"
+    return StyleError(f"the weights of {style.folder} do not fit its generator", hint=hint)
 
 
 def stylize(generator: Generator, x: Tensor, shift: tuple[int, int] = (0, 0)) -> Tensor:

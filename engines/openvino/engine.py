@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from engines.base import RGB, BaseEngine, EngineInfo, StrengthMap, check_colours, check_rgb
 from engines.errors import EngineError, StyleError
+from engines.mixing.mixed_style import MixedStyle
 from engines.model.own_colours import with_own_colours
 from engines.strength_map import blend, check_strength_for, graph_strength
 from engines.style_file import StyleModel
@@ -56,6 +57,7 @@ class CpuEngine(BaseEngine):
         self._sized: OrderedDict[tuple[int, int], SizedGraph] = OrderedDict()
         self._closed = False
         self._style, self._colours = style, 0.0
+        self._threads, self._precision = threads, precision
         self._open(style)
         self.info = EngineInfo(
             name="cpu",
@@ -93,11 +95,16 @@ class CpuEngine(BaseEngine):
     def _open(self, style: StyleModel) -> None:
         """Read the graph; it is compiled for the first frame."""
         self._graph = read_graph(self._core, style)
+        if isinstance(style, MixedStyle):  # the graph's own weights are those of one style
+            weights = _in_fp32(style)
+            replace_weights(self._graph, lambda name, _: weights.get(name))
 
     def _take_colours(self, colours: float) -> None:
         """Take the weights for another share of own colours. They are folded into the graph: it is compiled anew."""
-        self._graph = read_graph(self._core, self._style)
         constants = with_own_colours(self._style.tensors(), colours)
+        if isinstance(self._style, MixedStyle):
+            constants = _in_fp32(self._style) | constants
+        self._graph = read_graph(self._core, self._style)
         replace_weights(self._graph, lambda name, _: constants.get(name))
         self._sized.clear()
 
@@ -222,6 +229,10 @@ def replace_weights(
         node = opset13.constant(found) if isinstance(found, np.ndarray) else found
         for reader in cast.output(0).get_target_inputs():
             reader.replace_source_output(node.output(0))
+
+
+def _in_fp32(style: StyleModel) -> dict[str, npt.NDArray[np.float32]]:
+    return {name: value.astype(np.float32) for name, value in style.tensors().items()}
 
 
 def _cause(error: BaseException) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engines.base import check_size
-from engines.errors import StyleError
+from engines.errors import EngineError, StyleError
 from engines.model.own_colours import with_own_colours
 from engines.openvino.engine import (
     CpuEngine,
@@ -49,6 +49,17 @@ class SharedCpuEngine(CpuEngine):
         with as_engine_errors(height, width):
             self._graph_for(height, width)
 
+    def fork(self) -> SharedCpuEngine:
+        """See ``engines.base.ForkableEngine``."""
+        return type(self)(self._style, self._threads, self._precision)
+
+    def take_style(self, style: StyleModel) -> None:
+        """See ``engines.base.RestylableEngine``."""
+        if self._closed:
+            raise EngineError("the engine is closed")
+        self._style = style
+        self._take_colours(self._colours)
+
     def close(self) -> None:
         """Free the style; the last engine of a graph also frees the graph. May be called twice."""
         super().close()
@@ -68,7 +79,7 @@ class SharedCpuEngine(CpuEngine):
 
     def _take_colours(self, colours: float) -> None:
         assert self._shared is not None
-        changed = with_own_colours(self._style.tensors(), colours)
+        changed = with_own_colours(self._style.tensors(), colours) if colours else None
         self._weights = self._shared.ordered(self._style, changed)
         for sized in self._sized.values():
             self._set_weights(sized.request)

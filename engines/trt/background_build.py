@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 
+from engines.mixing.mixed_style import MixedStyle
 from engines.shared_pool import SharedPool
 from engines.style_file import StyleModel
 from engines.trt import builder
@@ -45,7 +46,9 @@ class BackgroundBuild:
     ) -> None:
         self._style, self._size, self._min_speedup = style, (height, width), min_speedup
         self._cache = cache or PlanCache()
-        self._untried = list(builder.BUILDERS)
+        names = list(builder.BUILDERS)
+        # The second builder reads the weights from a folder, which a mix does not have.
+        self._untried = names[:1] if isinstance(style, MixedStyle) else names
         self._keys: dict[str, PlanKey] = {}
         self._build: tuple[str, BuildProcess] | None = None
         self._engine = TensorRtEngine(style, cache=self._cache)  # fail now if anything is missing

@@ -68,7 +68,7 @@ class PlanBuilder:
         major, minor = torch.cuda.get_device_capability(DEVICE)
         flavour.check(f"{major}.{minor}")
         return PlanKey(
-            style_sha256=ANY_STYLE if self.shared else sha256(style.weights),
+            style_sha256=ANY_STYLE if self.shared else style.weights_sha256(),
             graph_sha256=sha256(style.graph),
             height=height,
             width=width,

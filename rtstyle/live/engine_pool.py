@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from threading import Lock
 
-from engines.base import RGB, Engine, PendingFrame, StrengthMap
+from engines.base import RGB, Engine, PendingFrame, RestylableEngine, StrengthMap
 from engines.shared_pool import SharedPool
 from engines.wrapper import EngineWrapper
 
@@ -55,6 +55,10 @@ class _Borrowed(EngineWrapper):
     def _submit(self, rgb: RGB, strength: float | StrengthMap = 1.0, colours: float = 0.0) -> PendingFrame:
         with self._lock:
             return super()._submit(rgb, strength, colours)
+
+    def _fork(self) -> RestylableEngine:
+        with self._lock:
+            return super()._fork()
 
     def _prepare(self, height: int, width: int) -> None:
         with self._lock:

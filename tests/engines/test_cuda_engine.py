@@ -20,6 +20,7 @@ from engines.cuda.engine import CudaEngine
 from engines.cuda.fp16 import Fp16Graph, reflect_index
 from engines.errors import EngineError, ShapeError, StyleError
 from engines.export import save_style
+from engines.mixing.mixed_style import with_weights
 from engines.model.cells import pad_reflect
 from engines.model.generator import FrameGraph, load_generator
 from engines.style_file import StyleMeta, StyleModel
@@ -225,13 +226,11 @@ def test_refuses_sizes(style: StyleModel, size: tuple[int, int]) -> None:
     engine.close()
 
 
-def test_weights_that_do_not_fit_leave_nothing_behind(style: StyleModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    def unfit(_: StyleModel) -> None:
-        raise StyleError("the weights do not fit")
-
-    monkeypatch.setattr(shared_graphs, "load_generator", unfit)
+def test_weights_that_do_not_fit_leave_nothing_behind(style: StyleModel) -> None:
+    few = dict(list(style.tensors().items())[1:])
     with pytest.raises(StyleError, match="do not fit"):
-        CudaEngine(style, device="cpu")
+        CudaEngine(with_weights(style, few), device="cpu")
+    assert not shared_graphs.pool.values()
 
 
 def test_refuses_no_threads(style: StyleModel) -> None:
