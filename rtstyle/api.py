@@ -41,7 +41,7 @@ def load(style: str | Path = DEFAULT_STYLE, engine: str = "auto", *, threads: in
     Pictures are uint8 RGB arrays of shape (height, width, 3). The first one of each size takes longer.
 
     Args:
-        style: a name from ``rtstyle.styles()``, or the folder of your own style.
+        style: a name from ``rtstyle.styles()``, the folder of your own style, or a mix like ``vangogh:0.6+wave:0.4``.
         engine: ``auto`` takes the fastest that works here; see ``engines.NAMES``.
         threads: for arithmetic on the CPU; ``None`` takes every core.
 
@@ -49,10 +49,10 @@ def load(style: str | Path = DEFAULT_STYLE, engine: str = "auto", *, threads: in
         the engine. Call ``close`` if you do not use ``with``.
 
     Raises:
-        StyleError: there is no such style, or it is damaged.
+        StyleError: there is no such style, it is damaged, or the styles do not mix.
         EngineError: there is no such engine, or it cannot run here.
     """
-    return LoadedEngine(engines.load(style_library.find(str(style)), engine, threads=threads))
+    return LoadedEngine(engines.load(style_library.open_style(str(style)), engine, threads=threads))
 
 
 def styles() -> list[StyleEntry]:
@@ -140,7 +140,7 @@ def stylize_video(
         input: file or URL, numbered pictures as in ``frames/%06d.png``, or ``-`` for standard input.
         output: file that appears when it is complete: ``.mp4``, ``.m4v``, ``.mov``, ``.mkv`` or ``.webm``, or ``.gif``,
             ``.webp`` or ``.apng``; numbered pictures; or ``-`` for standard output.
-        style: a name from ``rtstyle.styles()``, or the folder of your own style.
+        style: as in ``load``.
         engine: as in ``load``.
         threads: as in ``load``.
         on_progress: called after each frame.
@@ -179,7 +179,7 @@ def stylize_videos(
     Args:
         inputs: files, folders with what is below them, patterns like ``*.mp4``, or URLs.
         folder: created if it does not exist; the tree of an input folder is kept below it.
-        style: a name from ``rtstyle.styles()``, or the folder of your own style.
+        style: as in ``load``.
         engine: as in ``load``.
         threads: as in ``load``.
         container: ``mp4``, ``mkv``, ``mov`` or ``webm``; ``None`` keeps the type of the input, or takes ``mp4``.

@@ -8,7 +8,9 @@ from threading import Event
 from engines.base import check_colours, check_share, check_strength
 from engines.errors import StyleError
 from rtstyle.masks.settings import NO_MASK, MaskSettings, check_only
+from rtstyle.playlist import EVERY_S, check_every, check_glide, check_playlist
 from rtstyle.stroke_scale import check_scale
+from rtstyle.style_mix import Mix
 
 
 class Controls:
@@ -19,14 +21,18 @@ class Controls:
         mirror: flip left and right, as people expect of a picture of themselves.
         scale: size of the strokes; 1 is the style's own.
         styles: names to choose from, which never change; empty if there is no choice.
-        style: the first style to show; ``None`` takes the first of ``styles``.
+        style: the first style to show, or mix of ``styles``; ``None`` takes the first of ``styles``.
         colours: 0 takes all colours from the style, 1 keeps those of the input.
         only: the part of the frame to stylize, one of ``masks.settings.ONLY``.
         masks: a mask from a file, and what masks do.
         faces: how much of the style is taken from faces, 0 … 1.
+        glide: how long a change of style takes, seconds; 0 cross-fades.
+        playlist: styles or mixes that take turns; none for no change.
+        every: time from one style of the playlist to the next, seconds.
 
     Attributes:
         masks: as given.
+        pair: the two styles of the slider that mixes them; ``None`` before it is used.
         paused: True while viewers see a still picture; frames are still stylized meanwhile.
     """
 
@@ -41,16 +47,21 @@ class Controls:
         only: str = "all",
         masks: MaskSettings = NO_MASK,
         faces: float = 0.0,
+        glide: float = 0.0,
+        playlist: Sequence[str] = (),
+        every: float = EVERY_S,
     ) -> None:
         # One attribute is replaced at a time, which Python does atomically, so nothing here needs a lock.
         self.strength, self.scale, self.colours = strength, scale, colours
         self.mirror, self.paused = mirror, False
         self.only, self.masks, self.faces = only, masks, faces
         self.styles = tuple(styles)
+        self.pair: tuple[str, str] | None = None
         self._style = self.styles[0] if styles else ""
         self._stop = Event()
         if style is not None:
             self.style = style
+        self.glide, self.playlist, self.every = glide, tuple(playlist), every
 
     @property
     def strength(self) -> float:
@@ -104,14 +115,65 @@ class Controls:
 
     @property
     def style(self) -> str:
-        """Name of the requested style. Setting it raises StyleError if it is not among ``styles``."""
+        """The requested style or mix. Setting it raises StyleError if it is not among ``styles``, or made of them."""
         return self._style
 
     @style.setter
     def style(self, name: str) -> None:
-        if name not in self.styles:
-            raise StyleError(f"no style {name!r} here", hint=f"there are: {', '.join(self.styles)}")
-        self._style = name
+        self._style = self._found(name)
+
+    @property
+    def place(self) -> int:
+        """Index of the requested style in ``styles``; for a mix, that of its largest part."""
+        return self.styles.index(self.mix.main)
+
+    @property
+    def mix(self) -> Mix:
+        """The requested style as a mix."""
+        return self.read(self._style)
+
+    @property
+    def glide(self) -> float:
+        """How long a change of style takes, seconds; 0 cross-fades. Setting it raises ConfigError if out of range."""
+        return self._glide
+
+    @glide.setter
+    def glide(self, seconds: float) -> None:
+        check_glide(seconds)
+        self._glide = seconds
+
+    @property
+    def playlist(self) -> tuple[str, ...]:
+        """Styles that take turns. Setting it raises StylerError for one style, or one that is not among ``styles``."""
+        return self._playlist
+
+    @playlist.setter
+    def playlist(self, styles: Sequence[str]) -> None:
+        found = tuple(self._found(name) for name in styles)
+        if found:
+            check_playlist(found)
+        self._playlist = found
+
+    @property
+    def every(self) -> float:
+        """Time from one style of the playlist to the next, seconds. Setting it raises ConfigError if it is none."""
+        return self._every
+
+    @every.setter
+    def every(self, seconds: float) -> None:
+        check_every(seconds)
+        self._every = seconds
+
+    def _found(self, name: str) -> str:
+        mix = self.read(name)
+        for one in mix.names:
+            if one not in self.styles:
+                raise StyleError(f"no style {one!r} here", hint=f"there are: {', '.join(self.styles)}")
+        return str(mix)
+
+    def read(self, name: str) -> Mix:
+        """Return a style or a mix, given as text. Raises StyleError if it is not well formed."""
+        return Mix(((name, 1.0),)) if name in self.styles else Mix.parse(name)
 
     @property
     def stop_requested(self) -> bool:

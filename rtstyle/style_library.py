@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
 from engines.errors import StyleError
 from engines.style_file import MANIFEST, StyleModel, sha256
+from rtstyle.style_mix import Mix, is_normal
+
+logger = logging.getLogger(__name__)
 
 GALLERY = Path(__file__).parent / "gallery"
 """The styles that come with rtstyle, one folder each."""
@@ -73,9 +77,46 @@ def _not_found(style: str, path: Path, names: list[str]) -> StyleError:
 
 
 def identify(style: str, engine: str) -> dict[str, str]:
-    """Return what makes the frames of a style differ from those of another: its name, its files, and the engine."""
-    folder = find(style)
-    return {"style": f"{Path(style).name} ({sha256(folder / MANIFEST)[:12]})", "engine": engine}
+    """Return what makes the frames of a style differ from those of another: names, shares, files, and the engine."""
+    parts = sorted((Path(name).name, sha256(find(name) / MANIFEST)[:12], share) for name, share in parse(style).parts)
+    shares = ["" if len(parts) == 1 else f" {100 * share:.4g} %" for _, _, share in parts]
+    named = [f"{name} ({digest}){share}" for (name, digest, _), share in zip(parts, shares, strict=True)]
+    return {"style": " + ".join(named), "engine": engine}
+
+
+def open_style(style: str, gallery: Path | None = None) -> StyleModel:
+    """Open a style, given by name or folder, or a mix of styles, see ``rtstyle.style_mix``.
+
+    Raises:
+        StyleError: a style does not exist or is damaged, the weights are wrong, or the styles do not mix.
+    """
+    mix = parse(style, gallery)
+    folders = [find(name, gallery) for name in mix.names]
+    models = [StyleModel.open(folder) for folder in folders]
+    if len(models) == 1:
+        return models[0]
+    from engines.mixing.mixed_style import mix_styles
+
+    return mix_styles(models, [share for _, share in mix.parts])
+
+
+def parse(style: str, gallery: Path | None = None) -> Mix:
+    """Read a mix of styles, each as the gallery spells it. A style of that very name is no mix. Raises StyleError."""
+    names = _names(gallery or GALLERY)
+    if not style or style in names or Path(style).expanduser().is_dir():
+        return Mix(((style, 1.0),))
+    return Mix.parse(style, lambda name: name_of(name, gallery))
+
+
+def spelled(style: str) -> str:
+    """Return a style or a mix as it is written everywhere: names as in the gallery, and shares that sum to 1.
+
+    Weights that do not sum to 1 are logged. Raises StyleError as ``parse``.
+    """
+    mix = parse(style)
+    if len(mix.parts) > 1 and not is_normal(style):
+        logger.info("the weights of the mix do not sum to 1; it is %s", mix.caption)
+    return str(mix)
 
 
 def name_of(style: str, gallery: Path | None = None) -> str:

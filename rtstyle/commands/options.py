@@ -44,10 +44,10 @@ def apply_quiet(quiet: bool) -> bool:
 
 
 def spelled_style(style: str) -> str:
-    """Return the name of a style as the gallery spells it."""
-    from rtstyle.style_library import name_of
+    """Return a style, or a mix, as it is written everywhere."""
+    from rtstyle.style_library import spelled
 
-    return name_of(style)
+    return spelled(style)
 
 
 def complete_style(incomplete: str) -> list[str]:
@@ -63,12 +63,13 @@ Style = Annotated[
     typer.Option(
         "--style",
         "-s",
-        metavar="NAME|DIR",
+        metavar="NAME|DIR|MIX",
         envvar="RTSTYLE_STYLE",
         show_envvar=False,
         callback=spelled_style,
         autocompletion=complete_style,
-        help="Name of a style (`rtstyle styles` lists them), or the folder of your own.",
+        help="Name of a style (`rtstyle styles` lists them), the folder of your own, or a mix of several, for example "
+        "vangogh:0.6+wave:0.4.",
     ),
 ]
 Strength = Annotated[
@@ -162,11 +163,11 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on 
 def load_engine(
     style: str, name: str, threads: int | None = None, *, build_ahead: bool = False, shared: bool = False
 ) -> Engine:
-    """Start the engine of a style, given by name or folder. The flags are those of ``engines.load``."""
+    """Start the engine of a style, given by name or folder, or of a mix. The flags are those of ``engines.load``."""
     import engines
     from rtstyle import style_library
 
-    return engines.load(style_library.find(style), name, threads=threads, build_ahead=build_ahead, shared=shared)
+    return engines.load(style_library.open_style(style), name, threads=threads, build_ahead=build_ahead, shared=shared)
 
 
 def print_json(value: dict[str, Any]) -> None:

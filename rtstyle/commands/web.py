@@ -104,7 +104,7 @@ def web(
     """
     from engines.base import check_size
     from engines.errors import EngineError
-    from rtstyle.style_library import find
+    from rtstyle.style_library import open_style
 
     with needs_extra("web", "the page", EngineError):
         from rtstyle.sources.factory import open_source
@@ -119,7 +119,7 @@ def web(
     settings.check()
     if size is not None:
         check_size(size.height, size.width)
-    find(style)  # fail now, not when the first browser comes
+    open_style(style)  # fail now, not when the first browser comes
     open_shown = partial(open_source, source, size=size, fps=fps) if source is not None else None
     if open_shown is not None:
         open_shown().close()  # likewise

@@ -15,7 +15,7 @@ from engines.errors import EngineError, SourceError
 from rtstyle import style_library
 from rtstyle.jobs.batch import VideoFailure
 from rtstyle.jobs.cluster_clip import ClusterClip, open_cluster_clip
-from rtstyle.jobs.cluster_pool import Handle, Pool, WorkerSettings, style_files
+from rtstyle.jobs.cluster_pool import Handle, Pool, WorkerSettings
 from rtstyle.jobs.cluster_ray import joined, machines
 from rtstyle.jobs.cluster_worker import Failure, Made, Task
 from rtstyle.jobs.folder_batch import failure_of
@@ -206,7 +206,7 @@ def open_cluster(
 
     Args:
         settings: where and how to work.
-        style: name or folder, as for ``style_library.find``.
+        style: name, folder or mix, as for ``style_library.open_style``.
         engine: name of the engine.
         threads: of each engine on the CPU; ``None`` for its share of the machine's cores.
 
@@ -215,7 +215,7 @@ def open_cluster(
         EngineError: Ray is not installed, or does not answer.
         StyleError: there is no such style.
     """
-    files = style_files(style_library.find(style))
+    files = style_library.open_style(style).files()
     with joined(settings.address) as scratch:
         local = settings.address == "local"
         found = machines()

@@ -7,7 +7,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from engines import GPU_ENGINES
@@ -249,11 +248,6 @@ class Pool:
             hint = "--workers 1 needs less memory" if memory else ""
             self._fault = EngineError(f"{handle.name} {what} {RESTARTS + 1} times", hint=hint)
         return Failure("EngineError", f"{handle.name} {what}")
-
-
-def style_files(folder: Path) -> dict[str, bytes]:
-    """Return the files of a style, which workers need not have: less than a megabyte."""
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file()}
 
 
 def _share(machine: Machine, settings: WorkerSettings) -> list[Handle]:

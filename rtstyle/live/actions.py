@@ -13,6 +13,7 @@ import numpy as np
 from engines.base import RGB
 from engines.errors import ConfigError, SinkError
 from rtstyle.controls import Controls
+from rtstyle.live.mix_slider import set_mix
 from rtstyle.live.session import LiveSession
 from rtstyle.live.snapshot import save_picture
 from rtstyle.masks.settings import ONLY
@@ -55,8 +56,8 @@ class Actions:
         """Carry out one action, and return the new setting as plain values for JSON.
 
         Args:
-            name: ``style``, ``strength``, ``scale``, ``colours``, ``only``, ``faces``, ``mirror``, ``pause``,
-                ``record``, ``snapshot`` or ``stop``.
+            name: ``style``, ``mix``, ``glide``, ``playlist``, ``every``, ``strength``, ``scale``, ``colours``, ``only``,
+                ``faces``, ``mirror``, ``pause``, ``record``, ``snapshot`` or ``stop``.
             value: a name, a number, or on or off, also as text; ``None`` toggles a switch. ``snapshot`` saves an
                 RGB picture instead of the newest frame.
 
@@ -121,9 +122,20 @@ def _set_style(controls: Controls, value: object) -> dict[str, Any]:
     if value in ("next", "previous") and value not in controls.styles:
         names = controls.styles
         step = 1 if value == "next" else -1
-        value = names[(names.index(controls.style) + step) % len(names)]
+        value = names[(controls.place + step) % len(names)]
     controls.style = value
-    return {"style": value}
+    return {"style": controls.style}
+
+
+def _set_playlist(controls: Controls, value: object) -> dict[str, Any]:
+    """Let styles take turns: a list, or names separated by commas; nothing or off ends it."""
+    if value is None or any(value == word for word in (*OFF, "")):
+        value = []
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        raise ConfigError("playlist takes names of styles", hint='for example "vangogh,wave,scream", or off')
+    controls.playlist = tuple(name.strip() for name in names)
+    return {"playlist": list(controls.playlist)}
 
 
 def _set_only(controls: Controls, value: object) -> dict[str, Any]:
@@ -154,6 +166,10 @@ def _switch(name: str, value: object, now: bool) -> bool:
 
 SETTINGS: dict[str, Callable[[Controls, object], dict[str, Any]]] = {
     "style": _set_style,
+    "mix": set_mix,
+    "glide": partial(_set, "glide", "glide", _number),
+    "playlist": _set_playlist,
+    "every": partial(_set, "every", "every", _number),
     "strength": partial(_set, "strength", "strength", _number),
     "scale": partial(_set, "scale", "scale", _number),
     "colours": partial(_set, "colours", "colours", _number),

@@ -23,6 +23,7 @@ from rtstyle.sinks.tee import TeeSink
 from rtstyle.sources.base import Source, notice_of
 from rtstyle.stats import Stats, StatsSnapshot
 from rtstyle.stroke_scale import nearest_scale, stylize
+from rtstyle.style_mix import caption_of
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +52,9 @@ class SessionStats:
     colours: float
     only: str
     faces: float
+    glide: float
+    playlist: tuple[str, ...]
+    every: float
     mirror: bool
     paused: bool
     source: str
@@ -64,18 +68,19 @@ class SessionStats:
         """Return plain values for JSON."""
         plain = {**vars(self), **self.figures.to_dict(), "recording": self.recording and str(self.recording)}
         del plain["figures"]
-        return plain | {name: round(plain[name], 3) for name in ("strength", "scale", "colours")}
+        return plain | {name: round(plain[name], 3) for name in ("strength", "scale", "colours", "glide", "every")}
 
     def lines(self) -> list[str]:
         """Return the lines that the I key shows: style and figures, then anything out of order."""
         scale = nearest_scale(self.scale, self.figures.height, self.figures.width)
-        waiting = f" (preparing {self.wanted})" if self.wanted != self.style and not self.fault else ""
+        shown = caption_of(self.style)
+        waiting = f" (preparing {caption_of(self.wanted)})" if self.wanted != self.style and not self.fault else ""
         late = [f"{cause} {count}" for cause, count in self.dropped_by.items() if count]
         own = f" · own colours {self.colours:.1f}" if self.colours else ""
         part = f" · only {self.only}" if self.only != "all" else ""
         part += f" · less on faces {self.faces:.1f}" if self.faces else ""
         lines = [
-            f"{self.fault or self.style + waiting} · strength {self.strength:.1f} · scale {scale:.2f}{own}{part}",
+            f"{self.fault or shown + waiting} · strength {self.strength:.1f} · scale {scale:.2f}{own}{part}",
             f"{status(self.figures)} · engine {self.figures.engine_p50_ms:.0f} ms",
         ]
         if late:
@@ -167,6 +172,9 @@ class LiveSession:
             colours=controls.colours,
             only=controls.only,
             faces=controls.faces,
+            glide=controls.glide,
+            playlist=controls.playlist,
+            every=controls.every,
             mirror=controls.mirror,
             paused=controls.paused,
             source=self.source.info.name,

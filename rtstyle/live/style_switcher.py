@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -11,9 +12,14 @@ from threading import Condition, Thread
 import cv2
 import numpy as np
 
-from engines.base import RGB, Engine, EngineInfo, SharedGraphEngine, StrengthMap
+from engines.base import RGB, Engine, EngineInfo, ForkableEngine, SharedGraphEngine, StrengthMap
 from engines.errors import StylerError
 from rtstyle.controls import Controls
+from rtstyle.live.style_glide import Glider
+from rtstyle.playlist import next_in
+from rtstyle.style_mix import Mix
+
+logger = logging.getLogger(__name__)
 
 FADE_S = 0.3
 """How long the last frame in the old style fades into the new style, seconds.
@@ -29,6 +35,12 @@ PIXELS_KEPT = 10 * 640 * 360
 
 LEAST = 2
 """Engines kept at any frame size: the shown style, and the one that it fades from."""
+
+SLIDE_S = 0.3
+"""How long a change between mixes that have a style in common takes, seconds: a slider moves, nothing fades."""
+
+MIXES_KEPT = 4
+"""Mixes kept beside the styles if they share a graph."""
 
 REST_S = 1.0
 """Pause between engines that are loaded ahead, seconds; one that shares no graph takes a core for 0.4 s."""
@@ -49,6 +61,9 @@ class StyleSwitcher:
     A thread loads and compiles the engine of a style; frames keep the old style until it is ready. Other styles are
     loaded ``ahead``, nearest first, so that a change shows at once. If a style cannot be loaded, or fails on its first
     frames, the old one stays and ``fault`` says why.
+
+    With ``controls.glide``, and between mixes of the same styles, weights glide to the new style instead of a fade,
+    where engines can be forked. ``controls.playlist`` changes the style by itself.
     """
 
     def __init__(self, load: Callable[[str], Engine], controls: Controls, *, ahead: bool = True) -> None:
@@ -62,6 +77,11 @@ class StyleSwitcher:
         self._ready = {self._shown: _Ready(load(self._shown), None, time.monotonic())}
         self._change = Condition()
         self._closed = False
+        self._glider = Glider()
+        self._glide_to = ""  # the style for which the loader is asked to prepare a glide
+        self._preparing = False  # it does
+        self._fading: set[str] = set()  # styles to which nothing can glide
+        self._turn, self._turn_s = self._shown, time.monotonic()  # the newest style of a playlist, and since when
         self._loader = Thread(target=self._run_loader, name="style loader", daemon=True)
         self._loader.start()
 
@@ -84,12 +104,17 @@ class StyleSwitcher:
         """Stylize one frame; see ``engines.base.Engine``."""
         now = time.monotonic()
         with self._change:
+            self._follow_playlist(now)
             self._switch_if_ready((rgb.shape[0], rgb.shape[1]), now)
-            engine = self._ready[self._shown].engine
+            gliding = self._gliding_engine(now)
+            engine = gliding or self._ready[self._shown].engine
         share = FIRST_SHARE + (1.0 - FIRST_SHARE) * (now - self._changed_s) / FADE_S
         try:
             stylized = engine(rgb, strength, colours)
         except StylerError as error:
+            if gliding is not None:
+                self._glider.stop()
+                return self(rgb, strength, colours)
             if share >= 1.0 or self._before == self._shown:
                 raise
             self._go_back(str(error))
@@ -109,6 +134,7 @@ class StyleSwitcher:
             self._closed = True
             self._change.notify()
         self._loader.join()
+        self._glider.close()
         for ready in self._ready.values():
             ready.engine.close()
 
@@ -117,17 +143,54 @@ class StyleSwitcher:
         wanted = self._controls.style
         if size != self._size:
             self._size = size
+            self._fading.clear()
             self._faults.clear()  # the old size may have been too large
             self._change.notify()
         if wanted != self._shown and wanted not in self._faults:
             ready = self._ready.get(wanted)
             if ready is not None and ready.size == size:
-                self._before, self._shown, self._changed_s = self._shown, wanted, now
-                self._leaving = self._last
+                self._leave_for(wanted, ready.engine, now)
             else:
                 self._change.notify()
         shown = self._ready[self._shown]
         shown.size, shown.used_s = size, now
+
+    def _leave_for(self, wanted: str, engine: Engine, now: float) -> None:
+        """Begin to glide to a style that is ready as soon as that is prepared, or to fade into it now."""
+        end, start = self._controls.mix, self._place()
+        seconds = self._controls.glide or (SLIDE_S if set(start.names) & set(end.names) else 0.0)
+        if seconds and wanted not in self._fading and isinstance(engine, ForkableEngine):
+            if not self._glider.begin(start, end, now, seconds):
+                if not self._preparing:
+                    self._glide_to = wanted
+                    self._change.notify()
+                return
+            self._before, self._shown, self._leaving = self._shown, wanted, None
+            return
+        self._glider.stop()
+        self._before, self._shown, self._changed_s = self._shown, wanted, now
+        self._leaving = self._last
+
+    def _place(self) -> Mix:
+        """Return the mix that is seen now."""
+        return self._glider.place() or self._controls.read(self._shown)
+
+    def _gliding_engine(self, now: float) -> Engine | None:
+        """Return the engine that has the weights for a frame of a glide, if there is one."""
+        try:
+            return self._glider.engine(now)
+        except StylerError:
+            self._glider.stop()
+            return None
+
+    def _follow_playlist(self, now: float) -> None:
+        """Ask for the next style of the playlist if its turn has come."""
+        controls = self._controls
+        if controls.style != self._turn:
+            self._turn, self._turn_s = controls.style, now
+        if controls.playlist and now - self._turn_s >= controls.every:
+            controls.style = self._turn = next_in(controls.playlist, controls.style)
+            self._turn_s = now
 
     def _go_back(self, fault: str) -> None:
         """Return from a style that failed on its first frames to the one before."""
@@ -141,17 +204,38 @@ class StyleSwitcher:
         """Load the wanted style first, then its neighbours; the loader thread."""
         while True:
             with self._change:
-                self._change.wait_for(lambda: self._closed or self._next(urgent=True) is not None, REST_S)
+                self._change.wait_for(
+                    lambda: self._closed or self._next(urgent=True) is not None or bool(self._glide_to), REST_S
+                )
                 if self._closed:
                     return
+                glide_to, self._glide_to = self._glide_to, ""
+                self._preparing = bool(glide_to)
                 surplus = self._take_surplus()
                 name, size = self._next(), self._size
                 # Taken out, since nobody else may call an engine while it compiles for another size.
                 found = self._ready.pop(name, None) if name is not None else None
             for engine in surplus:
                 engine.close()
+            if glide_to:
+                self._prepare_glide(glide_to)
             if name is not None and size is not None:
                 self._prepare(name, size, found.engine if found else None)
+
+    def _prepare_glide(self, name: str) -> None:
+        """Prepare a glide from what is seen now to a style; if that is impossible, it fades."""
+        with self._change:
+            ready, size, start = self._ready.get(name), self._size, self._place()
+        try:
+            if ready is not None and size is not None and isinstance(ready.engine, ForkableEngine):
+                self._glider.prepare(ready.engine, size, start, self._controls.read(name))
+        except Exception:  # this thread must survive, and there is another way
+            logger.debug("no glide to %s", name, exc_info=True)
+            with self._change:
+                self._fading.add(name)
+        finally:
+            with self._change:
+                self._preparing = False
 
     def _prepare(self, name: str, size: tuple[int, int], engine: Engine | None) -> None:
         try:
@@ -175,20 +259,21 @@ class StyleSwitcher:
         if self._size is None:
             return None
         fitting = {name for name, ready in self._ready.items() if ready.size == self._size}
-        missing = [n for n in names if n not in fitting and n not in self._faults and n not in self._in_use()]
+        candidates = dict.fromkeys((*names, wanted))  # a mix is not among the names
+        missing = [n for n in candidates if n not in fitting and n not in self._faults and n not in self._in_use()]
         if wanted in missing:
             return wanted
         if urgent or not self._ahead:
             return None
         if len(self._ready) >= self._room():
             missing = [name for name in missing if name in self._ready]
-        place = names.index(wanted)
+        place = self._controls.place
         return min(missing, default=None, key=lambda name: _distance(names.index(name), place, len(names)))
 
     def _room(self) -> int:
         """Return how many engines may be ready."""
         if isinstance(self._ready[self._shown].engine, SharedGraphEngine):
-            return len(self._controls.styles)
+            return len(self._controls.styles) + MIXES_KEPT
         return max(LEAST, PIXELS_KEPT // (self._size[0] * self._size[1])) if self._size else LEAST
 
     def _in_use(self) -> set[str]:
@@ -200,7 +285,9 @@ class StyleSwitcher:
     def _take_surplus(self) -> list[Engine]:
         """Take out the least recently used engines that exceed the room, to be freed."""
         keep = {self._shown, self._before, self._controls.style}
-        others = sorted((name for name in self._ready if name not in keep), key=lambda name: self._ready[name].used_s)
+        names = self._controls.styles
+        others = [name for name in self._ready if name not in keep]
+        others.sort(key=lambda name: (name in names, self._ready[name].used_s))  # mixes first: each is one of many
         return [self._ready.pop(name).engine for name in others[: max(0, len(self._ready) - self._room())]]
 
 

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from engines.errors import StylerError
 from rtstyle.live.actions import Actions
+from rtstyle.live.mix_slider import share_of_second
 from rtstyle.sinks.window import WindowSink
 from rtstyle.stroke_scale import SCALES
+from rtstyle.style_mix import caption_of
 
 STEP = 0.1
-"""Change of strength for one press of Z or C, and of own colours for one of V or B, or of faces."""
+"""Change for one press: of strength by Z or C, own colours by V or B, faces by N or M, and of a mix by comma or point."""
 
 SCALE_PRESSES = 4
 """Presses of ] that double the scale."""
@@ -30,6 +32,8 @@ class WindowKeys:
         ("1-9", "style"),
         ("A D", "previous, next style"),
         ("0", "style off and on"),
+        ("X", "mix with the next style"),
+        (", .", "less, more of it"),
         ("Z C", "less, more strength"),
         ("V B", "fewer, more own colours"),
         ("[ ]", "smaller, larger strokes"),
@@ -54,6 +58,9 @@ class WindowKeys:
             "a": lambda _: self._choose("previous"),
             "d": lambda _: self._choose("next"),
             "0": lambda _: self._toggle_style(),
+            "x": lambda _: self._mix("next"),
+            ",": lambda _: self._mix(-STEP),
+            ".": lambda _: self._mix(STEP),
             "z": lambda _: self._change_strength(-STEP),
             "c": lambda _: self._change_strength(STEP),
             "v": lambda _: self._change_colours(-STEP),
@@ -117,7 +124,16 @@ class WindowKeys:
         name = str(self._actions.change("style", style)["style"])
         if not self._controls.strength:  # whoever chooses a style wants to see it
             self._actions.change("strength", self._strength_on)
-        return name
+        return caption_of(name)
+
+    def _mix(self, change: str | float) -> str:
+        """Mix the style with another one, or with more or less of it."""
+        if len(self._controls.styles) < 2:
+            return ""
+        if not isinstance(change, str):
+            share = share_of_second(self._controls)
+            change = round(min(1.0, max(0.0, share + change)), 2)
+        return caption_of(str(self._actions.change("mix", change)["style"]))
 
     def _toggle_style(self) -> str:
         if self._controls.strength:
@@ -125,7 +141,7 @@ class WindowKeys:
             self._actions.change("strength", 0.0)
             return "style off"
         self._actions.change("strength", self._strength_on)
-        return self._controls.style or "style on"
+        return caption_of(self._controls.style) or "style on"
 
     def _change_strength(self, step: float) -> str:
         strength = round(min(1.0, max(0.0, self._controls.strength + step)), 2)

@@ -74,9 +74,9 @@ class Task:
     def load(self) -> Engine:
         """Start the engine."""
         import engines
-        from rtstyle.style_library import find
+        from rtstyle.style_library import open_style
 
-        return engines.load(find(self.style), self.engine, threads=self.threads, build_ahead=True)
+        return engines.load(open_style(self.style), self.engine, threads=self.threads, build_ahead=True)
 
 
 def main() -> int:
