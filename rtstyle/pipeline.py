@@ -16,6 +16,7 @@ from rtstyle.controls import Controls
 from rtstyle.frame import Frame
 from rtstyle.frame_queue import FrameQueue, QueueClosedError
 from rtstyle.masks.strength_maps import StrengthMaps
+from rtstyle.playlist_engine import PlaylistEngine
 from rtstyle.sinks.base import Sink
 from rtstyle.sources.base import Source
 from rtstyle.stats import Stats
@@ -94,6 +95,7 @@ class _Pipeline:
         self._source, self._engine, self._sink, self._part_of = source, engine, sink, part_of
         self._controls, self._stats = controls, stats
         self._live = source.info.live
+        self._first_pts: int = getattr(source, "first_pts", 0)
         capacity = 1 if self._live else LOSSLESS_CAPACITY
         self._captured: FrameQueue[Frame] = FrameQueue(capacity, newest_wins=self._live)
         self._stylized: FrameQueue[Frame] = FrameQueue(capacity, newest_wins=self._live)
@@ -191,6 +193,8 @@ class _Pipeline:
             yield self._finish_first(flight)
 
     def _prepare(self, frame: Frame) -> Frame:
+        if isinstance(self._engine, PlaylistEngine):
+            self._engine.seek(float((frame.pts - self._first_pts) * frame.time_base))
         rgb = np.ascontiguousarray(frame.rgb[:, ::-1]) if self._controls.mirror else frame.rgb
         # Only a window shows the input, and it shows live sources only.
         return dataclasses.replace(frame, rgb=rgb, input=rgb if self._live else None)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from engines.errors import ConfigError
 
@@ -12,6 +14,47 @@ EVERY_S = 8.0
 
 GLIDE_MOST_S = 3600.0
 """Longest glide, seconds."""
+
+
+class Turn(NamedTuple):
+    """What a playlist shows at one time: a style, or the way to it from the one before, 0 … 1."""
+
+    before: str
+    style: str
+    way: float
+
+
+@dataclass(frozen=True)
+class Playlist:
+    """Styles that take turns.
+
+    Attributes:
+        styles: names or mixes, two or more.
+        every: time from one to the next, seconds.
+        glide: how long a change takes, seconds, at the beginning of a turn; 0 changes at once.
+
+    Raises:
+        ConfigError: there are too few styles, or the times are wrong.
+    """
+
+    styles: tuple[str, ...]
+    every: float = EVERY_S
+    glide: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_playlist(self.styles)
+        check_every(self.every)
+        check_glide(self.glide)
+        if self.glide > self.every:
+            problem = f"--glide {self.glide:g} is longer than --every {self.every:g}"
+            raise ConfigError(problem, hint="a style must be reached before the next one's turn")
+
+    def at(self, seconds: float) -> Turn:
+        """Return what is shown after a time; the first style begins at 0."""
+        number = max(0, math.floor(seconds / self.every))
+        style, before = self.styles[number % len(self.styles)], self.styles[(number - 1) % len(self.styles)]
+        into = seconds - number * self.every
+        return Turn(before, style, into / self.glide if number and into < self.glide else 1.0)
 
 
 def read_playlist(text: str, spelled: Callable[[str], str] = str) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,6 +126,12 @@ def name_of(style: str, gallery: Path | None = None) -> str:
     if style in names or Path(style).expanduser().is_dir():
         return style
     return next((name for name in names if name.lower() == style.lower()), style)
+
+
+def choices(names: Sequence[str], wanted: Iterable[str]) -> list[str]:
+    """Return styles to choose from: those of ``wanted``, also in mixes, that are not ``names``, and then these."""
+    own = (name for style in wanted for name in parse(style).names)
+    return [*dict.fromkeys(name for name in own if name not in names), *names]
 
 
 def installed(gallery: Path | None = None) -> list[StyleEntry]:

@@ -13,13 +13,13 @@ from functools import cache
 import numpy as np
 import numpy.typing as npt
 
-PICTURES, HEIGHT, WIDTH = 3, 160, 256
+PICTURES, HEIGHT, WIDTH = 2, 128, 192
 """How many, and their size in pixels, multiples of 8."""
 
-RADII = (6.0, 200.0)
+RADII = (6.0, 160.0)
 """Smallest and largest disc, pixels; their number falls with the cube of the radius, so that no scale stands out."""
 
-DISCS = 250
+DISCS = 150
 """Discs of one picture, enough to hide the ground."""
 
 GREY = 0.6

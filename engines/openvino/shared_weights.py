@@ -128,7 +128,7 @@ class _SharedGraph:
         tensors: dict[str, npt.NDArray[np.floating]] = {**style.tensors(), **(changed or {})}
         if any(name not in tensors or tensors[name].shape != shape for name, shape in self._shapes.items()):
             raise StyleError(f"{style.weights} does not fit {style.graph}", hint="get the style again")
-        return [tensors[name].astype(np.float32, order="C") for name in self._shapes]
+        return [tensors[name].astype(np.float32, order="C", copy=False) for name in self._shapes]
 
     def compiled(self, height: int, width: int) -> _Compiled:
         """Return the graph for one frame size; compile it if nobody has. May raise OpenVINO's RuntimeError."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ import typer
 
 from rtstyle.commands import logs
 from rtstyle.commands.values import BITS, RATE, SIZE, Size, number, whole
+from rtstyle.defaults import DEFAULT_STYLE
 
 if TYPE_CHECKING:
     from engines.base import Engine
@@ -48,6 +50,19 @@ def spelled_style(style: str) -> str:
     from rtstyle.style_library import spelled
 
     return spelled(style)
+
+
+def spelled_playlist(playlist: str | None) -> str | None:
+    """Return a playlist with its styles as they are written everywhere. Raise StyleError if one does not exist."""
+    from rtstyle.playlist import read_playlist
+    from rtstyle.style_library import find, parse, spelled
+
+    if playlist is None:
+        return None
+    styles = read_playlist(playlist, spelled)
+    for name in {name for style in styles for name in parse(style).names}:
+        find(name)
+    return ",".join(styles)
 
 
 def complete_style(incomplete: str) -> list[str]:
@@ -100,6 +115,48 @@ Colours = Annotated[
         help="How much of the picture's own colours is kept: 0 takes those of the painting, 1 only its light and dark.",
     ),
 ]
+Glide = Annotated[
+    float,
+    typer.Option(
+        metavar="SECONDS",
+        parser=number(0, 3600),
+        help="How long a change of style takes: brush strokes turn into the next style's. [default: a short fade]",
+        show_default=False,
+    ),
+]
+Playlist = Annotated[
+    str | None,
+    typer.Option(
+        metavar="STYLE,STYLE…",
+        callback=spelled_playlist,
+        help="Styles or mixes that take turns, for example vangogh,wave,scream.",
+    ),
+]
+Every = Annotated[
+    float,
+    typer.Option(metavar="SECONDS", parser=number(0.1, 86400), help="Time from one style of --playlist to the next."),
+]
+
+
+@dataclass(frozen=True)
+class Changes:
+    """How the style changes by itself, and how long a change takes."""
+
+    glide: Glide = 0.0
+    playlist: Playlist = None
+    every: Every = 8.0
+
+    def styles(self) -> tuple[str, ...]:
+        """Return the styles that take turns; none without a playlist. Raises ConfigError if the times do not fit."""
+        from rtstyle.playlist import Playlist, read_playlist
+
+        return Playlist(read_playlist(self.playlist), self.every, self.glide).styles if self.playlist else ()
+
+    def first(self, style: str) -> str:
+        """Return the style to begin with: the first one that takes turns, unless another one was asked for."""
+        return self.styles()[0] if self.playlist and style == DEFAULT_STYLE else style
+
+
 EngineName = Annotated[
     str,
     typer.Option(

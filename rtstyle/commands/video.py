@@ -57,6 +57,7 @@ def video(
     height: Height = None,
     preview: Preview = None,
     *,
+    changes: options.Changes,
     masking: Masking,
     reading: Reading,
     encoding: Encoding,
@@ -88,6 +89,7 @@ def video(
         rtstyle video clip.mp4 - | ffmpeg -i - painting.mp4
         rtstyle video clip.mp4 painting.gif --height 240
         rtstyle video pattern painting.mp4
+        rtstyle video clip.mp4 painting.mp4 --playlist vangogh,wave,scream --every 5 --glide 2
     """
     from rtstyle.jobs.folder_batch import is_batch
     from rtstyle.style_library import identify
@@ -97,17 +99,39 @@ def video(
         clips[0], Path(output), strength, height, overwrite=overwrite, audio=not no_audio, scale=scale, colours=colours,
         **vars(masking), **vars(reading), **vars(encoding), **vars(resuming),
     )  # fmt: skip
-    load_engine = partial(options.load_engine, style, engine, threads, build_ahead=preview is None)
+    if changes.playlist is not None:
+        load_engine, made_by = _following(changes, engine, threads, alone=sharing.cluster is None and preview is None)
+    else:
+        load_engine = partial(options.load_engine, style, engine, threads, build_ahead=preview is None)
+        made_by = identify(style, engine)
     share = partial(stylize_on_cluster, sharing, style, engine, threads, quiet) if sharing.cluster else None
     telling = _Telling(style, quiet=quiet, as_json=as_json)
     many = clips != ["pattern"] and is_batch(clips, output)
     _check_together(many, container, preview, piped=output == "-", as_json=as_json)
     if many:
-        _stylize_many(clips, job, container, load_engine, identify(style, engine), telling, share)
+        _stylize_many(clips, job, container, load_engine, made_by, telling, share)
     elif preview is not None:
         _preview(job, load_engine, preview, telling)
     else:
-        _stylize_one(job, load_engine, identify(style, engine), telling, share)
+        _stylize_one(job, load_engine, made_by, telling, share)
+
+
+def _following(
+    changes: options.Changes, engine: str, threads: int | None, *, alone: bool
+) -> tuple[Callable[[], Engine], dict[str, str]]:
+    """Return what loads an engine that follows the playlist, and what identifies its frames."""
+    from engines.errors import ConfigError
+    from rtstyle.playlist import Playlist
+    from rtstyle.playlist_engine import PlaylistEngine
+    from rtstyle.style_library import identify
+
+    if not alone:
+        raise ConfigError("a playlist needs one process and the whole clip", hint="leave out --cluster and --preview")
+    playlist = Playlist(changes.styles(), changes.every, changes.glide)
+    styles = [identify(style, engine)["style"] for style in playlist.styles]
+    times = f"every {playlist.every:g} s, glide {playlist.glide:g} s"
+    load = partial(options.load_engine, name=engine, threads=threads, shared=True)
+    return partial(PlaylistEngine, load, playlist), {"style": f"{', '.join(styles)}, {times}", "engine": engine}
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -77,6 +77,7 @@ def web(
     scale: options.Scale = 1.0,
     colours: options.Colours = 0.0,
     *,
+    changes: options.Changes,
     masking: Masking,
     host: Host = "127.0.0.1",
     port: Port = 8765,
@@ -99,6 +100,7 @@ def web(
     Examples:
         rtstyle web
         rtstyle web --source 0
+        rtstyle web --source 0 --playlist vangogh,wave,scream --glide 4
         rtstyle web --files painted/
         rtstyle web --host 192.168.1.20 --token choose-one --cert cert.pem --key key.pem
     """
@@ -112,9 +114,11 @@ def web(
         from rtstyle.web.rooms import Rooms, WebSettings
         from rtstyle.web.server import Server
 
+    times: dict[str, Any] = {"glide": changes.glide, "playlist": changes.styles(), "every": changes.every}
+    style = changes.first(style)
     settings = WebSettings(
         host, port, token, cert, key, peers, style, strength, scale, mirror, stun, colours, masking.only,
-        masking.faces, masking.settings(),
+        masking.faces, masking.settings(), **times,
     )  # fmt: skip
     settings.check()
     if size is not None:

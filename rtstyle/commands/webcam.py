@@ -6,7 +6,7 @@ import logging
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,7 +18,7 @@ from rtstyle.commands.values import whole
 from rtstyle.defaults import DEFAULT_STYLE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from engines.base import Engine
     from rtstyle.controls import Controls
@@ -65,7 +65,7 @@ Control = Annotated[
         envvar="RTSTYLE_CONTROL",
         show_envvar=False,
         help="Let scripts steer rtstyle over HTTP at this address: GET /stats and /styles, POST /style, /strength, "
-        "/scale, /colours, /only, /mirror, /pause, /snapshot, /record and /stop.",
+        "/mix, /glide, /playlist, /every, /scale, /colours, /only, /mirror, /pause, /snapshot, /record and /stop.",
     ),
 ]
 ControlToken = Annotated[
@@ -94,6 +94,7 @@ def webcam(
     scale: options.Scale = 1.0,
     colours: options.Colours = 0.0,
     *,
+    changes: options.Changes,
     masking: Masking,
     frames: Frames = None,
     engine: options.EngineName = "auto",
@@ -124,14 +125,18 @@ def webcam(
         rtstyle webcam --sink window --sink rtmp://live.example/app/KEY --control 127.0.0.1:8765
         rtstyle webcam --only background --mirror
         rtstyle webcam --config studio.toml --style wave
+        rtstyle webcam --playlist vangogh,wave,scream --every 10 --glide 4
         rtstyle webcam --source pattern
     """
     from rtstyle.live.webcam import WebcamJob
 
     job = WebcamJob(source, tuple(sink), size, fps, frames, overwrite, reconnect, loop, bits, encoder)
-    run = _Run(job, _controls(style, strength, scale, colours, masking, mirror=mirror), quiet=quiet)
+    settings: dict[str, Any] = {"strength": strength, "mirror": mirror, "scale": scale, "colours": colours}
+    settings |= {"only": masking.only, "masks": masking.settings(), "faces": masking.faces}
+    run = _Run(job, _controls(changes.first(style), changes, settings), quiet=quiet)
     watch = Watch(as_json=as_json, stop=run.stop, control=control, token=control_token)
-    switching = "window" in sink or control is not None  # the style can be changed
+    # The style can be changed.
+    switching = "window" in sink or control is not None or changes.playlist is not None
     load = partial(options.load_engine, name=engine, threads=threads, build_ahead=True, shared=switching)
     figures = run(load, watch, switching=switching)
     if as_json:
@@ -150,14 +155,15 @@ def _log_recordings(sinks: Sequence[str]) -> None:
             logger.info("recorded %s", name)
 
 
-def _controls(style: str, strength: float, scale: float, colours: float, masking: Masking, *, mirror: bool) -> Controls:
+def _controls(style: str, changes: options.Changes, settings: Mapping[str, Any]) -> Controls:
     """Return the initial settings; your own style comes first among the styles, so that its key is 1."""
     from rtstyle.controls import Controls
-    from rtstyle.style_library import installed
+    from rtstyle.style_library import choices, installed
 
-    names = [entry.name for entry in installed() if not entry.fault]
-    styles = names if style in names else [style, *names]
-    return Controls(strength, mirror, scale, styles, style, colours, masking.only, masking.settings(), masking.faces)
+    playlist = changes.styles()
+    styles = choices([entry.name for entry in installed() if not entry.fault], [style, *playlist])
+    times: dict[str, Any] = {"glide": changes.glide, "playlist": playlist, "every": changes.every}
+    return Controls(styles=styles, style=style, **times, **settings)
 
 
 class _Run:
@@ -165,8 +171,9 @@ class _Run:
 
     def __init__(self, job: WebcamJob, controls: Controls, *, quiet: bool) -> None:
         from rtstyle.progress import StatusLine
+        from rtstyle.style_mix import caption_of
 
-        self.line = StatusLine(Path(controls.style).name, quiet=quiet)
+        self.line = StatusLine(Path(caption_of(controls.style)).name, quiet=quiet)
         self._job, self._controls = job, controls
         self._source: Source | None = None
         self._lost = False

@@ -56,8 +56,8 @@ class Actions:
         """Carry out one action, and return the new setting as plain values for JSON.
 
         Args:
-            name: ``style``, ``mix``, ``glide``, ``playlist``, ``every``, ``strength``, ``scale``, ``colours``, ``only``,
-                ``faces``, ``mirror``, ``pause``, ``record``, ``snapshot`` or ``stop``.
+            name: ``style``, ``mix``, ``glide``, ``playlist``, ``every``, ``strength``, ``scale``, ``colours``,
+                ``only``, ``faces``, ``mirror``, ``pause``, ``record``, ``snapshot`` or ``stop``.
             value: a name, a number, or on or off, also as text; ``None`` toggles a switch. ``snapshot`` saves an
                 RGB picture instead of the newest frame.
 

@@ -1,60 +1,22 @@
 """Gliding from one style to another: each frame has the weights of a mix a little further on the way.
 
-The weights on the way are interpolated between mixes at most ``STEP`` apart, which a thread mixes beforehand: a frame
-costs one pass over 180 000 weights and their upload, and nothing is compiled.
+A thread prepares the way, so that a frame costs one pass over 180 000 weights and their upload. Nothing is compiled.
 """
 
 from __future__ import annotations
 
-import math
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from threading import Lock
-from typing import TypeAlias
-
-import numpy as np
-import numpy.typing as npt
+from threading import Lock, get_native_id
 
 from engines.base import Engine, ForkableEngine, RestylableEngine
-from engines.mixing.mixed_style import MixedStyle, with_weights
-from engines.style_file import StyleModel
-from rtstyle.style_library import open_style
 from rtstyle.style_mix import Mix
+from rtstyle.style_path import FlatWeights, StylePath
 
-STEP = 0.25
-"""Largest part of a mix that changes from one mix on the way to the next; between them contrast falls by 3 %."""
-
-_Flat: TypeAlias = npt.NDArray[np.float32]
-"""All weights of a style in one array, in the order of their names."""
-
-
-class StylePath:
-    """The way from one mix to another. Raises StyleError if a style cannot be used, or they do not mix."""
-
-    def __init__(self, start: Mix, end: Mix) -> None:
-        self.start, self.end = start, end
-        steps = max(1, math.ceil(start.distance(end) / STEP - 1e-6))
-        models = [open_style(str(start.toward(end, step / steps))) for step in range(steps + 1)]
-        self._style = with_weights(models[0], models[0].tensors())
-        self._points = [_flat(model) for model in models]
-
-    def begin_from(self, weights: _Flat) -> None:
-        """Begin with these weights instead of those of ``start``: frames have gone on meanwhile."""
-        self._points[0] = weights
-
-    def weights(self, way: float) -> _Flat:
-        """Return the weights after a part of the way, 0 … 1."""
-        position = min(max(way, 0.0), 1.0) * (len(self._points) - 1)
-        step = min(int(position), len(self._points) - 2)
-        one, other = self._points[step], self._points[step + 1]
-        return one + np.float32(position - step) * (other - one)
-
-    def style(self, weights: _Flat) -> MixedStyle:
-        """Return the style with these weights."""
-        views, place = {}, 0
-        for name, value in sorted(self._style.mixed.items()):
-            views[name] = weights[place : place + value.size].reshape(value.shape)
-            place += value.size
-        return with_weights(self._style, views)
+NICE = 10
+"""Added to the niceness of the thread that mixes."""
 
 
 @dataclass
@@ -64,7 +26,7 @@ class _Running:
     path: StylePath
     start_s: float
     seconds: float
-    weights: _Flat
+    weights: FlatWeights
     way: float = 0.0
 
 
@@ -87,7 +49,8 @@ class Glider:
         Raises:
             StylerError: a style cannot be used, the styles do not mix, or the engine cannot start.
         """
-        path = StylePath(start, end)
+        with ThreadPoolExecutor(1, "glide", _lower_priority) as pool:
+            path = pool.submit(StylePath, start, end).result()
         if self._engine is None:
             self._engine = engine.fork()
         if self._size != size and self._running is None:
@@ -136,5 +99,7 @@ class Glider:
             self._engine.close()
 
 
-def _flat(style: StyleModel) -> _Flat:
-    return np.concatenate([value.ravel() for _, value in sorted(style.tensors().items())], dtype=np.float32)
+def _lower_priority() -> None:
+    """Let the frames go first: mixing takes a core for a few tenths of a second. Only Linux can do that by thread."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, get_native_id(), NICE)

@@ -14,7 +14,7 @@ from rtstyle.stroke_scale import SCALES
 from rtstyle.style_mix import caption_of
 
 STEP = 0.1
-"""Change for one press: of strength by Z or C, own colours by V or B, faces by N or M, and of a mix by comma or point."""
+"""Change for one press: of strength by Z or C, own colours by V or B, faces by N or M, a mix by comma or point."""
 
 SCALE_PRESSES = 4
 """Presses of ] that double the scale."""

@@ -20,8 +20,9 @@ from rtstyle.live.actions import apply_settings
 from rtstyle.live.engine_pool import EnginePool
 from rtstyle.live.http_guard import Address, Guard, is_loopback
 from rtstyle.masks.settings import NO_MASK, MaskSettings
+from rtstyle.playlist import EVERY_S
 from rtstyle.sources.base import Source
-from rtstyle.style_library import installed
+from rtstyle.style_library import choices, installed
 from rtstyle.web.peer import OnEnd, Peer
 from rtstyle.web.session import PageSession
 from rtstyle.webrtc.mdns_candidates import with_addresses
@@ -37,6 +38,7 @@ class WebSettings:
         cert, key: TLS certificate and its private key, PEM files; ``None`` serves without TLS.
         peers: most browsers at a time.
         style, strength, scale, mirror, colours, only, faces: initial settings of a browser.
+        glide, playlist, every: how the style changes, see ``Controls``.
         stun: URL of a STUN server, for browsers beyond a router; ``None`` contacts no other machine.
         masks: of all browsers.
     """
@@ -56,6 +58,9 @@ class WebSettings:
     only: str = "all"
     faces: float = 0.0
     masks: MaskSettings = NO_MASK
+    glide: float = 0.0
+    playlist: tuple[str, ...] = ()
+    every: float = EVERY_S
 
     def check(self) -> None:
         """Raise ConfigError if others could connect without a token, or a file is missing.
@@ -108,9 +113,8 @@ class Rooms:
 
     @property
     def styles(self) -> list[str]:
-        """Names to choose from; a style outside the library comes first."""
-        names = [entry.name for entry in self.entries]
-        return names if self.settings.style in names else [self.settings.style, *names]
+        """Names to choose from; those outside the library come first."""
+        return choices([entry.name for entry in self.entries], [self.settings.style, *self.settings.playlist])
 
     async def join(self, offer: str, *, sender: str, watch: bool, initial: dict[str, Any]) -> str:
         """Return our answer (SDP) to the offer (SDP) of a browser at the address ``sender``.
@@ -160,7 +164,7 @@ class Rooms:
         settings = self.settings
         return Controls(
             settings.strength, settings.mirror, settings.scale, self.styles, settings.style, settings.colours,
-            settings.only, settings.masks, settings.faces,
+            settings.only, settings.masks, settings.faces, settings.glide, settings.playlist, settings.every,
         )  # fmt: skip
 
     def _begin(self, initial: dict[str, Any], source: BrowserSource, on_end: OnEnd) -> PageSession:
