@@ -21,7 +21,7 @@ from benchmarks.report import Row, Section, at_most
 from benchmarks.subject import NotMeasuredError, Subject
 from rtstyle.sources.base import Source
 from rtstyle.stats import percentile
-from rtstyle.style_library import find
+from rtstyle.style_library import open_style
 from rtstyle.web.rooms import Rooms, WebSettings
 from rtstyle.web.server import Server
 
@@ -120,7 +120,7 @@ SWITCH = """
 @contextmanager
 def serving(
     settings: WebSettings | None = None,
-    load: Callable[[str], Engine] = lambda name: engines.load(find(name), "cpu", shared=True),
+    load: Callable[[str], Engine] = lambda name: engines.load(open_style(name), "cpu", shared=True),
     source: Callable[[], Source] | None = None,
 ) -> Iterator[tuple[str, Rooms]]:
     """The page on a free port, in a thread of its own: its address, and what is behind it."""

@@ -30,7 +30,7 @@ from rtstyle.sources.base import Source
 from rtstyle.sources.pattern import PatternSource
 from rtstyle.sources.reconnecting import ReconnectingSource
 from rtstyle.stats import Stats, percentile
-from rtstyle.style_library import find, installed
+from rtstyle.style_library import installed, open_style
 
 SECONDS = 30 * 60
 READ_S = 5.0
@@ -143,7 +143,7 @@ def soak(seconds: float, style: str, first_s: float = FIRST_S, present_s: tuple[
         return Vanishing(chance.uniform(*present_s))
 
     source = ReconnectingSource(connect, backoff=Backoff(0.2, 1.0))
-    palette = StyleSwitcher(lambda name: engines.load(find(name), "cpu", shared=True), controls)
+    palette = StyleSwitcher(lambda name: engines.load(open_style(name), "cpu", shared=True), controls)
     sinks: list[Sink] = [StreamSink(NOWHERE, source.info.fps), Stalling(), NullSink()]
     began_s = time.monotonic()
     next_change, next_reading = [began_s + first_s / 10], [began_s + first_s]

@@ -139,6 +139,28 @@ def test_a_style_is_chosen_by_mouse_and_by_key(page: Page, served: tuple[str, Ro
     _until(lambda: not studio.state())
 
 
+def test_a_second_style_is_mixed_in(page: Page, served: tuple[str, Rooms]) -> None:
+    address, rooms = served
+    page.goto(address)
+    page.get_by_role("radio", name="The Starry Night").check(force=True)
+    slider = page.get_by_label("Share of the second style")
+    assert slider.is_disabled()
+    _started(page)
+    page.get_by_label("Second style", exact=True).select_option("wave")
+    _until(lambda: rooms.state()[0].get("style") == "vangogh:0.5+wave:0.5")
+    slider.fill("0.8")
+    _until(lambda: rooms.state()[0].get("style") == "vangogh:0.2+wave:0.8")
+    page.locator("body").press(",")
+    _until(lambda: rooms.state()[0].get("style") == "vangogh:0.3+wave:0.7")
+    slider.fill("1")
+    _until(lambda: rooms.state()[0].get("style") == "wave")
+    page.wait_for_timeout(1500)  # the server's state has come back
+    assert page.get_by_role("radio", name="The Starry Night").is_checked(), "the slider can go back"
+    slider.fill("0")
+    page.locator("body").press("x")
+    assert page.get_by_label("Second style", exact=True).input_value() == "composition"
+
+
 def test_the_bare_page_shows_this_machines_source_by_itself(page: Page, served: tuple[str, Rooms]) -> None:
     address, studio = served
     page.goto(f"{address}/?view=only")

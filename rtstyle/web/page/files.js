@@ -1,5 +1,6 @@
 // The view of files: choose some, upload them one after another, see them advance, download the results.
 import { explain } from "./connection.js";
+import { mixCaption, parseMix } from "./mix.js";
 
 const BUSY_MS = 1000, IDLE_MS = 5000; // how often the list is fetched
 const SURE_MS = 4000; // how long a button asks whether to remove a result
@@ -217,14 +218,15 @@ export class Files {
       line: make("li", "file"), name: make("strong", "name", item.name), how: make("span", "quiet"),
       bar: make("progress"), say: make("p", "say"), acts: make("div", "acts"), drawn: "",
     };
-    const style = this.options.entries.get(item.style), what = make("div", "what");
+    const style = this.options.entries.get(parseMix(item.style, [...this.options.entries.keys()])[0][0]);
+    const what = make("div", "what");
     const strength = item.strength < 1 ? ` · strength ${Math.round(100 * item.strength)} %` : "";
     const scale = item.scale !== 1 ? ` · strokes ${item.scale.toFixed(2).replace(/\.?0+$/, "")}×` : "";
     row.name.title = item.name;
     const colours = item.colours ? ` · own colours ${Math.round(100 * item.colours)} %` : "";
     const only = item.only === "all" ? "" : ` · only the ${item.only}`;
     const faces = item.faces ? ` · ${Math.round(100 * item.faces)} % less on faces` : "";
-    row.how.textContent = `${style?.title ?? item.style}${strength}${scale}${colours}${only}${faces}`;
+    row.how.textContent = `${mixCaption(item.style, this.options.entries)}${strength}${scale}${colours}${only}${faces}`;
     row.bar.setAttribute("aria-label", `Progress of ${item.name}`);
     what.append(row.name, row.how, row.bar, row.say);
     row.line.append(style?.preview ? Object.assign(new Image(), { src: style.preview, alt: "" }) : make("i"), what, row.acts);

@@ -2,6 +2,7 @@
 import { Connection, explain } from "./connection.js";
 import { Files } from "./files.js";
 import { Graph } from "./graph.js";
+import { mixText, parseMix } from "./mix.js";
 
 const $ = (id) => document.getElementById(id);
 const VIEW = new URLSearchParams(location.search).get("view"), BARE = VIEW === "only";
@@ -31,7 +32,7 @@ function fail(text) {
 
 function settings() {
   return {
-    style: document.querySelector("input[name=style]:checked")?.value ?? known.begin.style,
+    style: styleText() ?? known.begin.style,
     strength: Number($("strength").value),
     scale: 2 ** Number($("scale").value),
     colours: Number($("colours").value),
@@ -39,6 +40,28 @@ function settings() {
     faces: Number($("faces").value),
     mirror: $("mirror").checked,
   };
+}
+
+// The chosen style, mixed with the second one.
+function styleText() {
+  const first = document.querySelector("input[name=style]:checked")?.value;
+  return first && mixText(first, $("second").value, Number($("mix").value));
+}
+
+function sendStyle() {
+  showValues();
+  send({ style: styleText() });
+}
+
+// Show a style or a mix of two; a slider at its end keeps its second style.
+function showStyle(text) {
+  if (!text || text === styleText()) return;
+  const parts = parseMix(text, known.entries.map((one) => one.name));
+  const radio = [...document.querySelectorAll("input[name=style]")].find((one) => one.value === parts[0][0]);
+  if (!radio || parts.length > 2) return;
+  radio.checked = true;
+  if (parts.length === 2) $("second").value = parts[1][0];
+  if (document.activeElement !== $("mix")) $("mix").value = parts[1]?.[1] ?? 0;
 }
 
 function send(changes) {
@@ -66,8 +89,7 @@ function showFiles(yes) {
 }
 
 function apply({ style, strength, scale, colours, only, faces, mirror }) {
-  const radio = [...document.querySelectorAll("input[name=style]")].find((one) => one.value === style);
-  if (radio) radio.checked = true;
+  showStyle(style);
   $("strength").value = strength;
   $("scale").value = Math.log2(scale);
   $("colours").value = colours;
@@ -89,8 +111,7 @@ function show(state) {
 }
 
 function showSettings(state) {
-  const style = [...document.querySelectorAll("input[name=style]")].find((one) => one.value === state.wanted);
-  if (style) style.checked = true;
+  showStyle(state.wanted);
   if (document.activeElement !== $("strength")) $("strength").value = state.strength;
   if (document.activeElement !== $("scale")) $("scale").value = Math.log2(state.scale);
   if (document.activeElement !== $("colours")) $("colours").value = state.colours;
@@ -101,6 +122,8 @@ function showSettings(state) {
 }
 
 function showValues() {
+  $("mix").disabled = !$("second").value;
+  $("mix-now").textContent = `${Math.round(Number($("mix").value) * 100)} %`;
   $("strength-now").textContent = `${Math.round(Number($("strength").value) * 100)} %`;
   $("colours-now").textContent = `${Math.round(Number($("colours").value) * 100)} %`;
   $("faces-now").textContent = `${Math.round(Number($("faces").value) * 100)} %`;
@@ -188,7 +211,26 @@ function stopRecording() {
 function chooseStyle(place) {
   const all = [...document.querySelectorAll("input[name=style]")];
   const one = all[(place + all.length) % all.length];
-  if (one) { one.checked = true; send({ style: one.value }); }
+  if (one) { one.checked = true; sendStyle(); }
+}
+
+// Mix with the style after the present second one.
+function nextSecond() {
+  const select = $("second"), first = document.querySelector("input[name=style]:checked")?.value;
+  const names = [...select.options].map((one) => one.value).filter((one) => one && one !== first);
+  select.value = names[(names.indexOf(select.value) + 1) % names.length];
+  chooseSecond();
+}
+
+function changeMix(by) {
+  if ($("second").value) step("mix", by);
+  else nextSecond();
+}
+
+function chooseSecond() {
+  if (!$("second").value) $("mix").value = 0;
+  else if (!Number($("mix").value)) $("mix").value = 0.5;
+  sendStyle();
 }
 
 function step(id, by) {
@@ -212,6 +254,7 @@ function nextView() {
 
 const KEYS = {
   a: () => chooseStyle(chosen() - 1), d: () => chooseStyle(chosen() + 1),
+  x: nextSecond, ",": () => changeMix(-0.1), ".": () => changeMix(0.1),
   z: () => step("strength", -0.1), c: () => step("strength", 0.1),
   v: () => step("colours", -0.1), b: () => step("colours", 0.1),
   "[": () => step("scale", -0.25), "]": () => step("scale", 0.25),
@@ -244,7 +287,8 @@ function listen() {
   $("faces").oninput = () => { showValues(); send({ faces: Number($("faces").value) }); };
   $("only").onchange = () => send({ only: $("only").value });
   $("mirror").onchange = () => { showValues(); send({ mirror: $("mirror").checked }); };
-  $("styles").onchange = (event) => send({ style: event.target.value });
+  $("styles").onchange = $("mix").oninput = sendStyle;
+  $("second").onchange = chooseSecond;
   $("wipe").oninput = () => stage.style.setProperty("--wipe", `${$("wipe").value}%`);
   $("source").onchange = $("size").onchange = () => { if (connection) { connection.close(); start(); } };
   $("settings").addEventListener("change", (event) => {
@@ -265,7 +309,7 @@ function listen() {
 function describe(style) {
   const label = document.createElement("label"), input = document.createElement("input"), name = document.createElement("span");
   label.className = "style";
-  Object.assign(input, { type: "radio", name: "style", value: style.name, checked: style.name === known.begin.style });
+  Object.assign(input, { type: "radio", name: "style", value: style.name, checked: style.name === known.begin.style }); // a mix is shown by apply
   name.textContent = style.title;
   label.title = style.painter ? `${style.title}, ${style.painter}` : style.title;
   label.append(input);
@@ -300,6 +344,7 @@ async function learn() {
     return;
   }
   $("styles").append(...known.entries.map(describe));
+  $("second").append(...known.entries.map((one) => new Option(one.title, one.name)));
   apply(known.begin);
   if (known.files && !BARE) {
     const entries = new Map(known.entries.map((one) => [one.name, one]));
