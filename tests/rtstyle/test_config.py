@@ -53,6 +53,9 @@ GOOD: dict[str, tuple[str, Any]] = {
     "cluster": ('"studio-a:6379"', "studio-a:6379"),
     "workers": ("2", 2),
     "send-limit": ("500", 500.0),
+    "glide": ("4", 4.0),
+    "playlist": ('"vangogh,wave"', "vangogh,wave"),
+    "every": ("8", 8.0),
 }
 BAD = {
     "loop": "1", "reconnect": '"no"',
@@ -61,7 +64,7 @@ BAD = {
     "feather": "1000", "engine": "true", "threads": "0", "bitrate": "1.5", "control": "8765",
     "control-token": "[]", "height": '"720"', "codec": "{}", "crf": "true", "preset": '""', "encoder": "1",
     "hwaccel": "0", "segment": "-1", "cluster": "true", "workers": "0",
-    "send-limit": "-1",
+    "send-limit": "-1", "glide": "-1", "playlist": "1", "every": "0",
 }  # fmt: skip
 
 

@@ -105,6 +105,15 @@ def test_everything_that_can_be_changed(running: Running, tmp_path: Path) -> Non
     assert ask("POST", "/colours", "0.75") == (200, {"colours": 0.75}) and running.controls.colours == 0.75
     assert ask("GET", "/stats")[1]["colours"] == 0.75
     assert ask("POST", "/only", "all") == (200, {"only": "all"}) and ask("GET", "/stats")[1]["only"] == "all"
+    mixed = {"style": "udnie:0.7+wave:0.3", "second": "wave", "mix": 0.3}
+    assert ask("POST", "/mix", "0.3") == (200, mixed) and running.controls.style == mixed["style"]
+    assert ask("POST", "/style", "wave:3+udnie:1")[1] == {"style": "wave:0.75+udnie:0.25"}
+    assert ask("POST", "/style", "next")[1] == {"style": "scream"}, "the one after the larger part"
+    assert ask("POST", "/glide", '{"glide": 4}') == (200, {"glide": 4}) and running.controls.glide == 4
+    assert ask("POST", "/playlist", "wave,scream") == (200, {"playlist": ["wave", "scream"]})
+    assert ask("POST", "/playlist", '["udnie", "wave+scream"]')[1] == {"playlist": ["udnie", "wave:0.5+scream:0.5"]}
+    assert ask("POST", "/every", "60") == (200, {"every": 60}) and ask("GET", "/stats")[1]["every"] == 60
+    assert ask("POST", "/playlist", "off") == (200, {"playlist": []}) and not running.controls.playlist
     assert [ask("POST", "/mirror", body)[1]["mirror"] for body in ("on", "", "", "false", "true")] == [
         True, False, True, False, True,
     ]  # fmt: skip
@@ -128,6 +137,16 @@ def test_everything_that_can_be_changed(running: Running, tmp_path: Path) -> Non
     [
         ("/style", "cubism", 400, "no style 'cubism'"),
         ("/style", "", 400, "takes a name"),
+        ("/style", "wave+cubism", 400, "no style 'cubism'"),
+        ("/style", "wave:-1+udnie:2", 400, "the weight of wave is -1"),
+        ("/mix", "2", 400, "out of range"),
+        ("/mix", "cubism", 400, "no style 'cubism'"),
+        ("/mix", "", 400, "takes a share"),
+        ("/glide", "-1", 400, "out of range"),
+        ("/playlist", "wave", 400, "two styles or more"),
+        ("/playlist", "wave,cubism", 400, "no style 'cubism'"),
+        ("/playlist", "7", 400, "takes names"),
+        ("/every", "0", 400, "is not a time"),
         ("/style", "7", 400, "takes a name"),
         ("/strength", "2", 400, "out of range"),
         ("/colours", "-0.1", 400, "out of range"),

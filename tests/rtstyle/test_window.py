@@ -145,6 +145,20 @@ def test_keys_choose_the_style(monkeypatch: pytest.MonkeyPatch) -> None:
     window.close(completed=True)
 
 
+def test_keys_mix_a_second_style_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    controls = Controls(styles=["ab", "cd", "ef"])
+    window, seen, captions = open_window(controls), [], []
+    monkeypatch.setattr(window, "show_caption", captions.append)
+    for key in (pygame.K_x, pygame.K_PERIOD, pygame.K_x, pygame.K_COMMA, pygame.K_3, pygame.K_PERIOD, pygame.K_a):
+        press(key)
+        window.write(frame())
+        seen.append(controls.style)
+    assert seen == ["ab:0.5+cd:0.5", "ab:0.4+cd:0.6", "ab:0.4+ef:0.6", "ab:0.5+ef:0.5", "ef", "ef", "cd"]
+    assert captions[:2] == ["ab 50 % + cd 50 %", "ab 40 % + cd 60 %"]
+    window.close(completed=True)
+
+
 def test_key_0_shows_the_input_and_any_style_ends_that(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     controls = Controls(strength=0.7, styles=["a", "b"])

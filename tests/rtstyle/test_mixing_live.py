@@ -1,0 +1,192 @@
+"""Mixes and glides while frames go on, and playlists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import engines
+from engines.base import RGB
+from engines.errors import ConfigError, EngineError, StyleError, StylerError
+from engines.openvino import shared_weights
+from rtstyle.commands.options import load_engine
+from rtstyle.controls import Controls
+from rtstyle.live.engine_pool import EnginePool
+from rtstyle.live.mix_slider import set_mix
+from rtstyle.live.style_switcher import StyleSwitcher
+from rtstyle.playlist import Playlist, next_in, read_playlist
+from rtstyle.playlist_engine import PlaylistEngine
+from rtstyle.style_library import find
+from tests.rtstyle.test_style_switcher import until
+
+NAMES = ("vangogh", "wave", "mosaic")
+PHOTO: RGB = np.random.default_rng(3).integers(0, 255, (6, 10, 3)).astype(np.uint8).repeat(8, 0).repeat(8, 1)
+
+load = partial(load_engine, name="cpu", shared=True)
+
+
+def painted(style: str) -> RGB:
+    with closing(load(style)) as engine:
+        return engine(PHOTO)
+
+
+def off(one: RGB, other: RGB) -> float:
+    return float(np.abs(one.astype(int) - other).mean())
+
+
+@pytest.fixture
+def controls() -> Controls:
+    return Controls(styles=NAMES, style="vangogh")
+
+
+@pytest.fixture
+def switcher(controls: Controls) -> Iterator[StyleSwitcher]:
+    """In one session of a page, which shares its engines."""
+    with closing(StyleSwitcher(EnginePool(load).load, controls, ahead=False)) as switcher:
+        switcher(PHOTO)
+        yield switcher
+
+
+def test_a_glide_passes_the_mixes_and_compiles_nothing(
+    switcher: StyleSwitcher, controls: Controls, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, middle, end = (painted(style) for style in ("vangogh", "vangogh+wave", "wave"))
+    monkeypatch.setattr(shared_weights, "compile_graph", None)  # would fail now
+    controls.glide, controls.style = 0.6, "wave"
+    seen = [switcher(PHOTO)]
+    assert off(seen[0], start) < 1, "frames go on until the way is prepared"
+    until(lambda: seen.append(switcher(PHOTO)) or off(seen[-1], end) < 1)
+    assert switcher.shown == "wave" and not switcher.fault
+    steps = [off(one, other) for one, other in pairwise(seen)]
+    assert max(steps) < 0.5 * off(start, end), "no jump"
+    assert switcher._leaving is None, "nor does a still picture fade"
+    assert min(off(one, middle) for one in seen) < 0.3 * off(start, end), "it is the mix that is seen half-way"
+
+
+def test_a_glide_within_a_glide_goes_on_from_what_is_seen(switcher: StyleSwitcher, controls: Controls) -> None:
+    controls.glide, controls.style = 2.0, "wave"
+    seen = [switcher(PHOTO)]
+    until(lambda: seen.append(switcher(PHOTO)) or off(seen[-1], seen[0]) > 10)
+    controls.glide, controls.style = 0.5, "mosaic"
+    end = painted("mosaic")
+    until(lambda: seen.append(switcher(PHOTO)) or off(seen[-1], end) < 1)
+    assert max(off(one, other) for one, other in pairwise(seen)) < 0.5 * off(seen[0], end)
+
+
+def test_a_slider_moves_without_a_fade(switcher: StyleSwitcher, controls: Controls) -> None:
+    for share in ("0.4", "0.5"):
+        assert set_mix(controls, share) == {"style": controls.style, "second": "wave", "mix": float(share)}
+        wanted = painted(controls.style)
+        until(lambda wanted=wanted: off(switcher(PHOTO), wanted) < 1)
+        assert switcher._leaving is None
+    assert switcher.shown == "vangogh:0.5+wave:0.5"
+
+
+def test_styles_of_other_shapes_fade(tiny_style: Path) -> None:
+    controls = Controls(styles=("vangogh", str(tiny_style)), glide=5.0)
+    with closing(StyleSwitcher(load, controls, ahead=False)) as switcher:
+        switcher(PHOTO)
+        controls.style = str(tiny_style)
+        end = painted(str(tiny_style))
+        until(lambda: off(switcher(PHOTO), end) < 1)
+
+
+def test_a_playlist_changes_the_style_in_turn(switcher: StyleSwitcher, controls: Controls) -> None:
+    controls.playlist, controls.every = ("vangogh", "mosaic", "wave+vangogh"), 0.2
+    asked = ["vangogh"]
+
+    def turned() -> bool:
+        switcher(PHOTO)
+        if controls.style != asked[-1]:
+            asked.append(controls.style)
+        return len(asked) == 5
+
+    until(turned, 20)
+    assert asked == ["vangogh", "mosaic", "wave:0.5+vangogh:0.5", "vangogh", "mosaic"]
+    controls.playlist, controls.every = (), 0.01
+    for _ in range(5):
+        switcher(PHOTO)
+    assert controls.style == asked[-1]
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "told"),
+    [
+        ("style", "vangogh+klimt", "no style 'klimt' here"),
+        ("style", "vangogh:nan+wave:1", "weight of vangogh is nan"),
+        ("playlist", ("wave",), "two styles or more"),
+        ("playlist", ("wave", "wave"), "two styles or more"),
+        ("playlist", ("wave", "klimt"), "no style 'klimt' here"),
+        ("every", 0.0, "is not a time"),
+        ("every", float("nan"), "is not a time"),
+        ("glide", -1.0, "out of range"),
+        ("glide", float("inf"), "out of range"),
+    ],
+)
+def test_controls_refuse(controls: Controls, setting: str, value: object, told: str) -> None:
+    before = getattr(controls, setting)
+    with pytest.raises(StylerError, match=told):
+        setattr(controls, setting, value)
+    assert getattr(controls, setting) == before
+
+
+def test_the_slider_remembers_its_pair(controls: Controls) -> None:
+    asked = [set_mix(controls, value)["style"] for value in ("mosaic", 0.25, 1, 0.5, "next", 0, "previous")]
+    assert asked == [
+        "vangogh:0.5+mosaic:0.5", "vangogh:0.75+mosaic:0.25", "mosaic", "vangogh:0.5+mosaic:0.5",
+        "vangogh:0.5+wave:0.5", "vangogh", "vangogh:0.5+mosaic:0.5",
+    ]  # fmt: skip
+    controls.style = "wave"
+    assert set_mix(controls, 0.1)["style"] == "wave:0.9+mosaic:0.1", "the next style is the second one"
+
+
+@pytest.mark.parametrize(
+    ("style", "value", "told"),
+    [
+        ("vangogh", 1.5, "out of range"),
+        ("vangogh", "vangogh", "cannot be mixed with itself"),
+        ("vangogh", "klimt", "no style 'klimt'"),
+        ("vangogh", None, "a share from 0 to 1, or the name"),
+        ("vangogh+wave+mosaic", 0.5, "a mix of 3 styles has no slider"),
+    ],
+)
+def test_the_slider_refuses(controls: Controls, style: str, value: object, told: str) -> None:
+    controls.style = style
+    with pytest.raises(StylerError, match=told):
+        set_mix(controls, value)
+    assert set(controls.mix.names) == set(style.split("+"))
+
+
+def test_turns_by_the_time_of_a_clip() -> None:
+    playlist = Playlist(read_playlist("a, b,c+d"), every=4.0, glide=2.0)
+    assert playlist.at(0.5) == ("c+d", "a", 1.0), "the first style does not come from another"
+    assert playlist.at(3.99).style == "a" and playlist.at(4.0) == ("a", "b", 0.0)
+    assert playlist.at(5.0) == ("a", "b", 0.5) and playlist.at(6.0).way == 1.0
+    assert playlist.at(12.5) == ("c+d", "a", 0.25) and playlist.at(-1.0) == ("c+d", "a", 1.0)
+    assert next_in(playlist.styles, "c+d") == "a" and next_in(playlist.styles, "x") == "a"
+    with pytest.raises(ConfigError, match="--glide 5 is longer than --every 4"):
+        Playlist(("a", "b"), 4.0, 5.0)
+
+
+def test_an_engine_that_follows_a_playlist() -> None:
+    looks = {style: painted(style) for style in ("vangogh", "wave", "vangogh+wave")}
+    with closing(PlaylistEngine(load, Playlist(("vangogh", "wave"), 4.0, 2.0))) as engine:
+        for seconds, style in (
+            (0.0, "vangogh"),
+            (5.0, "vangogh+wave"),
+            (7.0, "wave"),
+            (9.0, "vangogh+wave"),
+            (1.0, "vangogh"),
+        ):
+            engine.seek(seconds)
+            assert off(engine(PHOTO), looks[style]) < 1, seconds
+    with pytest.raises(EngineError, match="the engine torch cannot follow a playlist"):
+        PlaylistEngine(lambda style: engines.load(find(style), "torch"), Playlist(("vangogh", "wave")))
+    with pytest.raises(StyleError, match="no style"), closing(PlaylistEngine(load, Playlist(("wave", "x")))) as engine:
+        engine.seek(8.0)
