@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import partial
 from itertools import pairwise
 from statistics import median
@@ -25,8 +26,12 @@ from skimage import data
 from benchmarks.report import Row, Section, at_least, at_most
 from benchmarks.subject import Subject
 from engines.base import RGB
+from engines.strength_map import blend
 from engines.vision.person_network import PersonNetwork, Probability
+from rtstyle.controls import Controls
+from rtstyle.frame import Frame
 from rtstyle.masks.person import PersonMask
+from rtstyle.masks.strength_maps import StrengthMaps
 from rtstyle.sources.scene import Scene
 
 WIDTH, HEIGHT, FRAMES, FPS = 640, 360, 60, 30
@@ -134,42 +139,52 @@ class TrueMask(PersonNetwork):
 
 @dataclass(frozen=True)
 class Figures:
-    """Mean edge IoU, flicker relative to the true mask's, and the milliseconds of each frame."""
+    """Mean edge IoU, and flicker relative to the true mask's."""
 
     iou: float
     flicker: float
-    times_ms: list[float]
 
 
 def follow(shot: Shot, network: PersonNetwork) -> Figures:
     """Find the person in all frames of a scene."""
-    mask, times, ious = PersonMask(network), list[float](), list[float]()
+    mask, ious = PersonMask(network), list[float]()
     found, true = list[Matte](), list[Matte]()
     for rgb, matte in frames(shot):
         if isinstance(network, TrueMask):
             network.matte = matte
-        began_s = time.perf_counter()
         found.append(mask(rgb))
-        times.append(1000.0 * (time.perf_counter() - began_s))
         true.append(matte)
         ious.append(edge_iou(found[-1], matte))
-    return Figures(float(np.mean(ious)), flicker(found) / flicker(true), times)
+    return Figures(float(np.mean(ious)), flicker(found) / flicker(true))
+
+
+def cost(shot: Shot) -> Iterator[Row]:
+    """Measure what ``--only person`` adds to a frame: its mask, and blending by it."""
+    maps, times, processor = StrengthMaps(Controls(only="person")), list[float](), list[float]()
+    for number, (rgb, _) in enumerate(frames(shot)):
+        frame = Frame(rgb, number, number, Fraction(1, FPS), 0.0)
+        began_s, began_cpu_s = time.perf_counter(), time.process_time()
+        blend(rgb, rgb, maps(frame))
+        times.append(1000.0 * (time.perf_counter() - began_s))
+        processor.append(1000.0 * (time.process_time() - began_cpu_s))
+    maps.close()
+    size = f"{WIDTH}×{HEIGHT}, mask and blending, median of {FRAMES}"
+    yield at_most("`--only person`, one frame", size, median(times), MASK_MS, " ms")
+    yield Row("for comparison: processor time", "of all threads", f"{median(processor):.1f} ms")
 
 
 def measure(subject: Subject) -> Section:
     """Follow the person through each scene."""
     network, known = PersonNetwork(), TrueMask()
-    rows, times = list[Row](), list[float]()
+    rows = [*cost(shots()["bricks"])]
     for name, shot in shots().items():
         kept, found = follow(shot, known), follow(shot, network)
-        times += found.times_ms
         rows += [
             at_least(f"edge IoU over {name}", "true mask in the size of the network", kept.iou, IOU, "", 2),
             at_most(f"flicker over {name}", "likewise, relative to the true mask", kept.flicker, FLICKER, " ×", 2),
             at_least(f"edge IoU over {name}", "mask of the network", found.iou, IOU, "", 2),
             at_most(f"flicker over {name}", "likewise, relative to the true mask", found.flicker, FLICKER, " ×", 2),
         ]
-    rows.insert(0, at_most("mask of people", f"{WIDTH}×{HEIGHT}, one frame, median", median(times), MASK_MS, " ms"))
     notes = [
         "One person, cut out of one photograph and moved over three backgrounds. With the true mask in the size of the "
         "network, the figures say what enlarging and smoothing keep; with the network's own mask, they also hold what "
