@@ -57,7 +57,7 @@ def test_says_what_is_wrong(text: str, told: str) -> None:
 
 
 def test_weights_that_do_not_sum_to_1_are_said(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, "rtstyle.style_library"):
         assert style_library.spelled("vangogh+wave") == "vangogh:0.5+wave:0.5"
         assert not caplog.messages
         assert style_library.spelled("vangogh:3+wave:1") == "vangogh:0.75+wave:0.25"
