@@ -152,6 +152,10 @@ class Changes:
 
         return Playlist(read_playlist(self.playlist), self.every, self.glide).styles if self.playlist else ()
 
+    def settings(self) -> dict[str, Any]:
+        """Return them by the names of ``Controls``. Raises as ``styles``."""
+        return {"glide": self.glide, "playlist": self.styles(), "every": self.every}
+
     def first(self, style: str) -> str:
         """Return the style to begin with: the first one that takes turns, unless another one was asked for."""
         return self.styles()[0] if self.playlist and style == DEFAULT_STYLE else style

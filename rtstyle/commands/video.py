@@ -77,33 +77,25 @@ def video(
     same command again skips what is finished.
 
     Examples:
-        rtstyle video holiday.mp4 painting.mp4
         rtstyle video holiday.mp4 painting.mp4 --style wave --start 0:10 --end 0:20
         rtstyle video holiday.mp4 painting.mp4 --only background --feather 4
         rtstyle video film.mkv film-painted.mkv --height 720 --codec hevc --preview 3
         rtstyle video film.mkv film-painted.mkv --height 720 --codec hevc --resume
         rtstyle video film.mkv film-painted.mkv --cluster studio-a:6379
-        rtstyle video holiday/*.mp4 paintings/
         rtstyle video holiday paintings/ --container mkv
         rtstyle video frames/%06d.png painting.mp4 --fps 24
         rtstyle video clip.mp4 - | ffmpeg -i - painting.mp4
         rtstyle video clip.mp4 painting.gif --height 240
-        rtstyle video pattern painting.mp4
-        rtstyle video clip.mp4 painting.mp4 --playlist vangogh,wave,scream --every 5 --glide 2
+        rtstyle video pattern painting.mp4 --playlist vangogh,wave,scream --every 5 --glide 2
     """
     from rtstyle.jobs.folder_batch import is_batch
-    from rtstyle.style_library import identify
     from rtstyle.video import VideoJob
 
     job = VideoJob(
         clips[0], Path(output), strength, height, overwrite=overwrite, audio=not no_audio, scale=scale, colours=colours,
         **vars(masking), **vars(reading), **vars(encoding), **vars(resuming),
     )  # fmt: skip
-    if changes.playlist is not None:
-        load_engine, made_by = _following(changes, engine, threads, alone=sharing.cluster is None and preview is None)
-    else:
-        load_engine = partial(options.load_engine, style, engine, threads, build_ahead=preview is None)
-        made_by = identify(style, engine)
+    load_engine, made_by = _engine(changes, style, engine, threads, preview, sharing)
     share = partial(stylize_on_cluster, sharing, style, engine, threads, quiet) if sharing.cluster else None
     telling = _Telling(style, quiet=quiet, as_json=as_json)
     many = clips != ["pattern"] and is_batch(clips, output)
@@ -116,22 +108,25 @@ def video(
         _stylize_one(job, load_engine, made_by, telling, share)
 
 
-def _following(
-    changes: options.Changes, engine: str, threads: int | None, *, alone: bool
+def _engine(
+    changes: options.Changes, style: str, engine: str, threads: int | None, preview: int | None, sharing: Sharing
 ) -> tuple[Callable[[], Engine], dict[str, str]]:
-    """Return what loads an engine that follows the playlist, and what identifies its frames."""
+    """Return what loads the engine of a style, or one that follows the playlist, and what identifies its frames."""
     from engines.errors import ConfigError
     from rtstyle.playlist import Playlist
     from rtstyle.playlist_engine import PlaylistEngine
     from rtstyle.style_library import identify
 
-    if not alone:
+    if changes.playlist is None:
+        load = partial(options.load_engine, style, engine, threads, build_ahead=preview is None)
+        return load, identify(style, engine)
+    if sharing.cluster is not None or preview is not None:
         raise ConfigError("a playlist needs one process and the whole clip", hint="leave out --cluster and --preview")
     playlist = Playlist(changes.styles(), changes.every, changes.glide)
     styles = [identify(style, engine)["style"] for style in playlist.styles]
     times = f"every {playlist.every:g} s, glide {playlist.glide:g} s"
-    load = partial(options.load_engine, name=engine, threads=threads, shared=True)
-    return partial(PlaylistEngine, load, playlist), {"style": f"{', '.join(styles)}, {times}", "engine": engine}
+    load_one = partial(options.load_engine, name=engine, threads=threads, shared=True)
+    return partial(PlaylistEngine, load_one, playlist), {"style": f"{', '.join(styles)}, {times}", "engine": engine}
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -18,6 +18,10 @@ from rtstyle.commands.values import number, whole
 from rtstyle.defaults import DEFAULT_STYLE
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from rtstyle.commands.values import Size
+    from rtstyle.sources.base import Source as OpenSource
     from rtstyle.web.rooms import WebSettings
     from rtstyle.web.server import Server
 
@@ -100,37 +104,44 @@ def web(
     Examples:
         rtstyle web
         rtstyle web --source 0
-        rtstyle web --source 0 --playlist vangogh,wave,scream --glide 4
+        rtstyle web --playlist vangogh,wave,scream --glide 4
         rtstyle web --files painted/
         rtstyle web --host 192.168.1.20 --token choose-one --cert cert.pem --key key.pem
     """
-    from engines.base import check_size
     from engines.errors import EngineError
     from rtstyle.style_library import open_style
 
     with needs_extra("web", "the page", EngineError):
-        from rtstyle.sources.factory import open_source
         from rtstyle.web.files.routes import Files, FilesSettings
         from rtstyle.web.rooms import Rooms, WebSettings
         from rtstyle.web.server import Server
 
-    times: dict[str, Any] = {"glide": changes.glide, "playlist": changes.styles(), "every": changes.every}
     style = changes.first(style)
     settings = WebSettings(
         host, port, token, cert, key, peers, style, strength, scale, mirror, stun, colours, masking.only,
-        masking.faces, masking.settings(), **times,
+        masking.faces, masking.settings(), **changes.settings(),
     )  # fmt: skip
     settings.check()
-    if size is not None:
-        check_size(size.height, size.width)
     open_style(style)  # fail now, not when the first browser comes
-    open_shown = partial(open_source, source, size=size, fps=fps) if source is not None else None
-    if open_shown is not None:
-        open_shown().close()  # likewise
+    open_shown = _checked_source(source, size, fps)
     load = partial(options.load_engine, name=engine, threads=threads, build_ahead=True, shared=True)
     rooms = Rooms(settings, load, open_shown)
     queue = Files(FilesSettings(files, round(files_limit * 1e9), engine, threads), rooms.styles) if files else None
     asyncio.run(_serve(Server(rooms, queue), settings))
+
+
+def _checked_source(source: str | None, size: Size | None, fps: float | None) -> Callable[[], OpenSource] | None:
+    """Return what opens this machine's own source, which was tried once; ``None`` if there is none."""
+    from engines.base import check_size
+    from rtstyle.sources.factory import open_source
+
+    if size is not None:
+        check_size(size.height, size.width)
+    if source is None:
+        return None
+    open_shown = partial(open_source, source, size=size, fps=fps)
+    open_shown().close()
+    return open_shown
 
 
 async def _serve(server: Server, settings: WebSettings) -> None:

@@ -113,8 +113,7 @@ def webcam(
     The newest frame is always shown: if the machine is too slow, frames are dropped, and the delay never grows. A
     camera or stream that is lost leaves its last picture on screen and comes back by itself.
 
-    In the window, press H to see all keys: 1-9 choose a style, S shows the input beside the result, Space saves a
-    picture, R records. Ctrl-C ends everything.
+    In the window, H shows all keys: 1-9 choose a style, Space saves a picture, R records. Ctrl-C ends everything.
 
     Examples:
         rtstyle webcam
@@ -124,19 +123,16 @@ def webcam(
         rtstyle webcam --sink window --sink virtual --sink take.mp4
         rtstyle webcam --sink window --sink rtmp://live.example/app/KEY --control 127.0.0.1:8765
         rtstyle webcam --only background --mirror
-        rtstyle webcam --config studio.toml --style wave
-        rtstyle webcam --playlist vangogh,wave,scream --every 10 --glide 4
+        rtstyle webcam --config studio.toml --playlist vangogh,wave,scream --every 10 --glide 4
         rtstyle webcam --source pattern
     """
     from rtstyle.live.webcam import WebcamJob
 
     job = WebcamJob(source, tuple(sink), size, fps, frames, overwrite, reconnect, loop, bits, encoder)
-    settings: dict[str, Any] = {"strength": strength, "mirror": mirror, "scale": scale, "colours": colours}
-    settings |= {"only": masking.only, "masks": masking.settings(), "faces": masking.faces}
-    run = _Run(job, _controls(changes.first(style), changes, settings), quiet=quiet)
+    settings = {"strength": strength, "mirror": mirror, "scale": scale, "colours": colours}
+    run = _Run(job, _controls(changes.first(style), changes, masking, settings), quiet=quiet)
     watch = Watch(as_json=as_json, stop=run.stop, control=control, token=control_token)
-    # The style can be changed.
-    switching = "window" in sink or control is not None or changes.playlist is not None
+    switching = "window" in sink or bool(control or changes.playlist)  # the style can be changed
     load = partial(options.load_engine, name=engine, threads=threads, build_ahead=True, shared=switching)
     figures = run(load, watch, switching=switching)
     if as_json:
@@ -155,15 +151,14 @@ def _log_recordings(sinks: Sequence[str]) -> None:
             logger.info("recorded %s", name)
 
 
-def _controls(style: str, changes: options.Changes, settings: Mapping[str, Any]) -> Controls:
+def _controls(style: str, changes: options.Changes, masking: Masking, settings: Mapping[str, Any]) -> Controls:
     """Return the initial settings; your own style comes first among the styles, so that its key is 1."""
     from rtstyle.controls import Controls
     from rtstyle.style_library import choices, installed
 
-    playlist = changes.styles()
-    styles = choices([entry.name for entry in installed() if not entry.fault], [style, *playlist])
-    times: dict[str, Any] = {"glide": changes.glide, "playlist": playlist, "every": changes.every}
-    return Controls(styles=styles, style=style, **times, **settings)
+    masks: dict[str, Any] = {"only": masking.only, "masks": masking.settings(), "faces": masking.faces}
+    styles = choices([entry.name for entry in installed() if not entry.fault], [style, *changes.styles()])
+    return Controls(styles=styles, style=style, **changes.settings(), **masks, **settings)
 
 
 class _Run:
