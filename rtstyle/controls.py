@@ -29,6 +29,7 @@ class Controls:
         glide: how long a change of style takes, seconds; 0 cross-fades.
         playlist: styles or mixes that take turns; none for no change.
         every: time from one style of the playlist to the next, seconds.
+        hold_fps: keep the frame rate of a live source, by working at a smaller size while the engine is too slow.
 
     Attributes:
         masks: as given.
@@ -50,11 +51,13 @@ class Controls:
         glide: float = 0.0,
         playlist: Sequence[str] = (),
         every: float = EVERY_S,
+        hold_fps: bool = True,
     ) -> None:
         # One attribute is replaced at a time, which Python does atomically, so nothing here needs a lock.
         self.strength, self.scale, self.colours = strength, scale, colours
         self.mirror, self.paused = mirror, False
         self.only, self.masks, self.faces = only, masks, faces
+        self.hold_fps = hold_fps
         self.styles = tuple(styles)
         self.pair: tuple[str, str] | None = None
         self._style = self.styles[0] if styles else ""

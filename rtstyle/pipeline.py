@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from threading import Thread
+from typing import Protocol
 
 import numpy as np
 
@@ -20,13 +21,27 @@ from rtstyle.playlist_engine import PlaylistEngine
 from rtstyle.sinks.base import Sink
 from rtstyle.sources.base import Source
 from rtstyle.stats import Stats
-from rtstyle.stroke_scale import stylize
+from rtstyle.stroke_scale import nearest_scale, stylize, work_size
 
 LOSSLESS_CAPACITY = 3
 """Frames of a file that may wait between two stages: enough to even out slow frames, 18 MB per queue at 1080p."""
 
 IN_FLIGHT = 3
 """Frames of a file that an engine may hold at once: one in upload, one in computation, one in download."""
+
+
+class Hold(Protocol):
+    """Chooses the size to stylize at, as ``rtstyle.live.rate_hold`` does."""
+
+    @property
+    def share(self) -> float:
+        """The size of the next frame to stylize, as a share of each side."""
+        ...
+
+    def note(self, frame: Frame, busy_s: float) -> None:
+        """Take the time, seconds, that stylizing one frame took."""
+        ...
+
 
 JOIN_S = 10.0
 """How long a thread may take to end, seconds. Threads are daemons, so the process never waits longer."""
@@ -42,6 +57,7 @@ def run(
     max_frames: int | None = None,
     on_frame: Callable[[Frame], None] | None = None,
     part_of: Callable[[Frame], int] | None = None,
+    hold: Hold | None = None,
 ) -> bool:
     """Stylize every frame of the source into the sink; then close source and sink.
 
@@ -59,6 +75,7 @@ def run(
         max_frames: stop after this many written frames; ``None`` for all.
         on_frame: called in this thread after each written frame.
         part_of: see ``StrengthMaps``.
+        hold: chooses the size at which to stylize, in the engine's thread; ``None`` keeps that of the frames.
 
     Returns:
         True if the result is complete, False if a file was stopped before its end.
@@ -67,7 +84,7 @@ def run(
         Exception: the first error of source, engine, sink or ``on_frame``, unchanged.
         KeyboardInterrupt: Ctrl-C.
     """
-    return _Pipeline(source, engine, sink, controls, stats, part_of).run(max_frames, on_frame)
+    return _Pipeline(source, engine, sink, controls, stats, part_of, hold).run(max_frames, on_frame)
 
 
 class _InFlight:
@@ -91,9 +108,10 @@ class _Pipeline:
         controls: Controls,
         stats: Stats,
         part_of: Callable[[Frame], int] | None,
+        hold: Hold | None,
     ) -> None:
         self._source, self._engine, self._sink, self._part_of = source, engine, sink, part_of
-        self._controls, self._stats = controls, stats
+        self._controls, self._stats, self._hold = controls, stats, hold
         self._live = source.info.live
         self._first_pts: int = getattr(source, "first_pts", 0)
         capacity = 1 if self._live else LOSSLESS_CAPACITY
@@ -201,9 +219,14 @@ class _Pipeline:
 
     def _stylize_now(self, frame: Frame, maps: StrengthMaps) -> RGB:
         start_s = time.monotonic()
-        now = self._controls
-        stylized = stylize(self._engine, frame.rgb, maps(frame), now.scale, now.colours)
-        self._stats.frame_stylized(time.monotonic() - start_s)
+        now, share = self._controls, self._hold.share if self._hold else 1.0
+        stylized = stylize(self._engine, frame.rgb, maps(frame), now.scale, now.colours, share=share)
+        busy_s = time.monotonic() - start_s
+        self._stats.frame_stylized(busy_s)
+        if self._hold is not None:
+            height, width = frame.rgb.shape[:2]
+            self._stats.worked_at(*work_size(height, width, nearest_scale(now.scale, height, width), share))
+            self._hold.note(frame, busy_s)
         return stylized
 
     def _finish_first(self, flight: deque[_InFlight]) -> tuple[Frame, RGB]:

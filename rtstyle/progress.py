@@ -138,8 +138,10 @@ class Heartbeat:
 
 def status(figures: StatsSnapshot) -> str:
     """Return live statistics as one short line."""
+    smaller = (figures.work_width, figures.work_height) != (figures.width, figures.height)
+    work = f" at {figures.work_width}×{figures.work_height}" if smaller else ""
     return (
-        f"{figures.width}×{figures.height} · {figures.fps_out:.1f} fps · "
+        f"{figures.width}×{figures.height}{work} · {figures.fps_out:.1f} fps · "
         f"age p50 {figures.age_p50_ms:.0f} ms p95 {figures.age_p95_ms:.0f} ms · {figures.dropped} dropped"
     )
 

@@ -35,6 +35,7 @@ class StatsSnapshot:
         seconds: since the start.
         source_s, engine_s, sink_s: time that each stage was busy. The largest, divided by the number of frames, is
             the shortest possible time per frame.
+        work_width, work_height: the size at which the last frame was stylized, pixels.
     """
 
     frames_in: int
@@ -53,6 +54,8 @@ class StatsSnapshot:
     source_s: float
     engine_s: float
     sink_s: float
+    work_width: int = 0
+    work_height: int = 0
 
     def to_dict(self) -> dict[str, int | float]:
         """Return plain values for JSON, floats rounded to three digits."""
@@ -72,7 +75,7 @@ class Stats:
         self._age_max_ms = 0.0
         self._engine_ms: deque[float] = deque(maxlen=AGE_WINDOW)
         self._source_s = self._engine_s = self._sink_s = 0.0
-        self._size = (0, 0)
+        self._size = self._work_size = (0, 0)
 
     def frame_read(self, busy_s: float) -> None:
         """Count a frame that the source took ``busy_s`` seconds to deliver."""
@@ -91,6 +94,10 @@ class Stats:
         with self._lock:
             self._engine_s += busy_s
             self._engine_ms.append(busy_s * 1e3)
+
+    def worked_at(self, height: int, width: int) -> None:
+        """Note that frames are stylized at a size, in pixels, other than their own."""
+        self._work_size = (height, width)
 
     def frame_written(self, busy_s: float, captured_s: float, height: int, width: int) -> None:
         """Count a frame, captured at ``captured_s`` on the clock, that the sink took ``busy_s`` seconds to write."""
@@ -127,6 +134,8 @@ class Stats:
                 engine_p50_ms=percentile(engine, 50),
                 width=self._size[1],
                 height=self._size[0],
+                work_width=self._work_size[1] or self._size[1],
+                work_height=self._work_size[0] or self._size[0],
                 seconds=now - self._start_s,
                 source_s=self._source_s,
                 engine_s=self._engine_s,

@@ -58,34 +58,41 @@ _Floats: TypeAlias = npt.NDArray[np.float32]
 
 
 def stylize(
-    engine: Engine, rgb: RGB, strength: float | StrengthMap = 1.0, scale: float = 1.0, colours: float = 0.0
+    engine: Engine,
+    rgb: RGB,
+    strength: float | StrengthMap = 1.0,
+    scale: float = 1.0,
+    colours: float = 0.0,
+    *,
+    share: float = 1.0,
 ) -> RGB:
     """Stylize one frame with strokes ``scale`` times as large as the style's own.
 
     At scale 1 this only calls the engine. A scale that would make the frame too small or too large for an engine is
-    replaced by the nearest possible one; ``check_scale`` finds that out in advance.
+    replaced by the nearest possible one; ``check_scale`` finds that out in advance. ``share`` is that of
+    ``work_size``: a smaller one is faster, and the strokes are as many times larger.
 
     Raises:
         ShapeError: not an RGB picture, or size, strength, scale or colours out of range.
     """
     check_scale(scale)
-    if scale == 1.0:
+    if scale == share == 1.0:
         return engine(rgb, strength, colours)
     check_rgb(rgb)
     check_strength_for(rgb, strength)
     check_colours(colours)
     height, width = rgb.shape[:2]
-    size = work_size(height, width, nearest_scale(scale, height, width))
+    size = work_size(height, width, nearest_scale(scale, height, width), share)
     if size == (height, width):
         return engine(rgb, strength, colours)
-    share = graph_strength(strength)
-    if share == 0.0:
+    whole = graph_strength(strength)
+    if whole == 0.0:
         return rgb.copy()
     resized = _resized(rgb, size)
     stylized = guided_resize(engine(resized, 1.0, colours), resized, rgb)
-    if share == 1.0:
+    if whole == 1.0:
         return blend(stylized, rgb, strength)
-    return np.asarray(cv2.addWeighted(stylized, share, rgb, 1.0 - share, 0.0), np.uint8)
+    return np.asarray(cv2.addWeighted(stylized, whole, rgb, 1.0 - whole, 0.0), np.uint8)
 
 
 def check_scale(scale: float, height: int | None = None, width: int | None = None) -> None:
@@ -114,11 +121,15 @@ def nearest_scale(scale: float, height: int, width: int) -> float:
     return min(high, max(low, scale))
 
 
-def work_size(height: int, width: int, scale: float) -> tuple[int, int]:
-    """Return the (height, width) to stylize at: ``scale`` times smaller, in multiples of ``SIZE_STEP``."""
-    if scale == 1.0:
+def work_size(height: int, width: int, scale: float, share: float = 1.0) -> tuple[int, int]:
+    """Return the (height, width) to stylize at: ``scale`` times smaller, in multiples of ``SIZE_STEP``.
+
+    ``share`` makes both sides smaller still, for speed, as far as engines accept it.
+    """
+    smaller = min(scale / share, max(scale, min(height, width) / MIN_SIDE))
+    if smaller == 1.0:
         return height, width
-    return round(height / scale / SIZE_STEP) * SIZE_STEP, round(width / scale / SIZE_STEP) * SIZE_STEP
+    return round(height / smaller / SIZE_STEP) * SIZE_STEP, round(width / smaller / SIZE_STEP) * SIZE_STEP
 
 
 def _limits(height: int, width: int) -> tuple[float, float]:

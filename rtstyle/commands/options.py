@@ -200,6 +200,14 @@ CameraSize = Annotated[
 CameraFps = Annotated[
     float | None, typer.Option(metavar="N", parser=RATE, help="Frames per second to request from the camera.")
 ]
+HoldFps = Annotated[
+    bool,
+    typer.Option(
+        "--hold-fps/--no-hold-fps",
+        help="While this machine is too slow for the camera's frame rate, stylize at a smaller size, with larger "
+        "strokes, or drop frames.",
+    ),
+]
 Mirror = Annotated[bool, typer.Option("--mirror/--no-mirror", help="Swap left and right, like a mirror.")]
 
 # A style to examine.

@@ -80,6 +80,7 @@ def web(
     strength: options.Strength = 1.0,
     scale: options.Scale = 1.0,
     colours: options.Colours = 0.0,
+    hold_fps: options.HoldFps = True,
     *,
     changes: options.Changes,
     masking: Masking,
@@ -119,7 +120,7 @@ def web(
     style = changes.first(style)
     settings = WebSettings(
         host, port, token, cert, key, peers, style, strength, scale, mirror, stun, colours, masking.only,
-        masking.faces, masking.settings(), **changes.settings(),
+        masking.faces, masking.settings(), hold_fps=hold_fps, **changes.settings(),
     )  # fmt: skip
     settings.check()
     open_style(style)  # fail now, not when the first browser comes

@@ -65,7 +65,8 @@ Control = Annotated[
         envvar="RTSTYLE_CONTROL",
         show_envvar=False,
         help="Let scripts steer rtstyle over HTTP at this address: GET /stats and /styles, POST /style, /strength, "
-        "/mix, /glide, /playlist, /every, /scale, /colours, /only, /mirror, /pause, /snapshot, /record and /stop.",
+        "/mix, /glide, /playlist, /every, /scale, /colours, /only, /mirror, /hold_fps, /pause, /snapshot, /record and "
+        "/stop.",
     ),
 ]
 ControlToken = Annotated[
@@ -93,6 +94,7 @@ def webcam(
     strength: options.Strength = 1.0,
     scale: options.Scale = 1.0,
     colours: options.Colours = 0.0,
+    hold_fps: options.HoldFps = True,
     *,
     changes: options.Changes,
     masking: Masking,
@@ -110,8 +112,9 @@ def webcam(
 ) -> None:
     """Stylize a camera live, in a window or wherever --sink says.
 
-    The newest frame is always shown: if the machine is too slow, frames are dropped, and the delay never grows. A
-    camera or stream that is lost leaves its last picture on screen and comes back by itself.
+    The newest frame is always shown, so the delay never grows. A machine that is too slow stylizes at a smaller size,
+    with larger strokes, and drops frames if even that takes too long. A camera or stream that is lost leaves its last
+    picture on screen and comes back by itself.
 
     In the window, H shows all keys: 1-9 choose a style, Space saves a picture, R records. Ctrl-C ends everything.
 
@@ -129,11 +132,11 @@ def webcam(
     from rtstyle.live.webcam import WebcamJob
 
     job = WebcamJob(source, tuple(sink), size, fps, frames, overwrite, reconnect, loop, bits, encoder)
-    settings = {"strength": strength, "mirror": mirror, "scale": scale, "colours": colours}
+    settings = {"strength": strength, "mirror": mirror, "scale": scale, "colours": colours, "hold_fps": hold_fps}
     run = _Run(job, _controls(changes.first(style), changes, masking, settings), quiet=quiet)
     watch = Watch(as_json=as_json, stop=run.stop, control=control, token=control_token)
     switching = "window" in sink or bool(control or changes.playlist)  # the style can be changed
-    load = partial(options.load_engine, name=engine, threads=threads, build_ahead=True, shared=switching)
+    load = partial(options.load_engine, name=engine, threads=threads, build_ahead=True, shared=switching or hold_fps)
     figures = run(load, watch, switching=switching)
     if as_json:
         watch.print_last(figures, job)

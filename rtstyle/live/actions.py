@@ -57,7 +57,7 @@ class Actions:
 
         Args:
             name: ``style``, ``mix``, ``glide``, ``playlist``, ``every``, ``strength``, ``scale``, ``colours``,
-                ``only``, ``faces``, ``mirror``, ``pause``, ``record``, ``snapshot`` or ``stop``.
+                ``only``, ``faces``, ``mirror``, ``hold_fps``, ``pause``, ``record``, ``snapshot`` or ``stop``.
             value: a name, a number, or on or off, also as text; ``None`` toggles a switch. ``snapshot`` saves an
                 RGB picture instead of the newest frame.
 
@@ -176,5 +176,6 @@ SETTINGS: dict[str, Callable[[Controls, object], dict[str, Any]]] = {
     "only": _set_only,
     "faces": partial(_set, "faces", "faces", _number),
     "mirror": partial(_set, "mirror", "mirror", _switch),
+    "hold_fps": partial(_set, "hold_fps", "hold_fps", _switch),
 }
 """Settings by name, each with the function that checks and sets it."""

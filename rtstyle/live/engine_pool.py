@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
+from functools import partial
 from threading import Lock
 
-from engines.base import RGB, Engine, PendingFrame, RestylableEngine, StrengthMap
+from engines.base import RGB, Engine, PendingFrame, RestylableEngine, SharedGraphEngine, StrengthMap
 from engines.shared_pool import SharedPool
 from engines.wrapper import EngineWrapper
 
@@ -20,7 +22,7 @@ class EnginePool:
     def load(self, style: str) -> Engine:
         """Return an engine of this style; it is freed when all who loaded it have closed it."""
         shared = self._shared.borrow(style, lambda: _Shared(self._load(style)))
-        return _Borrowed(shared, lambda: self._shared.give_back(style))
+        return _Borrowed(shared, partial(self._load, style), lambda: self._shared.give_back(style))
 
 
 class _Shared:
@@ -37,9 +39,9 @@ class _Shared:
 class _Borrowed(EngineWrapper):
     """An engine of a pool; each call waits while another session uses it."""
 
-    def __init__(self, shared: _Shared, give_back: Callable[[], None]) -> None:
+    def __init__(self, shared: _Shared, load: Callable[[], Engine], give_back: Callable[[], None]) -> None:
         super().__init__(shared.engine)
-        self._lock, self._give_back = shared.lock, give_back
+        self._lock, self._load, self._give_back = shared.lock, load, give_back
         self._closed = False
 
     def __call__(self, rgb: RGB, strength: float | StrengthMap = 1.0, colours: float = 0.0) -> RGB:
@@ -61,5 +63,9 @@ class _Borrowed(EngineWrapper):
             return super()._fork()
 
     def _prepare(self, height: int, width: int) -> None:
-        with self._lock:
-            super()._prepare(height, width)
+        with closing(self._load()) as other:
+            # Compiled outside the lock, so that the frames of other sessions go on; the graph is shared.
+            if isinstance(other, SharedGraphEngine):
+                other.prepare(height, width)
+            with self._lock:
+                super()._prepare(height, width)

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
-
 from engines.base import Engine
 from engines.errors import SourceError
 from rtstyle.controls import Controls
 from rtstyle.frame import Frame, SourceInfo
+from rtstyle.live.rate_hold import RateHold
 from rtstyle.live.recorder import Recorder
 from rtstyle.live.style_switcher import StyleSwitcher
 from rtstyle.pipeline import run
@@ -22,7 +21,7 @@ from rtstyle.sinks.base import Sink, dropped_by, state_of
 from rtstyle.sinks.tee import TeeSink
 from rtstyle.sources.base import Source, notice_of
 from rtstyle.stats import Stats, StatsSnapshot
-from rtstyle.stroke_scale import nearest_scale, stylize
+from rtstyle.stroke_scale import nearest_scale
 from rtstyle.style_mix import caption_of
 
 logger = logging.getLogger(__name__)
@@ -56,6 +55,7 @@ class SessionStats:
     playlist: tuple[str, ...]
     every: float
     mirror: bool
+    hold_fps: bool
     paused: bool
     source: str
     source_state: str
@@ -103,6 +103,7 @@ class LiveSession:
         self.source, self.controls = source, controls
         self.stats, self.recorder = Stats(), Recorder(source.info.fps)
         self.engine: Engine | None = None
+        self._hold: RateHold | None = None
         self.sink: Sink | None = None
         self.newest: Frame | None = None  # the newest stylized frame
 
@@ -116,9 +117,10 @@ class LiveSession:
         """Load the engine, and warm it up if the frame size is known."""
         self.engine = load_engine()
         info = self.source.info
+        self._hold = RateHold(self.engine, self.controls, info)
         if info.width and info.height:
             # A new size costs a compilation, which must not count as the age of the first frames.
-            stylize(self.engine, np.zeros((info.height, info.width, 3), np.uint8), scale=self.controls.scale)
+            self._hold.rehearse(info.height, info.width)
 
     def run(
         self, sink: Sink, *, max_frames: int | None = None, on_frame: Callable[[Stats], None] = lambda _: None
@@ -129,6 +131,7 @@ class LiveSession:
         """
         assert self.engine is not None, "load comes before run"
         self.sink = sink
+        hold = self._hold = self._hold or RateHold(self.engine, self.controls, self.source.info)
 
         def shown(frame: Frame) -> None:
             self.newest = frame
@@ -137,7 +140,7 @@ class LiveSession:
             on_frame(self.stats)
 
         source = _UntilLost(self.source)
-        run(source, self.engine, sink, self.controls, self.stats, max_frames=max_frames, on_frame=shown)
+        run(source, hold, sink, self.controls, self.stats, max_frames=max_frames, on_frame=shown, hold=hold)
         if source.failure is not None:
             raise source.failure
         return self.stats.snapshot()
@@ -151,7 +154,9 @@ class LiveSession:
         """Close source, recorder and engine; may be called twice."""
         self.source.close()
         self.recorder.close()
-        if self.engine is not None:
+        if self._hold is not None:
+            self._hold.close()
+        elif self.engine is not None:
             self.engine.close()
 
     def read(self) -> SessionStats:
@@ -176,6 +181,7 @@ class LiveSession:
             playlist=controls.playlist,
             every=controls.every,
             mirror=controls.mirror,
+            hold_fps=controls.hold_fps,
             paused=controls.paused,
             source=self.source.info.name,
             source_state=notice_of(self.source) or LIVE,

@@ -74,6 +74,7 @@ class StyleSwitcher:
         self._last: RGB | None = None  # the newest output
         self._leaving: RGB | None = None  # the old style's last frame, while it fades
         self._faults: dict[str, str] = {}
+        self._spare: Engine | None = None  # keeps the graphs of the next size
         self._ready = {self._shown: _Ready(load(self._shown), None, time.monotonic())}
         self._change = Condition()
         self._closed = False
@@ -128,6 +129,18 @@ class StyleSwitcher:
         self._last = stylized
         return stylized
 
+    def prepare(self, height: int, width: int) -> None:
+        """Compile for a frame size, in pixels, that comes next, without holding up frames; see ``SharedGraphEngine``.
+
+        An engine that shares no graph is only tried: it compiles again with the first frame.
+        """
+        engine = self._load(self._shown)
+        with self._change:
+            before, self._spare = self._spare, engine
+        if before is not None:
+            before.close()
+        _compile(engine, height, width)
+
     def close(self) -> None:
         """Free all engines; may be called twice."""
         with self._change:
@@ -135,8 +148,8 @@ class StyleSwitcher:
             self._change.notify()
         self._loader.join()
         self._glider.close()
-        for ready in self._ready.values():
-            ready.engine.close()
+        for engine in [ready.engine for ready in self._ready.values()] + ([self._spare] if self._spare else []):
+            engine.close()
 
     def _switch_if_ready(self, size: tuple[int, int], now: float) -> None:
         """Switch to the wanted style if it is ready for this frame size; otherwise wake the loader."""
@@ -240,10 +253,7 @@ class StyleSwitcher:
     def _prepare(self, name: str, size: tuple[int, int], engine: Engine | None) -> None:
         try:
             engine = engine or self._load(name)
-            if isinstance(engine, SharedGraphEngine):
-                engine.prepare(*size)
-            else:
-                engine(np.zeros((*size, 3), np.uint8))  # compiles for this size
+            _compile(engine, *size)
         except Exception as error:  # noqa: BLE001  # this thread must survive; ``fault`` reports it
             with self._change:
                 self._faults[name] = str(error) or type(error).__name__
@@ -289,6 +299,14 @@ class StyleSwitcher:
         others = [name for name in self._ready if name not in keep]
         others.sort(key=lambda name: (name in names, self._ready[name].used_s))  # mixes first: each is one of many
         return [self._ready.pop(name).engine for name in others[: max(0, len(self._ready) - self._room())]]
+
+
+def _compile(engine: Engine, height: int, width: int) -> None:
+    """Make an engine that nobody else uses ready for a frame size, in pixels."""
+    if isinstance(engine, SharedGraphEngine):
+        engine.prepare(height, width)
+    else:
+        engine(np.zeros((height, width, 3), np.uint8))
 
 
 def _distance(one: int, other: int, count: int) -> int:

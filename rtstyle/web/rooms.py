@@ -37,7 +37,7 @@ class WebSettings:
         host, port, token: where to listen, and the token that requests must bear; see ``Guard``.
         cert, key: TLS certificate and its private key, PEM files; ``None`` serves without TLS.
         peers: most browsers at a time.
-        style, strength, scale, mirror, colours, only, faces: initial settings of a browser.
+        style, strength, scale, mirror, colours, only, faces, hold_fps: initial settings of a browser.
         glide, playlist, every: how the style changes, see ``Controls``.
         stun: URL of a STUN server, for browsers beyond a router; ``None`` contacts no other machine.
         masks: of all browsers.
@@ -61,6 +61,7 @@ class WebSettings:
     glide: float = 0.0
     playlist: tuple[str, ...] = ()
     every: float = EVERY_S
+    hold_fps: bool = True
 
     def check(self) -> None:
         """Raise ConfigError if others could connect without a token, or a file is missing.
@@ -165,6 +166,7 @@ class Rooms:
         return Controls(
             settings.strength, settings.mirror, settings.scale, self.styles, settings.style, settings.colours,
             settings.only, settings.masks, settings.faces, settings.glide, settings.playlist, settings.every,
+            settings.hold_fps,
         )  # fmt: skip
 
     def _begin(self, initial: dict[str, Any], source: BrowserSource, on_end: OnEnd) -> PageSession:

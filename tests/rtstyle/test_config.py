@@ -38,6 +38,7 @@ GOOD: dict[str, tuple[str, Any]] = {
     "inside": ("0.9", 0.9),
     "outside": ("0.1", 0.1),
     "feather": ("4", 4.0),
+    "hold-fps": ("false", False),
     "engine": ('"cpu"', "cpu"),
     "threads": ("2", 2),
     "bitrate": ("4000", "4000"),
@@ -58,7 +59,7 @@ GOOD: dict[str, tuple[str, Any]] = {
     "every": ("8", 8.0),
 }
 BAD = {
-    "loop": "1", "reconnect": '"no"',
+    "loop": "1", "reconnect": '"no"', "hold-fps": "0",
     "style": "7", "source": "-1", "sink": "[1]", "size": '"large"', "fps": "0", "mirror": '"yes"', "strength": "1.5",
     "scale": "nan", "colours": "2", "only": '"hands"', "faces": "-1", "mask": "1", "inside": "2", "outside": "-1",
     "feather": "1000", "engine": "true", "threads": "0", "bitrate": "1.5", "control": "8765",

@@ -117,6 +117,8 @@ def test_everything_that_can_be_changed(running: Running, tmp_path: Path) -> Non
     assert [ask("POST", "/mirror", body)[1]["mirror"] for body in ("on", "", "", "false", "true")] == [
         True, False, True, False, True,
     ]  # fmt: skip
+    assert ask("POST", "/hold_fps") == (200, {"hold_fps": False}) and not running.controls.hold_fps
+    assert ask("POST", "/hold_fps", '{"hold_fps": true}') == (200, {"hold_fps": True})
     assert ask("POST", "/pause") == (200, {"paused": True}) and running.controls.paused
     assert ask("POST", "/pause", "off") == (200, {"paused": False})
     status, saved = ask("POST", "/snapshot")

@@ -175,7 +175,8 @@ def test_a_heartbeat_beats_until_it_is_closed_or_nobody_listens(monkeypatch: pyt
 
 
 FIELDS = {
-    "running", "style", "wanted", "fault", "strength", "scale", "colours", "only", "mirror", "paused", "source",
+    "running", "style", "wanted", "fault", "strength", "scale", "colours", "only", "mirror", "hold_fps", "paused",
+    "source", "work_width", "work_height",
     "source_state",
     "fps_in", "fps_out",
     "age_p50_ms", "age_p95_ms", "age_max_ms", "dropped", "dropped_engine", "dropped_by", "engine_p50_ms", "width",

@@ -9,10 +9,11 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from engines.base import RGB, Engine, EngineInfo
+from engines.base import RGB, Engine, EngineInfo, SharedGraphEngine
 from engines.errors import EngineError, StyleError
 from rtstyle.controls import Controls
 from rtstyle.live import style_switcher as module
+from rtstyle.live.engine_pool import EnginePool
 from rtstyle.live.style_switcher import StyleSwitcher
 
 NAMES = ("black", "grey", "white", "pale", "dark", "broken")
@@ -272,3 +273,53 @@ def test_only_what_there_is_can_be_chosen() -> None:
     with pytest.raises(StyleError, match="black, grey"):
         controls.style = "blue"
     assert controls.style == "black"
+
+
+def test_the_next_size_is_prepared_by_an_engine_of_its_own() -> None:
+    made: list[Sharing] = []
+
+    def load(name: str) -> Engine:
+        made.append(Sharing(name))
+        return made[-1]
+
+    switcher = StyleSwitcher(load, Controls(styles=("black",)), ahead=False)
+    switcher(frame())
+    switcher.prepare(24, 32)
+    switcher.prepare(16, 16)
+    shown, before, spare = made
+    assert shown.sizes == {(48, 64)} and (before.sizes, spare.sizes) == ({(24, 32)}, {(16, 16)})
+    assert before.closed and not spare.closed, "its graph is kept until the next"
+    switcher.close()
+    assert all(one.closed for one in made)
+
+
+def test_a_pool_compiles_without_holding_up_other_sessions() -> None:
+    gate, compiling = threading.Event(), threading.Event()
+    made: list[Sharing] = []
+
+    class Compiling(Sharing):
+        def prepare(self, height: int, width: int) -> None:
+            if self is made[0]:
+                assert (height, width) in made[1].sizes, "compiled before the shared engine is asked"
+            else:
+                compiling.set()
+                assert gate.wait(5)
+            self.sizes.add((height, width))
+
+    def load(name: str) -> Engine:
+        made.append(Compiling(name))
+        return made[-1]
+
+    pool = EnginePool(load)
+    mine, others = pool.load("grey"), pool.load("grey")
+    assert isinstance(mine, SharedGraphEngine)
+    thread = threading.Thread(target=mine.prepare, args=(24, 32), daemon=True)
+    thread.start()
+    assert compiling.wait(5)
+    assert others(frame()).max() == 100
+    gate.set()
+    thread.join(5)
+    assert not thread.is_alive() and (24, 32) in made[0].sizes and made[1].closed
+    mine.close()
+    others.close()
+    assert made[0].closed
