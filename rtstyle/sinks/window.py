@@ -162,9 +162,9 @@ class WindowSink:
         return "side by side" if self._side_by_side else "stylized only"
 
     def toggle_figures(self) -> str:
-        """Show or hide the figures. Returns: no caption."""
+        """Show or hide the figures. Returns: a caption."""
         self._figures_shown = not self._figures_shown
-        return ""
+        return f"figures {'on' if self._figures_shown else 'off'}"
 
     def toggle_help(self) -> str:
         """Show or hide the keys. Returns: no caption."""
@@ -173,9 +173,12 @@ class WindowSink:
         return ""
 
     def toggle_full_screen(self) -> str:
-        """Fill the screen, or leave it. Returns: no caption."""
-        self._pygame.display.toggle_fullscreen()
-        return ""
+        """Fill the screen, or leave it. Returns: a caption."""
+        try:
+            self._pygame.display.toggle_fullscreen()
+        except self._pygame.error:
+            return "this screen has no full-screen mode"
+        return "full screen" if self._pygame.display.is_fullscreen() else "window"
 
     def _handle(self, event: Any) -> bool:
         """Handle an event; return False when it asks to stop."""
@@ -215,6 +218,7 @@ class WindowSink:
         if self._font is None:
             self._pygame.font.init()
             self._font = self._pygame.font.Font(None, 22)
+        rows = [part for row in rows for part in self._wrapped(row, window.get_width() - 32)]
         lines = [[self._font.render(text, True, (255, 255, 255)) for text in row] for row in rows]
         indent = max((line[0].get_width() for line in lines if len(line) > 1), default=0) + 16
         wide = max((indent * (len(line) - 1) + line[-1].get_width() for line in lines), default=0)
@@ -225,6 +229,19 @@ class WindowSink:
         for number, line in enumerate(lines):
             for column, text in enumerate(line):
                 window.blit(text, (16 + indent * column, top + 6 + 20 * number))
+
+    def _wrapped(self, row: Sequence[str], width: int) -> list[list[str]]:
+        """Break a row of one column at its dots, so that its parts are at most ``width`` pixels wide if possible."""
+        if len(row) > 1:
+            return [list(row)]
+        parts = [""]
+        for piece in row[0].split(" · "):
+            longer = f"{parts[-1]} · {piece}" if parts[-1] else piece
+            if parts[-1] and self._font.size(longer)[0] > width:
+                parts.append(piece)
+            else:
+                parts[-1] = longer
+        return [[part] for part in parts]
 
 
 def start_display() -> Any:

@@ -20,7 +20,7 @@ from rtstyle.webrtc.tracks import raise_bitrates
 PAGE = Path(__file__).parent / "page"
 """The page's own files; there are no others."""
 
-BEGIN = ("style", "strength", "scale", "colours", "only", "faces", "mirror", "stun")
+BEGIN = ("style", "strength", "scale", "colours", "only", "faces", "mirror", "hold_fps", "stun")
 """Settings that the page begins with."""
 
 CONTENT_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}

@@ -16,6 +16,7 @@ pytest.importorskip("aiortc")
 pytest.importorskip("playwright")
 
 from benchmarks.page import browser, delays, serving, switches, wait_for_stylized
+from engines.base import EngineInfo
 from engines.openvino.engine import CpuEngine
 from engines.style_file import StyleModel
 from rtstyle.sources.pattern import PatternSource
@@ -38,6 +39,23 @@ async (url) => {
 }
 """
 """A camera that sees one picture."""
+
+CAMERA_4_3 = """
+() => {
+  const canvas = document.createElement("canvas"), pen = canvas.getContext("2d");
+  [canvas.width, canvas.height] = [640, 480];
+  setInterval(() => { pen.fillStyle = "#468"; pen.fillRect(0, 0, 640, 480); }, 33);
+  navigator.mediaDevices.getUserMedia = async () => canvas.captureStream(30);
+}
+"""
+"""A camera whose picture is higher than the page's own shape."""
+
+BELOW = """
+() => [...document.querySelectorAll("button, input, select, #stage")]
+  .filter((one) => one.checkVisibility() && one.getBoundingClientRect().bottom > innerHeight)
+  .map((one) => one.id || one.value)
+"""
+"""Controls that one would have to scroll to."""
 
 PIXELS = """
 (id) => {
@@ -64,7 +82,8 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def served() -> Iterator[tuple[str, Rooms]]:
     """The page, with the moving scene as this machine's own source."""
-    with serving(source=lambda: PatternSource(640, 360, 30)) as it:
+    settings = WebSettings(port=0, hold_fps=False)  # on a slow machine the strokes, too, are those of the style
+    with serving(settings, source=lambda: PatternSource(640, 360, 30)) as it:
         yield it
 
 
@@ -232,7 +251,112 @@ def test_a_phone_has_room_for_everything(chromium: Browser, served: tuple[str, R
           .filter((one) => one.checkVisibility() && one.offsetHeight < 40).length"""
     )
     assert small == 0
+    page.evaluate(CAMERA_4_3)
+    _started(page)
+    figures = page.locator("#figures")
+    assert not figures.is_visible(), "they would cover half of the picture"
+    page.get_by_role("button", name="Figures").click()
+    assert figures.is_visible()
     context.close()
+
+
+def test_all_controls_stand_beside_the_picture(chromium: Browser, served: tuple[str, Rooms]) -> None:
+    context = chromium.new_context(viewport={"width": 1280, "height": 800})
+    page = context.new_page()
+    page.goto(served[0])
+    page.get_by_role("radio", name="The Starry Night").wait_for()
+
+    def fits() -> bool:
+        height = page.evaluate("[document.documentElement.scrollHeight, innerHeight]")
+        return bool(height[0] <= height[1]) and page.evaluate(BELOW) == []
+
+    assert fits()
+    page.evaluate(CAMERA_4_3)
+    _started(page)
+    _until(lambda: page.locator("#stylized").evaluate("(one) => one.videoHeight") == 480)
+    page.keyboard.press("h")
+    for view in ("Wipe", "Side by side", "Stylized"):
+        page.get_by_role("radio", name=view).check()
+        assert fits(), view
+    context.close()
+
+
+def test_a_4_3_camera_is_not_cropped(page: Page, served: tuple[str, Rooms]) -> None:
+    page.goto(served[0])
+    page.get_by_role("radio", name="The Starry Night").wait_for()
+    asked = page.evaluate(
+        """async () => {
+          const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+          const asked = new Promise((done) => {
+            navigator.mediaDevices.getUserMedia = (wanted) => { done(wanted.video); return ask(wanted); };
+          });
+          document.getElementById("start").click();
+          return asked;
+        }"""
+    )
+    assert asked["height"] == {"ideal": 360} and "width" not in asked, "a browser would crop to both"
+    page.get_by_role("button", name="Stop").click()
+    page.evaluate(CAMERA_4_3)
+    _started(page)
+    _until(lambda: page.locator("#stylized").evaluate("(one) => one.videoWidth") == 640)
+    box = page.locator("#stylized").bounding_box()
+    assert box is not None and box["width"] / box["height"] == pytest.approx(4 / 3, rel=0.01)
+    page.get_by_role("button", name="Stop").click()
+
+
+def test_every_key_shows_its_caption(page: Page, served: tuple[str, Rooms]) -> None:
+    page.goto(served[0])
+    page.get_by_role("radio", name="The Starry Night").wait_for()
+    page.evaluate(CAMERA_4_3)
+    _started(page)
+    caption = page.locator("#caption")
+    for key, text in {
+        "z": "strength 90 %", "c": "strength 100 %", "[": "stroke size 0.84×", "]": "stroke size 1×",
+        "b": "own colours 10 %", "v": "own colours 0 %", "t": "mirror on", "s": "Wipe", "i": "figures off",
+        "0": "style off", "1": "Composition VII", "a": "The Great Wave off Kanagawa", "p": "picture saved",
+    }.items():  # fmt: skip
+        page.keyboard.press(key)
+        assert caption.is_visible() and caption.text_content() == text
+    keys = page.locator("#keys")
+    page.keyboard.press("h")
+    assert keys.is_visible() and "previous, next style" in (keys.text_content() or "")
+    page.keyboard.press("h")
+    assert not keys.is_visible()
+    page.get_by_role("button", name="Stop").click()
+
+
+def test_a_card_shows_the_style_and_its_painter(page: Page, served: tuple[str, Rooms]) -> None:
+    page.goto(served[0])
+    for title, painter in (("The Starry Night", "van Gogh"), ("The Great Wave off Kanagawa", "Hokusai")):
+        card = page.locator("label.style", has_text=title)
+        assert card.get_by_text(painter, exact=True).is_visible()
+
+
+def test_the_machine_says_when_it_works_at_a_smaller_size(page: Page) -> None:
+    class Slow:
+        """An engine that takes 50 ms for a frame of 640×360."""
+
+        def __init__(self, name: str) -> None:
+            self.info, self._never = EngineInfo("slow", "", "", "", name), threading.Event()
+
+        def __call__(self, rgb: np.ndarray, strength: float = 1.0, colours: float = 0.0) -> np.ndarray:
+            self._never.wait(0.05 * rgb.shape[0] * rgb.shape[1] / (360 * 640))
+            return rgb.copy()
+
+        def close(self) -> None:
+            pass
+
+    with serving(load=Slow, source=lambda: PatternSource(640, 360, 30)) as (address, rooms):
+        page.goto(address)
+        page.get_by_role("radio", name="The Starry Night").wait_for()
+        page.locator("#source").select_option("watch")
+        _started(page)
+        page.get_by_text("Too slow for 640 × 360").wait_for()
+        page.locator("#work", has_text=re.compile(r"\d+ × \d+")).wait_for()
+        page.get_by_role("checkbox", name="Hold the frame rate").uncheck()
+        _until(lambda: rooms.stats().get("work_width") == 640)
+        assert rooms.stats()["hold_fps"] is False
+        page.get_by_role("button", name="Stop").click()
 
 
 def test_a_connection_that_broke_is_made_again(page: Page) -> None:

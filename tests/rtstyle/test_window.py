@@ -96,12 +96,30 @@ def test_keys_change_the_controls(window: WindowSink, controls: Controls) -> Non
         (pygame.K_t, "mirror on"),
         (pygame.K_s, "side by side"),
         (pygame.K_0, "style off"),
+        (pygame.K_i, "figures on"),
+        (pygame.K_f, "this screen has no full-screen mode"),
     ],
 )
 def test_a_key_shows_what_it_did(window: WindowSink, key: int, caption: str) -> None:
     press(key)
     assert window.write(frame())
     assert window.caption == caption
+
+
+def test_figures_are_not_cut_off_in_a_narrow_window(window: WindowSink) -> None:
+    """Two lines stand on a panel of 50 pixels; in a window of 64 pixels they are broken into more."""
+    window.write(frame(value=255))
+    window.toggle_figures()
+    assert window.write(frame(value=255))
+    narrow = pygame.surfarray.array3d(pygame.display.get_surface())
+    assert (narrow[8:56, 8:40] < 255).any(axis=(0, 2)).all()
+    window._font = None
+    pygame.font.init()
+    window._font = pygame.font.Font(None, 22)
+    text = "vangogh · strength 1.0 · scale 1.00"
+    assert window._wrapped([text], 10_000) == [[text]]
+    assert window._wrapped([text], 130) == [["vangogh"], ["strength 1.0"], ["scale 1.00"]]
+    assert window._wrapped(["1-9", text], 10) == [["1-9", text]], "the keys stay in their columns"
 
 
 def test_strength_stays_in_range(window: WindowSink, controls: Controls) -> None:
@@ -176,6 +194,9 @@ def test_figures_are_shown_and_hidden(window: WindowSink) -> None:
     window.write(frame(640, 360))
     assert np.ptp(pygame.surfarray.array3d(pygame.display.get_surface())[:40]) > 50
     press(pygame.K_i)
+    window.write(frame(64, 48))
+    assert window.caption == "figures off"
+    window.show_caption("")
     window.write(frame(64, 48))
     assert np.ptp(pygame.surfarray.array3d(pygame.display.get_surface())[32]) == 0
 

@@ -3,7 +3,7 @@
 const RETRY_S = [1, 2, 4, 8, 10];
 
 export class Connection {
-  // options: watch, width, height, device, headers, stun, begin (settings), stylized (the video element)
+  // options: watch, height, device, headers, stun, begin (settings), stylized (the video element)
   constructor(options) {
     this.options = options;
     this.closed = false;
@@ -18,7 +18,8 @@ export class Connection {
         this.onState("Waiting for the camera …");
         this.camera = await navigator.mediaDevices.getUserMedia({
           video: {
-            width: { ideal: options.width }, height: { ideal: options.height }, frameRate: { ideal: 30 },
+            // Without a width: browsers would crop the picture of a 4:3 camera to it.
+            height: { ideal: options.height }, frameRate: { ideal: 30 },
             ...(options.device ? { deviceId: { exact: options.device } } : {}),
           },
         });

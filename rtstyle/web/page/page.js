@@ -17,6 +17,9 @@ let strengthOn = 1; // restored by the 0 key
 let recorder = null;
 let files = null; // the view of files, if the server has one
 let aside = null; // settings of the view that is not shown
+let figuresWanted = !matchMedia("(max-width: 56rem)").matches; // a phone's screen is too small to begin with them
+let told = false; // that the machine works at a smaller size
+let captionTimer = null;
 
 function setStatus(text, alarm = false) {
   $("status").textContent = text;
@@ -39,6 +42,7 @@ function settings() {
     only: $("only").value,
     faces: Number($("faces").value),
     mirror: $("mirror").checked,
+    hold_fps: $("hold").checked,
   };
 }
 
@@ -88,7 +92,7 @@ function showFiles(yes) {
   history.replaceState(null, "", `${yes ? "?view=files" : location.pathname}${location.hash}`); // for a reload
 }
 
-function apply({ style, strength, scale, colours, only, faces, mirror }) {
+function apply({ style, strength, scale, colours, only, faces, mirror, hold_fps }) {
   showStyle(style);
   $("strength").value = strength;
   $("scale").value = Math.log2(scale);
@@ -96,6 +100,7 @@ function apply({ style, strength, scale, colours, only, faces, mirror }) {
   $("only").value = only;
   $("faces").value = faces;
   $("mirror").checked = mirror;
+  $("hold").checked = hold_fps;
   showValues();
 }
 
@@ -108,6 +113,17 @@ function show(state) {
   const wrong = state.fault || (state.source_state !== "live" && state.source_state);
   if (wrong) setStatus(wrong, true);
   else if ($("status").classList.contains("alarm") && !state.error) setStatus("Running.");
+  showWork(state);
+}
+
+// Show at which size the machine works, and say it once.
+function showWork({ width, height, work_width, work_height, scale, hold_fps }) {
+  const smaller = work_width < width;
+  $("smaller").hidden = !smaller;
+  $("work").textContent = `${work_width} × ${work_height}`;
+  if (told || !hold_fps || !width || work_width > 0.9 * width / Math.max(1, scale)) return;
+  told = true;
+  setStatus(`Too slow for ${width} × ${height}: working at ${work_width} × ${work_height}, with larger strokes.`);
 }
 
 function showSettings(state) {
@@ -118,6 +134,7 @@ function showSettings(state) {
   if (document.activeElement !== $("only")) $("only").value = state.only;
   if (document.activeElement !== $("faces")) $("faces").value = state.faces;
   $("mirror").checked = state.mirror;
+  $("hold").checked = state.hold_fps;
   showValues();
 }
 
@@ -133,9 +150,9 @@ function showValues() {
 
 async function start() {
   const watch = $("source").value === "watch";
-  const [width, height] = $("size").value.split("x").map(Number);
+  const height = Number($("size").value);
   const device = watch || $("source").value === "camera" ? undefined : $("source").value;
-  connection = new Connection({ watch, width, height, device, headers, stun: known.begin.stun, begin: settings(), stylized });
+  connection = new Connection({ watch, height, device, headers, stun: known.begin.stun, begin: settings(), stylized });
   connection.onState = (text, alarm) => setStatus(text, alarm);
   connection.onMessage = show;
   connection.onCamera = (stream) => { original.srcObject = stream; listCameras(); };
@@ -159,8 +176,29 @@ function running(yes) {
   $("start").textContent = yes ? "Stop" : "Start";
   $("start").classList.toggle("main", !yes);
   for (const id of ["save", "record", "full"]) $(id).disabled = !yes;
-  if (!yes) { $("figures").hidden = true; graph.clear(); }
-  else $("figures").hidden = BARE;
+  $("show-figures").disabled = !yes;
+  if (!yes) { told = false; $("smaller").hidden = true; graph.clear(); }
+  showFigures(figuresWanted);
+}
+
+function showFigures(yes) {
+  figuresWanted = yes;
+  $("figures").hidden = !yes || !connection || BARE;
+  $("show-figures").setAttribute("aria-pressed", !$("figures").hidden);
+  return `figures ${yes ? "on" : "off"}`;
+}
+
+function showKeys(yes) {
+  $("keys").hidden = !yes;
+  $("show-keys").setAttribute("aria-pressed", yes);
+}
+
+// Say in the picture what a key did.
+function caption(text) {
+  $("caption").textContent = text;
+  $("caption").hidden = !text;
+  clearTimeout(captionTimer);
+  captionTimer = setTimeout(() => { $("caption").hidden = true; }, 2000);
 }
 
 function toggle() {
@@ -178,16 +216,17 @@ function offer(name, blob) {
 }
 
 function savePicture() {
-  if (!stylized.videoWidth) return;
+  if (!stylized.videoWidth) return "";
   const canvas = document.createElement("canvas");
   [canvas.width, canvas.height] = [stylized.videoWidth, stylized.videoHeight];
   canvas.getContext("2d").drawImage(stylized, 0, 0);
   canvas.toBlob((blob) => offer("png", blob), "image/png");
+  return "picture saved";
 }
 
 function record() {
-  if (recorder) return stopRecording();
-  if (!connection || !stylized.srcObject) return;
+  if (recorder) { stopRecording(); return "recording saved"; }
+  if (!connection || !stylized.srcObject) return "";
   const type = ["video/mp4;codecs=avc1", "video/webm;codecs=vp9", "video/webm"].find((one) => MediaRecorder.isTypeSupported(one));
   const parts = [];
   recorder = new MediaRecorder(stylized.srcObject, { mimeType: type, videoBitsPerSecond: 8e6 });
@@ -202,6 +241,7 @@ function record() {
   $("record").setAttribute("aria-pressed", "true");
   $("record").textContent = "Stop recording";
   setStatus("Recording.");
+  return "recording";
 }
 
 function stopRecording() {
@@ -212,6 +252,7 @@ function chooseStyle(place) {
   const all = [...document.querySelectorAll("input[name=style]")];
   const one = all[(place + all.length) % all.length];
   if (one) { one.checked = true; sendStyle(); }
+  return one && title(one.value);
 }
 
 // Mix with the style after the present second one.
@@ -220,11 +261,11 @@ function nextSecond() {
   const names = [...select.options].map((one) => one.value).filter((one) => one && one !== first);
   select.value = names[(names.indexOf(select.value) + 1) % names.length];
   chooseSecond();
+  return `mixed with ${title(select.value)}`;
 }
 
 function changeMix(by) {
-  if ($("second").value) step("mix", by);
-  else nextSecond();
+  return $("second").value ? step("mix", by, "mix") : nextSecond();
 }
 
 function chooseSecond() {
@@ -233,16 +274,33 @@ function chooseSecond() {
   sendStyle();
 }
 
-function step(id, by) {
+function title(name) {
+  return known.entries.find((one) => one.name === name)?.title ?? name;
+}
+
+function step(id, by, label) {
   const input = $(id);
   input.value = Number(input.value) + by;
   input.dispatchEvent(new Event("input"));
+  return `${label} ${$(`${id}-now`).textContent}`;
+}
+
+function toggleStyle() {
+  const now = Number($("strength").value);
+  strengthOn = now || strengthOn;
+  step("strength", now ? -1 : strengthOn);
+  return now ? "style off" : title(document.querySelector("input[name=style]:checked")?.value);
+}
+
+function toggleMirror() {
+  $("mirror").click();
+  return `mirror ${$("mirror").checked ? "on" : "off"}`;
 }
 
 function nextPart() {
   $("only").selectedIndex = ($("only").selectedIndex + 1) % $("only").options.length;
   $("only").dispatchEvent(new Event("change"));
-  setStatus(`Stylizing ${$("only").selectedOptions[0].textContent}.`);
+  return $("only").selectedOptions[0].textContent;
 }
 
 function nextView() {
@@ -250,29 +308,33 @@ function nextView() {
   const next = all[(all.findIndex((one) => one.checked) + 1) % all.length];
   next.checked = true;
   next.dispatchEvent(new Event("change", { bubbles: true }));
+  return next.parentElement.textContent.trim();
 }
 
+// What each key does; the answer is its caption.
 const KEYS = {
   a: () => chooseStyle(chosen() - 1), d: () => chooseStyle(chosen() + 1),
   x: nextSecond, ",": () => changeMix(-0.1), ".": () => changeMix(0.1),
-  z: () => step("strength", -0.1), c: () => step("strength", 0.1),
-  v: () => step("colours", -0.1), b: () => step("colours", 0.1),
-  "[": () => step("scale", -0.25), "]": () => step("scale", 0.25),
-  0: () => { if (Number($("strength").value)) { strengthOn = Number($("strength").value); step("strength", -1); } else step("strength", strengthOn); },
-  n: () => step("faces", -0.1), m: () => step("faces", 0.1),
-  o: nextPart, s: nextView, t: () => $("mirror").click(), i: () => { $("figures").hidden = !connection || !$("figures").hidden; },
-  r: record, p: savePicture, f: fullScreen,
+  z: () => step("strength", -0.1, "strength"), c: () => step("strength", 0.1, "strength"),
+  v: () => step("colours", -0.1, "own colours"), b: () => step("colours", 0.1, "own colours"),
+  "[": () => step("scale", -0.25, "stroke size"), "]": () => step("scale", 0.25, "stroke size"),
+  n: () => step("faces", -0.1, "less on faces"), m: () => step("faces", 0.1, "less on faces"),
+  0: toggleStyle, o: nextPart, s: nextView, t: toggleMirror, i: () => showFigures(!figuresWanted),
+  r: record, p: savePicture, f: fullScreen, h: () => showKeys($("keys").hidden),
 };
 
-const LIVE_KEYS = ["s", "t", "i", "r", "p", "f"];
+const LIVE_KEYS = ["s", "t", "i", "r", "p", "f", "h"];
 
 function chosen() {
   return [...document.querySelectorAll("input[name=style]")].findIndex((one) => one.checked);
 }
 
 function fullScreen() {
-  if (document.fullscreenElement) document.exitFullscreen();
+  if (!connection) return "";
+  const filled = document.fullscreenElement;
+  if (filled) document.exitFullscreen();
   else stage.requestFullscreen?.();
+  return filled ? "window" : "full screen";
 }
 
 function listen() {
@@ -280,6 +342,9 @@ function listen() {
   $("save").onclick = savePicture;
   $("record").onclick = record;
   $("full").onclick = fullScreen;
+  $("show-figures").onclick = () => showFigures(!figuresWanted);
+  $("show-keys").onclick = () => showKeys($("keys").hidden);
+  for (const video of [original, stylized]) video.onresize = fitStage;
   $("settings").onsubmit = (event) => event.preventDefault();
   $("strength").oninput = () => { showValues(); send({ strength: Number($("strength").value) }); };
   $("scale").oninput = () => { showValues(); send({ scale: 2 ** Number($("scale").value) }); };
@@ -287,6 +352,7 @@ function listen() {
   $("faces").oninput = () => { showValues(); send({ faces: Number($("faces").value) }); };
   $("only").onchange = () => send({ only: $("only").value });
   $("mirror").onchange = () => { showValues(); send({ mirror: $("mirror").checked }); };
+  $("hold").onchange = () => send({ hold_fps: $("hold").checked });
   $("styles").onchange = $("mix").oninput = sendStyle;
   $("second").onchange = chooseSecond;
   $("wipe").oninput = () => stage.style.setProperty("--wipe", `${$("wipe").value}%`);
@@ -299,7 +365,7 @@ function listen() {
     const key = event.key.toLowerCase();
     if (filesShown() && LIVE_KEYS.includes(key)) return;
     const act = KEYS[key] ?? (/^[1-9]$/.test(key) ? () => chooseStyle(Number(key) - 1) : null);
-    if (act) { event.preventDefault(); act(); }
+    if (act) { event.preventDefault(); caption(act() ?? ""); }
   });
   $("tab-live").onclick = () => showFiles(false);
   $("tab-files").onclick = () => showFiles(true);
@@ -307,15 +373,27 @@ function listen() {
 }
 
 function describe(style) {
-  const label = document.createElement("label"), input = document.createElement("input"), name = document.createElement("span");
+  const label = document.createElement("label"), input = document.createElement("input");
+  const name = document.createElement("span"), painter = document.createElement("span");
   label.className = "style";
   Object.assign(input, { type: "radio", name: "style", value: style.name, checked: style.name === known.begin.style }); // a mix is shown by apply
-  name.textContent = style.title;
+  [name.textContent, painter.textContent, painter.className] = [style.title, shortName(style.painter), "painter"];
   label.title = style.painter ? `${style.title}, ${style.painter}` : style.title;
   label.append(input);
   if (style.preview) label.append(Object.assign(new Image(), { src: style.preview, alt: "", loading: "lazy" }));
-  label.append(name);
+  label.append(name, ...(style.painter ? [painter] : []));
   return label;
+}
+
+// The card of a style has room for the last name of its painter; all of it is in the title.
+function shortName(painter) {
+  return painter.split(",")[0].replace(/^\S+ (?=\S)/, "");
+}
+
+// Give the stage the shape of the video, so that no camera is cropped and none stands between black bars.
+function fitStage() {
+  const { videoWidth, videoHeight } = stylized.videoWidth ? stylized : original;
+  if (videoWidth) stage.style.setProperty("--aspect", `${videoWidth} / ${videoHeight}`);
 }
 
 async function listCameras() {
