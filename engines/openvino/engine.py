@@ -22,8 +22,11 @@ from engines.style_file import StyleModel
 if TYPE_CHECKING:
     import openvino as ov
 
-KEPT_SIZES = 3
-"""Frame sizes whose compiled graphs are kept; compiling another one takes two cores 0.2 to 0.4 s."""
+KEPT_SIZES = 6
+"""Frame sizes whose compiled graphs are kept; compiling another one takes two cores 0.2 to 0.4 s.
+
+Several cameras may share an engine, and each of them may work at another size to hold its rate.
+"""
 
 STORED = ".fp16"
 """Suffix of the weights' names in the graph, where they are cast to fp32 before use."""
