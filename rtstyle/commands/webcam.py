@@ -112,9 +112,8 @@ def webcam(
 ) -> None:
     """Stylize a camera live, in a window or wherever --sink says.
 
-    The newest frame is always shown, so the delay never grows. A machine that is too slow stylizes at a smaller size,
-    with larger strokes, and drops frames if even that takes too long. A camera or stream that is lost leaves its last
-    picture on screen and comes back by itself.
+    The newest frame is always shown, so the delay never grows. A machine that is too slow works at a smaller size, with
+    larger strokes. A camera or stream that is lost leaves its last picture on screen and comes back by itself.
 
     In the window, H shows all keys: 1-9 choose a style, Space saves a picture, R records. Ctrl-C ends everything.
 
@@ -125,7 +124,6 @@ def webcam(
         rtstyle webcam --source clip.mp4 --loop --sink virtual
         rtstyle webcam --sink window --sink virtual --sink take.mp4
         rtstyle webcam --sink window --sink rtmp://live.example/app/KEY --control 127.0.0.1:8765
-        rtstyle webcam --only background --mirror
         rtstyle webcam --config studio.toml --playlist vangogh,wave,scream --every 10 --glide 4
         rtstyle webcam --source pattern
     """

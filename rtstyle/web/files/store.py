@@ -60,8 +60,7 @@ class StoredFile:
         state: ``WAITING``, ``RUNNING``, ``DONE``, ``FAILED`` or ``STOPPED``.
         problem: why it failed, in words.
         notes: about the result, one line each.
-        width, height: of the result, pixels; 0 before.
-        frames, total, fps: progress; ``total`` is 0 while unknown.
+        width, height: of the result, pixels; 0 before. frames, total, fps: progress; ``total`` is 0 while unknown.
         size: of everything in its folder, bytes.
     """
 

@@ -1,0 +1,40 @@
+"""Scripts that tests run in the page."""
+
+STILL = """
+async (url) => {
+  const picture = await createImageBitmap(await (await fetch(url)).blob());
+  const canvas = document.createElement("canvas"), pen = canvas.getContext("2d");
+  [canvas.width, canvas.height] = [640, 360];
+  setInterval(() => pen.drawImage(picture, 0, 0), 33);
+  navigator.mediaDevices.getUserMedia = async () => canvas.captureStream(30);
+}
+"""
+"""A camera that sees one picture."""
+
+CAMERA_4_3 = """
+() => {
+  const canvas = document.createElement("canvas"), pen = canvas.getContext("2d");
+  [canvas.width, canvas.height] = [640, 480];
+  setInterval(() => { pen.fillStyle = "#468"; pen.fillRect(0, 0, 640, 480); }, 33);
+  navigator.mediaDevices.getUserMedia = async () => canvas.captureStream(30);
+}
+"""
+"""A camera whose picture is higher than the page's own shape."""
+
+BELOW = """
+() => [...document.querySelectorAll("button, input, select, #stage")]
+  .filter((one) => one.checkVisibility() && one.getBoundingClientRect().bottom > innerHeight)
+  .map((one) => one.id || one.value)
+"""
+"""Controls that one would have to scroll to."""
+
+PIXELS = """
+(id) => {
+  const video = document.getElementById(id), canvas = document.createElement("canvas");
+  [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
+  const pen = canvas.getContext("2d");
+  pen.drawImage(video, 0, 0);
+  const data = pen.getImageData(0, 0, canvas.width, canvas.height).data;
+  return [canvas.height, canvas.width, Array.from(data)];
+}
+"""
