@@ -61,7 +61,7 @@ def test_a_glide_passes_the_mixes_and_compiles_nothing(
     controls.glide, controls.style = 0.6, "wave"
     seen = [switcher(PHOTO)]
     assert off(seen[0], start) < 1, "frames go on until the way is prepared"
-    until(lambda: seen.append(switcher(PHOTO)) or off(seen[-1], end) < 1)
+    until(lambda: seen.append(switcher(PHOTO)) or off(seen[-1], end) < 1, 30)
     assert switcher.shown == "wave" and not switcher.fault
     steps = [off(one, other) for one, other in pairwise(seen)]
     assert max(steps) < 0.5 * off(start, end), "no jump"
@@ -72,10 +72,10 @@ def test_a_glide_passes_the_mixes_and_compiles_nothing(
 def test_a_glide_within_a_glide_goes_on_from_what_is_seen(switcher: StyleSwitcher, controls: Controls) -> None:
     controls.glide, controls.style = 2.0, "wave"
     seen = [switcher(PHOTO)]
-    until(lambda: seen.append(switcher(PHOTO)) or off(seen[-1], seen[0]) > 10)
+    until(lambda: seen.append(switcher(PHOTO)) or off(seen[-1], seen[0]) > 10, 30)
     controls.glide, controls.style = 0.5, "mosaic"
     end = painted("mosaic")
-    until(lambda: seen.append(switcher(PHOTO)) or off(seen[-1], end) < 1)
+    until(lambda: seen.append(switcher(PHOTO)) or off(seen[-1], end) < 1, 30)
     assert max(off(one, other) for one, other in pairwise(seen)) < 0.5 * off(seen[0], end)
 
 
@@ -83,7 +83,7 @@ def test_a_slider_moves_without_a_fade(switcher: StyleSwitcher, controls: Contro
     for share in ("0.4", "0.5"):
         assert set_mix(controls, share) == {"style": controls.style, "second": "wave", "mix": float(share)}
         wanted = painted(controls.style)
-        until(lambda wanted=wanted: off(switcher(PHOTO), wanted) < 1)
+        until(lambda wanted=wanted: off(switcher(PHOTO), wanted) < 1, 30)
         assert switcher._leaving is None
     assert switcher.shown == "vangogh:0.5+wave:0.5"
 
@@ -94,7 +94,7 @@ def test_styles_of_other_shapes_fade(tiny_style: Path) -> None:
         switcher(PHOTO)
         controls.style = str(tiny_style)
         end = painted(str(tiny_style))
-        until(lambda: off(switcher(PHOTO), end) < 1)
+        until(lambda: off(switcher(PHOTO), end) < 1, 30)
 
 
 def test_a_playlist_changes_the_style_in_turn(switcher: StyleSwitcher, controls: Controls) -> None:
