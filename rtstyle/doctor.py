@@ -23,6 +23,8 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "rtx": ("torch_tensorrt", "tensorrt_rtx"),
     "cameras": ("cv2_enumerate_cameras",),
     "heif": ("pillow_heif",),
+    "midi": ("mido", "rtmidi"),
+    "osc": ("pythonosc",),
     "screen": ("mss",),
     "virtual-camera": ("pyvirtualcam",),
     "web": ("aiohttp", "aiortc"),

@@ -19,7 +19,7 @@ MAX_BYTES = 100_000
 
 PER_RUN = frozenset(
     """config frames start end video-stream pipe-format container overwrite resume job-dir preview target-size no-audio
-    quiet json""".split()  # noqa: SIM905
+    midi-learn quiet json""".split()  # noqa: SIM905
 )
 """Options that a file cannot set: they belong to one run."""
 

@@ -22,10 +22,12 @@ logger = logging.getLogger(__name__)
 
 
 def devices(as_json: Json = False) -> None:
-    """List the cameras of this machine, with their formats.
+    """List the cameras of this machine, with their formats, and its MIDI controllers.
 
     `rtstyle webcam --source` takes the number, the path, the name or a part of the name. A path in /dev/v4l/by-id
     always means the same camera, whatever else is plugged in. A virtual camera shows what another program sends.
+
+    `rtstyle webcam --midi` takes the name of a MIDI input, or a part of it. They are listed with the extra "midi".
 
     Examples:
         rtstyle devices
@@ -39,7 +41,7 @@ def devices(as_json: Json = False) -> None:
         logger.warning("camera names need another package, so only numbers are tried: %s", pip_install("cameras"))
     cameras = [(camera, modes(camera)) for camera in (list_cameras() if known else list(probe_cameras()))]
     if as_json:
-        print_json({"cameras": [{**c.to_dict(), "modes": found} for c, found in cameras]})
+        print_json({"cameras": [{**c.to_dict(), "modes": found} for c, found in cameras], "midi": _midi_inputs()})
         return
     if not cameras:
         typer.echo("No camera is connected. `rtstyle webcam --source pattern` works without one.")
@@ -47,6 +49,20 @@ def devices(as_json: Json = False) -> None:
         typer.echo(describe(camera, found))
         if camera.path and Path(camera.path).exists() and not os.access(camera.path, os.R_OK | os.W_OK):
             typer.echo("   no permission to use it; add yourself to its group with: sudo usermod -aG video $USER")
+    for name in _midi_inputs():
+        typer.echo(f"MIDI  {name}")
+
+
+def _midi_inputs() -> list[str]:
+    """Return the names of the MIDI inputs; none without the extra, or where there is no MIDI."""
+    from engines.errors import SourceError
+
+    try:
+        from rtstyle.live.midi import list_inputs
+
+        return list_inputs()
+    except (ModuleNotFoundError, SourceError):
+        return []
 
 
 def describe(camera: Camera, found: Sequence[Mode]) -> str:

@@ -1,4 +1,4 @@
-"""Output and control of a live run for other programs: the lines of ``--json``, and ``--control``."""
+"""Output and control of a live run for other programs: the lines of ``--json``, ``--control`` and instruments."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from rtstyle.commands.options import print_json
+from rtstyle.commands.play import Instruments, Play
 
 if TYPE_CHECKING:
     from rtstyle.live.actions import Actions
@@ -20,22 +21,36 @@ logger = logging.getLogger(__name__)
 class Watch:
     """Print a live run's figures as JSON every second, and serve its HTTP control at ``control`` (HOST:PORT), if any.
 
-    When nobody reads the output any more, ``stop`` is called.
+    When nobody reads the output any more, ``stop`` is called. Other means to ``play`` the run begin and end with it.
 
     Raises:
-        ConfigError: the address cannot be listened on, or not safely.
+        ConfigError: an address cannot be listened on, or not safely.
+        StylerError: see ``Instruments``.
     """
 
-    def __init__(self, *, as_json: bool, stop: Callable[[], None], control: str | None, token: str | None) -> None:
+    def __init__(
+        self,
+        *,
+        as_json: bool,
+        stop: Callable[[], None],
+        control: str | None,
+        token: str | None,
+        play: Play,
+    ) -> None:
         from rtstyle.progress import Heartbeat
 
+        self._instruments = Instruments(play)
         self._as_json = as_json
         self._server: ControlServer | None = None
         if control is not None:
             from rtstyle.live.http_control import ControlServer
             from rtstyle.live.http_guard import parse_address
 
-            self._server = ControlServer(parse_address(control), token)
+            try:
+                self._server = ControlServer(parse_address(control), token)
+            except BaseException:
+                self._instruments.close()
+                raise
         self._heartbeat = Heartbeat(lambda: print_json({"running": True, **self._actions.read("stats")}), stop)
 
     def begin(self, actions: Actions) -> None:
@@ -46,9 +61,11 @@ class Watch:
         if self._server is not None:
             self._server.start(actions)
             logger.info("control at http://%s", self._server.address)
+        self._instruments.begin(actions)
 
     def close(self) -> None:
         """Stop; may be called twice."""
+        self._instruments.close()
         if self._server is not None:
             self._server.close()
         self._heartbeat.close()

@@ -14,6 +14,7 @@ from rtstyle.commands import options
 from rtstyle.commands.extras import needs_extra
 from rtstyle.commands.mask_options import Masking
 from rtstyle.commands.option_groups import grouped
+from rtstyle.commands.play import Instruments, Play
 from rtstyle.commands.values import number, whole
 from rtstyle.defaults import DEFAULT_STYLE
 
@@ -93,6 +94,7 @@ def web(
     peers: Peers = 4,
     files: FilesDir = None,
     files_limit: FilesLimit = 20.0,
+    play: Play,
     engine: options.EngineName = "auto",
     threads: options.Threads = None,
     quiet: options.Quiet = False,  # noqa: ARG001  # its callback has set the level of messages
@@ -106,10 +108,11 @@ def web(
         rtstyle web
         rtstyle web --source 0
         rtstyle web --playlist vangogh,wave,scream --glide 4
+        rtstyle web --source 0 --osc 9000
         rtstyle web --files painted/
         rtstyle web --host 192.168.1.20 --token choose-one --cert cert.pem --key key.pem
     """
-    from engines.errors import EngineError
+    from engines.errors import ConfigError, EngineError
     from rtstyle.style_library import open_style
 
     with needs_extra("web", "the page", EngineError):
@@ -123,12 +126,18 @@ def web(
         masking.faces, masking.settings(), hold_fps=hold_fps, **changes.settings(),
     )  # fmt: skip
     settings.check()
+    if play.any and source is None:
+        raise ConfigError("--osc, --midi and --modulate steer this machine's own source", hint="add --source")
     open_style(style)  # fail now, not when the first browser comes
     open_shown = _checked_source(source, size, fps)
     load = partial(options.load_engine, name=engine, threads=threads, build_ahead=True, shared=True)
-    rooms = Rooms(settings, load, open_shown)
+    instruments = Instruments(play)
+    rooms = Rooms(settings, load, open_shown, instruments.follow)
     queue = Files(FilesSettings(files, round(files_limit * 1e9), engine, threads), rooms.styles) if files else None
-    asyncio.run(_serve(Server(rooms, queue), settings))
+    try:
+        asyncio.run(_serve(Server(rooms, queue), settings))
+    finally:
+        instruments.close()
 
 
 def _checked_source(source: str | None, size: Size | None, fps: float | None) -> Callable[[], OpenSource] | None:

@@ -14,6 +14,7 @@ from rtstyle.commands import options
 from rtstyle.commands.json_output import Watch
 from rtstyle.commands.mask_options import Masking
 from rtstyle.commands.option_groups import grouped
+from rtstyle.commands.play import Play
 from rtstyle.commands.values import whole
 from rtstyle.defaults import DEFAULT_STYLE
 
@@ -65,8 +66,8 @@ Control = Annotated[
         envvar="RTSTYLE_CONTROL",
         show_envvar=False,
         help="Let scripts steer rtstyle over HTTP at this address: GET /stats and /styles, POST /style, /strength, "
-        "/mix, /glide, /playlist, /every, /scale, /colours, /only, /mirror, /hold_fps, /pause, /snapshot, /record and "
-        "/stop.",
+        "/mix, /glide, /playlist, /every, /scale, /colours, /only, /faces, /mirror, /hold_fps, /pause, /modulate, "
+        "/snapshot, /record and /stop.",
     ),
 ]
 ControlToken = Annotated[
@@ -105,6 +106,7 @@ def webcam(
     encoder: options.Encoder = "software",
     control: Control = None,
     control_token: ControlToken = None,
+    play: Play,
     config: options.Config = None,  # noqa: ARG001  # its callback has read it
     overwrite: options.Overwrite = False,
     quiet: options.Quiet = False,
@@ -125,6 +127,7 @@ def webcam(
         rtstyle webcam --sink window --sink virtual --sink take.mp4
         rtstyle webcam --sink window --sink rtmp://live.example/app/KEY --control 127.0.0.1:8765
         rtstyle webcam --config studio.toml --playlist vangogh,wave,scream --every 10 --glide 4
+        rtstyle webcam --midi default --modulate strength=sine:4s:0.3..1
         rtstyle webcam --source pattern
     """
     from rtstyle.live.webcam import WebcamJob
@@ -132,8 +135,8 @@ def webcam(
     job = WebcamJob(source, tuple(sink), size, fps, frames, overwrite, reconnect, loop, bits, encoder)
     settings = {"strength": strength, "mirror": mirror, "scale": scale, "colours": colours, "hold_fps": hold_fps}
     run = _Run(job, _controls(changes.first(style), changes, masking, settings), quiet=quiet)
-    watch = Watch(as_json=as_json, stop=run.stop, control=control, token=control_token)
-    switching = "window" in sink or bool(control or changes.playlist)  # the style can be changed
+    watch = Watch(as_json=as_json, stop=run.stop, control=control, token=control_token, play=play)
+    switching = "window" in sink or bool(control or changes.playlist or play.any)  # the style can be changed
     load = partial(options.load_engine, name=engine, threads=threads, build_ahead=True, shared=switching or hold_fps)
     figures = run(load, watch, switching=switching)
     if as_json:

@@ -40,6 +40,7 @@ class Actions:
             "pause": partial(_set, "pause", "paused", _switch, live.controls),
             "snapshot": self._snapshot,
             "record": self._record,
+            "modulate": self._modulate,
             "stop": self._end,
         }
 
@@ -57,9 +58,10 @@ class Actions:
 
         Args:
             name: ``style``, ``mix``, ``glide``, ``playlist``, ``every``, ``strength``, ``scale``, ``colours``,
-                ``only``, ``faces``, ``mirror``, ``hold_fps``, ``pause``, ``record``, ``snapshot`` or ``stop``.
+                ``only``, ``faces``, ``mirror``, ``hold_fps``, ``pause``, ``record``, ``modulate``,
+                ``snapshot`` or ``stop``.
             value: a name, a number, or on or off, also as text; ``None`` toggles a switch. ``snapshot`` saves an
-                RGB picture instead of the newest frame.
+                RGB picture instead of the newest frame; ``modulate`` also takes the texts of ``modulation``.
 
         Raises:
             StylerError: there is no such action, its value does not fit, or (SinkError) it failed.
@@ -87,6 +89,14 @@ class Actions:
         if picture is None:
             raise SinkError("there is no picture yet", hint="try again in a moment")
         return {"saved": str(save_picture(picture))}
+
+    def _modulate(self, value: object) -> dict[str, Any]:
+        modulations = self.live.modulations
+        if isinstance(value, str) and "=" in value:
+            modulations.change(value)
+        else:
+            modulations.switch(_switch("modulate", value, bool(modulations.running)))
+        return {"modulation": modulations.running}
 
     def _end(self, _: object) -> dict[str, Any]:
         # Closing a camera may take a second, and the caller is waiting.

@@ -12,6 +12,7 @@ from engines.base import Engine
 from engines.errors import SourceError
 from rtstyle.controls import Controls
 from rtstyle.frame import Frame, SourceInfo
+from rtstyle.live.modulation import Modulations
 from rtstyle.live.rate_hold import RateHold
 from rtstyle.live.recorder import Recorder
 from rtstyle.live.style_switcher import StyleSwitcher
@@ -41,6 +42,7 @@ class SessionStats:
         dropped_by: cause → dropped frames: ``engine``, and each sink.
         sink_states: name → state, e.g. ``open``, ``connected``, or why it failed.
         recording: the file that is being recorded, if any.
+        modulation: what moves by itself: setting → shape, period and range.
     """
 
     style: str
@@ -63,6 +65,7 @@ class SessionStats:
     dropped_by: dict[str, int]
     sink_states: dict[str, str]
     recording: Path | None
+    modulation: dict[str, str]
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -102,6 +105,7 @@ class LiveSession:
             logger.info("%s has sound, which live output leaves out; `rtstyle video` keeps it", source.info.name)
         self.source, self.controls = source, controls
         self.stats, self.recorder = Stats(), Recorder(source.info.fps)
+        self.modulations = Modulations(controls)
         self.engine: Engine | None = None
         self._hold: RateHold | None = None
         self.sink: Sink | None = None
@@ -139,7 +143,7 @@ class LiveSession:
                 self.recorder.put(frame)
             on_frame(self.stats)
 
-        source = _UntilLost(self.source)
+        source = _UntilLost(self.source, self.modulations.apply)
         run(source, hold, sink, self.controls, self.stats, max_frames=max_frames, on_frame=shown, hold=hold)
         if source.failure is not None:
             raise source.failure
@@ -188,6 +192,7 @@ class LiveSession:
             dropped_by={"engine": figures.dropped_engine, **dropped},
             sink_states=states,
             recording=self.recorder.path,
+            modulation=self.modulations.running,
         )
 
     def _read_sinks(self, late: int) -> tuple[dict[str, int], dict[str, str]]:
@@ -203,11 +208,14 @@ class LiveSession:
 
 
 class _UntilLost:
-    """A source whose failure is its end: an unplugged camera must not take the recording with it."""
+    """A source whose failure is its end: an unplugged camera must not take the recording with it.
 
-    def __init__(self, source: Source) -> None:
+    ``on_frame`` is called before each frame is handed on.
+    """
+
+    def __init__(self, source: Source, on_frame: Callable[[], None]) -> None:
         self.failure: SourceError | None = None
-        self._source = source
+        self._source, self._on_frame = source, on_frame
 
     @property
     def info(self) -> SourceInfo:
@@ -215,7 +223,9 @@ class _UntilLost:
 
     def frames(self) -> Iterator[Frame]:
         try:
-            yield from self._source.frames()
+            for frame in self._source.frames():
+                self._on_frame()
+                yield frame
         except SourceError as error:
             self.failure = error
 

@@ -16,7 +16,7 @@ from aioice.ice import get_host_addresses
 from engines.base import Engine
 from engines.errors import ConfigError, SinkError, SourceError, StylerError
 from rtstyle.controls import Controls
-from rtstyle.live.actions import apply_settings
+from rtstyle.live.actions import Actions, apply_settings
 from rtstyle.live.engine_pool import EnginePool
 from rtstyle.live.http_guard import Address, Guard, is_loopback
 from rtstyle.masks.settings import NO_MASK, MaskSettings
@@ -94,13 +94,19 @@ class WebSettings:
 class Rooms:
     """All sessions and peers of the page. Call it from the event loop only.
 
-    ``source`` opens this machine's own source, which browsers can watch, if there is one.
+    ``source`` opens this machine's own source, which browsers can watch, if there is one. ``on_source`` gets what
+    steers it each time it starts, and ``None`` when it has ended.
     """
 
     def __init__(
-        self, settings: WebSettings, load: Callable[[str], Engine], source: Callable[[], Source] | None = None
+        self,
+        settings: WebSettings,
+        load: Callable[[str], Engine],
+        source: Callable[[], Source] | None = None,
+        on_source: Callable[[Actions | None], None] = lambda _: None,
     ) -> None:
         self.settings = settings
+        self._on_source = on_source
         self.entries = [entry for entry in installed() if not entry.fault]
         self.watchable = source is not None
         self._pool = EnginePool(load)
@@ -195,6 +201,7 @@ class Rooms:
 
                 self._local = PageSession(source, self._pool.load, self._controls(), on_end)
                 self._local.start()
+                self._on_source(self._local.actions)
             return self._local
 
     def _refuse_when_closing(self) -> None:
@@ -215,11 +222,13 @@ class Rooms:
             if local is None or self._joining or any(one.watches(local) for one in self._peers):
                 return
             self._local = None
+            self._on_source(None)
             await asyncio.get_running_loop().run_in_executor(None, local.close)
 
     def _local_ended(self, ended: PageSession, reason: str) -> None:
         if self._local is ended:
             self._local = None
+            self._on_source(None)
         for peer in list(self._peers):
             if peer.watches(ended):
                 peer.end(reason or "the source has ended")

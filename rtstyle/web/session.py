@@ -9,6 +9,7 @@ from typing import Any
 from engines.base import Engine
 from engines.errors import StylerError
 from rtstyle.controls import Controls
+from rtstyle.live.actions import Actions
 from rtstyle.live.session import LiveSession
 from rtstyle.live.style_switcher import StyleSwitcher
 from rtstyle.sources.base import Source
@@ -34,6 +35,11 @@ class PageSession:
         self._tracks: list[StylizedTrack] = []
         self._lock = Lock()
         self._thread = Thread(target=self._run, name="session", daemon=True)
+
+    @property
+    def actions(self) -> Actions:
+        """What reads and steers the session."""
+        return Actions(self._live)
 
     def start(self) -> None:
         """Start the session."""

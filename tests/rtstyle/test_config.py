@@ -57,6 +57,11 @@ GOOD: dict[str, tuple[str, Any]] = {
     "glide": ("4", 4.0),
     "playlist": ('"vangogh,wave"', "vangogh,wave"),
     "every": ("8", 8.0),
+    "osc": ("9000", "9000"),
+    "osc-feedback": ('"10.0.0.7:9001"', "10.0.0.7:9001"),
+    "midi": ('"nano"', "nano"),
+    "midi-map": ('"nano.toml"', "nano.toml"),
+    "modulate": ('"strength=sine 4s"', ["strength=sine 4s"]),
 }
 BAD = {
     "loop": "1", "reconnect": '"no"', "hold-fps": "0",
@@ -66,6 +71,7 @@ BAD = {
     "control-token": "[]", "height": '"720"', "codec": "{}", "crf": "true", "preset": '""', "encoder": "1",
     "hwaccel": "0", "segment": "-1", "cluster": "true", "workers": "0",
     "send-limit": "-1", "glide": "-1", "playlist": "1", "every": "0",
+    "osc": '"here"', "osc-feedback": "{}", "midi": "1", "midi-map": "true", "modulate": "4",
 }  # fmt: skip
 
 
@@ -149,7 +155,8 @@ def test_the_documented_example_works(tmp_path: Path, jobs: list[tuple[WebcamJob
     (text,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/live.md").read_text(encoding="utf-8"), re.DOTALL)
     path = written(tmp_path, text.replace("8765", "0"))
     of_files = {"height", "codec", "crf", "preset", "segment", "hwaccel", "cluster", "workers", "send-limit"}
-    assert set(read_config(path)) == set(SETTINGS) - {"control-token", "mask"} - of_files
+    played = {"osc", "osc-feedback", "midi", "midi-map", "modulate"}  # on a page of their own
+    assert set(read_config(path)) == set(SETTINGS) - {"control-token", "mask"} - of_files - played
     main(["webcam", "--config", str(path)])
     ((job, controls),) = jobs
     assert (job.sinks, job.size, job.bits) == (("window", "virtual"), (1280, 720), 4_000_000)

@@ -23,6 +23,12 @@ from tests.rtstyle.v4l2_kernel import Capability, FormatDescription, FrameInterv
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="device files are Linux's")
 
 
+@pytest.fixture(autouse=True)
+def no_midi(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is connected to this machine."""
+    monkeypatch.setattr("rtstyle.live.midi.list_inputs", list)
+
+
 @pytest.fixture
 def machine(tmp_path: Path) -> Path:
     """A sysfs with a camera of two device files, and one of v4l2loopback; empty files as devices."""
@@ -245,7 +251,15 @@ def test_a_machine_without_cameras_is_no_error(
     assert main(["devices"]) == 0
     assert capsys.readouterr().out == "No camera is connected. `rtstyle webcam --source pattern` works without one.\n"
     assert main(["devices", "--json"]) == 0
-    assert capsys.readouterr().out == '{"cameras": []}\n'
+    assert capsys.readouterr().out == '{"cameras": [], "midi": []}\n'
+
+
+def test_midi_inputs_are_listed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(camera_discovery, "list_cameras", lambda: [Camera(0, "/dev/video0", "Cam")])
+    monkeypatch.setattr(camera_discovery, "names_are_known", lambda: True)
+    monkeypatch.setattr("rtstyle.live.midi.list_inputs", lambda: ["Launchpad Mini"])
+    assert main(["devices"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "MIDI  Launchpad Mini"
 
 
 def test_a_camera_without_permission_is_reported(
