@@ -20,7 +20,20 @@ RESULTS = Path(__file__).parent / "RESULTS.md"
 QUICK = ("speed", "job", "delay", "start", "memory", "quality")
 """Sections that are measured where nothing else is asked for."""
 
-ORDER = (*QUICK, "masks", "faces", "resume", "cluster", "page", "suite", "soak", "gallery", "against", "training")
+ORDER = (
+    *QUICK,
+    "masks",
+    "faces",
+    "resume",
+    "cluster",
+    "page",
+    "osc",
+    "suite",
+    "soak",
+    "gallery",
+    "against",
+    "training",
+)
 """All sections, as they are shown."""
 
 PACKAGES = ("rtstyle", "numpy", "openvino", "av", "opencv-python-headless", "torch")
