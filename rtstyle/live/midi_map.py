@@ -1,6 +1,6 @@
 """Which knob, key or pad of a MIDI controller means which action, and the TOML file that says so.
 
-A file holds one line for each action, with one event or a list of them::
+A file holds one line for each action, with one control or a list of them::
 
     strength = "cc 21"
     style = "note 36"                    # the first style; 37 is the second, and so on
@@ -26,13 +26,13 @@ MAX_BYTES = 100_000
 """Larger files are refused: somebody gave something else by mistake."""
 
 KINDS = {"cc": 128, "note": 128, "program": 128, "pitch": 0, "aftertouch": 0}
-"""Kinds of events, each with how many numbers it has."""
+"""Kinds of controls, each with how many numbers it has."""
 
 STARTS = ("note", "program")
 """Kinds whose next numbers mean the next styles."""
 
 
-class Event(NamedTuple):
+class Control(NamedTuple):
     """A control of a MIDI device: its kind, its number if the kind has numbers, and its channel, 1…16, or any."""
 
     kind: str
@@ -48,21 +48,21 @@ class Move(NamedTuple):
     """What a control did.
 
     Attributes:
-        event: the control, with its channel.
+        control: the control, with its channel.
         level: its position, or how hard it was struck, 0…1.
         pressed: True when a key went down, or a knob came past its middle from below.
     """
 
-    event: Event
+    control: Control
     level: float
     pressed: bool
 
 
 @dataclass(frozen=True)
 class Binding:
-    """An event, and the action that it means; with ``value`` the event is a button that always asks for this value."""
+    """A control, and the action that it means; with ``value`` it is a button that always asks for this value."""
 
-    event: Event
+    control: Control
     action: str
     value: str | None = None
 
@@ -72,19 +72,19 @@ class Binding:
         return self.action if self.value is None else f"{self.action} {self.value}"
 
     def answers(self, move: Move) -> bool:
-        """Return True if the move is of this event."""
-        event, moved = self.event, move.event
-        same = event.kind == moved.kind and event.channel in (None, moved.channel)
-        if self.action == "style" and self.value is None and event.kind in STARTS:
-            return same and moved.number >= event.number
-        return same and moved.number == event.number
+        """Return True if the move is of this control."""
+        control, moved = self.control, move.control
+        same = control.kind == moved.kind and control.channel in (None, moved.channel)
+        if self.action == "style" and self.value is None and control.kind in STARTS:
+            return same and moved.number >= control.number
+        return same and moved.number == control.number
 
     def value_of(self, move: Move, styles: tuple[str, ...]) -> tuple[object] | None:
         """Return what to ask the action for, in a tuple, or ``None`` if this move asks for nothing."""
         if self.value is None:
             if self.action == "style":
                 return self._style(move, styles)
-            turned = move.event.kind not in STARTS
+            turned = move.control.kind not in STARTS
             if self.action in RANGES and (turned or move.pressed):
                 return (RANGES[self.action].at(move.level),)
             if self.action in SWITCHES and turned:
@@ -92,13 +92,13 @@ class Binding:
         return (self.value,) if move.pressed else None
 
     def _style(self, move: Move, styles: tuple[str, ...]) -> tuple[object] | None:
-        if self.event.kind not in STARTS:
+        if self.control.kind not in STARTS:
             return (styles[min(int(move.level * len(styles)), len(styles) - 1)],) if styles else None
-        place = move.event.number - self.event.number
+        place = move.control.number - self.control.number
         return (styles[place],) if move.pressed and place < len(styles) else None
 
 
-def parse_event(text: str) -> Event:
+def parse_control(text: str) -> Control:
     """Parse ``cc 21``, ``note 36 channel 10``, ``program 0``, ``pitch`` or ``aftertouch``; raise ValueError."""
     match = re.fullmatch(r"(\w+)(?: (\d{1,3}))?(?: channel (\d{1,2}))?", " ".join(text.lower().split()))
     if match is None or match[1] not in KINDS:
@@ -109,7 +109,7 @@ def parse_event(text: str) -> Event:
     number, channel = int(match[2] or 0), int(match[3]) if match[3] else None
     if number >= max(1, numbers) or (channel is not None and not 1 <= channel <= 16):
         raise ValueError(text)
-    return Event(match[1], number, channel)
+    return Control(match[1], number, channel)
 
 
 DEFAULT: Mapping[str, tuple[str, ...]] = {
@@ -126,26 +126,26 @@ class MidiMap:
 
     def __init__(self, lines: Mapping[str, Iterable[str]] = DEFAULT) -> None:
         self.bindings: tuple[Binding, ...] = ()
-        for key, events in lines.items():
-            self.set(key, [parse_event(event) for event in events])
+        for key, controls in lines.items():
+            self.set(key, [parse_control(control) for control in controls])
 
-    def set(self, key: str, events: Iterable[Event]) -> None:
-        """Let these events, and no others, mean an action, ``record``, or an action with a value, ``style wave``."""
+    def set(self, key: str, controls: Iterable[Control]) -> None:
+        """Let these controls, and no others, mean an action, ``record``, or an action with a value, ``style wave``."""
         action, _, value = key.partition(" ")
-        new = [Binding(event, action, value.strip() or None) for event in events]
-        taken = {binding.event for binding in new}
-        kept = [old for old in self.bindings if old.key != key and old.event not in taken]
+        new = [Binding(control, action, value.strip() or None) for control in controls]
+        taken = {binding.control for binding in new}
+        kept = [old for old in self.bindings if old.key != key and old.control not in taken]
         self.bindings = (*kept, *new)  # replaced at once: the thread of the MIDI port reads it
 
     def find(self, move: Move) -> list[Binding]:
         """Return the bindings that answer to a move: an exact one before a row of styles that it lies in."""
         found = [binding for binding in self.bindings if binding.answers(move)]
-        exact = [binding for binding in found if binding.event.number == move.event.number]
+        exact = [binding for binding in found if binding.control.number == move.control.number]
         return exact or found
 
 
-def read_midi_map(path: Path) -> dict[str, list[Event]]:
-    """Read a file of lines ``action = "event"``.
+def read_midi_map(path: Path) -> dict[str, list[Control]]:
+    """Read a file of lines ``action = "control"``.
 
     Raises:
         ConfigError: the file cannot be read, or is not valid TOML.
@@ -159,11 +159,11 @@ def read_midi_map(path: Path) -> dict[str, list[Event]]:
         raise ConfigError(f"cannot read {path}: {error.strerror}", hint="--midi-map takes a TOML file") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}", hint='write lines like: strength = "cc 21"') from error
-    found, errors = dict[str, list[Event]](), list[ConfigError]()
+    found, errors = dict[str, list[Control]](), list[ConfigError]()
     for key, value in lines.items():
         texts = value if isinstance(value, list) else [value]
         try:
-            found[key] = [parse_event(text if isinstance(text, str) else "") for text in texts]
+            found[key] = [parse_control(text if isinstance(text, str) else "") for text in texts]
         except ValueError:
             errors.append(ConfigError(f"{path}: {key} must be like cc 21 or note 36 channel 10, not {value!r}"[:200]))
     if errors:
@@ -171,19 +171,19 @@ def read_midi_map(path: Path) -> dict[str, list[Event]]:
     return found
 
 
-def line_of(key: str, event: Event) -> str:
-    """Return the line of a file that binds an event."""
+def line_of(key: str, control: Control) -> str:
+    """Return the line of a file that binds a control."""
     name = key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key, ensure_ascii=False)
-    return f'{name} = "{event}"'
+    return f'{name} = "{control}"'
 
 
-def store(path: Path, key: str, event: Event) -> None:
+def store(path: Path, key: str, control: Control) -> None:
     """Put a line into a file, in the place of the one for the same action; other lines stay as they are.
 
     Raises:
         ConfigError: the file cannot be written, or would no longer be valid.
     """
-    new = line_of(key, event)
+    new = line_of(key, control)
     try:
         lines = path.read_text("utf-8-sig").splitlines() if path.exists() else []
         start = new.partition("=")[0].strip()

@@ -17,7 +17,7 @@ from rtstyle.controls import Controls
 from rtstyle.live.action_queue import ActionQueue
 from rtstyle.live.actions import Actions
 from rtstyle.live.midi import MidiInput, find_input, list_inputs
-from rtstyle.live.midi_map import DEFAULT, KINDS, Event, MidiMap, line_of, parse_event, read_midi_map, store
+from rtstyle.live.midi_map import DEFAULT, KINDS, Control, MidiMap, line_of, parse_control, read_midi_map, store
 from rtstyle.live.session import LiveSession
 from rtstyle.sources.pattern import PatternSource
 from tests.rtstyle import midi_ports
@@ -119,18 +119,18 @@ def test_learning_prints_lines_and_stores_them(play: Play, tmp_path: Path, caplo
         "MIDI: move the control for strength", 'MIDI: strength = "cc 21"',
         "MIDI: move the control for style wave", 'MIDI: "style wave" = "note 50"',
     ]  # fmt: skip
-    assert read_midi_map(file) == {"strength": [Event("cc", 21)], "style wave": [Event("note", 50)]}
+    assert read_midi_map(file) == {"strength": [Control("cc", 21)], "style wave": [Control("note", 50)]}
     assert play(cc(21, 127), note(50), map_file=file) == [("strength", 1.0), ("style", "wave")]
 
 
 def test_a_learned_line_replaces_its_own_and_keeps_the_others(tmp_path: Path) -> None:
     file = tmp_path / "map.toml"
     file.write_text('# my desk\nstrength = "cc 1"  # wheel\nscale = "cc 3"\n')
-    store(file, "strength", Event("cc", 9))
+    store(file, "strength", Control("cc", 9))
     assert file.read_text() == '# my desk\nscale = "cc 3"\nstrength = "cc 9"\n'
     file.write_text('strength = [\n  "cc 1",\n]\n')
     with pytest.raises(ConfigError, match="cannot write") as error:
-        store(file, "strength", Event("cc", 9))
+        store(file, "strength", Control("cc", 9))
     assert 'strength = "cc 9"' in error.value.hint and file.read_text().startswith("strength = [")
 
 
@@ -138,12 +138,12 @@ def test_events_are_written_as_they_are_read() -> None:
     for kind, numbers in KINDS.items():
         for number in {0, max(0, numbers - 1)}:
             for channel in (None, 1, 16):
-                event = Event(kind, number, channel)
-                assert parse_event(str(event)) == event
-                assert tomllib.loads(line_of('style "odd" wave', event)) == {'style "odd" wave': str(event)}
+                control = Control(kind, number, channel)
+                assert parse_control(str(control)) == control
+                assert tomllib.loads(line_of('style "odd" wave', control)) == {'style "odd" wave': str(control)}
     for text in ("", "cc", "cc 128", "cc -1", "note 3 channel 0", "note 3 channel 17", "pitch 3", "knob 3", "cc 1 2"):
         with pytest.raises(ValueError, match=r".*"):
-            parse_event(text)
+            parse_control(text)
     assert {binding.action for binding in MidiMap().bindings} == set(DEFAULT)
 
 
@@ -182,6 +182,38 @@ def test_without_devices(backend: None, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(midi_ports, "INPUTS", ["Midi Through Port-0"])
     with pytest.raises(SourceError, match="no MIDI controller is connected"):
         find_input("default")
+
+
+def test_a_controller_that_was_unplugged_is_taken_again(backend: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    changed = threading.Condition()
+
+    class Port(midi_ports.Input):
+        def _open(self, **settings: Any) -> None:
+            with changed:
+                super()._open(**settings)
+                changed.notify_all()
+
+        def _close(self) -> None:
+            with changed:
+                super()._close()
+                changed.notify_all()
+
+    monkeypatch.setattr(midi_ports, "Input", Port)
+    monkeypatch.setattr("rtstyle.live.midi.LOOK_S", 0.01)
+    queue = Told()
+    midi = MidiInput("launchpad", queue)
+    with LiveSession(PatternSource(64, 48, 30), Controls(styles=STYLES)) as live:
+        midi.start(Actions(live))
+        plugged = list(midi_ports.INPUTS)
+        monkeypatch.setattr(midi_ports, "INPUTS", plugged[:2])
+        with changed:
+            assert changed.wait_for(lambda: not midi_ports.OPEN, 20)
+        monkeypatch.setattr(midi_ports, "INPUTS", [*plugged[:2], "Launchpad Mini 28:0"])
+        with changed:
+            assert changed.wait_for(lambda: midi_ports.OPEN, 20)
+        midi_ports.OPEN["Launchpad Mini 28:0"].callback(cc(1, 127))
+        assert queue.got == [("strength", 1.0)]
+        midi.close()
 
 
 def test_knobs_reach_a_run(backend: None) -> None:

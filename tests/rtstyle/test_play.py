@@ -19,7 +19,7 @@ from rtstyle.cli import main
 from rtstyle.commands.play import Instruments, Play
 from rtstyle.controls import Controls
 from rtstyle.live.actions import Actions
-from rtstyle.live.midi_map import parse_event
+from rtstyle.live.midi_map import parse_control
 from rtstyle.live.modulation import parse_modulation
 from rtstyle.live.session import LiveSession
 from rtstyle.sources.pattern import PatternSource
@@ -64,7 +64,7 @@ def test_every_address_is_documented() -> None:
     (map_file,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
     for line in tomllib.loads(map_file).values():
         for event in line if isinstance(line, list) else [line]:
-            parse_event(event)
+            parse_control(event)
     for modulation in re.findall(r"--modulate (?:\"(.*?)\"|([a-z]\S+))", text):
         parse_modulation("".join(modulation))
 
