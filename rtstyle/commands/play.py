@@ -79,7 +79,7 @@ class Play:
         list[str],
         typer.Option(
             metavar="TARGET=SHAPE:PERIOD[:LOW..HIGH]",
-            help="Move strength, scale, colours or faces by itself, as in strength=sine:4s:0.3..1; shapes are sine, "
+            help="Move strength, scale, colours or faces by itself, as in strength=sine:4s:0.3..1; shapes: sine, "
             "triangle, saw, square and random, periods 4s, 500ms, 0.25Hz or 120bpm. Repeat it for several.",
         ),
     ] = ()  # type: ignore[assignment]

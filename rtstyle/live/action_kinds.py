@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from rtstyle.controls import Controls
+from rtstyle.live.mix_slider import share_of_second
 from rtstyle.stroke_scale import SCALES
 
 
@@ -25,8 +27,11 @@ class Range(NamedTuple):
         if self.steps:
             share = round(share * self.steps) / self.steps
         if self.octaves:
-            return float(self.low * (self.high / self.low) ** share)
-        return self.low + (self.high - self.low) * share
+            value = float(self.low * (self.high / self.low) ** share)
+        else:
+            value = self.low + (self.high - self.low) * share
+        low, high = sorted((self.low, self.high))
+        return min(high, max(low, value))  # rounding may have left the range
 
 
 RANGES: dict[str, Range] = {
@@ -34,11 +39,23 @@ RANGES: dict[str, Range] = {
     "scale": Range(*SCALES, octaves=True, steps=8),  # as the keys [ and ]: each size costs a compilation
     "colours": Range(0.0, 1.0),
     "faces": Range(0.0, 1.0),
+    "mix": Range(0.0, 1.0),
+    "glide": Range(0.0, 10.0),
+    "every": Range(1.0, 60.0, octaves=True),
 }
-"""Numeric settings, each also an attribute of ``Controls``."""
+"""Numeric settings. The ends of ``glide`` and ``every``, seconds, are those of a knob; other values are possible."""
 
 SWITCHES = ("mirror", "pause", "record", "modulate")
 """Actions that take on or off; without a value they toggle."""
 
 TRIGGERS = ("snapshot", "stop")
 """Actions without a value."""
+
+
+def number_of(controls: Controls, name: str) -> float:
+    """Return what one of ``RANGES`` is now.
+
+    Raises:
+        StylerError: it is the share of a mix, and there are no two styles.
+    """
+    return share_of_second(controls) if name == "mix" else float(getattr(controls, name))

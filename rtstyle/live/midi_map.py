@@ -116,6 +116,7 @@ DEFAULT: Mapping[str, tuple[str, ...]] = {
     "strength": ("cc 1",),
     "colours": ("cc 2",),
     "scale": ("cc 3",),
+    "mix": ("cc 4",),
     "style": ("note 36", "program 0"),
 }
 """The map without a file; 1 is the modulation wheel, and pads begin at note 36 on most controllers."""

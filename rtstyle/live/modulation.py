@@ -4,7 +4,7 @@ The grammar, with spaces or colons between the words::
 
     TARGET=SHAPE PERIOD [LOW..HIGH]
 
-``TARGET`` is one of ``RANGES``, ``SHAPE`` one of ``SHAPES``, ``PERIOD`` a time like ``4s`` or ``500ms``, a rate like
+``TARGET`` is one of ``TARGETS``, ``SHAPE`` one of ``SHAPES``, ``PERIOD`` a time like ``4s`` or ``500ms``, a rate like
 ``0.25Hz``, or a tempo like ``120bpm``, with one cycle for each beat. A ``ModulationSource`` of another kind is written
 by its name, in the place of ``SHAPE PERIOD``.
 
@@ -33,6 +33,10 @@ logger = logging.getLogger(__name__)
 
 PERIODS = (0.1, 3600.0)
 """Shortest and longest period of a cycle, seconds: a frame rate shows nothing faster."""
+
+TARGETS = ("strength", "scale", "colours", "faces")
+"""Settings that can move, each also an attribute of ``Controls``. A mix cannot: each has to be prepared in the
+background, and one that changes before it is ready is never shown."""
 
 STEPS = {"scale": 2, "colours": 50}
 """Steps from one end of the range to the other. An engine keeps the compiled graphs of three frame sizes, so a stroke
@@ -82,7 +86,7 @@ class Modulation:
     """One setting and what moves it.
 
     Attributes:
-        target: one of ``RANGES``.
+        target: one of ``TARGETS``.
         span: the values that it moves through; ``low`` may be the larger one.
         text: what was asked for, after the target.
     """
@@ -104,8 +108,8 @@ def parse_modulation(text: str, sources: Mapping[str, ModulationSource] = NO_SOU
     """
     target, _, rest = (part.strip() for part in text.partition("="))
     words = [word for word in re.split(r"[\s:]+", rest) if word]
-    if target not in RANGES or not words:
-        raise ConfigError(f"cannot modulate {text!r}"[:200], hint=f"{EXAMPLE}; targets: {', '.join(RANGES)}")
+    if target not in TARGETS or not words:
+        raise ConfigError(f"cannot modulate {text!r}"[:200], hint=f"{EXAMPLE}; targets: {', '.join(TARGETS)}")
     name = words.pop(0).lower()
     source = sources.get(name)
     if source is None:
@@ -148,7 +152,7 @@ class _Moving:
 
     modulation: Modulation
     start_s: float
-    value: object
+    value: float
 
 
 class Modulations:
@@ -179,9 +183,13 @@ class Modulations:
             return {target: moving.modulation.text for target, moving in self._moving.items()}
 
     def change(self, text: str) -> None:
-        """Start ``TARGET=SHAPE PERIOD LOW..HIGH``, or end ``TARGET=off``; raise ConfigError as ``parse_modulation``."""
+        """Start ``TARGET=SHAPE PERIOD LOW..HIGH``, or end ``TARGET=off``.
+
+        Raises:
+            ConfigError: as ``parse_modulation``.
+        """
         target, _, rest = (part.strip() for part in text.partition("="))
-        if rest.lower() == "off" and target in RANGES:
+        if rest.lower() == "off" and target in TARGETS:
             with self._lock:
                 self._moving.pop(target, None)
             return

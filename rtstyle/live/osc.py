@@ -22,8 +22,8 @@ from pythonosc.dispatcher import Dispatcher
 from pythonosc.osc_message import OscMessage, ParseError
 from pythonosc.osc_message_builder import build_msg
 
-from engines.errors import ConfigError
-from rtstyle.live.action_kinds import RANGES
+from engines.errors import ConfigError, StylerError
+from rtstyle.live.action_kinds import RANGES, number_of
 from rtstyle.live.action_queue import ActionQueue
 from rtstyle.live.actions import Actions
 from rtstyle.live.http_guard import Address
@@ -232,8 +232,12 @@ def shown_settings(actions: Actions) -> dict[str, float | str]:
         "record": live.recorder.path is not None,
         "modulate": bool(live.modulations.running),
     }
-    numbers = {**{name: getattr(controls, name) for name in RANGES}, **switches}
-    return {"style": controls.style, "only": controls.only, **{name: float(value) for name, value in numbers.items()}}
+    shown: dict[str, float | str] = {"style": controls.style, "only": controls.only}
+    shown |= {name: float(on) for name, on in switches.items()}
+    for name in RANGES:
+        with suppress(StylerError):  # a mix of three styles has no share
+            shown[name] = number_of(controls, name)
+    return shown
 
 
 def newest(datagrams: list[bytes]) -> list[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -10,7 +11,7 @@ import pytest
 from engines.base import RGB
 from engines.errors import ConfigError
 from rtstyle.controls import Controls
-from rtstyle.live.action_kinds import RANGES
+from rtstyle.live.action_kinds import RANGES, Range
 from rtstyle.live.actions import Actions
 from rtstyle.live.modulation import SHAPES, Modulations, Oscillator, parse_modulation
 from rtstyle.live.session import LiveSession
@@ -65,6 +66,16 @@ def test_shapes_periods_and_ranges(text: str, values: list[float], clock: Clock)
 def test_every_shape_stays_within_its_range_and_uses_it(shape: str) -> None:
     shares = [Oscillator(shape, 0.7).share(i / 100) for i in range(3000)]
     assert 0.0 <= min(shares) < 0.05 and 0.95 < max(shares) <= 1.0
+
+
+def test_rounding_leaves_no_range() -> None:
+    rng = random.Random(3)
+    for _ in range(2000):
+        low, high = rng.uniform(0.5, 2), rng.choice((0.5, 1.0, 2.0))
+        for octaves in (False, True):
+            span = Range(low, high, octaves=octaves)
+            assert span.at(0.0) == low and span.at(1.0) == pytest.approx(high, rel=1e-12)
+            assert all(min(low, high) <= span.at(share) <= max(low, high) for share in (0.5, 1 - 1e-16, 1.0))
 
 
 def test_random_holds_a_value_for_each_period() -> None:
@@ -128,6 +139,7 @@ def test_a_measured_source_by_its_name(clock: Clock) -> None:
         ("strength", "cannot modulate"),
         ("mirror=sine 4s", "targets: strength, scale, colours, faces"),
         ("strength=", "cannot modulate"),
+        ("glide=sine 4s", "cannot modulate"),
         ("strength=wobble 4s", "there is no 'wobble'"),
         ("strength=level", "there is no 'level'"),
         ("strength=sine", "needs a period"),

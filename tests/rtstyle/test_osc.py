@@ -251,10 +251,11 @@ def test_settings_are_sent_to_a_controller_that_shows_them() -> None:
             message = OscMessage(controller.recv(1000))
             return message.address, *message.params
 
-        first = dict(receive() for _ in range(10))
+        first = dict(receive() for _ in range(13))
         assert first == {
             "/rtstyle/style": "wave", "/rtstyle/strength": 0.5, "/rtstyle/scale": 1.0, "/rtstyle/colours": 0.0,
-            "/rtstyle/only": "all", "/rtstyle/faces": 0.0,
+            "/rtstyle/only": "all", "/rtstyle/faces": 0.0, "/rtstyle/mix": 0.0,
+            "/rtstyle/glide": 0.0, "/rtstyle/every": 8.0,
             "/rtstyle/mirror": 0.0, "/rtstyle/pause": 0.0, "/rtstyle/record": 0.0, "/rtstyle/modulate": 0.0,
         }  # fmt: skip
         actions.change("style", "udnie")
