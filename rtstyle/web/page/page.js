@@ -1,4 +1,6 @@
 // The page of rtstyle: sends a camera, shows the stylized video. No framework, nothing from other servers.
+import { Capture } from "./capture.js";
+import { card } from "./cards.js";
 import { Connection, explain } from "./connection.js";
 import { Files } from "./files.js";
 import { Graph } from "./graph.js";
@@ -10,11 +12,11 @@ const token = new URLSearchParams(location.hash.slice(1).replaceAll("+", "%2B"))
 const headers = token ? { Authorization: `Bearer ${token}` } : {};
 const stage = $("stage"), stylized = $("stylized"), original = $("original");
 const graph = new Graph($("graph"), $("delay"), $("fps"));
+const capture = new Capture({ video: stylized, link: $("download"), button: $("record"), say: setStatus });
 
 let connection = null; // the running connection, if any
 let known = { entries: [], watchable: false, begin: {} };
 let strengthOn = 1; // restored by the 0 key
-let recorder = null;
 let files = null; // the view of files, if the server has one
 let aside = null; // settings of the view that is not shown
 let figuresWanted = !matchMedia("(max-width: 56rem)").matches; // a phone's screen is too small to begin with them
@@ -163,7 +165,7 @@ async function start() {
 }
 
 function ended(refused) {
-  stopRecording();
+  capture.stop();
   connection = null;
   // Nobody is there to press Start, and the source or the server may come back.
   if (BARE && !refused) setTimeout(start, 3000);
@@ -204,48 +206,6 @@ function caption(text) {
 function toggle() {
   if (connection) { connection.close(); setStatus("Stopped."); }
   else start();
-}
-
-function offer(name, blob) {
-  const link = $("download");
-  link.href = URL.createObjectURL(blob);
-  link.download = `rtstyle-${new Date().toISOString().slice(0, 19).replace(/[-:]/g, "").replace("T", "-")}.${name}`;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 60000);
-  setStatus(`${link.download} was saved to your downloads.`);
-}
-
-function savePicture() {
-  if (!stylized.videoWidth) return "";
-  const canvas = document.createElement("canvas");
-  [canvas.width, canvas.height] = [stylized.videoWidth, stylized.videoHeight];
-  canvas.getContext("2d").drawImage(stylized, 0, 0);
-  canvas.toBlob((blob) => offer("png", blob), "image/png");
-  return "picture saved";
-}
-
-function record() {
-  if (recorder) { stopRecording(); return "recording saved"; }
-  if (!connection || !stylized.srcObject) return "";
-  const type = ["video/mp4;codecs=avc1", "video/webm;codecs=vp9", "video/webm"].find((one) => MediaRecorder.isTypeSupported(one));
-  const parts = [];
-  recorder = new MediaRecorder(stylized.srcObject, { mimeType: type, videoBitsPerSecond: 8e6 });
-  recorder.ondataavailable = (event) => parts.push(event.data);
-  recorder.onstop = () => {
-    offer(type.startsWith("video/mp4") ? "mp4" : "webm", new Blob(parts, { type }));
-    recorder = null;
-    $("record").setAttribute("aria-pressed", "false");
-    $("record").textContent = "Record";
-  };
-  recorder.start(1000);
-  $("record").setAttribute("aria-pressed", "true");
-  $("record").textContent = "Stop recording";
-  setStatus("Recording.");
-  return "recording";
-}
-
-function stopRecording() {
-  if (recorder && recorder.state !== "inactive") recorder.stop();
 }
 
 function chooseStyle(place) {
@@ -320,7 +280,7 @@ const KEYS = {
   "[": () => step("scale", -0.25, "stroke size"), "]": () => step("scale", 0.25, "stroke size"),
   n: () => step("faces", -0.1, "less on faces"), m: () => step("faces", 0.1, "less on faces"),
   0: toggleStyle, o: nextPart, s: nextView, t: toggleMirror, i: () => showFigures(!figuresWanted),
-  r: record, p: savePicture, f: fullScreen, h: () => showKeys($("keys").hidden),
+  r: () => capture.record(), p: () => capture.save(), f: fullScreen, h: () => showKeys($("keys").hidden),
 };
 
 const LIVE_KEYS = ["s", "t", "i", "r", "p", "f", "h"];
@@ -339,8 +299,8 @@ function fullScreen() {
 
 function listen() {
   $("start").onclick = toggle;
-  $("save").onclick = savePicture;
-  $("record").onclick = record;
+  $("save").onclick = () => capture.save();
+  $("record").onclick = () => capture.record();
   $("full").onclick = fullScreen;
   $("show-figures").onclick = () => showFigures(!figuresWanted);
   $("show-keys").onclick = () => showKeys($("keys").hidden);
@@ -370,24 +330,6 @@ function listen() {
   $("tab-live").onclick = () => showFiles(false);
   $("tab-files").onclick = () => showFiles(true);
   addEventListener("pagehide", () => connection?.close());
-}
-
-function describe(style) {
-  const label = document.createElement("label"), input = document.createElement("input");
-  const name = document.createElement("span"), painter = document.createElement("span");
-  label.className = "style";
-  Object.assign(input, { type: "radio", name: "style", value: style.name, checked: style.name === known.begin.style }); // a mix is shown by apply
-  [name.textContent, painter.textContent, painter.className] = [style.title, shortName(style.painter), "painter"];
-  label.title = style.painter ? `${style.title}, ${style.painter}` : style.title;
-  label.append(input);
-  if (style.preview) label.append(Object.assign(new Image(), { src: style.preview, alt: "", loading: "lazy" }));
-  label.append(name, ...(style.painter ? [painter] : []));
-  return label;
-}
-
-// The card of a style has room for the last name of its painter; all of it is in the title.
-function shortName(painter) {
-  return painter.split(",")[0].replace(/^\S+ (?=\S)/, "");
 }
 
 // Give the stage the shape of the video, so that no camera is cropped and none stands between black bars.
@@ -421,7 +363,7 @@ async function learn() {
     if (BARE) setTimeout(learn, 3000);
     return;
   }
-  $("styles").append(...known.entries.map(describe));
+  $("styles").append(...known.entries.map((style) => card(style, known.begin.style)));
   $("second").append(...known.entries.map((one) => new Option(one.title, one.name)));
   apply(known.begin);
   if (known.files && !BARE) {
