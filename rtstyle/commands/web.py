@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -131,13 +132,10 @@ def web(
     open_style(style)  # fail now, not when the first browser comes
     open_shown = _checked_source(source, size, fps)
     load = partial(options.load_engine, name=engine, threads=threads, build_ahead=True, shared=True)
-    instruments = Instruments(play)
-    rooms = Rooms(settings, load, open_shown, instruments.follow)
-    queue = Files(FilesSettings(files, round(files_limit * 1e9), engine, threads), rooms.styles) if files else None
-    try:
+    with closing(Instruments(play)) as instruments:
+        rooms = Rooms(settings, load, open_shown, instruments.follow)
+        queue = Files(FilesSettings(files, round(files_limit * 1e9), engine, threads), rooms.styles) if files else None
         asyncio.run(_serve(Server(rooms, queue), settings))
-    finally:
-        instruments.close()
 
 
 def _checked_source(source: str | None, size: Size | None, fps: float | None) -> Callable[[], OpenSource] | None:

@@ -45,7 +45,7 @@ RANGES: dict[str, Range] = {
 }
 """Numeric settings. The ends of ``glide`` and ``every``, seconds, are those of a knob; other values are possible."""
 
-SWITCHES = ("mirror", "pause", "record", "modulate")
+SWITCHES = ("mirror", "hold_fps", "pause", "record", "modulate")
 """Actions that take on or off; without a value they toggle."""
 
 TRIGGERS = ("snapshot", "stop")

@@ -228,6 +228,7 @@ def shown_settings(actions: Actions) -> dict[str, float | str]:
     live, controls = actions.live, actions.live.controls
     switches = {
         "mirror": controls.mirror,
+        "hold_fps": controls.hold_fps,
         "pause": controls.paused,
         "record": live.recorder.path is not None,
         "modulate": bool(live.modulations.running),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 import socket
 import threading
@@ -234,7 +235,8 @@ def test_a_port_in_use(played: Played) -> None:
         OscServer(played.server.address, ActionQueue())
 
 
-def test_settings_are_sent_to_a_controller_that_shows_them() -> None:
+def test_settings_are_sent_to_a_controller_that_shows_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rtstyle.live.osc.REPEAT_S", math.inf)
     queue = ActionQueue()
     with (
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as controller,
@@ -251,11 +253,11 @@ def test_settings_are_sent_to_a_controller_that_shows_them() -> None:
             message = OscMessage(controller.recv(1000))
             return message.address, *message.params
 
-        first = dict(receive() for _ in range(13))
+        first = dict(receive() for _ in range(14))
         assert first == {
             "/rtstyle/style": "wave", "/rtstyle/strength": 0.5, "/rtstyle/scale": 1.0, "/rtstyle/colours": 0.0,
             "/rtstyle/only": "all", "/rtstyle/faces": 0.0, "/rtstyle/mix": 0.0,
-            "/rtstyle/glide": 0.0, "/rtstyle/every": 8.0,
+            "/rtstyle/glide": 0.0, "/rtstyle/every": 8.0, "/rtstyle/hold_fps": 1.0,
             "/rtstyle/mirror": 0.0, "/rtstyle/pause": 0.0, "/rtstyle/record": 0.0, "/rtstyle/modulate": 0.0,
         }  # fmt: skip
         actions.change("style", "udnie")
