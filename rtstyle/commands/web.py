@@ -107,13 +107,12 @@ def web(
 
     Examples:
         rtstyle web
-        rtstyle web --source 0
         rtstyle web --playlist vangogh,wave,scream --glide 4
         rtstyle web --source 0 --osc 9000
         rtstyle web --files painted/
         rtstyle web --host 192.168.1.20 --token choose-one --cert cert.pem --key key.pem
     """
-    from engines.errors import ConfigError, EngineError
+    from engines.errors import EngineError
     from rtstyle.style_library import open_style
 
     with needs_extra("web", "the page", EngineError):
@@ -127,10 +126,8 @@ def web(
         masking.faces, masking.settings(), hold_fps=hold_fps, **changes.settings(),
     )  # fmt: skip
     settings.check()
-    if play.any and source is None:
-        raise ConfigError("--osc, --midi and --modulate steer this machine's own source", hint="add --source")
     open_style(style)  # fail now, not when the first browser comes
-    open_shown = _checked_source(source, size, fps)
+    open_shown = _checked_source(source, size, fps, play)
     load = partial(options.load_engine, name=engine, threads=threads, build_ahead=True, shared=True)
     with closing(Instruments(play)) as instruments:
         rooms = Rooms(settings, load, open_shown, instruments.follow)
@@ -138,13 +135,18 @@ def web(
         asyncio.run(_serve(Server(rooms, queue), settings))
 
 
-def _checked_source(source: str | None, size: Size | None, fps: float | None) -> Callable[[], OpenSource] | None:
+def _checked_source(
+    source: str | None, size: Size | None, fps: float | None, play: Play
+) -> Callable[[], OpenSource] | None:
     """Return what opens this machine's own source, which was tried once; ``None`` if there is none."""
     from engines.base import check_size
+    from engines.errors import ConfigError
     from rtstyle.sources.factory import open_source
 
     if size is not None:
         check_size(size.height, size.width)
+    if source is None and play.any:
+        raise ConfigError("--osc, --midi and --modulate steer this machine's own source", hint="add --source")
     if source is None:
         return None
     open_shown = partial(open_source, source, size=size, fps=fps)

@@ -141,10 +141,8 @@ def webcam(
     figures = run(load, watch, switching=switching)
     if as_json:
         watch.print_last(figures, job)
-    elif not quiet:
-        run.line.show(figures)
-        run.line.finish()
-        _log_recordings(sink)
+    else:
+        run.finish(figures)
 
 
 def _log_recordings(sinks: Sequence[str]) -> None:
@@ -196,6 +194,12 @@ class _Run:
         finally:
             watch.close()
             self.line.finish()
+
+    def finish(self, figures: StatsSnapshot) -> None:
+        """Show the final figures, and what was recorded."""
+        self.line.show(figures)
+        self.line.finish()
+        _log_recordings(self._job.sinks)
 
     def stop(self) -> None:
         self._controls.request_stop()
