@@ -141,7 +141,7 @@ def webcam(
     figures = run(load, watch, switching=switching)
     if as_json:
         watch.print_last(figures, job)
-    else:
+    elif not quiet:
         run.finish(figures)
 
 
