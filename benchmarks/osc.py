@@ -59,7 +59,7 @@ def measure(subject: Subject) -> Section:
         Thread(target=compare, args=(actions,), name="comparison", daemon=True).start()
 
     job = WebcamJob("pattern", ("null",), SIZE, FPS)
-    run_webcam(job, lambda: CpuEngine(subject.style), Controls(), on_ready=begin)
+    run_webcam(job, lambda: CpuEngine(subject.style), Controls(hold_fps=False), on_ready=begin)
     server.close()
     queue.close()
     nobody.close()
