@@ -36,9 +36,10 @@ ROOT = Path(__file__).resolve().parents[2]
 TOLERANCE = 1e-4
 """Of losses, relative: the sums are taken in another order."""
 
-COARSE = 1e-2
-"""Of weights, tensor by tensor: Adam makes small gradients as large as great ones, rounding and all. And of losses
-under Muon, which does so to the small directions of a gradient, in bfloat16."""
+COARSE = 3e-2
+"""Of weights, tensor by tensor: Adam makes small gradients as large as great ones, rounding and all. And of losses from
+the second step on, under Muon, which does so to the small directions of a gradient, and with a discriminator, which has
+taken two such steps; how much depends on the processor."""
 
 NOISE_DRIVEN = ("conv.bias", "second.norm.bias", "running_mean")
 """A bias that a normalisation follows changes nothing but the running mean: its gradient is rounding alone, and Adam
@@ -138,9 +139,9 @@ def test_two_processes_compute_what_one_does(cases: Callable[[str], Any], tmp_pa
         histories = [read_history(settings[name].run.out / HISTORY) for settings in (one, two)]
         assert [len(entries) for entries in histories] == [3, 3]
         for alone, shared in zip(*histories, strict=True):
-            tolerance = COARSE if name == "muon" else TOLERANCE
+            tolerance = TOLERANCE if alone.step == 1 or name == "plain" else COARSE
             assert shared.losses == pytest.approx(alone.losses, rel=tolerance, abs=1e-7), name
-            assert shared.shares == pytest.approx(alone.shares, rel=1e-3, abs=1e-6), name
+            assert shared.shares == pytest.approx(alone.shares, rel=tolerance, abs=1e-6), name
             figures = [(entry.accuracy or 0.0, entry.diversity or 0.0) for entry in (alone, shared)]
             assert figures[1] == pytest.approx(figures[0], rel=1e-3), name
         same_weights(one[name], two[name])
