@@ -66,8 +66,15 @@ class StyleSwitcher:
     where engines can be forked. ``controls.playlist`` changes the style by itself.
     """
 
-    def __init__(self, load: Callable[[str], Engine], controls: Controls, *, ahead: bool = True) -> None:
-        self._load, self._controls, self._ahead = load, controls, ahead
+    def __init__(
+        self,
+        load: Callable[[str], Engine],
+        controls: Controls,
+        *,
+        ahead: bool = True,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._load, self._controls, self._ahead, self._clock = load, controls, ahead, clock
         self._shown = self._before = controls.style
         self._changed_s = -math.inf
         self._size: tuple[int, int] | None = None
@@ -75,14 +82,15 @@ class StyleSwitcher:
         self._leaving: RGB | None = None  # the old style's last frame, while it fades
         self._faults: dict[str, str] = {}
         self._spare: Engine | None = None  # keeps the graphs of the next size
-        self._ready = {self._shown: _Ready(load(self._shown), None, time.monotonic())}
+        self._ready = {self._shown: _Ready(load(self._shown), None, self._clock())}
         self._change = Condition()
         self._closed = False
         self._glider = Glider()
         self._glide_to = ""  # the style for which the loader is asked to prepare a glide
         self._preparing = False  # it does
         self._fading: set[str] = set()  # styles to which nothing can glide
-        self._turn, self._turn_s = self._shown, time.monotonic()  # the newest style of a playlist, and since when
+        self._newest = ""  # the mix that was prepared last, until it is shown
+        self._turn, self._turn_s = self._shown, self._clock()  # the newest style of a playlist, and since when
         self._loader = Thread(target=self._run_loader, name="style loader", daemon=True)
         self._loader.start()
 
@@ -103,7 +111,7 @@ class StyleSwitcher:
 
     def __call__(self, rgb: RGB, strength: float | StrengthMap = 1.0, colours: float = 0.0) -> RGB:
         """Stylize one frame; see ``engines.base.Engine``."""
-        now = time.monotonic()
+        now = self._clock()
         with self._change:
             self._follow_playlist(now)
             self._switch_if_ready((rgb.shape[0], rgb.shape[1]), now)
@@ -162,11 +170,31 @@ class StyleSwitcher:
         if wanted != self._shown and wanted not in self._faults:
             ready = self._ready.get(wanted)
             if ready is not None and ready.size == size:
+                self._newest = ""
                 self._leave_for(wanted, ready.engine, now)
             else:
+                self._show_newest(wanted, size, now)
                 self._change.notify()
         shown = self._ready[self._shown]
         shown.size, shown.used_s = size, now
+
+    def _show_newest(self, wanted: str, size: tuple[int, int], now: float) -> None:
+        """Show the mix that was prepared last, if it is one of the wanted styles.
+
+        Under a slider that moves, the wanted mix has changed before it is prepared; without this nothing would move.
+        """
+        ready = self._ready.get(self._newest)
+        if ready is None or ready.size != size or self._newest == self._shown:
+            return
+        read = self._controls.read
+        if set(read(self._newest).names) <= set(read(wanted).names) | set(read(self._shown).names):
+            self._fade_to(self._newest, now)
+            self._newest = ""
+
+    def _fade_to(self, name: str, now: float) -> None:
+        self._glider.stop()
+        self._before, self._shown, self._changed_s = self._shown, name, now
+        self._leaving = self._last
 
     def _leave_for(self, wanted: str, engine: Engine, now: float) -> None:
         """Begin to glide to a style that is ready as soon as that is prepared, or to fade into it now."""
@@ -180,9 +208,7 @@ class StyleSwitcher:
                 return
             self._before, self._shown, self._leaving = self._shown, wanted, None
             return
-        self._glider.stop()
-        self._before, self._shown, self._changed_s = self._shown, wanted, now
-        self._leaving = self._last
+        self._fade_to(wanted, now)
 
     def _place(self) -> Mix:
         """Return the mix that is seen now."""
@@ -261,7 +287,9 @@ class StyleSwitcher:
                 engine.close()
             return
         with self._change:
-            self._ready[name] = _Ready(engine, size, time.monotonic())
+            self._ready[name] = _Ready(engine, size, self._clock())
+            if name not in self._controls.styles:
+                self._newest = name
 
     def _next(self, *, urgent: bool = False) -> str | None:
         """Return the style to load now; none until the first frame gives the size."""
@@ -289,7 +317,7 @@ class StyleSwitcher:
     def _in_use(self) -> set[str]:
         """Return the styles whose engines the calling thread may be using."""
         # A frame that began during the fade may still be running.
-        fading = time.monotonic() - self._changed_s < FADE_S + REST_S
+        fading = self._clock() - self._changed_s < FADE_S + REST_S
         return {self._shown, self._before} if fading else {self._shown}
 
     def _take_surplus(self) -> list[Engine]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
 
 import engines
-from engines.base import RGB
+from engines.base import RGB, Engine, StrengthMap
 from engines.errors import ConfigError, EngineError, StyleError, StylerError
 from engines.openvino import shared_weights
 from rtstyle.commands.options import load_engine
@@ -45,10 +46,22 @@ def controls() -> Controls:
     return Controls(styles=NAMES, style="vangogh")
 
 
+class Ticking(StyleSwitcher):
+    """A switcher whose frames come thirty times a second by its own clock, however busy the machine is."""
+
+    def __init__(self, load: Callable[[str], Engine], controls: Controls) -> None:
+        self.now_s = 0.0
+        super().__init__(load, controls, ahead=False, clock=lambda: self.now_s)
+
+    def __call__(self, rgb: RGB, strength: float | StrengthMap = 1.0, colours: float = 0.0) -> RGB:
+        self.now_s += 1 / 30
+        return super().__call__(rgb, strength, colours)
+
+
 @pytest.fixture
 def switcher(controls: Controls) -> Iterator[StyleSwitcher]:
     """In one session of a page, which shares its engines."""
-    with closing(StyleSwitcher(EnginePool(load).load, controls, ahead=False)) as switcher:
+    with closing(Ticking(EnginePool(load).load, controls)) as switcher:
         switcher(PHOTO)
         yield switcher
 
@@ -58,7 +71,7 @@ def test_a_glide_passes_the_mixes_and_compiles_nothing(
 ) -> None:
     start, middle, end = (painted(style) for style in ("vangogh", "vangogh+wave", "wave"))
     monkeypatch.setattr(shared_weights, "compile_graph", None)  # would fail now
-    controls.glide, controls.style = 0.6, "wave"
+    controls.glide, controls.style = 1.5, "wave"
     seen = [switcher(PHOTO)]
     assert off(seen[0], start) < 1, "frames go on until the way is prepared"
     until(lambda: seen.append(switcher(PHOTO)) or off(seen[-1], end) < 1, 30)
@@ -73,7 +86,7 @@ def test_a_glide_within_a_glide_goes_on_from_what_is_seen(switcher: StyleSwitche
     controls.glide, controls.style = 2.0, "wave"
     seen = [switcher(PHOTO)]
     until(lambda: seen.append(switcher(PHOTO)) or off(seen[-1], seen[0]) > 10, 30)
-    controls.glide, controls.style = 0.5, "mosaic"
+    controls.glide, controls.style = 2.0, "mosaic"
     end = painted("mosaic")
     until(lambda: seen.append(switcher(PHOTO)) or off(seen[-1], end) < 1, 30)
     assert max(off(one, other) for one, other in pairwise(seen)) < 0.5 * off(seen[0], end)
@@ -88,9 +101,39 @@ def test_a_slider_moves_without_a_fade(switcher: StyleSwitcher, controls: Contro
     assert switcher.shown == "vangogh:0.5+wave:0.5"
 
 
+def test_a_slider_that_never_rests_is_followed(controls: Controls) -> None:
+    began, go_on, made = Event(), Event(), list[str]()
+
+    def slowly(style: str) -> Engine:
+        if style not in NAMES:
+            began.set()
+            assert go_on.wait(10)
+            go_on.clear()
+            made.append(style)
+        return load(style)
+
+    with closing(Ticking(slowly, controls)) as switcher:
+        switcher(PHOTO)
+        shown = set[str]()
+        for number in range(1, 5):
+            set_mix(controls, number / 10)
+            switcher(PHOTO)
+            assert began.wait(10)
+            began.clear()
+            set_mix(controls, number / 10 + 0.05)  # it has moved on before the mix is prepared
+            go_on.set()
+            until(lambda number=number: switcher(PHOTO) is not None and switcher.shown == made[-1], 10)
+            shown.add(switcher.shown)
+            until(began.is_set, 10)  # the loader is at the mix that is wanted now
+            began.clear()
+            go_on.set()
+            until(lambda: switcher(PHOTO) is not None and switcher.shown == controls.style, 10)
+        assert len(shown) == 4
+
+
 def test_styles_of_other_shapes_fade(tiny_style: Path) -> None:
     controls = Controls(styles=("vangogh", str(tiny_style)), glide=5.0)
-    with closing(StyleSwitcher(load, controls, ahead=False)) as switcher:
+    with closing(Ticking(load, controls)) as switcher:
         switcher(PHOTO)
         controls.style = str(tiny_style)
         end = painted(str(tiny_style))
