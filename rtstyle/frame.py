@@ -29,6 +29,8 @@ class Frame:
         notice: what is wrong with the source, for display; the picture is then the last one, repeated. Empty while
             pictures arrive.
         alpha: opacity of the input, (height, width), which the output keeps; ``None`` if it is opaque.
+        sound_s: when the sound that belongs to the picture was heard, on the clock of ``captured_s`` but without the
+            jitter of its arrival, seconds; ``None`` if there is no sound.
     """
 
     rgb: RGB
@@ -39,6 +41,12 @@ class Frame:
     input: RGB | None = None
     notice: str = ""
     alpha: Alpha | None = None
+    sound_s: float | None = None
+
+    @property
+    def moment_s(self) -> float:
+        """When the picture was taken, as exactly as it is known, on the clock of ``captured_s``, seconds."""
+        return self.captured_s if self.sound_s is None else self.sound_s
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from engines.errors import SinkError, StylerError
 from rtstyle.frame import Frame
 from rtstyle.live.snapshot import free_path
 from rtstyle.sinks.tee import SinkWorker
+from rtstyle.sound.feed import SoundFeed
 
 logger = logging.getLogger(__name__)
 
@@ -25,10 +26,14 @@ class Recorder:
     """Writes frames to a file while it is switched on. Any thread may call any method.
 
     Frames pass through a queue to a thread; a slow disk or encoder drops frames there and nowhere else.
+
+    Args:
+        fps: nominal frames per second; 0 if unknown.
+        sound: recorded beside the pictures.
     """
 
-    def __init__(self, fps: Fraction = Fraction(0)) -> None:
-        self._fps = fps
+    def __init__(self, fps: Fraction = Fraction(0), sound: SoundFeed | None = None) -> None:
+        self._fps, self._sound = fps, sound
         self._lock = Lock()
         self._worker: SinkWorker | None = None
         self._path: Path | None = None
@@ -104,7 +109,7 @@ class Recorder:
         except OSError as error:
             raise SinkError(f"cannot record: {error.strerror}", hint="is the folder still there?") from error
         self._fault, self._any = "", False
-        self._worker = SinkWorker(FileSink(path, fps=self._fps, overwrite=True, live=True))
+        self._worker = SinkWorker(FileSink(path, fps=self._fps, overwrite=True, live=True, sound=self._sound))
         self._path = path
 
     def _look_at(self) -> None:

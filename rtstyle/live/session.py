@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +19,11 @@ from rtstyle.pipeline import run
 from rtstyle.progress import status
 from rtstyle.sinks.base import Sink, dropped_by, state_of
 from rtstyle.sinks.tee import TeeSink
+from rtstyle.sound.feed import sound_of
 from rtstyle.sources.base import Source, notice_of
 from rtstyle.stats import Stats, StatsSnapshot
 from rtstyle.stroke_scale import nearest_scale
 from rtstyle.style_mix import caption_of
-
-logger = logging.getLogger(__name__)
 
 LIVE = "live"
 """State of a source that delivers frames."""
@@ -101,10 +99,11 @@ class LiveSession:
     """
 
     def __init__(self, source: Source, controls: Controls) -> None:
-        if source.info.sound:
-            logger.info("%s has sound, which live output leaves out; `rtstyle video` keeps it", source.info.name)
         self.source, self.controls = source, controls
-        self.stats, self.recorder = Stats(), Recorder(source.info.fps)
+        self.sound = sound_of(source)
+        if self.sound is not None:
+            self.sound.paused = lambda: controls.paused
+        self.stats, self.recorder = Stats(), Recorder(source.info.fps, self.sound)
         self.modulations = Modulations(controls)
         self.engine: Engine | None = None
         self._hold: RateHold | None = None

@@ -78,5 +78,6 @@ def run_webcam(
             overwrite=job.overwrite,
             bits=job.bits,
             encoder=job.encoder,
+            sound=session.sound,
         )
         return session.run(open_sinks(job.sinks, options), max_frames=job.frames, on_frame=on_frame)

@@ -16,6 +16,7 @@ from rtstyle.sinks.tee import PausableSink, TeeSink
 
 if TYPE_CHECKING:
     from rtstyle.sinks.window import WindowController
+    from rtstyle.sound.feed import SoundFeed
 
 KINDS = "use window, virtual, null, a URL like rtmp://SERVER/APP/KEY, or a video file like out.mp4"
 
@@ -35,6 +36,7 @@ class SinkOptions:
         overwrite: replace an existing file.
         bits: bit rate of streams and recordings, per second; ``None`` chooses by size, and records by quality.
         encoder: one of ``codecs.ENCODERS``, for streams and recordings.
+        sound: of the source, for streams and recordings.
     """
 
     info: SourceInfo
@@ -43,6 +45,7 @@ class SinkOptions:
     overwrite: bool = False
     bits: int | None = None
     encoder: str = "software"
+    sound: SoundFeed | None = None
 
 
 Opener = Callable[[str, SinkOptions], Sink]
@@ -172,7 +175,13 @@ def _open_file(text: str, options: SinkOptions) -> Sink:
 
     fps = options.info.fps or Fraction(0)
     recording = FileSink(
-        Path(text), fps=fps, bits=options.bits, encoder=options.encoder, overwrite=options.overwrite, live=True
+        Path(text),
+        fps=fps,
+        bits=options.bits,
+        encoder=options.encoder,
+        overwrite=options.overwrite,
+        live=True,
+        sound=options.sound,
     )
     return PausableSink(recording, options.paused)
 

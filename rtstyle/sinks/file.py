@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import cast
 
@@ -24,11 +25,13 @@ from rtstyle.media.codecs import choose, holds_alpha
 from rtstyle.media.colour import ColourTags, YuvWriter
 from rtstyle.media.hardware import check_encoder, pick
 from rtstyle.media.resize import letterbox
+from rtstyle.sinks.live_sound import MUXER_OPTIONS, LiveSoundTrack
 from rtstyle.sinks.muxer_trial import can_hold
 from rtstyle.sinks.output_path import OutputPath, write_errors
 from rtstyle.sinks.track import TrackSource
 from rtstyle.sinks.track_remuxer import TrackRemuxer
 from rtstyle.sinks.video_side_data import VideoSideData, encoder_with_layout
+from rtstyle.sound.feed import SoundFeed
 
 # SVT-AV1 writes its settings to standard error unless its log level is "error".
 os.environ.setdefault("SVT_LOG", "1")
@@ -72,6 +75,7 @@ class FileSink:
         last_end: called at the end, returns when the last frame ends, in the units of its ``pts``.
         overwrite: replace an existing file.
         live: write fragments that can be read before the file is finished, under its own name.
+        sound: of a live source, which is recorded beside the pictures.
 
     Attributes:
         warnings: what could not be copied as it is, one line each.
@@ -100,8 +104,11 @@ class FileSink:
         last_end: Callable[[], int | None] = lambda: None,
         overwrite: bool = False,
         live: bool = False,
+        sound: SoundFeed | None = None,
     ) -> None:
         self.warnings: list[str] = []
+        self._sound_feed = sound
+        self._sound: LiveSoundTrack | None = None
         self._path, self.name = path, str(path)
         self._live = live
         self._container_kind, self._codec = choose(path, codec)
@@ -146,6 +153,8 @@ class FileSink:
             self._mux_but_last(self._encode(picture))
             if self._tracks is not None:
                 self._tracks.write_until(frame.pts * frame.time_base)
+            if self._sound is not None:
+                self._sound.write_until(frame, float(picture.pts * self._unit_s))
         return True
 
     def close(self, *, completed: bool) -> None:
@@ -174,6 +183,7 @@ class FileSink:
         """Set up encoder and tracks for the first frame, and write the header."""
         kind = self._container_kind
         options = kind.live_options if self._live else kind.options
+        options = options if self._sound_feed is None else {**options, **MUXER_OPTIONS}
         self._output = av.open(f"file:{self._file.path}", "w", format=kind.format, container_options=dict(options))
         height, width = frame.rgb.shape[:2]
         self._size = (width, height)
@@ -192,6 +202,8 @@ class FileSink:
         if self._tracks is not None:
             self._tracks.add_tracks(self._video)
             self.warnings += self._tracks.warnings
+        if self._sound_feed is not None and self._sound_feed.format is not None:
+            self._sound = LiveSoundTrack(self._sound_feed, self._muxer, kind, frame)
         self._muxer.start_encoding()
 
     def _add_video(self) -> None:
@@ -260,7 +272,10 @@ class FileSink:
 
     def _mux_but_last(self, packets: list[Packet[VideoStream]]) -> None:
         """Keep the newest packets, the last of which gets its duration at the end; what is live cannot wait."""
-        kept, self._kept = (packets, []) if self._live else (self._kept, packets)
+        if self._sound is not None:
+            kept, self._kept = _lasting_until_next(self._kept + packets)
+        else:
+            kept, self._kept = (packets, []) if self._live else (self._kept, packets)
         self._muxer.mux(kept)
 
     @property
@@ -279,12 +294,16 @@ class FileSink:
         if self._codec.encoder == "libx265" and self._count <= _X265_BROKEN_DTS:
             for packet in packets:
                 packet.dts = packet.pts
+        if self._sound is not None:
+            _lasting_until_next(packets)
         self._lengthen_last(packets)
         self._muxer.mux(packets)
         if self._tracks is not None:
             known = len(self._tracks.warnings)
             self._tracks.finish()
             self.warnings += self._tracks.warnings[known:]
+        if self._sound is not None:
+            self._sound.finish(float((self._last_pts + self._step) * self._unit_s))
         if self._fitted:
             width, height = self._size
             fitted = f"fitted into {width}×{height} with black bars"
@@ -312,3 +331,15 @@ class FileSink:
         if self._tracks is not None:
             self._tracks.close()
         self._file.discard()  # Windows does not remove open files
+
+
+def _lasting_until_next(
+    packets: list[Packet[VideoStream]],
+) -> tuple[list[Packet[VideoStream]], list[Packet[VideoStream]]]:
+    """Give all packets but the last their durations, and return them and the last one.
+
+    Sound may end a fragment of MP4 between two frames; the next frame is then taken to follow the last one at once.
+    """
+    for packet, following in pairwise(packets):
+        packet.duration = max(1, (following.pts or 0) - (packet.pts or 0))
+    return packets[:-1], packets[-1:]

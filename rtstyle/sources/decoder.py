@@ -8,7 +8,7 @@ from contextlib import suppress
 from fractions import Fraction
 from itertools import chain
 from threading import Event
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import av
 from av import Packet, VideoCodecContext, VideoFrame
@@ -31,7 +31,11 @@ from rtstyle.media.deinterlace import Deinterlacer, stated_parity
 from rtstyle.media.hardware_decoding import check_accelerated, open_accelerated
 from rtstyle.media.urls import is_url, redact
 from rtstyle.sources.frame_loss import SHORT_S, FrameLoss
+from rtstyle.sources.sound_tap import SoundTap
 from rtstyle.sources.timestamps import FALLBACK_FPS, BestTimes, exact_seconds, nominal_fps
+
+if TYPE_CHECKING:
+    from rtstyle.sound.feed import SoundFeed
 
 _GEN_PTS = 0x0001
 """FFmpeg's AVFMT_FLAG_GENPTS, which PyAV sets: guess missing presentation times from the next packets."""
@@ -54,8 +58,10 @@ class Decoder:
         number: which video stream to decode; see ``video_stream``.
         hwaccel: what decodes; see ``hardware_decoding.open_accelerated``.
         container: open container to read instead, in which nothing can be sought; ``name`` is for people then.
+        sound: takes the sound that is read beside the pictures.
 
     Attributes:
+        tap: passes the sound on; ``None`` if there is none.
         interlaced: pictures of the range that were deinterlaced, so far.
         repeated_until: when the last of the packets ends that only repeat a picture, in the units of ``pts``.
 
@@ -73,6 +79,7 @@ class Decoder:
         number: int | None = None,
         hwaccel: str = "none",
         container: InputContainer | None = None,
+        sound: SoundFeed | None = None,
     ) -> None:
         self.name = redact(name)
         self._start, self._end = exact_seconds(start), exact_seconds(end)
@@ -91,6 +98,7 @@ class Decoder:
             self.origin_s = Fraction(self.container.start_time or 0, av.time_base)
             self.clock = ContinuousClock(self.container, self.stream)
             self._times = BestTimes()
+            self.tap = SoundTap.of(self.container, self.stream, sound)
             self.loss = FrameLoss(self.container, self.stream, whole=start is None and end is None and not live)
             if self._start and self.clock.may_seek and container is None:
                 self._seek(self._start)
@@ -165,11 +173,16 @@ class Decoder:
     def _read(self) -> Iterator[Packet[Stream]]:
         """Yield all watched packets from here to the end, with the clock repaired."""
         watched = (*self.loss.streams_to_watch(self.container), *self.clock.streams)
-        for packet in demux(self.container, *watched):
+        heard = None if self.tap is None else self.tap.stream
+        beside = () if heard is None or heard in watched else (heard,)
+        for packet in demux(self.container, *watched, *beside):
             if self._stop.is_set():
                 return
             self.clock.fix(packet)
-            yield packet
+            if self.tap is not None and packet.stream is heard:
+                self.tap.packet(packet)
+            if packet.stream not in beside:
+                yield packet
 
     def _read_from_start(self) -> Iterator[Packet[Stream]]:
         """Yield the packets from the last key frame before the start, where seeking does not find it."""

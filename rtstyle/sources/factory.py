@@ -111,18 +111,26 @@ def _open_screen(text: str, options: SourceOptions) -> Source:
 
 
 def _open_file(text: str, options: SourceOptions) -> Source:
+    from rtstyle.sound.feed import SoundFeed
     from rtstyle.sources.file import FileSource
     from rtstyle.sources.loop import LoopSource
 
     if options.loop:
-        return LoopSource(text, height=options.height)
-    return FileSource(text, height=options.height, live=True)
+        return LoopSource(text, height=options.height, sound=SoundFeed())
+    return FileSource(text, height=options.height, live=True, sound=SoundFeed())
 
 
 def _open_url(text: str, options: SourceOptions) -> Source:
+    from rtstyle.sound.feed import SoundFeed
+    from rtstyle.sources.file import FileSource
     from rtstyle.sources.reconnecting import ReconnectingSource
 
-    return ReconnectingSource(lambda: _open_file(text, options), reconnect=options.reconnect)
+    sound = SoundFeed()  # of all connections
+    return ReconnectingSource(
+        lambda: FileSource(text, height=options.height, live=True, sound=sound),
+        reconnect=options.reconnect,
+        sound=sound,
+    )
 
 
 def _open_camera(text: str, options: SourceOptions) -> Source:

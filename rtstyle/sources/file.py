@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from threading import Event, Lock
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import av
 from av import VideoFrame
@@ -28,7 +28,11 @@ from rtstyle.media.urls import SEGMENTED, is_url
 from rtstyle.sources.decoder import Decoder
 from rtstyle.sources.orientation import Orientation
 from rtstyle.sources.pacing import Pace
+from rtstyle.sources.sound_tap import ArrivalClock, SoundTap
 from rtstyle.sources.timestamps import Timeline, nominal_fps
+
+if TYPE_CHECKING:
+    from rtstyle.sound.feed import SoundFeed
 
 _LATE_S = 10
 """A file whose first timestamp is this far from 0 was cut from a running stream, seconds."""
@@ -73,8 +77,10 @@ class FileSource:
         hwaccel: what decodes, one of ``hardware_decoding.HWACCELS``; the processor where that does not work.
         keep_alpha: deliver transparency in ``Frame.alpha``; otherwise it is shown on black.
         container: open container to read instead, in which nothing can be sought; ``name`` is for people then.
+        sound: takes the sound of a live clip or stream; ``LoopSource`` aligns it with its own clock.
 
     Attributes:
+        sound: the feed that takes the sound.
         transparent: whether frames have ``alpha``.
 
     Raises:
@@ -93,7 +99,9 @@ class FileSource:
         hwaccel: str = "none",
         keep_alpha: bool = False,
         container: InputContainer | None = None,
+        sound: SoundFeed | None = None,
     ) -> None:
+        self.sound = sound
         self.warnings: list[str] = []
         self.frames_lost = 0
         self.end_pts: int | None = None
@@ -106,12 +114,13 @@ class FileSource:
         self._stream = live and is_url(name)
         clip = (name, start, end, self._stream, self._closed, video_stream)
         try:
-            self._decoder = Decoder(*clip, hwaccel, container)
+            self._decoder = Decoder(*clip, hwaccel, container, sound)
         except SourceError:
             if hwaccel == "none":
                 raise
-            self._decoder = Decoder(*clip)  # a chip took the clip, but cannot decode it
+            self._decoder = Decoder(*clip, sound=sound)  # a chip took the clip, but cannot decode it
         self._pace: Pace | None = None
+        self._arrival = ArrivalClock()
         if live and not self._paced_by_sender():
             self._pace = Pace(self._closed, late_s=1.0, early_s=10.0) if self._stream else Pace(self._closed)
         first, stream = self._decoder.first, self._decoder.stream
@@ -125,8 +134,8 @@ class FileSource:
         self._to_rgb = RgbReader()
         upright = size_for_height(*self._orientation.size(first.height, first.width), height)
         count = None if live else self._expected_frames(start, end)
-        sound = bool(self._decoder.container.streams.audio)
-        self._info = SourceInfo(self._decoder.name, upright[1], upright[0], self._fps, count, live, sound=sound)
+        has_sound = bool(self._decoder.container.streams.audio)
+        self._info = SourceInfo(self._decoder.name, upright[1], upright[0], self._fps, count, live, sound=has_sound)
         self._coded_aspect = self._decoder.coded_aspect
         # A broadcast has no aspect ratio but that of its pictures, and the probe may have seen one of another part.
         broadcast = self._decoder.container.format.flags & TS_DISCONT
@@ -199,6 +208,11 @@ class FileSource:
             return None
         return 1 / self._aspect if self._orientation.transpose else self._aspect
 
+    @property
+    def tap(self) -> SoundTap | None:
+        """What passes the sound on; ``None`` if there is none, or nobody wants it."""
+        return self._decoder.tap
+
     def check_is_film(self) -> None:
         """Reject a photo; call it before ``frames``. A film of one frame is accepted.
 
@@ -263,7 +277,8 @@ class FileSource:
                 continue
             captured_s = time.monotonic()
             rgb, alpha = self._upright(picture)
-            yield Frame(rgb, index, pts, self._time_base, captured_s, alpha=alpha)
+            sound_s = self._align_sound(float(pts * self._time_base), captured_s)
+            yield Frame(rgb, index, pts, self._time_base, captured_s, alpha=alpha, sound_s=sound_s)
         if self._closed.is_set():
             return
         if self._end is None and self.end_pts is not None:
@@ -271,6 +286,18 @@ class FileSource:
         if self._stream and not self._reached_its_end():
             raise SourceError(f"{self._decoder.name} has ended")
         self.report(self.flaws, self.count_lost())
+
+    def _align_sound(self, time_s: float, captured_s: float) -> float | None:
+        """Put the sound on the clock of a picture, and return the time of the picture there."""
+        if self.tap is None or not self._info.live:
+            return None
+        if self._pace is not None:
+            offset_s = self._pace.start_s
+            self.tap.align(offset_s)
+        else:
+            offset_s = self._arrival.offset_s(time_s, captured_s)
+            self.tap.align(offset_s if self._arrival.settled else None)
+        return time_s + offset_s
 
     def _upright(self, picture: VideoFrame) -> tuple[RGB, Alpha | None]:
         size, orientation = self._size_of(picture), self._orientation

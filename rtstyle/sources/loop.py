@@ -7,10 +7,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from threading import Event, Lock
+from typing import TYPE_CHECKING
 
 from rtstyle.frame import Frame, SourceInfo
 from rtstyle.sources.file import FileSource
 from rtstyle.sources.pacing import Pace
+
+if TYPE_CHECKING:
+    from rtstyle.sound.feed import SoundFeed
 
 
 class LoopSource:
@@ -22,16 +26,17 @@ class LoopSource:
     Args:
         name: file.
         height: resize to this height, pixels, keeping the proportions; ``None`` keeps the size.
+        sound: takes the sound.
 
     Raises:
         SourceError: no such file, not a video, or nothing in it can be decoded.
     """
 
-    def __init__(self, name: str, *, height: int | None = None) -> None:
-        self._name, self._height = name, height
+    def __init__(self, name: str, *, height: int | None = None, sound: SoundFeed | None = None) -> None:
+        self._name, self._height, self.sound = name, height, sound
         self._closed = Event()
         self._lock = Lock()
-        self._clip = FileSource(name, height=height)
+        self._clip = FileSource(name, height=height, sound=sound)
 
     @property
     def info(self) -> SourceInfo:
@@ -52,8 +57,11 @@ class LoopSource:
                 at_s = begin_s + (frame.pts - clip.first_pts) * clip.time_base
                 if not pace.wait(float(at_s)):
                     return
-                pts = round(at_s / time_base)
-                yield replace(frame, index=index, pts=pts, time_base=time_base, captured_s=time.monotonic())
+                pts, captured_s, sound_s = round(at_s / time_base), time.monotonic(), None
+                if clip.tap is not None:
+                    sound_s = pace.start_s + float(at_s)
+                    clip.tap.align(sound_s - float(frame.pts * clip.time_base))
+                yield replace(frame, index=index, pts=pts, time_base=time_base, captured_s=captured_s, sound_s=sound_s)
                 index, count = index + 1, count + 1
             if not count or not self._rewind():
                 return
@@ -69,7 +77,7 @@ class LoopSource:
         """Reopen the clip for the next round. Return False when closed."""
         if self._closed.is_set():
             return False
-        clip = FileSource(self._name, height=self._height)
+        clip = FileSource(self._name, height=self._height, sound=self.sound)
         with self._lock:
             if self._closed.is_set():
                 clip.close()

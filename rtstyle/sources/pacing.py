@@ -49,6 +49,12 @@ class Pace:
         self._stop, self._late_s, self._early_s = stop, late_s, early_s
         self._start_s: float | None = None
 
+    @property
+    def start_s(self) -> float:
+        """When the timestamp 0 was due, monotonic, seconds; only after the first ``wait``."""
+        assert self._start_s is not None
+        return self._start_s
+
     def wait(self, time_s: float) -> bool:
         """Wait until a timestamp of the pictures, seconds, is due. Return False when stopped meanwhile."""
         now_s = time.monotonic()

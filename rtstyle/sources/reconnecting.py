@@ -7,11 +7,15 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 from engines.errors import SourceError
 from rtstyle.backoff import Backoff
 from rtstyle.frame import Frame, SourceInfo
 from rtstyle.sources.base import Source
+
+if TYPE_CHECKING:
+    from rtstyle.sound.feed import SoundFeed
 
 STALL_S = 1.5
 """The last picture is repeated after this long without one. A camera in the dark delivers five per second."""
@@ -43,6 +47,7 @@ class ReconnectingSource:
         reconnect: False raises the error of a lost source instead.
         backoff: waits between attempts.
         stall_s: time without a picture before the last one is repeated; longer for sources with a low frame rate.
+        sound: takes the sound of every connection.
 
     Raises:
         SourceError: the first attempt failed.
@@ -55,7 +60,9 @@ class ReconnectingSource:
         reconnect: bool = True,
         backoff: Backoff | None = None,
         stall_s: float = STALL_S,
+        sound: SoundFeed | None = None,
     ) -> None:
+        self.sound = sound
         self._connect, self._reconnect = connect, reconnect
         self._backoff = backoff or Backoff()
         self._stall_s = stall_s
@@ -95,8 +102,8 @@ class ReconnectingSource:
         start_s: float | None = None
         while (found := self._next(number)) is not None:
             frame, number = found
-            start_s = frame.captured_s if start_s is None else start_s
-            pts = max(pts + 1, round((frame.captured_s - start_s) / _TIME_BASE))
+            start_s = frame.moment_s if start_s is None else start_s
+            pts = max(pts + 1, round((frame.moment_s - start_s) / _TIME_BASE))
             yield replace(frame, index=index, pts=pts, time_base=_TIME_BASE)
             index += 1
 
@@ -138,7 +145,7 @@ class ReconnectingSource:
                 return None
             if self._number > number:
                 return self._newest, self._number
-            return replace(self._newest, captured_s=time.monotonic(), notice=self._notice()), number
+            return replace(self._newest, captured_s=time.monotonic(), sound_s=None, notice=self._notice()), number
 
     def _patience_s(self) -> float:
         """Return how long to wait for a picture before the last one is repeated, seconds."""

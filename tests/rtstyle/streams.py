@@ -35,10 +35,10 @@ class Sender:
     def __init__(self, target: Any, first: int = 0) -> None:
         self.number = first
         self.stop = threading.Event()
-        self._target = target
+        self.target = target
 
     def send(self) -> None:
-        with av.open(self._target, "w", format="mpegts", options={"flush_packets": "1"}) as out:
+        with av.open(self.target, "w", format="mpegts", options={"flush_packets": "1"}) as out:
             fast = {"preset": "ultrafast", "tune": "zerolatency", "crf": "4"}
             video: Any = out.add_stream("libx264", rate=FPS, options=fast)
             video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
@@ -66,9 +66,10 @@ class LiveServer:
     Args:
         first: number of the first picture of each connection.
         port: 0 takes a free one.
+        sender: what sends.
     """
 
-    def __init__(self, first: int = 0, port: int = 0) -> None:
+    def __init__(self, first: int = 0, port: int = 0, sender: type[Sender] = Sender) -> None:
         outer = self
         self.senders: list[Sender] = []
 
@@ -77,10 +78,10 @@ class LiveServer:
                 self.send_response(200)
                 self.send_header("Content-Type", "video/mp2t")
                 self.end_headers()
-                sender = Sender(self.wfile, first)
-                outer.senders.append(sender)
+                one = sender(self.wfile, first)
+                outer.senders.append(one)
                 with suppress(OSError, av.FFmpegError):  # the other end has gone
-                    sender.send()
+                    one.send()
 
             def log_message(self, *_: object) -> None:
                 pass

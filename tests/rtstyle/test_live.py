@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import subprocess
 import sys
 import threading
@@ -27,9 +26,7 @@ from rtstyle.progress import Heartbeat
 from rtstyle.sinks.base import Sink
 from rtstyle.sinks.null import NullSink
 from rtstyle.sinks.tee import TeeSink
-from rtstyle.sources.factory import open_source
 from rtstyle.sources.pattern import PatternSource
-from tests.rtstyle.clips import Clip
 from tests.rtstyle.test_style_switcher import NAMES, FakeEngines, until
 from tests.rtstyle.test_webcam import Identity
 
@@ -66,19 +63,6 @@ def ran(sink: Sink, engine_s: float = 0.0, frames: int = 20) -> dict[str, object
         live.run(sink, max_frames=frames)
     assert live.newest is not None
     return json.loads(json.dumps(live.read().to_dict()))  # type: ignore[no-any-return]
-
-
-def test_a_source_with_sound_is_told_once_that_it_stays_silent(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO, "rtstyle.live")
-    for sound, told in ((None, 0), ("aac", 1)):
-        clip = Clip(frames=5, sound=sound).write(tmp_path / f"{sound}.mp4")
-        with LiveSession(open_source(str(clip)), Controls()) as live:
-            live.engine = Identity()
-            live.run(NullSink())
-        assert len([line for line in caplog.messages if "has sound" in line]) == told
-    assert caplog.messages == [f"{clip} has sound, which live output leaves out; `rtstyle video` keeps it"]
 
 
 def test_frames_are_dropped_by_the_engine_or_by_the_sink() -> None:
