@@ -24,6 +24,7 @@ ORDER = (
     *QUICK,
     "masks",
     "faces",
+    "sync",
     "resume",
     "cluster",
     "page",

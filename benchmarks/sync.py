@@ -1,162 +1,98 @@
-"""Sync: sound and picture of a live run, at each sink that has sound.
+"""Sync: how far sound and picture of a live run are apart, at each sink that has sound.
 
 python -m benchmarks.sync [--style NAME|DIR]
-
-The clip has a number in every picture and a click at known pictures, so that the time between a click and its picture
-is known at the sink even if that picture was dropped.
 """
 
 from __future__ import annotations
 
+import json
+import socket
+import subprocess
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
-from typing import Any, cast
 
-import av
-import numpy as np
-import numpy.typing as npt
+from benchmarks.delay import SLOWED_MS, SlowEngine
+from benchmarks.report import ROOT, Row, Section, at_least, at_most
+from benchmarks.subject import NotMeasuredError, Subject
+from benchmarks.sync_clip import FPS, Heard, clicks_s, write_clip
+from engines.base import RGB, Engine, EngineInfo, StrengthMap
+from rtstyle.controls import Controls
+from rtstyle.live.webcam import WebcamJob, run_webcam
 
-from engines.base import RGB
+SECONDS = 600
+"""Length of each run."""
 
-RATE = 48_000
-"""Audio samples per second."""
+OFFSET_MS = 40.0
+"""The bar: largest distance of a click from its picture, milliseconds."""
 
-BLOCK = 1024
-"""Samples that are written at once."""
-
-FPS = 30
-WIDTH, HEIGHT, BITS = 160, 96, 8
-
-CLICK_HZ, CLICK_S = 1000, 0.03
-"""Pitch and length of a click."""
-
-LOUD = 0.1
-"""Samples beyond this belong to a click, full scale 1."""
+HEARD_PERCENT = 99.0
+"""The bar: clicks that reach a sink. The first ones may come before a receiver listens."""
 
 
-def clicks_s(seconds: float) -> list[float]:
-    """Return the times of the clicks: unevenly, so that none is mistaken for the next."""
-    return [time_s for k in range(int(seconds)) if (time_s := 0.5 + 0.9 * k + 0.15 * (k % 3)) < seconds - CLICK_S]
+class CopyEngine:
+    """Leaves pictures as they are, so that their numbers stay readable."""
+
+    info = EngineInfo("copy", "numpy", "here", "uint8", "none")
+
+    def __call__(self, rgb: RGB, strength: float | StrengthMap = 1.0, colours: float = 0.0) -> RGB:  # noqa: ARG002
+        """Return a copy."""
+        return rgb.copy()
+
+    def close(self) -> None:
+        """Do nothing."""
 
 
-def picture(number: int) -> RGB:
-    """Return a picture that shows its number, modulo 256, as white and black columns."""
-    rgb = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
-    for bit in range(BITS):
-        if number >> bit & 1:
-            rgb[:, bit * WIDTH // BITS : (bit + 1) * WIDTH // BITS] = 235
-    return rgb
+def measure(subject: Subject) -> Section:
+    """Play the clip in real time into all sinks at once, with a fast engine and with one that drops frames."""
+    clip: Path = write_clip(subject.scratch / "clicks.mp4", SECONDS)
+    rows: list[Row] = []
+    slowed = f"engine slowed to {SLOWED_MS:.0f} ms a frame"
+    for how, engine in (("engine that keeps up", CopyEngine()), (slowed, SlowEngine(CopyEngine()))):
+        rows += run(clip, subject.scratch, engine, how, SECONDS)
+    notes = [f"A clip of {SECONDS} s at {FPS} fps with a number in each picture and {len(clicks_s(SECONDS))} clicks."]
+    return Section("sync", "Sound in step", "none, pictures are copied", rows, notes)
 
 
-def number_of(rgb: RGB) -> int:
-    """Read the number of a picture."""
-    height, width = rgb.shape[:2]
-    centres = ((2 * bit + 1) * width // (2 * BITS) for bit in range(BITS))
-    return sum(1 << bit for bit, x in enumerate(centres) if rgb[height // 2, x].mean() > 127)
+def run(clip: Path, folder: Path, engine: Engine, how: str, seconds: float) -> list[Row]:
+    """Play the clip once, and return the offsets at all sinks."""
+    files = {ending: folder / f"take.{ending}" for ending in ("mp4", "mkv", "webm")}
+    ports = {"udp": _free_port(socket.SOCK_DGRAM), "rtmp": _free_port(socket.SOCK_STREAM)}
+    urls = {"udp": f"udp://127.0.0.1:{ports['udp']}", "rtmp": f"rtmp://127.0.0.1:{ports['rtmp']}/live/key"}
+    receivers = {kind: _receiver(url, seconds) for kind, url in urls.items()}
+    sinks = (*(str(path) for path in files.values()), *urls.values(), "null")
+    figures = run_webcam(WebcamJob(str(clip), sinks, overwrite=True), lambda: engine, Controls())
+    offsets = {ending: Heard.of(str(path)).offsets_s(seconds) for ending, path in files.items()}
+    for kind, receiver in receivers.items():
+        printed, _ = receiver.communicate(timeout=60.0)
+        if receiver.returncode:
+            raise NotMeasuredError(f"the receiver of {kind} failed")
+        offsets[kind] = json.loads(printed)
+    how = f"{how}, {figures.dropped} of {figures.frames_in} frames dropped"
+    return [row for sink, found in offsets.items() for row in _rows(sink, how, found, len(clicks_s(seconds)))]
 
 
-def write_clip(path: Any, seconds: float, *, sound: str = "aac", fps: int = FPS, pace: Any = None) -> Any:
-    """Write numbered pictures with clicks, and return the path.
-
-    Args:
-        path: a clip; or the URL of a stream, or an object with ``write``, for a transport stream.
-        seconds: length.
-        sound: encoder of the sound.
-        fps: pictures per second.
-        pace: called with the seconds since the beginning before each picture; False ends the clip.
-    """
-    wave = _clicks(seconds)
-    fast = {"preset": "ultrafast", "tune": "zerolatency", "crf": "10", "g": "15"}
-    stream = not isinstance(path, Path)
-    with av.open(path, "w", format="mpegts" if stream else None, options={"flush_packets": "1"}) as output:
-        video = output.add_stream("libx264", rate=fps, options=fast)
-        video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        audio: Any = output.add_stream(sound, rate=RATE, layout="mono")
-        written = 0
-        for number in range(round(seconds * fps)):
-            if pace is not None and not pace(number / fps):
-                break
-            while written * fps < (number + 1) * RATE and written < len(wave):
-                output.mux(audio.encode(_samples(wave, written)))
-                written += BLOCK
-            frame = av.VideoFrame.from_ndarray(picture(number), format="rgb24")
-            frame.pts, frame.time_base = number, Fraction(1, fps)
-            output.mux(video.encode(frame))
-        output.mux([*video.encode(None), *audio.encode(None)])
-    return path
+def _rows(sink: str, how: str, offsets_s: Sequence[float], expected: int) -> list[Row]:
+    largest_ms = max((abs(one) * 1e3 for one in offsets_s), default=float("inf"))
+    heard, share = f"{len(offsets_s)} of {expected}", 100 * len(offsets_s) / expected
+    return [
+        at_most(f"{sink}: largest offset", how, largest_ms, OFFSET_MS, " ms"),
+        at_least(f"{sink}: clicks heard", heard, share, HEARD_PERCENT, " %"),
+    ]
 
 
-def _clicks(seconds: float) -> npt.NDArray[np.int16]:
-    """Return the samples of the clip's sound."""
-    wave = np.zeros(-(-round(seconds * RATE) // BLOCK) * BLOCK, np.int16)
-    click = 20_000 * np.sin(2 * np.pi * CLICK_HZ / RATE * np.arange(round(CLICK_S * RATE)))
-    for begin_s in clicks_s(seconds):
-        part = wave[round(begin_s * RATE) :][: len(click)]
-        part[:] = click[: len(part)]
-    return wave
+def _receiver(url: str, seconds: float) -> subprocess.Popen[bytes]:
+    call = [sys.executable, "-m", "benchmarks.sync_clip", url, str(seconds)]
+    return subprocess.Popen(call, cwd=ROOT, stdout=subprocess.PIPE)
 
 
-def _samples(wave: npt.NDArray[np.int16], start: int) -> av.AudioFrame:
-    frame = av.AudioFrame.from_ndarray(wave[None, start : start + BLOCK], format="s16", layout="mono")
-    frame.sample_rate, frame.pts, frame.time_base = RATE, start, Fraction(1, RATE)
-    return frame
+def _free_port(kind: socket.SocketKind) -> int:
+    with socket.socket(socket.AF_INET, kind) as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
 
 
-@dataclass
-class Heard:
-    """What came out of a sink: the pictures with their times, and the times of the clicks, seconds."""
+if __name__ == "__main__":
+    from benchmarks.bench import main
 
-    numbers: list[int]
-    times_s: list[float]
-    clicks_s: list[float]
-
-    @classmethod
-    def of(cls, name: str, **options: Any) -> Heard:
-        """Read a recording, or a stream until it ends."""
-        heard, loud_s = cls([], [], []), -1.0
-        with av.open(name, **options) as file:
-            for packet in file.demux(file.streams.video[0], file.streams.audio[0]):
-                try:
-                    decoded: Sequence[Any] = packet.decode()
-                except av.FFmpegError:
-                    continue  # who tunes in late waits for the next keyframe
-                for one in decoded:
-                    if isinstance(one, av.VideoFrame):
-                        heard._see(number_of(cast("RGB", one.to_ndarray(format="rgb24"))), float(one.time or 0))
-                    else:
-                        loud_s = heard._hear(one, loud_s)
-        return heard
-
-    def _see(self, number: int, time_s: float) -> None:
-        if self.numbers:
-            number = self.numbers[-1] + (number - self.numbers[-1]) % (1 << BITS)
-        self.numbers.append(number)
-        self.times_s.append(time_s)
-
-    def _hear(self, frame: av.AudioFrame, loud_s: float) -> float:
-        """Note the click that begins in a frame, if any; return when it was loud last."""
-        samples = frame.to_ndarray().astype(np.float64)
-        full = 32768.0 if frame.format.name.startswith("s16") else 1.0
-        one = samples[0] if frame.format.is_planar else samples.reshape(-1, len(frame.layout.channels))[:, 0]
-        loud = np.flatnonzero(np.abs(one) > LOUD * full)
-        if len(loud):
-            begin_s = float(frame.time or 0) + loud[0] / frame.sample_rate
-            if begin_s - loud_s > 0.3:
-                self.clicks_s.append(begin_s)
-            loud_s = float(frame.time or 0) + loud[-1] / frame.sample_rate
-        return loud_s
-
-    def offsets_s(self, seconds: float, fps: int = FPS) -> list[float]:
-        """Return by how much each click is later than its picture, seconds; a repeated picture counts once."""
-        first = [i for i, number in enumerate(self.numbers) if i == 0 or number != self.numbers[i - 1]]
-        numbers, times_s = np.array(self.numbers)[first], np.array(self.times_s)[first]
-        found: list[float] = []
-        for click_s in self.clicks_s:
-            if not times_s[0] <= click_s <= times_s[-1]:
-                continue
-            shown_s = float(np.interp(click_s, times_s, numbers)) / fps
-            known_s = min(clicks_s(seconds), key=lambda one: abs(one - shown_s))
-            found.append(shown_s - known_s)
-        return found
+    main("sync")

@@ -25,7 +25,7 @@ MUXERS = {"rtmp": "flv", "rtmps": "flv", "udp": "mpegts", "srt": "mpegts"}
 
 MUXER_OPTIONS = {
     "flv": {"flvflags": "no_duration_filesize"},
-    "mpegts": {"flush_packets": "1"},
+    "mpegts": {"flush_packets": "1", "pes_payload_size": "0"},
 }
 """Muxer → its options for low delay: no packet waits for another."""
 

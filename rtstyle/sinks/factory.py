@@ -189,7 +189,14 @@ def _open_file(text: str, options: SinkOptions) -> Sink:
 def _open_stream(text: str, options: SinkOptions) -> Sink:
     from rtstyle.sinks.stream import StreamSink
 
-    return StreamSink(text, options.info.fps, bits=options.bits, encoder=options.encoder, paused=options.paused)
+    return StreamSink(
+        text,
+        options.info.fps,
+        bits=options.bits,
+        encoder=options.encoder,
+        paused=options.paused,
+        sound=options.sound,
+    )
 
 
 def _open_whip(text: str, options: SinkOptions) -> Sink:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from fractions import Fraction
+from functools import partial
 from threading import Thread
 from urllib.parse import urlsplit
 
@@ -19,7 +20,9 @@ from rtstyle.media.urls import MUXER_OPTIONS, MUXERS, check_output_url, muxer_ur
 from rtstyle.sinks.connection_state import ConnectionState
 from rtstyle.sinks.live_encoder import LiveEncoder, bit_rate
 from rtstyle.sinks.paused_slate import SLATE_AFTER_S, paused_slate
-from rtstyle.sinks.stream_process import StreamProcess, StreamTarget
+from rtstyle.sinks.stream_process import StreamProcess, StreamSound, StreamTarget
+from rtstyle.sound.feed import SoundFeed
+from rtstyle.sound.pcm import RATE, PcmTrack
 
 WAITING = 2
 """Frames that may wait before the oldest is dropped."""
@@ -58,6 +61,7 @@ class StreamSink:
         bits: bits per second; ``None`` chooses by size, see ``live_encoder.bit_rate``.
         encoder: one of ``codecs.ENCODERS``.
         paused: returns True while receivers are to see the paused slate.
+        sound: sent as AAC, as late as the picture that belongs to it.
 
     Attributes:
         name: the address without its secrets.
@@ -76,11 +80,13 @@ class StreamSink:
         bits: int | None = None,
         encoder: str = "software",
         paused: Callable[[], bool] = lambda: False,
+        sound: SoundFeed | None = None,
     ) -> None:
         check_output_url(address)
         self._address, self.name = address, redact(address)
         self._fps = min(MAX_FPS, max(1, round(fps or DEFAULT_FPS)))
         self._bits, self._encoder, self._paused = bits, encoder, paused
+        self._sound = sound
         self._queue: FrameQueue[Frame] = FrameQueue(WAITING, newest_wins=True)
         self._skipped = 0
         self._state = ConnectionState(self.name, "waits for the first picture")
@@ -139,11 +145,14 @@ class StreamSink:
         height, width = (side + side % 2 for side in first.rgb.shape[:2])
         scheme = urlsplit(self._address).scheme
         kind = MUXERS[scheme]
-        target = StreamTarget(muxer_url(self._address), kind, width, height, self._fps, MUXER_OPTIONS[kind])
+        sound = self._sound if self._sound is not None and self._sound.format is not None else None
+        options = MUXER_OPTIONS[kind]
+        target = StreamTarget(muxer_url(self._address), kind, width, height, self._fps, options, sound is not None)
         bits = self._bits or bit_rate(width, height, self._fps)
         connection = StreamProcess(target)
         try:
-            sending = _Sending(connection, lambda: LiveEncoder(width, height, self._fps, bits, self._encoder), target)
+            encoder = partial(LiveEncoder, width, height, self._fps, bits, self._encoder)
+            sending = _Sending(connection, encoder, target, sound)
             sending.start(first.rgb, dimmed=self._paused())
             self._await(connection)
             if not connection.connected:
@@ -198,15 +207,24 @@ class _ConnectionLostError(Exception):
 
 
 class _Sending:
-    """Places frames at the constant rate."""
+    """Places frames at the constant rate, and sound where it belongs beside them."""
 
-    def __init__(self, connection: StreamProcess, encoder: Callable[[], LiveEncoder], target: StreamTarget) -> None:
+    def __init__(
+        self,
+        connection: StreamProcess,
+        encoder: Callable[[], LiveEncoder],
+        target: StreamTarget,
+        sound: SoundFeed | None,
+    ) -> None:
         self.connection, self._make, self._encoder = connection, encoder, encoder()
         self._size, self._fps = (target.width, target.height), target.fps
         self._last: RGB | None = None
         self._dimmed = False
         self._number = 0
         self._start_s: float | None = None
+        self._lag_s = 0.0  # between the moment of a picture and its arrival
+        self._feed = sound
+        self._track: PcmTrack | None = None
 
     def start(self, rgb: RGB, *, dimmed: bool) -> None:
         """Send the first frame, which tells the server the format; as the paused slate if ``dimmed``."""
@@ -221,13 +239,15 @@ class _Sending:
     def frame(self, frame: Frame | None) -> bool:
         """Send a frame, or repeat the last one if it is time. Returns: False if the frame was dropped."""
         # Repeats stay a little behind, so that a frame that comes now still finds its place.
-        due_s = time.monotonic() - REPEAT_S if frame is None else frame.captured_s
+        due_s = time.monotonic() - REPEAT_S - self._lag_s if frame is None else frame.moment_s
         if self._start_s is None:
             self._start_s = due_s - (self._number + 1) / self._fps
+            self._track = None if self._feed is None else PcmTrack(self._feed, due_s)
         if frame is None:
             self._fill(self._place(due_s) + 1)
             return True
-        place = self._place(frame.captured_s)
+        self._lag_s = frame.captured_s - frame.moment_s
+        place = self._place(due_s)
         if place < self._number:
             return False
         self._fill(place)
@@ -246,8 +266,18 @@ class _Sending:
         """Encode one picture and send it; call it only if the connection has room."""
         self._dimmed = self._dimmed and rgb is self._last
         self._last, self._number = rgb, number
+        sound = self._sound_beside(number)
         for encoded in self._encoder(letterbox(rgb, self._size), number):
-            self.connection.put(encoded)
+            self.connection.put(encoded, sound)
+            sound = []
+
+    def _sound_beside(self, number: int) -> list[StreamSound]:
+        """Return the sound that has come, which is ahead of the picture by the picture's age."""
+        if self._track is None or self._start_s is None:
+            return []
+        start_s, needed_s = self._start_s, self._start_s + number / self._fps
+        blocks = self._track.read(time.monotonic(), needed_s)
+        return [StreamSound(round((one.moment_s - start_s) * RATE), one.samples.tobytes()) for one in blocks]
 
     def _place(self, captured_s: float) -> int:
         """Return the place of a time. Of a gap, only the last second is filled; the rest is cut out."""
@@ -255,6 +285,8 @@ class _Sending:
         missing = place - self._number - self._fps
         if missing > 0 and self._start_s is not None:
             self._start_s += missing / self._fps
+            if self._track is not None:
+                self._track.skip(missing / self._fps)
             place -= missing
         return place
 

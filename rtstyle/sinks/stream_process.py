@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from threading import Thread
@@ -33,6 +33,7 @@ class StreamTarget:
         width, height: pixels.
         fps: frames per second.
         options: options of the muxer.
+        sound: there is sound beside the pictures.
     """
 
     url: str
@@ -41,6 +42,20 @@ class StreamTarget:
     height: int
     fps: int
     options: Mapping[str, str] = field(default_factory=dict)
+    sound: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSound:
+    """A piece of sound for a stream.
+
+    Attributes:
+        position: of its first sample in the stream, ``pcm.RATE`` a second.
+        samples: stereo, 16 bits, interleaved.
+    """
+
+    position: int
+    samples: bytes
 
 
 class StreamProcess:
@@ -57,7 +72,7 @@ class StreamProcess:
     def __init__(self, target: StreamTarget) -> None:
         self.connected = False
         self.error = ""
-        self._frames: FrameQueue[EncodedFrame] = FrameQueue(WAITING)
+        self._frames: FrameQueue[tuple[EncodedFrame, Sequence[StreamSound]]] = FrameQueue(WAITING)
         self._sending_since_s: float | None = None
         self._process = subprocess.Popen(
             # -P: files beside the program must not be imported as packages.
@@ -86,10 +101,10 @@ class StreamProcess:
         since_s = self._sending_since_s
         return 0.0 if since_s is None else time.monotonic() - since_s
 
-    def put(self, frame: EncodedFrame) -> None:
-        """Send a frame; call it only if ``has_room``."""
+    def put(self, frame: EncodedFrame, sound: Sequence[StreamSound] = ()) -> None:
+        """Send a frame, and sound before it; call it only if ``has_room``."""
         with suppress(QueueClosedError):
-            self._frames.put(frame)
+            self._frames.put((frame, sound))
 
     def close(self) -> None:
         """End the stream properly if that takes less than ``GRACE_S``; may be called twice."""
@@ -109,8 +124,11 @@ class StreamProcess:
         try:
             with pipe:
                 pipe.write(json.dumps(asdict(target)).encode() + b"\n")
-                for frame in self._frames.receive():
+                for frame, sound in self._frames.receive():
                     self._sending_since_s = time.monotonic()
+                    for one in sound:
+                        pipe.write(stream_worker.HEADER.pack(len(one.samples), one.position, stream_worker.SOUND))
+                        pipe.write(one.samples)
                     pipe.write(stream_worker.HEADER.pack(len(frame.data), frame.number, frame.key))
                     pipe.write(frame.data)
                     pipe.flush()

@@ -3,8 +3,8 @@
 While FFmpeg connects, or writes a header or trailer, it holds Python's lock for as long as the network takes, which
 would stop the window and everything else; and only a process can be ended in the middle of that.
 
-Standard input: one line of JSON (the fields of ``StreamTarget``), then frames: ``HEADER`` and the bytes that it
-announces. Standard output: ``connected`` after the first frame was accepted, or ``failed REASON``. The program ends
+Standard input: one line of JSON (the fields of ``StreamTarget``), then frames and sound: ``HEADER`` and the bytes that
+it announces. Standard output: ``connected`` after the first frame was accepted, or ``failed REASON``. The program ends
 with its input.
 """
 
@@ -22,7 +22,16 @@ from fractions import Fraction
 from typing import IO, Any
 
 HEADER = struct.Struct("<IQB")
-"""Number of bytes that follow, number of the frame, 1 for a keyframe."""
+"""Number of bytes that follow, number of the frame or of the first sample, and 1 for a keyframe or ``SOUND``."""
+
+SOUND = 2
+"""Marks samples: stereo, 16 bits, interleaved."""
+
+SOUND_RATE, SOUND_BITS = 48_000, 160_000
+"""Samples, and bits of encoded sound, per second."""
+
+_INTERLEAVE = {"max_interleave_delta": "1"}
+"""A frame waits in the muxer for the sound that belongs before it, but only until the next frame comes."""
 
 _PDEATHSIG = 1
 """PR_SET_PDEATHSIG of linux/prctl.h."""
@@ -55,13 +64,19 @@ def _send(settings: dict[str, Any], source: IO[bytes]) -> None:
 
     av.logging.set_level(None)
     frame_s, connected = Fraction(1, settings["fps"]), False
-    with av.open(settings["url"], "w", format=settings["format"], container_options=settings["options"]) as output:
+    options = settings["options"] | (_INTERLEAVE if settings["sound"] else {})
+    with av.open(settings["url"], "w", format=settings["format"], container_options=options) as output:
         stream = output.add_mux_stream("h264", rate=settings["fps"], width=settings["width"], height=settings["height"])
+        if settings["sound"]:
+            audio = output.add_stream("aac", rate=SOUND_RATE, layout="stereo", bit_rate=SOUND_BITS)
         while len(header := source.read(HEADER.size)) == HEADER.size:
             size, number, key = HEADER.unpack(header)
             data = source.read(size)
             if len(data) < size:
                 return
+            if key == SOUND:
+                output.mux(audio.encode(_sound(data, number)))
+                continue
             packet = av.Packet(data)
             packet.stream, packet.time_base, packet.duration = stream, frame_s, 1
             packet.pts = packet.dts = number
@@ -71,6 +86,15 @@ def _send(settings: dict[str, Any], source: IO[bytes]) -> None:
                 connected = True
                 _limit_send_buffer()
                 _report("connected")
+
+
+def _sound(samples: bytes, position: int) -> Any:
+    import av
+
+    frame = av.AudioFrame(format="s16", layout="stereo", samples=len(samples) // 4)
+    frame.planes[0].update(samples)
+    frame.sample_rate, frame.pts, frame.time_base = SOUND_RATE, position, Fraction(1, SOUND_RATE)
+    return frame
 
 
 def _limit_send_buffer() -> None:

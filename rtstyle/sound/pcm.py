@@ -119,13 +119,14 @@ class PcmTrack:
         self._waiting: list[PcmBlock] = []
         self._next_s = begin_s
         self._in_flow = False  # the last block was sound
+        self._missing = False
 
     def read(self, until_s: float, needed_s: float) -> Iterator[PcmBlock]:
         """Yield what has come, up to a moment.
 
         Args:
             until_s: sound that begins later is kept for the next call, seconds.
-            needed_s: there is silence up to here if no sound has come for ``MISSING_S`` before.
+            needed_s: there is silence up to here once no sound has come for ``MISSING_S``, until some comes again.
         """
         for packet in self._reader.read():
             self._waiting += self._decode(packet)
@@ -135,6 +136,8 @@ class PcmTrack:
             yield from self._silence(block.moment_s, self._tolerance_s)
             yield from self._place(block)
         if needed_s - self._next_s > MISSING_S:
+            self._missing = True
+        if self._missing:
             yield from self._silence(needed_s, 0.0)
 
     def skip(self, seconds: float) -> None:
@@ -161,7 +164,7 @@ class PcmTrack:
             samples, error_s = samples[round(-error_s * RATE) :], 0.0
         if not len(samples):
             return
-        self._in_flow = True
+        self._in_flow, self._missing = True, False
         self._next_s += GLIDE * error_s
         yield PcmBlock(self._next_s, samples)
         self._next_s += len(samples) / RATE

@@ -15,7 +15,7 @@ import av
 import numpy as np
 import pytest
 
-from benchmarks.sync import FPS, Heard, clicks_s, write_clip
+from benchmarks.sync_clip import FPS, Heard, clicks_s, write_clip
 from engines.base import RGB
 from rtstyle.controls import Controls
 from rtstyle.frame import Frame
@@ -250,7 +250,7 @@ class Clicks(Sender):
 
 
 def test_a_stream_that_reconnects_goes_on_with_its_sound(tmp_path: Path) -> None:
-    """What was sent before the stream was open comes at once, too late for its pictures: a click of each may be there."""
+    """What was sent before the stream was open comes at once, too late for its pictures."""
     controls = Controls()
 
     def stop(_: Stats) -> None:
