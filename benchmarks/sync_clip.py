@@ -34,6 +34,9 @@ WIDTH, HEIGHT, BITS = 160, 96, 8
 CLICK_HZ, CLICK_S = 1000, 0.03
 """Pitch and length of a click."""
 
+CUT_S = 0.1
+"""Where two pictures are farther from each other, or nearer, than in the clip, something was cut out, seconds."""
+
 LOUD = 0.1
 """Samples beyond this belong to a click, full scale 1."""
 
@@ -113,11 +116,12 @@ class Heard:
     numbers: list[int]
     times_s: list[float]
     clicks_s: list[float]
+    level: float = LOUD
 
     @classmethod
-    def of(cls, name: str, **options: Any) -> Heard:
-        """Read a recording, or a stream until it ends."""
-        heard, loud_s = cls([], [], []), -1.0
+    def of(cls, name: str, level: float = LOUD, **options: Any) -> Heard:
+        """Read a recording, or a stream until it ends; clicks are louder than the level."""
+        heard, loud_s = cls([], [], [], level), -1.0
         with av.open(name, **options) as file, suppress(OSError):  # a stream that is silent for long has ended
             for packet in file.demux(file.streams.video[0], file.streams.audio[0]):
                 loud_s = heard._take(packet, loud_s)
@@ -146,7 +150,7 @@ class Heard:
         samples = frame.to_ndarray().astype(np.float64)
         full = 32768.0 if frame.format.name.startswith("s16") else 1.0
         one = samples[0] if frame.format.is_planar else samples.reshape(-1, len(frame.layout.channels))[:, 0]
-        loud = np.flatnonzero(np.abs(one) > LOUD * full)
+        loud = np.flatnonzero(np.abs(one) > self.level * full)
         if len(loud):
             begin_s = float(frame.time or 0) + loud[0] / frame.sample_rate
             if begin_s - loud_s > 0.3:
@@ -155,12 +159,20 @@ class Heard:
         return loud_s
 
     def offsets_s(self, seconds: float, fps: int = FPS) -> list[float]:
-        """Return by how much each click is later than its picture, seconds; a repeated picture counts once."""
+        """Return by how much each click is later than its picture, seconds; a repeated picture counts once.
+
+        A click is left out if the pictures around it are nearer in time than in the clip: a stream that stalls for more
+        than a second cuts out the rest, so that its picture is not there.
+        """
         first = [i for i, number in enumerate(self.numbers) if i == 0 or number != self.numbers[i - 1]]
         numbers, times_s = np.array(self.numbers)[first], np.array(self.times_s)[first]
         found: list[float] = []
         for click_s in self.clicks_s:
             if not times_s[0] <= click_s <= times_s[-1]:
+                continue
+            after = min(int(np.searchsorted(times_s, click_s, side="right")), len(times_s) - 1)
+            in_clip_s = (numbers[after] - numbers[after - 1]) / fps
+            if abs(times_s[after] - times_s[after - 1] - in_clip_s) > CUT_S:
                 continue
             shown_s = float(np.interp(click_s, times_s, numbers)) / fps
             known_s = min(clicks_s(seconds), key=lambda one: abs(one - shown_s))

@@ -23,6 +23,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "rtx": ("torch_tensorrt", "tensorrt_rtx"),
     "cameras": ("cv2_enumerate_cameras",),
     "heif": ("pillow_heif",),
+    "microphone": ("sounddevice",),
     "midi": ("mido", "rtmidi"),
     "osc": ("pythonosc",),
     "screen": ("mss",),

@@ -15,6 +15,7 @@ from rtstyle.commands.options import Json, print_json
 
 if TYPE_CHECKING:
     from rtstyle.media.v4l2 import Mode
+    from rtstyle.sound.microphone import MicrophoneInfo
     from rtstyle.sources.camera_discovery import Camera
 
 
@@ -22,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 def devices(as_json: Json = False) -> None:
-    """List the cameras of this machine, with their formats, and its MIDI controllers.
+    """List the cameras of this machine, with their formats, its microphones and its MIDI controllers.
 
     `rtstyle webcam --source` takes the number, the path, the name or a part of the name. A path in /dev/v4l/by-id
     always means the same camera, whatever else is plugged in. A virtual camera shows what another program sends.
@@ -41,7 +42,9 @@ def devices(as_json: Json = False) -> None:
         logger.warning("camera names need another package, so only numbers are tried: %s", pip_install("cameras"))
     cameras = [(camera, modes(camera)) for camera in (list_cameras() if known else list(probe_cameras()))]
     if as_json:
-        print_json({"cameras": [{**c.to_dict(), "modes": found} for c, found in cameras], "midi": _midi_inputs()})
+        described = [{**c.to_dict(), "modes": found} for c, found in cameras]
+        heard = [one.to_dict() for one in _microphones()]
+        print_json({"cameras": described, "microphones": heard, "midi": _midi_inputs()})
         return
     if not cameras:
         typer.echo("No camera is connected. `rtstyle webcam --source pattern` works without one.")
@@ -49,8 +52,25 @@ def devices(as_json: Json = False) -> None:
         typer.echo(describe(camera, found))
         if camera.path and Path(camera.path).exists() and not os.access(camera.path, os.R_OK | os.W_OK):
             typer.echo("   no permission to use it; add yourself to its group with: sudo usermod -aG video $USER")
+    _list_beside_cameras()
+
+
+def _list_beside_cameras() -> None:
+    for one in _microphones():
+        typer.echo(f"microphone  {one.index}  {one.name}")
     for name in _midi_inputs():
         typer.echo(f"MIDI  {name}")
+
+
+def _microphones() -> list[MicrophoneInfo]:
+    """Return the microphones; none without the extra, which few need."""
+    from engines.errors import SourceError
+    from rtstyle.sound.microphone import list_microphones
+
+    try:
+        return list_microphones()
+    except SourceError:
+        return []
 
 
 def _midi_inputs() -> list[str]:

@@ -54,6 +54,14 @@ Sinks = Annotated[
         "`null` only measures.",
     ),
 ]
+Microphone = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME|default",
+        help="Let recordings and streams hear this microphone, beside the sound of the source, if it has any: number, "
+        "name or part of a name (`rtstyle devices` lists them). Needs the extra `microphone`.",
+    ),
+]
 Loop = Annotated[bool, typer.Option("--loop", help="Repeat a video file forever.")]
 Reconnect = Annotated[bool, typer.Option(help="If the camera or stream is lost, wait for it, or end with an error.")]
 Frames = Annotated[int | None, typer.Option(metavar="N", parser=whole(1), help="Stop after N frames.")]
@@ -87,6 +95,7 @@ def webcam(
     style: options.Style = DEFAULT_STYLE,
     source: SourceName = "0",
     sink: Sinks = ["window"],  # noqa: B006  # typer makes a new one
+    microphone: Microphone = None,
     size: options.CameraSize = None,
     fps: options.CameraFps = None,
     loop: Loop = False,
@@ -132,7 +141,7 @@ def webcam(
     """
     from rtstyle.live.webcam import WebcamJob
 
-    job = WebcamJob(source, tuple(sink), size, fps, frames, overwrite, reconnect, loop, bits, encoder)
+    job = WebcamJob(source, tuple(sink), size, fps, frames, overwrite, reconnect, loop, bits, encoder, microphone)
     settings = {"strength": strength, "mirror": mirror, "scale": scale, "colours": colours, "hold_fps": hold_fps}
     run = _Run(job, _controls(changes.first(style), changes, masking, settings), quiet=quiet)
     watch = Watch(as_json=as_json, stop=run.stop, control=control, token=control_token, play=play)

@@ -14,12 +14,12 @@ from rtstyle.frame import Frame, SourceInfo
 from rtstyle.live.modulation import Modulations
 from rtstyle.live.rate_hold import RateHold
 from rtstyle.live.recorder import Recorder
+from rtstyle.live.sound import LiveSound
 from rtstyle.live.style_switcher import StyleSwitcher
 from rtstyle.pipeline import run
 from rtstyle.progress import status
 from rtstyle.sinks.base import Sink, dropped_by, state_of
 from rtstyle.sinks.tee import TeeSink
-from rtstyle.sound.feed import sound_of
 from rtstyle.sources.base import Source, notice_of
 from rtstyle.stats import Stats, StatsSnapshot
 from rtstyle.stroke_scale import nearest_scale
@@ -96,14 +96,17 @@ class LiveSession:
     """One live run, which owns its source, engine and recorder. Any thread may call any method but ``run``.
 
     Usage: create it, ``load`` the engine, ``run`` it into a sink. Leaving its context closes everything.
+    ``microphone`` is heard beside the source, see ``microphone.find_microphone``.
     """
 
-    def __init__(self, source: Source, controls: Controls) -> None:
+    def __init__(self, source: Source, controls: Controls, microphone: str | None = None) -> None:
         self.source, self.controls = source, controls
-        self.sound = sound_of(source)
-        if self.sound is not None:
-            self.sound.paused = lambda: controls.paused
-        self.stats, self.recorder = Stats(), Recorder(source.info.fps, self.sound)
+        try:
+            self.sound = LiveSound(source, microphone, lambda: controls.paused)
+        except SourceError:
+            source.close()
+            raise
+        self.stats, self.recorder = Stats(), Recorder(source.info.fps, self.sound.feed)
         self.modulations = Modulations(controls)
         self.engine: Engine | None = None
         self._hold: RateHold | None = None
@@ -156,6 +159,7 @@ class LiveSession:
     def close(self) -> None:
         """Close source, recorder and engine; may be called twice."""
         self.source.close()
+        self.sound.close()
         self.recorder.close()
         if self._hold is not None:
             self._hold.close()

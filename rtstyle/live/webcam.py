@@ -11,6 +11,7 @@ from rtstyle.live.actions import Actions
 from rtstyle.live.session import LiveSession
 from rtstyle.live.window_keys import WindowKeys
 from rtstyle.sinks.factory import SinkOptions, check_sinks, open_sinks
+from rtstyle.sound.microphone import find_microphone
 from rtstyle.sources.base import Source
 from rtstyle.sources.factory import open_source
 from rtstyle.stats import Stats, StatsSnapshot
@@ -30,6 +31,7 @@ class WebcamJob:
         loop: repeat a clip.
         bits: bit rate of streams and recordings, per second; ``None`` chooses by size, and records by quality.
         encoder: one of ``codecs.ENCODERS``, for streams and recordings.
+        microphone: is heard in streams and recordings; number, name, part of a name, or ``default``; ``None`` for none.
     """
 
     source: str = "0"
@@ -42,6 +44,7 @@ class WebcamJob:
     loop: bool = False
     bits: int | None = None
     encoder: str = "software"
+    microphone: str | None = None
 
 
 def run_webcam(
@@ -65,8 +68,10 @@ def run_webcam(
         check_size(job.size[1], job.size[0])
     controls.masks.check()
     check_sinks(job.sinks, source=job.source, overwrite=job.overwrite, encoder=job.encoder)
+    if job.microphone is not None:
+        find_microphone(job.microphone)
     source = open_source(job.source, size=job.size, fps=job.fps, loop=job.loop, reconnect=job.reconnect)
-    with LiveSession(source, controls) as session:
+    with LiveSession(source, controls, job.microphone) as session:
         on_start(source)
         session.load(load_engine)
         actions = Actions(session)
@@ -78,6 +83,6 @@ def run_webcam(
             overwrite=job.overwrite,
             bits=job.bits,
             encoder=job.encoder,
-            sound=session.sound,
+            sound=session.sound.feed,
         )
         return session.run(open_sinks(job.sinks, options), max_frames=job.frames, on_frame=on_frame)

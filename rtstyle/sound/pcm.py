@@ -97,10 +97,13 @@ class PcmDecoder:
         begin_s = fallback_s if frame.pts is None else float(frame.pts * (frame.time_base or 0))
         shape = (frame.format.name, frame.layout.name, frame.sample_rate)
         if self._resampler is None or shape != self._shape:
-            self._resampler, self._shape = AudioResampler("s16", "stereo", RATE), shape
+            layout = "mono" if frame.layout.nb_channels == 1 else "stereo"
+            self._resampler, self._shape = AudioResampler("s16", layout, RATE), shape
         frame.pts = None  # the resampler would round it, and make up for gaps
         for ready in self._resampler.resample(frame):
-            yield PcmBlock(begin_s, cast("Samples", ready.to_ndarray()).reshape(-1, CHANNELS))
+            samples = cast("Samples", ready.to_ndarray()).reshape(-1, ready.layout.nb_channels)
+            # FFmpeg would make one channel softer when it becomes two.
+            yield PcmBlock(begin_s, np.repeat(samples, CHANNELS // samples.shape[1], axis=1))
 
 
 class PcmTrack:

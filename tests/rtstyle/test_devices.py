@@ -248,10 +248,11 @@ def test_a_machine_without_cameras_is_no_error(
 ) -> None:
     monkeypatch.setattr(camera_discovery, "list_cameras", list)
     monkeypatch.setattr(camera_discovery, "names_are_known", lambda: True)
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
     assert main(["devices"]) == 0
     assert capsys.readouterr().out == "No camera is connected. `rtstyle webcam --source pattern` works without one.\n"
     assert main(["devices", "--json"]) == 0
-    assert capsys.readouterr().out == '{"cameras": [], "midi": []}\n'
+    assert capsys.readouterr().out == '{"cameras": [], "microphones": [], "midi": []}\n'
 
 
 def test_midi_inputs_are_listed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
