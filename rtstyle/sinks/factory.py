@@ -202,7 +202,7 @@ def _open_stream(text: str, options: SinkOptions) -> Sink:
 def _open_whip(text: str, options: SinkOptions) -> Sink:
     from rtstyle.sinks.whip import WhipSink
 
-    return WhipSink(text, paused=options.paused)
+    return WhipSink(text, paused=options.paused, sound=options.sound)
 
 
 OPENERS: dict[str, Opener] = {

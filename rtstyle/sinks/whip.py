@@ -20,6 +20,7 @@ from rtstyle.frame import Frame
 from rtstyle.media.urls import check_output_url, redact
 from rtstyle.sinks.connection_state import ConnectionState
 from rtstyle.sinks.paused_slate import paused_slate
+from rtstyle.sound.feed import SoundFeed
 
 CONNECT_S = 10.0
 """How long a server may take to answer, and again to connect, seconds."""
@@ -39,6 +40,7 @@ class WhipSink:
     Args:
         address: ``whip+https://TOKEN@HOST/PATH``, with a token if the server requires one.
         paused: returns True while receivers are to see the paused slate.
+        sound: sent beside the pictures, as late as they are.
 
     Attributes:
         name: the address without its secrets.
@@ -54,6 +56,7 @@ class WhipSink:
         address: str,
         *,
         paused: Callable[[], bool] = lambda: False,
+        sound: SoundFeed | None = None,
     ) -> None:
         try:
             from rtstyle.webrtc.tracks import ViewersSink
@@ -61,6 +64,7 @@ class WhipSink:
             raise SinkError(f"WHIP needs {error.name}", hint=pip_install("web")) from error
         check_output_url(address)
         self._address, self.name, self._paused = address, redact(address), paused
+        self._sound = sound
         self._state = ConnectionState(self.name, "connecting")
         self._connection: _Connection | None = None
         self._viewers = ViewersSink(lambda: [self._connection.track] if self._connection else [])
@@ -78,7 +82,10 @@ class WhipSink:
 
     def write(self, frame: Frame) -> bool:
         """Send one frame if there is a connection; never waits."""
-        if self._connection is not None:
+        connection = self._connection
+        if connection is not None:
+            if connection.sound is not None and not frame.notice:
+                connection.sound.shown(frame.moment_s)
             hidden = self._paused() or bool(frame.notice)
             self._viewers.write(replace(frame, rgb=paused_slate(frame.rgb)) if hidden else frame)
         return True
@@ -98,7 +105,7 @@ class WhipSink:
         self._ready.set()
         backoff = Backoff(0.5, 30.0)
         while not self._closing.is_set():
-            connection, began_s = _Connection(self._address), self._loop.time()
+            connection, began_s = _Connection(self._address, self._sound), self._loop.time()
             try:
                 await connection.begin()
                 self._connection = connection
@@ -121,9 +128,10 @@ class WhipSink:
 class _Connection:
     """One connection to the server. All methods run in the event loop."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, sound: SoundFeed | None) -> None:
         from aiortc import RTCConfiguration, RTCPeerConnection
 
+        from rtstyle.webrtc.sound_track import SoundTrack
         from rtstyle.webrtc.tracks import StylizedTrack, raise_bitrates
 
         raise_bitrates()
@@ -135,6 +143,7 @@ class _Connection:
         self._resource = ""
         self._peer = RTCPeerConnection(RTCConfiguration([]))
         self.track = StylizedTrack(asyncio.get_running_loop())
+        self.sound = SoundTrack(sound) if sound is not None and sound.format is not None else None
         self.lost, self._connected = asyncio.Event(), asyncio.Event()
 
     async def begin(self) -> None:
@@ -152,6 +161,8 @@ class _Connection:
         codecs = RTCRtpSender.getCapabilities("video").codecs
         # Servers that record or restream prefer H.264.
         transceiver.setCodecPreferences(sorted(codecs, key=lambda codec: codec.mimeType != "video/H264"))
+        if self.sound is not None:
+            peer.addTransceiver(self.sound, direction="sendonly")
         peer.on("connectionstatechange", self._on_state)
         await peer.setLocalDescription(await peer.createOffer())
         async with ClientSession(timeout=ClientTimeout(CONNECT_S)) as session:
@@ -171,6 +182,8 @@ class _Connection:
         from aiohttp import ClientError
 
         self.track.stop()
+        if self.sound is not None:
+            self.sound.stop()
         try:
             async with asyncio.timeout(CLOSE_S):
                 await self._leave()

@@ -18,6 +18,7 @@ pytest.importorskip("aiortc")
 
 from aiohttp import web
 from aiortc import MediaStreamTrack, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from av import AudioFrame
 
 from engines.base import RGB
 from engines.errors import SinkError
@@ -39,6 +40,7 @@ class Media:
     def __init__(self, token: str = "") -> None:
         self.token, self.status = token, 201
         self.pictures: list[RGB] = []
+        self.sounds: list[np.ndarray] = []
         self.codecs: list[str] = []
         self.offers = self.deleted = 0
         self.peers: list[RTCPeerConnection] = []
@@ -59,7 +61,11 @@ class Media:
         def _(track: MediaStreamTrack) -> None:
             async def look() -> None:
                 while True:
-                    self.pictures.append((await track.recv()).to_ndarray(format="rgb24"))
+                    got = await track.recv()
+                    if isinstance(got, AudioFrame):
+                        self.sounds.append(got.to_ndarray())
+                    else:
+                        self.pictures.append(got.to_ndarray(format="rgb24"))
 
             task = asyncio.get_running_loop().create_task(look())
             task.add_done_callback(lambda done: done.cancelled() or done.exception())
