@@ -61,7 +61,8 @@ def run(clip: Path, folder: Path, engine: Engine, how: str, seconds: float) -> l
     urls = {"udp": f"udp://127.0.0.1:{ports['udp']}", "rtmp": f"rtmp://127.0.0.1:{ports['rtmp']}/live/key"}
     receivers = {kind: _receiver(url, seconds) for kind, url in urls.items()}
     sinks = (*(str(path) for path in files.values()), *urls.values(), "null")
-    figures = run_webcam(WebcamJob(str(clip), sinks, overwrite=True), lambda: engine, Controls())
+    controls = Controls(hold_fps=False)  # frames are to be dropped
+    figures = run_webcam(WebcamJob(str(clip), sinks, overwrite=True), lambda: engine, controls)
     offsets = {ending: Heard.of(str(path)).offsets_s(seconds) for ending, path in files.items()}
     for kind, receiver in receivers.items():
         printed, _ = receiver.communicate(timeout=60.0)
