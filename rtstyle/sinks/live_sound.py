@@ -121,8 +121,8 @@ class _Copied:
         self._reader, self._format, self._track = feed.reader(), sound_format, track
         self._target = add_copy(output, sound_format.template)
         self._waiting: deque[SoundPacket] = deque(maxlen=_WAITING)
-        self._next_s = 0.0
-        self._other = False
+        self._next_s, self._last = 0.0, -1
+        self._known_length = self._other = False
 
     def until(self, moment_s: float) -> list[Packet[Stream]]:
         """Return the packets that begin up to a moment."""
@@ -151,13 +151,13 @@ class _Copied:
         error_s = time_s - self._next_s
         if time_s < 0 or error_s < -JITTER_S:
             return None
-        if self._next_s and abs(error_s) <= JITTER_S:
+        if self._known_length and abs(error_s) <= JITTER_S:
             time_s = self._next_s + error_s / 50  # rounded timestamps must not make uneven packets
-        self._next_s = time_s + packet.length_s
+        self._next_s, self._known_length = time_s + packet.length_s, packet.length_s > 0
         copy: Packet[Stream] = Packet(packet.data)
         unit_s = self._target.time_base or Fraction(1, RATE)
         copy.time_base, copy.stream, copy.is_keyframe = unit_s, self._target, True
-        copy.pts = copy.dts = round(time_s / unit_s)
+        self._last = copy.pts = copy.dts = max(self._last + 1, round(time_s / unit_s))
         copy.duration = round(packet.length_s / unit_s)
         return copy
 

@@ -126,6 +126,13 @@ def test_sound_that_is_late_is_in_its_place(tmp_path: Path, clip: Path, ending: 
 
 
 @pytest.mark.parametrize("ending", ["mp4", "mkv", "webm"])
+def test_packets_may_have_no_length(tmp_path: Path, clip: Path, ending: str) -> None:
+    heard = record(clip, tmp_path / f"b.{ending}", Filter(lambda packet: (replace(packet, length_s=0.0),)))
+    offsets_s = heard.offsets_s(SECONDS)
+    assert len(offsets_s) == len(clicks_s(SECONDS)) and np.abs(offsets_s).max() < TOLERANCE_S
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mkv", "webm"])
 def test_damage_costs_no_picture(tmp_path: Path, clip: Path, ending: str) -> None:
     random = np.random.default_rng(0)
 
