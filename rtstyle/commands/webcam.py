@@ -133,7 +133,6 @@ def webcam(
         rtstyle webcam --source "HD Pro Webcam" --size 1280x720 --mirror
         rtstyle webcam --source rtsp://camera.local/live --sink recording.mkv
         rtstyle webcam --source clip.mp4 --loop --sink virtual
-        rtstyle webcam --sink window --sink virtual --sink take.mp4
         rtstyle webcam --sink window --sink rtmp://live.example/app/KEY --control 127.0.0.1:8765
         rtstyle webcam --config studio.toml --playlist vangogh,wave,scream --every 10 --glide 4
         rtstyle webcam --midi default --modulate strength=sine:4s:0.3..1
