@@ -10,10 +10,10 @@ import numpy as np
 from rtstyle.sound.feed import SoundFeed, SoundFormat, SoundPacket
 from rtstyle.sound.pcm import CHANNELS, RATE, PcmTrack, Samples
 
-LATE_S = 0.25
+LATE_S = 0.1
 """How long the mixer waits for sound that is late, seconds; what comes later is left out."""
 
-BLOCK = 2048
+BLOCK = 960
 """Samples that are mixed at once."""
 
 

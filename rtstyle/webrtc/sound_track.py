@@ -23,6 +23,15 @@ MOST_STRETCH = 0.01
 JUMP_S = 0.2
 """If the age changes by more at once, sound jumps, seconds."""
 
+LATE_S = 0.5
+"""Sound that arrives later than this after it was captured has broken off, seconds."""
+
+MARGIN_S, SLACK_S = 0.005, 0.02
+"""Sound that comes late is delayed by so much more; so much more than that is taken back, seconds."""
+
+FORGET = 0.01
+"""How fast it is taken back, share of time."""
+
 SMOOTH = 0.02
 """Share of a new age in the smoothed one, for each picture."""
 
@@ -31,7 +40,7 @@ class SoundTrack(MediaStreamTrack):
     """The sound that belongs to the pictures that are sent now.
 
     WebRTC tells receivers when something was sent, not when it was captured, so sound has to be as old as the picture
-    beside it.
+    beside it. Sound that itself arrives later than that is sent as soon as it is there.
 
     Args:
         feed: where the sound comes from.
@@ -48,6 +57,7 @@ class SoundTrack(MediaStreamTrack):
         self._samples: Samples = np.zeros((0, CHANNELS), np.int16)
         self._samples_s = 0.0  # moment of the first of them
         self._next_s = 0.0  # moment of the next sample to send
+        self._late_s = 0.0  # how long after its capture sound arrives at most
 
     def shown(self, moment_s: float) -> None:
         """Learn that a picture of this moment is sent now. Any thread may call it."""
@@ -73,17 +83,30 @@ class SoundTrack(MediaStreamTrack):
         """Return the samples to send at a time, seconds; silence before the first picture."""
         if self._age_s is None:
             return np.zeros((BLOCK, CHANNELS), np.int16)
-        wanted_s = due_s - self._age_s
+        wanted_s = due_s - max(self._age_s, self._late_s)
         if self._track is None:
             self._track = PcmTrack(self._feed, wanted_s)
             self._next_s = self._samples_s = wanted_s
-        if abs(wanted_s - self._next_s) > JUMP_S:
-            self._next_s = wanted_s
         for ready in self._track.read(due_s, wanted_s):
             self._samples = np.concatenate([self._samples, ready.samples])
             self._samples_s = ready.moment_s + (len(ready.samples) - len(self._samples)) / RATE
+        if abs(wanted_s - self._next_s) > JUMP_S or self._runs_dry(due_s):
+            self._next_s = due_s - max(self._age_s, self._late_s)
         stretch = np.clip((wanted_s - self._next_s) * RATE / BLOCK, -MOST_STRETCH, MOST_STRETCH)
         return self._cut(1 + float(stretch))
+
+    def _runs_dry(self, due_s: float) -> bool:
+        """Note how late sound arrives; return True if it is not there for the next block, but has not broken off."""
+        end_s, length_s = self._samples_s + len(self._samples) / RATE, BLOCK / RATE
+        late_s = due_s + length_s - end_s + MARGIN_S
+        if late_s > LATE_S:
+            return False
+        if late_s + SLACK_S < self._late_s:
+            self._late_s -= FORGET * length_s
+        if self._next_s + length_s <= end_s - 1 / RATE:
+            return False
+        self._late_s = max(self._late_s, late_s)
+        return True
 
     def _cut(self, speed: float) -> Samples:
         """Return the next block, and forget what was sent."""

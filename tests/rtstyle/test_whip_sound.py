@@ -55,6 +55,19 @@ def test_sound_follows_the_age_of_the_pictures_without_a_click(monkeypatch: pyte
     assert set(steps) <= {0, 1}, "neither a jump nor a step back"
 
 
+def test_sound_that_arrives_later_than_its_picture_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, feed = Clock(), SoundFeed()
+    monkeypatch.setattr(sound_track, "time", clock)
+    track, pcm, heard = SoundTrack(feed), SoundFormat.pcm(RATE, "stereo"), list[np.ndarray]()
+    loud = np.full((BLOCK, 2), 5000, "<i2").tobytes()
+    for i in range(150):
+        clock.now_s = 100.0 + i * BLOCK / RATE
+        feed.put(SoundPacket(loud, clock.now_s - 0.15, BLOCK / RATE, pcm))
+        track.shown(clock.now_s - 0.03)
+        heard.append(track.block(clock.now_s)[:, 0])
+    assert (np.concatenate(heard[20:]) == 5000).all(), "0.15 s late, and without a hole"
+
+
 def test_a_server_gets_it() -> None:
     feed, pcm = SoundFeed(), SoundFormat.pcm(RATE, "stereo")
     feed.announce(pcm)
