@@ -70,8 +70,8 @@ class ProgressDisplay:
 class StatusLine:
     """Shows statistics of a live run once a second: one line rewritten on a terminal, new lines elsewhere."""
 
-    def __init__(self, label: str, *, quiet: bool = False, stream: TextIO | None = None) -> None:
-        self._label, self._quiet = label, quiet
+    def __init__(self, *, quiet: bool = False, stream: TextIO | None = None) -> None:
+        self._quiet = quiet
         self._stream = stream or sys.stderr
         self._next_s = time.monotonic() + STATUS_EVERY_S
         self._open = False
@@ -85,9 +85,9 @@ class StatusLine:
         self._next_s = max(self._next_s + STATUS_EVERY_S, now_s)
         return True
 
-    def show(self, figures: StatsSnapshot) -> None:
-        """Write the status line."""
-        text = f"{self._label} · {status(figures)}"
+    def show(self, label: str, figures: StatsSnapshot) -> None:
+        """Write the status line, after a label."""
+        text = f"{label} · {status(figures)}"
         if self._stream.isatty():
             self._stream.write(f"\r\x1b[2K{text}")
             self._open = True

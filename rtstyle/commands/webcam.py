@@ -176,9 +176,8 @@ class _Run:
 
     def __init__(self, job: WebcamJob, controls: Controls, *, quiet: bool) -> None:
         from rtstyle.progress import StatusLine
-        from rtstyle.style_mix import caption_of
 
-        self.line = StatusLine(Path(caption_of(controls.style)).name, quiet=quiet)
+        self.line = StatusLine(quiet=quiet)
         self._job, self._controls = job, controls
         self._source: Source | None = None
         self._lost = False
@@ -205,7 +204,7 @@ class _Run:
 
     def finish(self, figures: StatsSnapshot) -> None:
         """Show the final figures, and what was recorded."""
-        self.line.show(figures)
+        self._show_line(figures)
         self.line.finish()
         _log_recordings(self._job.sinks)
 
@@ -233,7 +232,12 @@ class _Run:
             self.line.finish()
             logger.warning(notice or f"{self._source.info.name} is back")
         if self.line.due():
-            self.line.show(stats.snapshot())
+            self._show_line(stats.snapshot())
+
+    def _show_line(self, figures: StatsSnapshot) -> None:
+        from rtstyle.style_mix import caption_of
+
+        self.line.show(Path(caption_of(self._controls.style)).name, figures)
 
 
 def _warn_if_different(source: Source, job: WebcamJob) -> None:

@@ -17,16 +17,11 @@ from rtstyle.jobs.folder_batch import BatchKind, FolderBatch, failure_of
 from rtstyle.jobs.manifest import describe_masks
 from rtstyle.jobs.segmented_sink import remove_job
 from rtstyle.media.codecs import CONTAINERS, choose
+from rtstyle.media.container import CLIPS
 from rtstyle.media.picture_sequence import PictureSequence
 from rtstyle.sinks.animation import KINDS
 from rtstyle.video import VideoProgress, VideoReport, stylize_video
 from rtstyle.video_job import PIPE, VideoJob
-
-CLIPS = (
-    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".m2v", ".ts", ".mts", ".m2ts", ".wmv", ".asf"),
-    *(".flv", ".f4v", ".3gp", ".3g2", ".ogv", ".vob", ".mxf", ".dv", ".y4m"),
-)
-"""Suffixes of the files that are taken from folders; a file that is named itself may have any."""
 
 _NOT_SEEN = ("input", "output", "overwrite", "segment_s", "resume", "job_dir", "hwaccel")
 """Fields of a job that change nothing in its output."""

@@ -79,7 +79,7 @@ class SessionStats:
         late = [f"{cause} {count}" for cause, count in self.dropped_by.items() if count]
         own = f" · own colours {self.colours:.1f}" if self.colours else ""
         part = f" · only {self.only}" if self.only != "all" else ""
-        part += f" · less on faces {self.faces:.1f}" if self.faces else ""
+        part += f" · faces kept {self.faces:.1f}" if self.faces else ""
         lines = [
             f"{self.fault or shown + waiting} · strength {self.strength:.1f} · scale {scale:.2f}{own}{part}",
             f"{status(self.figures)} · engine {self.figures.engine_p50_ms:.0f} ms",

@@ -38,7 +38,7 @@ class WindowKeys:
         ("V B", "fewer, more own colours"),
         ("[ ]", "smaller, larger strokes"),
         ("O", "everything, people, background or faces only"),
-        ("N M", "more, less style on faces"),
+        ("N M", "less, more of faces kept"),
         ("S", "side by side with the input"),
         ("T", "mirror"),
         ("P", "pause"),
@@ -149,7 +149,7 @@ class WindowKeys:
 
     def _change_faces(self, step: float) -> str:
         faces = round(min(1.0, max(0.0, self._controls.faces + step)), 2)
-        return f"less style on faces {self._actions.change('faces', faces)['faces']:.1f}"
+        return f"faces kept {self._actions.change('faces', faces)['faces']:.1f}"
 
     def _change_colours(self, step: float) -> str:
         colours = round(min(1.0, max(0.0, self._controls.colours + step)), 2)

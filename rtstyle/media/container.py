@@ -22,6 +22,12 @@ from rtstyle.media import urls
 from rtstyle.media.matroska import encrypted_tracks
 from rtstyle.media.scrambling import scrambled_pids, scrambled_program_streams
 
+CLIPS = (
+    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".m2v", ".ts", ".mts", ".m2ts", ".wmv", ".asf"),
+    *(".flv", ".f4v", ".3gp", ".3g2", ".ogv", ".vob", ".mxf", ".dv", ".y4m"),
+)
+"""Suffixes of clips, by which they are found in folders; a file that is named itself may have any."""
+
 _TEXT_DEMUXERS = ("tty",)
 """Demuxers that render plain text as pictures, which is never what is wanted."""
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from rtstyle.media.container import CLIPS
+
 _NUMBER = re.compile(r"%0?(\d*)d")
 
 _NUMBERED = re.compile(r"(.*?)(\d+)(\.(?:png|jpe?g|tiff?|webp|bmp|exr))", re.IGNORECASE)
@@ -32,10 +34,10 @@ class PictureSequence:
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """Read a pattern with one ``%d`` or ``%06d`` in the file name; None for other names, and for existing files."""
+        """Read a pattern with one ``%d`` or ``%06d`` in its file name; None for names of clips and existing files."""
         path = Path(text)
         places = list(_NUMBER.finditer(path.name.replace("%%", "\0\0")))
-        if len(places) != 1 or "://" in text or path.is_file():
+        if len(places) != 1 or "://" in text or path.is_file() or path.suffix.lower() in CLIPS:
             return None
         place = places[0]
         before, after = (part.replace("%%", "%") for part in (path.name[: place.start()], path.name[place.end() :]))

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import product, zip_longest
 from typing import TYPE_CHECKING, Any, Protocol
 
 import cv2
@@ -19,6 +20,9 @@ from rtstyle.media.resize import fit
 
 if TYPE_CHECKING:
     import pygame
+
+TEXT_SIZES = (22, 20, 18, 16, 14, 12)
+"""Heights of letters, pixels; the smaller ones for keys that do not fit into the window."""
 
 CAPTION_S = 2.0
 """How long a caption stays, seconds."""
@@ -74,7 +78,7 @@ class WindowSink:
         self._caption, self._caption_until_s = "", 0.0
         self._pygame = start_display()
         self._window: pygame.Surface | None = None
-        self._font: Any = None
+        self._fonts: dict[int, Any] = {}
         self._closed = False
         if size is not None and min(size) > 0:
             with self._mapped_errors():
@@ -204,31 +208,52 @@ class WindowSink:
         if controller is not None and controller.look(self):
             radius = max(4, window.get_height() // 48)
             self._pygame.draw.circle(window, (220, 0, 0), (window.get_width() - 2 * radius, 2 * radius), radius)
-        if controller is not None and self._figures_shown:
+        if controller is not None and self._figures_shown and not self._help_shown:
             self._draw_lines(window, [[line] for line in controller.figures()])
         if self._frame is not None and self._frame.notice:
             self._draw_lines(window, [[self._frame.notice]], low=True)
         elif self._caption and time.monotonic() < self._caption_until_s:
             self._draw_lines(window, [[self._caption]], low=True)
         elif controller is not None and self._help_shown:
-            self._draw_lines(window, controller.help, low=True)
+            self._draw_help(window, controller.help)
 
     def _draw_lines(self, window: pygame.Surface, rows: Iterable[Sequence[str]], *, low: bool = False) -> None:
-        """Draw text on a dark panel at the top, or at the bottom (``low``), in one or two columns."""
-        if self._font is None:
-            self._pygame.font.init()
-            self._font = self._pygame.font.Font(None, 22)
-        rows = [part for row in rows for part in self._wrapped(row, window.get_width() - 32)]
-        lines = [[self._font.render(text, True, (255, 255, 255)) for text in row] for row in rows]
-        indent = max((line[0].get_width() for line in lines if len(line) > 1), default=0) + 16
-        wide = max((indent * (len(line) - 1) + line[-1].get_width() for line in lines), default=0)
-        panel = self._pygame.Surface((wide + 16, 20 * len(lines) + 10))
-        panel.set_alpha(170)
-        top = window.get_height() - panel.get_height() - 8 if low else 8
-        window.blit(panel, (8, top))
+        """Draw text on a dark panel at the top, or at the bottom (``low``), in columns."""
+        panel = self._panel([part for row in rows for part in self._wrapped(row, window.get_width() - 32)])
+        window.blit(panel, (8, window.get_height() - panel.get_height() - 8 if low else 8))
+
+    def _draw_help(self, window: pygame.Surface, rows: Sequence[Sequence[str]]) -> None:
+        """Draw the keys at the bottom: where the window is small, side by side and in smaller letters."""
+        half = (len(rows) + 1) // 2
+        beside = [(*row, *other) for row, other in zip_longest(rows[:half], rows[half:], fillvalue=())]
+        for size, layout in product(TEXT_SIZES, (rows, beside)):
+            panel = self._panel(layout, size)
+            if panel.get_width() <= window.get_width() - 16 and panel.get_height() <= window.get_height() - 16:
+                break
+        window.blit(panel, (8, window.get_height() - panel.get_height() - 8))
+
+    def _panel(self, rows: Sequence[Sequence[str]], size: int = TEXT_SIZES[0]) -> pygame.Surface:
+        """Return rows of text, each in columns, on a dark panel."""
+        font = self._font(size)
+        lines = [[font.render(text, True, (255, 255, 255)) for text in row] for row in rows]
+        count = max(map(len, lines), default=1)
+        wide = [max((line[at].get_width() for line in lines if len(line) > at + 1), default=0) for at in range(count)]
+        lefts = [8 + sum(wide[:at]) + 16 * at for at in range(count)]
+        right = max((lefts[len(line) - 1] + line[-1].get_width() for line in lines if line), default=0)
+        high = round(20 * size / TEXT_SIZES[0])
+        panel: pygame.Surface = self._pygame.Surface((right + 8, high * len(lines) + 10), self._pygame.SRCALPHA)
+        panel.fill((0, 0, 0, 170))
         for number, line in enumerate(lines):
-            for column, text in enumerate(line):
-                window.blit(text, (16 + indent * column, top + 6 + 20 * number))
+            for left, text in zip(lefts, line, strict=False):
+                panel.blit(text, (left, 6 + high * number))
+        return panel
+
+    def _font(self, size: int) -> pygame.font.Font:
+        if size not in self._fonts:
+            self._pygame.font.init()
+            self._fonts[size] = self._pygame.font.Font(None, size)
+        font: pygame.font.Font = self._fonts[size]
+        return font
 
     def _wrapped(self, row: Sequence[str], width: int) -> list[list[str]]:
         """Break a row of one column at its dots, so that its parts are at most ``width`` pixels wide if possible."""
@@ -237,7 +262,7 @@ class WindowSink:
         parts = [""]
         for piece in row[0].split(" · "):
             longer = f"{parts[-1]} · {piece}" if parts[-1] else piece
-            if parts[-1] and self._font.size(longer)[0] > width:
+            if parts[-1] and self._font(TEXT_SIZES[0]).size(longer)[0] > width:
                 parts.append(piece)
             else:
                 parts[-1] = longer

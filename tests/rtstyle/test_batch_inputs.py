@@ -49,6 +49,13 @@ def test_a_folder_of_frames_is_told_the_pattern(tmp_path: Path) -> None:
     assert pictures is not None and pictures.numbers() == [9, 10, 11]
 
 
+@pytest.mark.parametrize("name", ["50%done.mp4", "a%d.MKV", "x%06d.webm"])
+def test_a_clip_may_have_a_percent_sign(tmp_path: Path, name: str) -> None:
+    assert PictureSequence.parse(str(tmp_path / name)) is None
+    with VideoBatch([str(tree(tmp_path / "in", name))], tmp_path / "out", SETTINGS) as batch:
+        assert [task.output.name for task in batch.tasks] == [name]
+
+
 def test_animated_pictures_in_a_folder_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     tree(tmp_path / "in", "a.gif", "b/c.WEBP", "d.mp4", "e.txt")
     with pytest.raises(SourceError, match="no clips"):

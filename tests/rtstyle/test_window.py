@@ -113,13 +113,22 @@ def test_figures_are_not_cut_off_in_a_narrow_window(window: WindowSink) -> None:
     assert window.write(frame(value=255))
     narrow = pygame.surfarray.array3d(pygame.display.get_surface())
     assert (narrow[8:56, 8:40] < 255).any(axis=(0, 2)).all()
-    window._font = None
-    pygame.font.init()
-    window._font = pygame.font.Font(None, 22)
     text = "vangogh · strength 1.0 · scale 1.00"
     assert window._wrapped([text], 10_000) == [[text]]
     assert window._wrapped([text], 130) == [["vangogh"], ["strength 1.0"], ["scale 1.00"]]
     assert window._wrapped(["1-9", text], 10) == [["1-9", text]], "the keys stay in their columns"
+
+
+@pytest.mark.parametrize("size", [(640, 360), (1280, 720), (480, 270)])
+def test_all_keys_fit_into_the_window(window: WindowSink, size: tuple[int, int]) -> None:
+    window.write(frame())
+    assert window._controller is not None
+    surface = pygame.Surface(size)
+    surface.fill((90, 90, 90))
+    window._draw_help(surface, window._controller.help)
+    drawn = (pygame.surfarray.array3d(surface) != 90).any(2)
+    columns, rows = np.nonzero(drawn)
+    assert rows.min() >= 8 and columns.max() < size[0] - 7 and rows.max() == size[1] - 9
 
 
 def test_strength_stays_in_range(window: WindowSink, controls: Controls) -> None:

@@ -225,7 +225,7 @@ export class Files {
     row.name.title = item.name;
     const colours = item.colours ? ` · own colours ${Math.round(100 * item.colours)} %` : "";
     const only = item.only === "all" ? "" : ` · only the ${item.only}`;
-    const faces = item.faces ? ` · ${Math.round(100 * item.faces)} % less on faces` : "";
+    const faces = item.faces ? ` · ${Math.round(100 * item.faces)} % of faces kept` : "";
     row.how.textContent = `${mixCaption(item.style, this.options.entries)}${strength}${scale}${colours}${only}${faces}`;
     row.bar.setAttribute("aria-label", `Progress of ${item.name}`);
     what.append(row.name, row.how, row.bar, row.say);

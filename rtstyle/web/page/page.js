@@ -20,7 +20,7 @@ let strengthOn = 1; // restored by the 0 key
 let files = null; // the view of files, if the server has one
 let aside = null; // settings of the view that is not shown
 let figuresWanted = !matchMedia("(max-width: 56rem)").matches; // a phone's screen is too small to begin with them
-let told = false; // that the machine works at a smaller size
+let told = ""; // the smaller size of which the status line has told
 let captionTimer = null;
 
 function setStatus(text, alarm = false) {
@@ -123,9 +123,13 @@ function showWork({ width, height, work_width, work_height, scale, hold_fps }) {
   const smaller = work_width < width;
   $("smaller").hidden = !smaller;
   $("work").textContent = `${work_width} × ${work_height}`;
-  if (told || !hold_fps || !width || work_width > 0.9 * width / Math.max(1, scale)) return;
-  told = true;
-  setStatus(`Too slow for ${width} × ${height}: working at ${work_width} × ${work_height}, with larger strokes.`);
+  const size = `${work_width} × ${work_height}`;
+  if (told === size || !hold_fps || !width || work_width > 0.9 * width / Math.max(1, scale)) return;
+  // Said once, and kept true while it is what the line says.
+  if (!told || $("status").textContent.startsWith("Too slow")) {
+    setStatus(`Too slow for ${width} × ${height}: working at ${size}, with larger strokes.`);
+  }
+  told = size;
 }
 
 function showSettings(state) {
@@ -179,7 +183,7 @@ function running(yes) {
   $("start").classList.toggle("main", !yes);
   for (const id of ["save", "record", "full"]) $(id).disabled = !yes;
   $("show-figures").disabled = !yes;
-  if (!yes) { told = false; $("smaller").hidden = true; graph.clear(); }
+  if (!yes) { told = ""; $("smaller").hidden = true; graph.clear(); }
   showFigures(figuresWanted);
 }
 
@@ -278,7 +282,7 @@ const KEYS = {
   z: () => step("strength", -0.1, "strength"), c: () => step("strength", 0.1, "strength"),
   v: () => step("colours", -0.1, "own colours"), b: () => step("colours", 0.1, "own colours"),
   "[": () => step("scale", -0.25, "stroke size"), "]": () => step("scale", 0.25, "stroke size"),
-  n: () => step("faces", -0.1, "less on faces"), m: () => step("faces", 0.1, "less on faces"),
+  n: () => step("faces", -0.1, "faces kept"), m: () => step("faces", 0.1, "faces kept"),
   0: toggleStyle, o: nextPart, s: nextView, t: toggleMirror, i: () => showFigures(!figuresWanted),
   r: () => capture.record(), p: () => capture.save(), f: fullScreen, h: () => showKeys($("keys").hidden),
 };
