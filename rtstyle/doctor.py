@@ -22,6 +22,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "tensorrt": ("torch_tensorrt", "tensorrt"),
     "rtx": ("torch_tensorrt", "tensorrt_rtx"),
     "cameras": ("cv2_enumerate_cameras",),
+    "cluster": ("ray",),
     "heif": ("pillow_heif",),
     "microphone": ("sounddevice",),
     "midi": ("mido", "rtmidi"),
