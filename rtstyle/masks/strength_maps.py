@@ -105,11 +105,12 @@ class StrengthMaps:
     def _of(self, rgb: RGB, time_s: float) -> float | StrengthMap:
         strength, kept, masks = self._controls.strength, self._controls.faces, self._controls.masks
         only = self._controls.only
+        if strength == 0.0:
+            self._forget()  # when the style comes back, the scene may be another
+            return strength
         people = self._people(rgb, wanted=only in ("person", "background"))
         faces = self._faces(rgb, wanted=only == "faces" or kept > 0)
         share = self._share(faces if only == "faces" else people, rgb, time_s)
-        if strength == 0.0:
-            return strength
         strengths = None
         if share is not None:
             if masks.feather:

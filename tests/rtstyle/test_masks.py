@@ -163,6 +163,12 @@ def test_people_background_and_a_file_restrict_together(people: Told, tmp_path: 
     assert [float(both[y, x]) for y, x in ((8, 8), (8, 56), (40, 8), (40, 56))] == [0.0, 0.0, 0.0, 1.0]
 
 
+def test_nobody_is_looked_for_where_no_style_shows(people: Told) -> None:
+    maps = StrengthMaps(Controls(0.0, only="person"))
+    people.answer = None  # a call would fail
+    assert maps(frame()) == 0.0
+
+
 def test_the_clip_follows_the_time_of_the_frames(tmp_path: Path) -> None:
     masks = MaskSettings(clip_of_masks(tmp_path / "mask.mkv", [0, 255], fps=5))
     maps = StrengthMaps(Controls(masks=masks))
