@@ -22,6 +22,7 @@ QUICK = ("speed", "job", "delay", "start", "memory", "quality")
 
 ORDER = (
     *QUICK,
+    "int8",
     "masks",
     "faces",
     "sync",

@@ -31,7 +31,8 @@ from engines.errors import EngineError
 from engines.export import save_style
 from engines.frame_size import parse_size
 from engines.model.generator import Arch, Generator
-from engines.openvino.engine import CpuEngine, shared_core
+from engines.openvino.engine import CpuEngine
+from engines.openvino.runtime import shared_core
 from engines.style_file import StyleMeta, StyleModel
 from engines.torch_eager import EagerEngine
 

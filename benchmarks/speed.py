@@ -17,7 +17,8 @@ from benchmarks.johnson import JohnsonGraph
 from benchmarks.report import Row, Section, at_least
 from benchmarks.subject import Subject
 from engines.base import RGB
-from engines.openvino.engine import CpuEngine, shared_core
+from engines.openvino.engine import CpuEngine
+from engines.openvino.runtime import shared_core
 
 WIDTH, HEIGHT = 640, 360
 THREADS = 2
@@ -51,7 +52,7 @@ def measure(subject: Subject) -> Section:
         "openvino": _openvino(_export(johnson, subject.scratch)),
         "torch": _torch(johnson),
     }
-    times = _times_ms(runs, _picture())
+    times = times_ms(runs, _picture())
     ms = {name: statistics.median(values) for name, values in times.items()}
     counted = len(times["ours"])
     ratio = ms["openvino"] / ms["ours"]
@@ -81,7 +82,7 @@ def _picture() -> RGB:
     return np.stack(waves, axis=-1).astype(np.uint8)
 
 
-def _times_ms(runs: Mapping[str, Run], frame: RGB) -> dict[str, list[float]]:
+def times_ms(runs: Mapping[str, Run], frame: RGB) -> dict[str, list[float]]:
     """Every call's time; the networks take turns, so that a busy moment of the machine hits all alike."""
     times: dict[str, list[float]] = {name: [] for name in runs}
     for run in runs.values():

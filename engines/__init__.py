@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TypeAlias, cast
 
@@ -23,16 +23,13 @@ logger = logging.getLogger(__name__)
 _Maker: TypeAlias = Callable[[StyleModel, int | None], Engine]
 
 
-def _cpu(style: StyleModel, threads: int | None) -> Engine:
-    from engines.openvino.engine import CpuEngine
-
-    return CpuEngine(style, threads)
-
-
-def _cpu_shared(style: StyleModel, threads: int | None) -> Engine:
+def _cpu(style: StyleModel, threads: int | None, *, precision: str = "", shared: bool = False) -> Engine:
+    from engines.openvino.engine import CpuEngine, Precision
+    from engines.openvino.precision import choose
     from engines.openvino.shared_weights import SharedCpuEngine
 
-    return SharedCpuEngine(style, threads)
+    kind = SharedCpuEngine if shared else CpuEngine
+    return kind(style, threads, cast("Precision", precision) if precision else choose(style, threads).precision)
 
 
 def _torch(style: StyleModel, threads: int | None) -> Engine:
@@ -58,7 +55,16 @@ def _tensorrt(style: StyleModel, threads: int | None) -> Engine:
 
 _ENGINES: dict[str, _Maker] = {"tensorrt": _tensorrt, "cuda": _cuda, "cpu": _cpu, "torch": _torch}
 
-_SHARED: dict[str, _Maker] = {"cpu": _cpu_shared}
+PRECISIONS = ("fp32", "bf16", "int8")
+"""Kinds of arithmetic of the CPU engine."""
+
+_PRECISE: dict[str, _Maker] = {f"cpu:{name}": partial(_cpu, precision=name) for name in PRECISIONS}
+"""The CPU engine with a given arithmetic; ``cpu`` takes the faster one of fp32 and int8."""
+
+_SHARED: dict[str, _Maker] = {
+    "cpu": partial(_cpu, shared=True),
+    **{f"cpu:{name}": partial(_cpu, precision=name, shared=True) for name in PRECISIONS},
+}
 """Replacements for ``shared=True``; ``cuda`` always shares its graphs, and ``torch`` compiles nothing."""
 
 AUTO_ORDER = ("tensorrt", "cuda", "cpu", "torch")
@@ -71,7 +77,7 @@ GPU_ENGINES = ("tensorrt", "cuda")
 """Engines that need an NVIDIA GPU."""
 
 NAMES = ("auto", *_ENGINES)
-"""Names that ``load`` accepts, apart from those that plugins add."""
+"""Names that ``load`` accepts, apart from those with a precision and those that plugins add."""
 
 
 def load(
@@ -87,7 +93,8 @@ def load(
     Args:
         style: a style, or the folder of one.
         name: one of ``NAMES``, or an engine that a plugin adds. ``tensorrt`` stylizes only frame sizes that
-            ``rtstyle engine build`` has built.
+            ``rtstyle engine build`` has built. ``cpu`` takes the faster one of fp32 and int8, ``cpu:fp32``,
+            ``cpu:bf16`` and ``cpu:int8`` the arithmetic that they name.
         threads: CPU threads for the arithmetic; ``None`` leaves the choice to the runtime, which uses every core.
         build_ahead: where ``auto`` runs ``cuda`` and TensorRT is installed, build a TensorRT engine in another process
             meanwhile, and switch to it between two frames if it is at least 1.2 times as fast. The progress is logged.
@@ -103,16 +110,16 @@ def load(
         StyleError: the style is missing, damaged, or newer than this version.
     """
     plugin = None
-    if name not in NAMES:
+    makers = _ENGINES | _PRECISE | (_SHARED if shared else {})
+    if name != "auto" and name not in makers:
         plugin = plugins.find("rtstyle.engines", name, EngineError)
         if plugin is None:
-            names = [*NAMES, *plugins.names("rtstyle.engines")]
+            names = [*NAMES, *_PRECISE, *plugins.names("rtstyle.engines")]
             raise EngineError(f"there is no engine {name!r}", hint=f"choose one of {', '.join(names)}")
     if not isinstance(style, StyleModel):
         style = StyleModel.open(style)
     if plugin is not None:
         return cast("Engine", plugin(style, threads))
-    makers = _ENGINES | _SHARED if shared else _ENGINES
     return makers[name](style, threads) if name != "auto" else _auto(makers, style, threads, build_ahead=build_ahead)
 
 

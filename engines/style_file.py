@@ -1,7 +1,7 @@
 """Styles on disk: folders of plain data, verified before use.
 
     vangogh/
-      style.json             description, training record, and the sha256 of each file below
+      style.json             description, training record, ranges, and the sha256 of each file below
       weights.safetensors    fp16 weights of the folded generator, stored only here
       graph.onnx             the frame graph; its weights are external data in weights.safetensors
       preview.jpg            optional
@@ -17,13 +17,14 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from engines.atomic_write import atomic_write
 from engines.errors import StyleError
 
 FORMAT = 1
@@ -33,6 +34,12 @@ MANIFEST = "style.json"
 WEIGHTS = "weights.safetensors"
 GRAPH = "graph.onnx"
 PREVIEW = "preview.jpg"
+
+Ranges: TypeAlias = Mapping[str, tuple[float, float]]
+"""Smallest and largest input of convolutions, by the name of their weights."""
+
+LARGEST_SPAN = 65504.0
+"""Largest difference of the ends of a range: what fp16 can hold."""
 
 MANIFEST_LIMIT = 4 << 20
 """Largest ``style.json`` that is accepted, in bytes."""
@@ -84,10 +91,12 @@ class StyleModel(StyleMeta):
     Attributes:
         folder: the folder that it was read from.
         arch: widths and depth of the generator, as from ``engines.model.generator.Arch.to_dict``.
+        ranges: what int8 arithmetic needs, see ``engines.openvino.quantized_graph``; empty in styles of older versions.
     """
 
     folder: Path
     arch: Mapping[str, int]
+    ranges: Ranges = field(default_factory=dict)
 
     @property
     def weights(self) -> Path:
@@ -126,7 +135,19 @@ class StyleModel(StyleMeta):
             texts = {key: manifest[key] for key in ("name", "title", "painter", "work", "licence", "training")}
         except KeyError as error:
             raise _damaged(folder, f"has no {error}") from error
-        return cls(folder=folder, arch=arch, **texts)
+        return cls(folder=folder, arch=arch, ranges=_ranges(folder, manifest.get("ranges", {})), **texts)
+
+    def with_ranges(self, ranges: Ranges) -> StyleModel:
+        """Record ranges in ``style.json``. Raise StyleError if it cannot be written."""
+        path = self.folder / MANIFEST
+        bounds = {name: [float(f"{low:.4g}"), float(f"{high:.4g}")] for name, (low, high) in ranges.items()}
+        text = json.dumps({**_read_manifest(self.folder), "ranges": bounds}, indent=2, ensure_ascii=False)
+        try:
+            with atomic_write(path) as file:
+                file.write(f"{text}\n".encode())
+        except OSError as error:
+            raise StyleError(f"cannot write {path}: {error.strerror or error}") from error
+        return type(self).open(self.folder)
 
     def weights_sha256(self) -> str:
         """Return the SHA-256 of the weights' file, 64 hex digits."""
@@ -183,6 +204,20 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
             hint="pip install --upgrade rtstyle",
         )
     return dict(manifest)
+
+
+def _ranges(folder: Path, stored: object) -> Ranges:
+    """Return the ranges as stored; they are numbers that a multiplication by their inverse survives."""
+    found = {}
+    for name, bounds in stored.items() if isinstance(stored, dict) else [("ranges", stored)]:
+        numbers = bounds if isinstance(bounds, list) else []
+        if len(numbers) != 2 or not all(isinstance(number, int | float) for number in numbers):
+            raise _damaged(folder, f"has a range of {name} that is not two numbers")
+        low, high = (float(number) for number in numbers)
+        if not (low <= 0.0 < high and high - low < LARGEST_SPAN):
+            raise _damaged(folder, f"has an impossible range of {name}")
+        found[name] = low, high
+    return found
 
 
 def _check_files(folder: Path, files: Mapping[str, Any]) -> None:

@@ -140,7 +140,8 @@ def _engines(style: str) -> list[Finding]:
         info = engine.info
         engine.close()
         working.append(name)
-        findings.append(Finding(f"engine {name}", True, f"{info.runtime}, {info.precision}, {info.device}"))
+        times = _cpu_times(folder) if name == "cpu" else ""
+        findings.append(Finding(f"engine {name}", True, f"{info.runtime}, {info.precision}{times}, {info.device}"))
     chosen = next((name for name in engines.AUTO_ORDER if name in working), None)
     if chosen is None:
         hint = "pip install --force-reinstall openvino"
@@ -149,6 +150,16 @@ def _engines(style: str) -> list[Finding]:
     if chosen == "tensorrt":
         reason += f"; until it is built for a frame size, cuda is used{_speedups(folder)}"
     return [*findings, Finding("engine auto", True, f"takes {chosen}: {reason}", _faster(findings, chosen))]
+
+
+def _cpu_times(folder: Path) -> str:
+    """Say how long a frame takes in each arithmetic, as it was measured when one was chosen."""
+    from engines.openvino.precision import SIZE, choose
+    from engines.style_file import StyleModel
+
+    times = choose(StyleModel.open(folder)).milliseconds
+    each = ", ".join(f"{name} {ms:.1f} ms" for name, ms in times.items())
+    return f" ({each} a frame of {SIZE[1]}×{SIZE[0]})" if each else ""
 
 
 def _speedups(folder: Path) -> str:

@@ -10,22 +10,28 @@ from typing import Any
 import numpy as np
 
 import engines
+from engines.base import RGB
 from engines.errors import TrainError
 from engines.export import rounded, save_style
 from engines.model.generator import Generator, fold
+from engines.openvino.quantized_graph import measure_ranges
 from engines.style_file import StyleMeta, StyleModel
-from train.data.pictures import fill, picture_files, read_picture, split
+from train.config.schema import TrainConfig
+from train.data.pictures import Pictures, fill, picture_files, read_picture, split
 from train.inference import stylize_picture
 from train.report.contact_sheet import CELL
 from train.report.preview import small_preview
 from train.trainer import Trainer, versions
+
+RANGE_PICTURES, RANGE_SIDE = 64, 384
+"""Number and side in pixels of the crops over which the ranges for int8 are measured."""
 
 TOLERANCE = 2
 """Largest difference between two engines at one pixel, 8-bit steps; both compute in fp32."""
 
 
 def finish(trainer: Trainer, *, title: str = "", artist: str = "", licence: str = "unspecified") -> StyleModel:
-    """Fold the trained generator, save it as ``OUT/style``, and verify that the engines agree on it.
+    """Fold the trained generator, save it as ``OUT/style`` with the ranges for int8, and verify that engines agree.
 
     Raises:
         TrainError: two engines disagree.
@@ -42,7 +48,14 @@ def finish(trainer: Trainer, *, title: str = "", artist: str = "", licence: str 
     preview = small_preview(lambda rgb: stylize_picture(plain, rgb))
     model = save_style(config.run.out / "style", plain, meta, preview)
     verify(model, trainer)
-    return model
+    return model.with_ranges(measure_ranges(model, _range_pictures(config)))
+
+
+def _range_pictures(config: TrainConfig) -> list[RGB]:
+    """Return crops of the training pictures, for the ranges of int8."""
+    files, _ = split(picture_files(config.data.content), config.data.hold_out)
+    crops = Pictures(files, RANGE_PICTURES, RANGE_SIDE, config.run.seed)(0)
+    return list(crops.permute(0, 2, 3, 1).mul(255).round().byte().numpy())
 
 
 def record(trainer: Trainer) -> dict[str, Any]:
@@ -73,8 +86,8 @@ def verify(model: StyleModel, trainer: Trainer) -> None:
     """
     picture = fill(read_picture(trainer.paintings[0]), *CELL)
     results = {}
-    for name in ("torch", "cpu"):
-        engine = engines.load(model, name)
+    for name, kind in (("torch", "torch"), ("cpu", "cpu:fp32")):
+        engine = engines.load(model, kind)
         results[name] = engine(picture).astype(np.int16)
         engine.close()
     worst = int(np.abs(results["torch"] - results["cpu"]).max())

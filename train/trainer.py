@@ -164,7 +164,7 @@ class Trainer:
         light: list[Tensor] = []
         for file in files:
             try:
-                rgb = _read_painting(file)
+                rgb = read_painting(file)
             except TrainError as error:
                 if len(files) == 1:
                     raise
@@ -182,7 +182,7 @@ class Trainer:
             light.append(tones(x).flatten())
         if not sums:
             raise TrainError(f"no work can be read: {files[0]} …", hint="give --style-pictures another folder")
-        return [value / len(self.paintings) for value in sums], _mean_and_deviation(torch.cat(light))
+        return [value / len(self.paintings) for value in sums], mean_and_deviation(torch.cat(light))
 
     def losses(self, batch: Batch) -> StepOutput:
         """Stylize a batch and compute every loss term of the generator except the adversarial ones."""
@@ -290,7 +290,8 @@ class Trainer:
         self.changes = [*state.get("changes", []), *diff(self.config, state["settings"], self.step)]
 
 
-def _read_painting(file: Path) -> RGB:
+def read_painting(file: Path) -> RGB:
+    """Read a painting. Raise TrainError if it cannot be read, or is too small to show strokes."""
     rgb = read_picture(file)
     if min(rgb.shape[:2]) < MIN_SIDE:
         problem = f"{file} is {rgb.shape[1]}×{rgb.shape[0]}: too small to show brush strokes"
@@ -298,7 +299,8 @@ def _read_painting(file: Path) -> RGB:
     return rgb
 
 
-def _mean_and_deviation(x: Tensor) -> tuple[float, float]:
+def mean_and_deviation(x: Tensor) -> tuple[float, float]:
+    """Return both of all values of a tensor."""
     return float(x.mean()), float(x.std(False))
 
 

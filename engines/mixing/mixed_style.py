@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from engines.errors import StyleError
 from engines.mixing.mixed_weights import Moments, Tensors, channel_moments, mix_weights
-from engines.style_file import MANIFEST, WEIGHTS, StyleModel, sha256, sha256_of
+from engines.style_file import MANIFEST, WEIGHTS, Ranges, StyleModel, sha256, sha256_of
 
 KEPT = 32
 """Mixes and styles whose weights are kept, 0.7 and 1.4 MB each."""
@@ -30,7 +30,7 @@ class MixedStyle(StyleModel):
         mixed: its weights by name.
     """
 
-    mixed: Mapping[str, npt.NDArray[np.floating]] = field(repr=False, compare=False)
+    mixed: Mapping[str, npt.NDArray[np.floating]] = field(repr=False, compare=False, kw_only=True)
 
     def tensors(self) -> dict[str, npt.NDArray[np.floating]]:
         """Return the weights by name."""
@@ -46,7 +46,7 @@ class MixedStyle(StyleModel):
         manifest = json.loads((self.folder / MANIFEST).read_bytes())
         described = {key: getattr(self, key) for key in ("name", "title", "painter", "work", "licence", "training")}
         digests = {name: sha256_of(data) for name, data in files.items()}
-        files[MANIFEST] = json.dumps({**manifest, **described, "files": digests}).encode()
+        files[MANIFEST] = json.dumps({**manifest, **described, "files": digests, "ranges": self.ranges}).encode()
         return files
 
     def _weights_file(self) -> bytes:
@@ -89,8 +89,19 @@ def mix_styles(styles: Sequence[StyleModel], shares: Sequence[float]) -> MixedSt
         training={"mixed": {one.name: share for one, share in zip(styles, shares, strict=True)}},
         folder=first.folder,
         arch=first.arch,
+        ranges=_joined([one.ranges for one in styles]),
         mixed=_mixed(tuple(parts)),
     )
+
+
+def _joined(ranges: Sequence[Ranges]) -> Ranges:
+    """Return the ranges that hold those of all styles; empty if one has none."""
+    shared = set.intersection(*(set(one) for one in ranges))
+    return {
+        name: (min(one[name][0] for one in ranges), max(one[name][1] for one in ranges))
+        for name in ranges[0]
+        if name in shared
+    }
 
 
 def with_weights(style: StyleModel, weights: Mapping[str, npt.NDArray[np.floating]]) -> MixedStyle:

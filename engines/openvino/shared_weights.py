@@ -7,26 +7,19 @@ frame, the memory of two frames. Each frame takes a few percent longer, as nothi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakValueDictionary
 
 import numpy as np
-import numpy.typing as npt
 
 from engines.base import check_size
 from engines.errors import EngineError, StyleError
-from engines.model.own_colours import with_own_colours
-from engines.openvino.engine import (
-    CpuEngine,
-    SizedGraph,
-    as_engine_errors,
-    compile_graph,
-    import_openvino,
-    read_graph,
-    replace_weights,
-)
+from engines.openvino.engine import CpuEngine, SizedGraph
+from engines.openvino.quantized_graph import Floats, quantize
+from engines.openvino.runtime import as_engine_errors, compile_graph, import_openvino, read_graph, replace_weights
 from engines.style_file import StyleModel, sha256
 
 if TYPE_CHECKING:
@@ -41,7 +34,7 @@ class SharedCpuEngine(CpuEngine):
     """
 
     _shared: _SharedGraph | None
-    _weights: list[npt.NDArray[np.float32]]
+    _inputs: list[Floats]
 
     def prepare(self, height: int, width: int) -> None:
         """See ``engines.base.SharedGraphEngine``."""
@@ -54,21 +47,27 @@ class SharedCpuEngine(CpuEngine):
         return type(self)(self._style, self._threads, self._precision)
 
     def take_style(self, style: StyleModel) -> None:
-        """See ``engines.base.RestylableEngine``."""
+        """See ``engines.base.RestylableEngine``. A style without ranges for int8 turns the engine to fp32."""
         if self._closed:
             raise EngineError("the engine is closed")
         self._style = style
-        self._take_colours(self._colours)
+        if self._precision == "int8" and not style.ranges:
+            self._precision = "fp32"
+            self.info = replace(self.info, precision=self._precision)
+            self._sized.clear()
+            self._open()
+        else:
+            self._take_weights()
 
     def close(self) -> None:
         """Free the style; the last engine of a graph also frees the graph. May be called twice."""
         super().close()
-        self._shared, self._weights = None, []
+        self._shared, self._inputs = None, []
 
-    def _open(self, style: StyleModel) -> None:
-        shared = _shared(self._core, self._options, style)
-        self._weights = shared.ordered(style)
-        self._shared = shared
+    def _open(self) -> None:
+        quantized = list(self._style.ranges) if self._precision == "int8" else []
+        self._shared = _shared(self._core, self._options, self._style, quantized)
+        self._take_weights()
 
     def _compile(self, height: int, width: int) -> SizedGraph:
         assert self._shared is not None
@@ -77,15 +76,14 @@ class SharedCpuEngine(CpuEngine):
         self._set_weights(request)
         return SizedGraph(graph, request)
 
-    def _take_colours(self, colours: float) -> None:
+    def _take_weights(self) -> None:
         assert self._shared is not None
-        changed = with_own_colours(self._style.tensors(), colours) if colours else None
-        self._weights = self._shared.ordered(self._style, changed)
+        self._inputs = self._shared.ordered(self._style, self._weights())
         for sized in self._sized.values():
             self._set_weights(sized.request)
 
     def _set_weights(self, request: ov.InferRequest) -> None:
-        for index, weight in enumerate(self._weights, start=FIRST_WEIGHT):
+        for index, weight in enumerate(self._inputs, start=FIRST_WEIGHT):
             request.set_input_tensor(index, import_openvino().Tensor(weight, shared_memory=True))
 
 
@@ -98,6 +96,7 @@ class _Key(NamedTuple):
 
     graph_sha256: str
     options: tuple[tuple[str, Any], ...]
+    quantized: tuple[str, ...]
 
 
 class _Compiled:
@@ -113,22 +112,19 @@ class _SharedGraph:
     def __init__(self, key: _Key, core: ov.Core, style: StyleModel) -> None:
         self._core, self._options = core, dict(key.options)
         self._graph = read_graph(core, style)
-        self._shapes = _make_inputs(self._graph)
+        self._shapes = _make_inputs(self._graph, key.quantized)
         self._compiled: WeakValueDictionary[tuple[int, int], _Compiled] = WeakValueDictionary()
         self._lock = Lock()
 
-    def ordered(
-        self, style: StyleModel, changed: Mapping[str, npt.NDArray[np.float32]] | None = None
-    ) -> list[npt.NDArray[np.float32]]:
-        """Return a style's weights in the order of the inputs, some of them changed.
+    def ordered(self, style: StyleModel, weights: Mapping[str, Floats]) -> list[Floats]:
+        """Return the weights of a style in the order of the inputs.
 
         Raises:
             StyleError: some are missing or misshapen.
         """
-        tensors: dict[str, npt.NDArray[np.floating]] = {**style.tensors(), **(changed or {})}
-        if any(name not in tensors or tensors[name].shape != shape for name, shape in self._shapes.items()):
+        if any(name not in weights or weights[name].shape != shape for name, shape in self._shapes.items()):
             raise StyleError(f"{style.weights} does not fit {style.graph}", hint="get the style again")
-        return [tensors[name].astype(np.float32, order="C", copy=False) for name in self._shapes]
+        return [np.ascontiguousarray(weights[name]) for name in self._shapes]
 
     def compiled(self, height: int, width: int) -> _Compiled:
         """Return the graph for one frame size; compile it if nobody has. May raise OpenVINO's RuntimeError."""
@@ -147,9 +143,9 @@ _graphs: WeakValueDictionary[_Key, _SharedGraph] = WeakValueDictionary()
 _graphs_lock = Lock()
 
 
-def _shared(core: ov.Core, options: Mapping[str, Any], style: StyleModel) -> _SharedGraph:
+def _shared(core: ov.Core, options: Mapping[str, Any], style: StyleModel, quantized: Sequence[str]) -> _SharedGraph:
     """Return the graph of a style; read it if nobody has. Raises StyleError like ``read_graph``."""
-    key = _Key(sha256(style.graph), tuple(sorted(options.items())))
+    key = _Key(sha256(style.graph), tuple(sorted(options.items())), tuple(sorted(quantized)))
     with _graphs_lock:
         found = _graphs.get(key)
         if found is None:
@@ -157,8 +153,8 @@ def _shared(core: ov.Core, options: Mapping[str, Any], style: StyleModel) -> _Sh
         return found
 
 
-def _make_inputs(graph: ov.Model) -> dict[str, tuple[int, ...]]:
-    """Turn each fp16 weight of a graph into an fp32 input; return names and shapes in order."""
+def _make_inputs(graph: ov.Model, quantized: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    """Turn each weight of a graph into an fp32 input; return names and shapes in order."""
     import_openvino()
     from openvino import Type, opset13
 
@@ -168,6 +164,8 @@ def _make_inputs(graph: ov.Model) -> dict[str, tuple[int, ...]]:
         inputs[name] = opset13.parameter(list(shape), Type.f32)
         return inputs[name]
 
+    if quantized:
+        quantize(graph, quantized, replacement)
     replace_weights(graph, replacement)
     graph.add_parameters(list(inputs.values()))
     graph.validate_nodes_and_infer_types()

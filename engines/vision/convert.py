@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
 from engines.errors import StyleError
-from engines.openvino.engine import import_openvino
+from engines.openvino.runtime import import_openvino
 from engines.style_file import sha256
 from engines.vision import face_network, person_network
 from engines.vision.converted import MANIFEST

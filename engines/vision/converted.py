@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engines.errors import StyleError
-from engines.openvino.engine import as_engine_errors, shared_core
+from engines.openvino.runtime import as_engine_errors, shared_core
 from engines.style_file import sha256
 
 if TYPE_CHECKING:

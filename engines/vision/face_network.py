@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from engines.base import RGB
 from engines.errors import EngineError
-from engines.openvino.engine import as_engine_errors
+from engines.openvino.runtime import as_engine_errors
 from engines.vision.converted import ConvertedNetworks
 
 FOLDER = Path(__file__).parent / "face"

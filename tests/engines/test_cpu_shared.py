@@ -166,7 +166,7 @@ def test_refuses_what_does_not_fit(style: StyleModel, monkeypatch: pytest.Monkey
     monkeypatch.setattr(StyleModel, "tensors", lambda _: weights)
     with pytest.raises(StyleError, match=r"weights\.safetensors does not fit"):
         SharedCpuEngine(style)
-    monkeypatch.setattr(StyleModel, "tensors", lambda _: {**tensors, "one that the graph has itself": tensors})
+    monkeypatch.setattr(StyleModel, "tensors", lambda _: {**tensors, "one that the graph has itself": np.ones(1)})
     SharedCpuEngine(style).close()
 
 

@@ -81,7 +81,7 @@ def train_on_meta(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> list[
         return dict.fromkeys(values, 1.0)
 
     monkeypatch.setattr(loop, "_fetch", fetch)
-    monkeypatch.setattr(trainer, "_mean_and_deviation", lambda x: (0.5, 0.2) if x.device == META else None)
+    monkeypatch.setattr(trainer, "mean_and_deviation", lambda x: (0.5, 0.2) if x.device == META else None)
     monkeypatch.setattr(adversary, "_copy_to_host", on_host)
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
     done = loop.train(config, group=MetaProcess(), stop=lambda: len(fetched) == 2)

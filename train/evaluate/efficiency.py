@@ -9,7 +9,7 @@ from typing import Any
 import engines
 from engines.cuda import driver
 from engines.errors import EngineError, StyleError
-from engines.openvino.engine import shared_core
+from engines.openvino.runtime import shared_core
 from engines.style_file import StyleModel
 from rtstyle.bench import Timing, measure
 

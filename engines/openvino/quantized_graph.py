@@ -1,0 +1,169 @@
+"""Convolutions in int8: other weights for a style's graph, and the nodes that round what goes in.
+
+A quantized convolution takes its input x as a byte, 255 (x − low) / (high − low), rounded, with a range that belongs to
+the style; its weights are integers from −127 to 127 times a scale for each output channel. The products are summed
+exactly, and a multiplication and the bias bring the sum back to what the next layer expects. So the graph is the same
+for all styles, and what a style adds is a few numbers. A CPU with VNNI multiplies four bytes in the time of one float.
+
+The contrasts and what reads them stay in fp32. The frame itself consists of bytes, and loses nothing.
+
+Source: Jacob et al. 2018, arXiv:1712.05877, sections 2.1 and 2.2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from engines.errors import EngineError
+from engines.openvino.runtime import STORED, compile_graph, import_openvino, read_graph, shared_core
+from engines.style_file import Ranges, StyleModel
+
+if TYPE_CHECKING:
+    import openvino as ov
+
+Floats: TypeAlias = npt.NDArray[np.float32]
+
+FP32 = ("coarse.conv.weight", "fine.conv.weight", "canvas.mix.conv.weight")
+"""Convolutions that read contrasts, whose waves are too fine for a byte, or the canvas, which costs nothing."""
+
+LARGEST = 127
+"""Largest integer weight."""
+
+BLUR = "softening"
+"""The blur of the frame: what it rounds off would be seen in every flat area. So its weights are the sum of two
+kernels, of which the second holds what the first rounds off."""
+
+PIXELS = ("stem.conv.weight", BLUR)
+"""Convolutions that read the frame, whose range is always 0 … 1: its bytes as they are."""
+
+GAIN, OFFSET, SCALE, REST = ".gain", ".offset", ".scale", ".rest"
+"""Suffixes of the names of what a convolution needs beside its weights."""
+
+
+def check_ranges(style: StyleModel) -> None:
+    """Raise EngineError unless a style can be stylized in int8."""
+    if not style.ranges:
+        problem = f"{style.name} cannot run in int8: it was trained before rtstyle measured the ranges that int8 needs"
+        raise EngineError(problem, hint="use fp32, or train it again")
+
+
+def quantize(graph: ov.Model, names: Sequence[str], node: Callable[[str, tuple[int, ...]], ov.Node | Floats]) -> None:
+    """Quantize convolutions of a style's graph, in place.
+
+    Args:
+        graph: not validated afterwards, since new parameters belong to it only once they are added.
+        names: of the weights of the convolutions.
+        node: called with the name and shape of each weight that ``quantized_weights`` returns for these convolutions,
+            but for the biases; returns an fp32 node or array to take it from.
+    """
+    import_openvino()
+    from openvino import opset13 as ops
+
+    def get(name: str, shape: tuple[int, ...]) -> ov.Node:
+        found = node(name, shape)
+        return ops.constant(found) if isinstance(found, np.ndarray) else found
+
+    def rounded(value: ov.Node | ov.Output, low: float, levels: int) -> ov.Output:
+        """Round to evenly spaced levels from ``low`` to 1; the runtime makes integers of it."""
+        least, most = (ops.constant(np.full((1, 1, 1, 1), bound, np.float32)) for bound in (low, 1.0))
+        return ops.fake_quantize(value, least, most, least, most, levels).output(0)
+
+    single = (1, 1, 1, 1)
+    for name, convolution in convolutions(graph).items():
+        if name not in names:
+            continue
+        value = input_of(convolution)
+        if name not in PIXELS:
+            value = ops.add(ops.multiply(value, get(name + GAIN, single)), get(name + OFFSET, single)).output(0)
+        reader = convolution.input_value(0).get_node()
+        port = reader.input(0) if reader.get_type_name() == "Pad" else convolution.input(0)
+        port.replace_source_output(rounded(value, 0.0, 256))
+        shape = tuple(convolution.input_value(1).get_shape())
+        readers = convolution.output(0).get_target_inputs()
+        convolution.input(1).replace_source_output(rounded(get(name, shape), -1.0, 2 * LARGEST + 1))
+        result = ops.multiply(convolution, get(name + SCALE, (1, shape[0], 1, 1)))
+        if name == BLUR:
+            kernel = rounded(get(name + REST, shape), -1.0, 2 * LARGEST + 1)
+            rest = ops.convolution(convolution.input_value(0), kernel, [1, 1], [0, 0], [0, 0], [1, 1])
+            result = ops.add(result, ops.multiply(rest, get(name + REST + SCALE, (1, shape[0], 1, 1))))
+        for target in readers:
+            target.replace_source_output(result.output(0))
+
+
+def quantized_weights(weights: Mapping[str, Floats], ranges: Ranges) -> dict[str, Floats]:
+    """Return all weights of a style for a quantized graph, by name.
+
+    Args:
+        weights: fp32, by name.
+        ranges: of the inputs of the convolutions to quantize, by the name of their weights.
+    """
+    found = dict(weights)
+    for name, (low, high) in ranges.items():
+        span = np.float32(high - low)
+        found[name + GAIN] = np.full((1, 1, 1, 1), 1 / span, np.float32)
+        found[name + OFFSET] = np.full((1, 1, 1, 1), -low / span, np.float32)
+        found[name], scale = _scaled(weights[name])
+        found[name + SCALE] = scale.reshape(1, -1, 1, 1) * span
+        kernel = np.asarray(np.rint(found[name] * LARGEST) / LARGEST * scale, np.float32)
+        if name == BLUR:
+            found[name + REST], rest = _scaled(weights[name] - kernel)
+            found[name + REST + SCALE] = rest.reshape(1, -1, 1, 1) * span
+        if low:  # what the offset adds to every sum is taken from the bias
+            bias = name.removesuffix("weight") + "bias"
+            found[bias] = (weights[bias] + low * kernel.sum((1, 2, 3), dtype=np.float64)).astype(np.float32)
+    return found
+
+
+def measure_ranges(style: StyleModel, pictures: Sequence[npt.NDArray[np.uint8]]) -> dict[str, tuple[float, float]]:
+    """Measure the ranges that ``quantized_weights`` needs, in fp32.
+
+    Args:
+        style: its network may have any shape.
+        pictures: (H, W, 3) each, all of one size. What is larger in other pictures will be clipped.
+
+    Raises:
+        EngineError: OpenVINO is missing or failed.
+    """
+    core = shared_core()
+    graph = read_graph(core, style)
+    inputs = {name: input_of(node) for name, node in convolutions(graph).items() if name not in FP32}
+    graph.add_outputs(list(inputs.values()))
+    height, width = pictures[0].shape[:2]
+    options = {"INFERENCE_PRECISION_HINT": "f32"}
+    request = compile_graph(core, graph, height, width, options).create_infer_request()
+    found = dict.fromkeys(inputs, (0.0, 0.0))
+    for picture in pictures:
+        outputs = request.infer({0: picture[None], 1: np.ones(1, np.float32)})
+        for index, (name, (low, high)) in enumerate(found.items(), start=1):
+            found[name] = min(low, float(outputs[index].min())), max(high, float(outputs[index].max()))
+    return {name: (0.0, 1.0) if name in PIXELS else bounds for name, bounds in found.items()}
+
+
+def convolutions(graph: ov.Model) -> dict[str, ov.Node]:
+    """Return the convolutions whose weights belong to the style, by the name of these."""
+    found = {}
+    for node in graph.get_ordered_ops():
+        if node.get_type_name() != "Convolution":
+            continue
+        cast = node.input_value(1).get_node()
+        stored = cast.input_value(0).get_node().get_friendly_name() if cast.get_type_name() == "Convert" else ""
+        if stored.endswith(STORED):
+            found[stored.removesuffix(STORED)] = node
+    return found
+
+
+def input_of(convolution: ov.Node) -> ov.Output:
+    """Return what a convolution reads, before its border is repeated."""
+    value = convolution.input_value(0)
+    return value.get_node().input_value(0) if value.get_node().get_type_name() == "Pad" else value
+
+
+def _scaled(kernel: Floats) -> tuple[Floats, Floats]:
+    """Return a kernel divided by its largest weight for each output channel, and these, (out, 1, 1, 1)."""
+    largest = np.abs(kernel).max((1, 2, 3), keepdims=True)
+    scale = np.where(largest > 0, largest, np.float32(1))
+    return np.ascontiguousarray(kernel / scale), scale
