@@ -16,7 +16,7 @@ from engines.base import Engine
 from engines.errors import EngineError
 from engines.style_file import StyleModel
 
-__all__ = ["AUTO_ORDER", "GPU_ENGINES", "NAMES", "load"]
+__all__ = ["AUTO_ORDER", "GPU_ENGINES", "INTEL_ENGINES", "NAMES", "load"]
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +30,12 @@ def _cpu(style: StyleModel, threads: int | None, *, precision: str = "", shared:
 
     kind = SharedCpuEngine if shared else CpuEngine
     return kind(style, threads, cast("Precision", precision) if precision else choose(style, threads).precision)
+
+
+def _intel(style: StyleModel, threads: int | None, *, device: str) -> Engine:
+    from engines.openvino.intel import Device, IntelEngine
+
+    return IntelEngine(style, threads, cast("Device", device))
 
 
 def _torch(style: StyleModel, threads: int | None) -> Engine:
@@ -53,7 +59,14 @@ def _tensorrt(style: StyleModel, threads: int | None) -> Engine:
     return TensorRtEngine(style, threads)
 
 
-_ENGINES: dict[str, _Maker] = {"tensorrt": _tensorrt, "cuda": _cuda, "cpu": _cpu, "torch": _torch}
+_ENGINES: dict[str, _Maker] = {
+    "tensorrt": _tensorrt,
+    "cuda": _cuda,
+    "intel-gpu": partial(_intel, device="GPU"),
+    "intel-npu": partial(_intel, device="NPU"),
+    "cpu": _cpu,
+    "torch": _torch,
+}
 
 PRECISIONS = ("fp32", "bf16", "int8")
 """Kinds of arithmetic of the CPU engine."""
@@ -75,6 +88,9 @@ AUTO_ORDER = ("tensorrt", "cuda", "cpu", "torch")
 
 GPU_ENGINES = ("tensorrt", "cuda")
 """Engines that need an NVIDIA GPU."""
+
+INTEL_ENGINES = ("intel-gpu", "intel-npu")
+"""Engines that need an Intel GPU or NPU; ``auto`` takes one where it is faster than ``cpu``."""
 
 NAMES = ("auto", *_ENGINES)
 """Names that ``load`` accepts, apart from those with a precision and those that plugins add."""
@@ -131,7 +147,7 @@ def _auto(makers: Mapping[str, _Maker], style: StyleModel, threads: int | None, 
     failures: dict[str, EngineError] = {}
     for name in order:
         try:
-            engine = makers[name](style, threads)
+            engine = makers[_fastest_processor(style, threads) if name == "cpu" else name](style, threads)
         except EngineError as error:
             failures[name] = error
             continue
@@ -139,6 +155,13 @@ def _auto(makers: Mapping[str, _Maker], style: StyleModel, threads: int | None, 
             _warn_without_gpu(name, str(failures["cuda"]))
         return _with_hot_swap(engine, style) if name == "cuda" and build_ahead else engine
     raise failures["cpu"]  # the one that every machine can have
+
+
+def _fastest_processor(style: StyleModel, threads: int | None) -> str:
+    """Return ``cpu``, or Intel's GPU or NPU where it is faster."""
+    from engines.openvino.precision import fastest_processor
+
+    return fastest_processor(style, threads)
 
 
 @cache  # once: a live run loads an engine for each style

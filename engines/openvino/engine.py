@@ -51,6 +51,8 @@ class CpuEngine(BaseEngine):
         EngineError: OpenVINO is missing or cannot run here, the CPU has no bf16, or the style no ranges for int8.
     """
 
+    _device = "CPU"
+
     def __init__(self, style: StyleModel, threads: int | None = None, precision: Precision = "fp32") -> None:
         super().__init__(threads)
         self._core = shared_core()
@@ -143,7 +145,7 @@ class CpuEngine(BaseEngine):
 
     def _compile(self, height: int, width: int) -> SizedGraph:
         assert self._graph is not None
-        graph = compile_graph(self._core, self._graph, height, width, self._options)
+        graph = compile_graph(self._core, self._graph, height, width, self._options, self._device)
         return SizedGraph(graph, graph.create_infer_request())
 
 

@@ -1,16 +1,18 @@
-"""Which arithmetic is fastest on this machine: measured once, and remembered.
+"""Which arithmetic and which of Intel's processors is fastest on this machine: measured once, and remembered.
 
-fp32 and int8 are compared on frames of one size; another size would not change which one wins. bf16 is left to the
-user: where it is fast, int8 is faster, and closer to fp32.
+All are compared on frames of one size; another size would not change which one wins. bf16 is left to the user: where it
+is fast, int8 is faster, and closer to fp32.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from threading import Lock
@@ -19,7 +21,9 @@ import numpy as np
 
 from engines.atomic_write import atomic_write
 from engines.cache_dirs import cache_folder
+from engines.errors import EngineError
 from engines.openvino.engine import CpuEngine, Precision
+from engines.openvino.intel import NAMES, IntelEngine, device_name
 from engines.openvino.runtime import import_openvino, shared_core
 from engines.style_file import StyleModel
 
@@ -30,10 +34,12 @@ RUNS = 9
 """Frames that are timed with each arithmetic, in turn."""
 
 GAIN = 1.15
-"""How many times as fast as fp32 int8 must be to be taken."""
+"""How many times as fast as fp32 int8 must be to be taken, and as the CPU another processor."""
 
 FILE = "cpu-precision.json"
 """Name of the file in the cache that remembers the times, by machine."""
+
+logger = logging.getLogger(__name__)
 
 _lock = Lock()
 _known: dict[str, dict[str, float]] = {}
@@ -57,14 +63,33 @@ def choose(style: StyleModel, threads: int | None = None) -> Choice:
     """
     if not style.ranges:
         return Choice("fp32", {})
-    with _lock:
-        key = _key(style, threads)
-        times = _known.get(key) or _stored().get(key)
-        if times is None:
-            times = _measured(style, threads)
-            _store(key, times)
-        _known[key] = times
+    kinds: tuple[Precision, ...] = ("fp32", "int8")
+    makers: dict[str, Callable[[], CpuEngine]] = {name: partial(CpuEngine, style, threads, name) for name in kinds}
+    times = _remembered(_key(style, threads), makers)
     return Choice("int8" if times["fp32"] >= GAIN * times["int8"] else "fp32", times)
+
+
+def fastest_processor(style: StyleModel, threads: int | None = None) -> str:
+    """Return ``cpu``, ``intel-gpu`` or ``intel-npu``, whichever is fastest; with only a CPU, nothing is measured.
+
+    Raises:
+        EngineError: OpenVINO is missing or cannot run here.
+    """
+    best, least_ms = "cpu", 0.0
+    for device, name in NAMES.items():
+        try:
+            full_name = device_name(device)
+            makers: dict[str, Callable[[], CpuEngine]] = {
+                "cpu": partial(CpuEngine, style, threads, choose(style, threads).precision),
+                name: partial(IntelEngine, style, threads, device),
+            }
+            times = _remembered(f"{_key(style, threads)} | {full_name}", makers)
+        except EngineError as error:
+            logger.debug("%s is not used: %s", name, error)
+            continue
+        if times["cpu"] >= GAIN * times[name] and (best == "cpu" or times[name] < least_ms):
+            best, least_ms = name, times[name]
+    return best
 
 
 def _key(style: StyleModel, threads: int | None) -> str:
@@ -74,20 +99,27 @@ def _key(style: StyleModel, threads: int | None) -> str:
     return f"{device} | OpenVINO {import_openvino().__version__} | {threads or 'all'} threads | {arch}"
 
 
-def _measured(style: StyleModel, threads: int | None) -> dict[str, float]:
+def _remembered(key: str, makers: Mapping[str, Callable[[], CpuEngine]]) -> dict[str, float]:
+    """Return the milliseconds a frame of each engine, measured if that was never done."""
+    with _lock:
+        times = _known.get(key) or _stored().get(key)
+        if times is None or times.keys() != makers.keys():
+            times = _measured(makers)
+            _store(key, times)
+        _known[key] = times
+    return times
+
+
+def _measured(makers: Mapping[str, Callable[[], CpuEngine]]) -> dict[str, float]:
     frame = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
-    engines: dict[str, CpuEngine] = {
-        "fp32": CpuEngine(style, threads, "fp32"),
-        "int8": CpuEngine(style, threads, "int8"),
-    }
-    times: dict[str, list[float]] = {name: [] for name in engines}
-    for _ in range(RUNS + 1):
-        for name, engine in engines.items():
-            began_s = time.perf_counter()
-            engine(frame)
-            times[name].append(1000 * (time.perf_counter() - began_s))
-    for engine in engines.values():
-        engine.close()
+    with contextlib.ExitStack() as stack:
+        engines = {name: stack.enter_context(contextlib.closing(make())) for name, make in makers.items()}
+        times: dict[str, list[float]] = {name: [] for name in engines}
+        for _ in range(RUNS + 1):
+            for name, engine in engines.items():
+                began_s = time.perf_counter()
+                engine(frame)
+                times[name].append(1000 * (time.perf_counter() - began_s))
     return {name: round(median(values[1:]), 2) for name, values in times.items()}  # the first one compiles
 
 
@@ -99,8 +131,8 @@ def _stored() -> dict[str, dict[str, float]]:
     """Return the times that the file holds; what is damaged is measured again."""
     try:
         found = json.loads(_file().read_text(encoding="utf-8"))
-        return {key: {name: float(times[name]) for name in ("fp32", "int8")} for key, times in found.items()}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return {key: {name: float(ms) for name, ms in times.items()} for key, times in found.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
         return {}
 
 

@@ -32,7 +32,7 @@ def shared_core() -> ov.Core:
     try:
         core: ov.Core = import_openvino().Core()
     except RuntimeError as error:
-        raise EngineError(f"OpenVINO cannot start: {_cause(error)}") from error
+        raise EngineError(f"OpenVINO cannot start: {cause_of(error)}") from error
     return core
 
 
@@ -69,15 +69,17 @@ def as_engine_errors(height: int, width: int) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        raise EngineError(f"OpenVINO failed on a frame of {width}×{height}: {_cause(error)}") from error
+        raise EngineError(f"OpenVINO failed on a frame of {width}×{height}: {cause_of(error)}") from error
 
 
-def compile_graph(core: ov.Core, graph: ov.Model, height: int, width: int, options: dict[str, Any]) -> ov.CompiledModel:
+def compile_graph(
+    core: ov.Core, graph: ov.Model, height: int, width: int, options: dict[str, Any], device: str = "CPU"
+) -> ov.CompiledModel:
     """Compile a graph for one frame size, in pixels. May raise OpenVINO's RuntimeError."""
     fixed = graph.clone()
     # A graph of fixed shape runs a third faster than one with free height and width.
     fixed.reshape({0: [1, height, width, 3], 1: [1]})
-    return core.compile_model(fixed, "CPU", options)
+    return core.compile_model(fixed, device, options)
 
 
 def read_graph(core: ov.Core, style: StyleModel) -> ov.Model:
@@ -87,7 +89,7 @@ def read_graph(core: ov.Core, style: StyleModel) -> ov.Model:
         inputs = [port.get_any_name() for port in graph.inputs]
         outputs = [port.get_any_name() for port in graph.outputs]
     except RuntimeError as error:
-        raise StyleError(f"{style.graph} cannot be read: {_cause(error)}") from error
+        raise StyleError(f"{style.graph} cannot be read: {cause_of(error)}") from error
     if inputs != ["frame", "strength"] or outputs != ["painting"]:
         raise StyleError(f"{style.graph} is not a frame graph: its inputs are {inputs} and its outputs {outputs}")
     return graph
@@ -118,7 +120,7 @@ def replace_weights(
             reader.replace_source_output(node.output(0))
 
 
-def _cause(error: BaseException) -> str:
+def cause_of(error: BaseException) -> str:
     """Return the last line of OpenVINO's message; the lines before it are places in its source."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     causes = [line for line in lines if not line.startswith(("Exception from", "Check '"))]

@@ -73,8 +73,8 @@ def assert_alike(engine: Engine, golden: Engine, rgb: RGB, strength: float = 1.0
 
 
 def test_every_engine_has_a_tolerance() -> None:
-    # What only a card runs is compared in `test_on_gpu.py` and `test_trt_on_gpu.py`.
-    assert set(TOLERANCE) == set(engines.NAMES) - {"auto", *engines.GPU_ENGINES}
+    # What only a card runs is compared in `test_on_gpu.py`, `test_trt_on_gpu.py` and `test_intel.py`.
+    assert set(TOLERANCE) == set(engines.NAMES) - {"auto", *engines.GPU_ENGINES, *engines.INTEL_ENGINES}
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[1]}x{size[0]}")

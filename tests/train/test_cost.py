@@ -90,11 +90,11 @@ def test_every_engine_is_timed_or_says_why_not(tiny_style: Path, monkeypatch: py
 
     monkeypatch.setattr(engines, "load", without_torch)
     found = {each.engine: each for each in efficiency.latencies(StyleModel.open(tiny_style), seconds=0.0)}
-    assert set(found) == set(engines.NAMES) - {"auto", *engines.GPU_ENGINES}
+    assert set(found) == set(engines.NAMES) - {"auto", *engines.GPU_ENGINES, *engines.INTEL_ENGINES}
     timing = found["cpu"].timing
     assert timing is not None and 0 < timing.median_ms <= timing.p95_ms
     assert found["torch"].timing is None and "needs torch" in found["torch"].runtime
     monkeypatch.setattr(driver, "device_count", lambda: 1)
     found = {each.engine: each for each in efficiency.latencies(StyleModel.open(tiny_style), seconds=0.0)}
-    assert set(found) == set(engines.NAMES) - {"auto"}
+    assert set(found) == set(engines.NAMES) - {"auto", *engines.INTEL_ENGINES}
     assert all(found[name].timing is None and found[name].runtime for name in engines.GPU_ENGINES)
