@@ -56,6 +56,14 @@ class Optimizer:
         for part in self._parts.values():
             part.step()
 
+    def forget_momentum(self) -> None:
+        """Forget the mean of the last gradients, but not their size."""
+        for part in self._parts.values():
+            for state in part.state.values():
+                for name in ("exp_avg", "momentum_buffer"):
+                    if name in state:
+                        state[name].zero_()
+
     def state_dict(self) -> dict[str, Any]:
         """Return everything a resumed run needs."""
         return {name: part.state_dict() for name, part in self._parts.items()}

@@ -105,10 +105,10 @@ def _test_frame(height: int, width: int) -> RGB:
     patches = rng.integers(0, 256, (rows, columns, 3)).astype(np.uint8)
     large = cv2.resize(patches, (columns * DETAIL, rows * DETAIL), interpolation=cv2.INTER_NEAREST)[:height, :width]
     noise = rng.integers(-4, 5, large.shape)
-    return np.clip(large.astype(np.int16) + noise, 0, 255).astype(np.uint8)
+    frame: RGB = np.clip(large.astype(np.int16) + noise, 0, 255).astype(np.uint8)
+    return frame
 
 
 def _stylized(sized: SizedGraph, frame: RGB) -> RGB:
     outputs = sized.request.infer({0: frame[None], 1: np.ones(1, np.float32)})
-    stylized: RGB = np.array(outputs[0][0], np.uint8)
-    return stylized
+    return np.array(outputs[0][0], np.uint8)
