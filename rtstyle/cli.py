@@ -39,8 +39,9 @@ NUMBERS = {"a valid int": "must be a whole number", "a valid number": "must be a
 app = typer.Typer(
     name="rtstyle", cls=Commands, context_settings=HELP, rich_markup_mode=None, pretty_exceptions_enable=False
 )
-for command in (webcam, video, image, web, styles, devices, doctor, bench):
+for command in (webcam, video, image, web, devices, doctor, bench):
     app.command(cls=PlainCommand)(command)
+app.add_typer(styles, name="styles")
 app.add_typer(engine, name="engine")
 # Its options belong to the training program, --help included.
 app.command(add_help_option=False, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(train)

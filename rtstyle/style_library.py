@@ -1,4 +1,4 @@
-"""Find styles: by name in the gallery that comes with rtstyle, or by folder."""
+"""Find styles: by name in the gallery that comes with rtstyle or on one's own shelf, or by folder."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from engines.errors import StyleError
 from engines.style_file import MANIFEST, StyleModel, sha256
+from rtstyle.shelf import SUFFIX, own_styles
 from rtstyle.style_mix import Mix, is_normal
 
 logger = logging.getLogger(__name__)
@@ -27,13 +28,14 @@ PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".heic", 
 
 @dataclass(frozen=True)
 class StyleEntry:
-    """One style of the gallery.
+    """One style of the gallery or of one's own shelf.
 
     Attributes:
         name: what ``--style`` and ``rtstyle.load`` take.
         painter, work: of the painting that it was trained on.
         licence: of the weights.
         fault: why it cannot be used; empty if it can.
+        own: it does not come with rtstyle.
     """
 
     name: str
@@ -43,21 +45,22 @@ class StyleEntry:
     licence: str
     path: str
     fault: str = ""
+    own: bool = False
 
 
 def find(style: str, gallery: Path | None = None) -> Path:
-    """Return the folder of a style, given a name in the gallery, a folder with a ``style.json``, or a training run."""
-    gallery = gallery or GALLERY
+    """Return the folder of a style, given its name, a folder with a ``style.json``, or a training run."""
+    known = folders(gallery)
     name = name_of(style, gallery)
-    if name in _names(gallery):
-        return gallery / name
+    if name in known:
+        return known[name]
     if not style:  # Path("") would be the current folder
-        raise StyleError("the name of the style is empty", hint=_nearest(style, _names(gallery)))
+        raise StyleError("the name of the style is empty", hint=_nearest(style, list(known)))
     path = Path(style).expanduser()
     for folder in (path, path / RUN_STYLE):
         if (folder / MANIFEST).is_file():
             return folder
-    raise _not_found(style, path, _names(gallery))
+    raise _not_found(style, path, list(known))
 
 
 def _not_found(style: str, path: Path, names: list[str]) -> StyleError:
@@ -67,6 +70,8 @@ def _not_found(style: str, path: Path, names: list[str]) -> StyleError:
         return StyleError(
             problem, hint="give the --out folder of `rtstyle train`; a run has a style once it has finished"
         )
+    if path.suffix == SUFFIX and path.is_file():
+        return StyleError(f"{style} is a pack", hint=f"`rtstyle styles add {style}` makes it a style with a name")
     if path.exists():
         hint = "weights of other programs cannot be used: rtstyle reads safetensors only, never a pickle"
         if path.suffix.lower() in PICTURES:
@@ -103,8 +108,7 @@ def open_style(style: str, gallery: Path | None = None) -> StyleModel:
 
 def parse(style: str, gallery: Path | None = None) -> Mix:
     """Read a mix of styles, each as the gallery spells it. A style of that very name is no mix. Raises StyleError."""
-    names = _names(gallery or GALLERY)
-    if not style or style in names or Path(style).expanduser().is_dir():
+    if not style or style in folders(gallery) or Path(style).expanduser().is_dir():
         return Mix(((style, 1.0),))
     return Mix.parse(style, lambda name: name_of(name, gallery))
 
@@ -122,7 +126,7 @@ def spelled(style: str) -> str:
 
 def name_of(style: str, gallery: Path | None = None) -> str:
     """Return a style as the gallery spells it, whatever its case; a folder, or an unknown name, stays as it is."""
-    names = _names(gallery or GALLERY)
+    names = folders(gallery)
     if style in names or Path(style).expanduser().is_dir():
         return style
     return next((name for name in names if name.lower() == style.lower()), style)
@@ -135,21 +139,29 @@ def choices(names: Sequence[str], wanted: Iterable[str]) -> list[str]:
 
 
 def installed(gallery: Path | None = None) -> list[StyleEntry]:
-    """Return all styles of the gallery, sorted by name. A damaged one is listed with its fault."""
-    gallery = gallery or GALLERY
-    return [_entry(gallery / name) for name in _names(gallery)]
+    """Return all styles of the gallery and then one's own, each sorted by name. A damaged one has its fault."""
+    shipped = gallery_styles(gallery)
+    return [_entry(folder, own=name not in shipped) for name, folder in folders(gallery).items()]
 
 
-def _names(gallery: Path) -> list[str]:
-    return sorted(record.parent.name for record in gallery.glob(f"*/{MANIFEST}"))
+def gallery_styles(gallery: Path | None = None) -> dict[str, Path]:
+    """Return the folders of the styles that come with rtstyle, by name."""
+    records = sorted((gallery or GALLERY).glob(f"*/{MANIFEST}"))
+    return {record.parent.name: record.parent for record in records}
 
 
-def _entry(folder: Path) -> StyleEntry:
+def folders(gallery: Path | None = None) -> dict[str, Path]:
+    """Return the folders of all styles by name: those of the gallery, and one's own unless a gallery is given."""
+    own = own_styles() if gallery is None else {}
+    return {**gallery_styles(gallery), **{name: own[name] for name in own if name not in gallery_styles(gallery)}}
+
+
+def _entry(folder: Path, *, own: bool) -> StyleEntry:
     try:
         model = StyleModel.open(folder)
     except StyleError as error:
-        return StyleEntry(folder.name, "", "", "", "", str(folder), fault=error.problem)
-    return StyleEntry(folder.name, model.title, model.painter, model.work, model.licence, str(folder))
+        return StyleEntry(folder.name, "", "", "", "", str(folder), error.problem, own)
+    return StyleEntry(folder.name, model.title, model.painter, model.work, model.licence, str(folder), own=own)
 
 
 def _nearest(style: str, names: list[str]) -> str:

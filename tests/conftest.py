@@ -12,7 +12,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def pytest_configure() -> None:
-    """Signals as a terminal gives them: a background job starts with some ignored, and its children inherit that."""
+    """Signals as a terminal gives them, since background jobs ignore some; and none of the developer's own styles."""
+    os.environ["RTSTYLE_STYLES"] = str(ROOT / "tests" / "no styles of one's own")
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):

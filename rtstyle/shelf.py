@@ -1,0 +1,244 @@
+"""One's own styles: a folder of them beside the gallery, and packs to pass them on.
+
+A pack (``.rtstyle``) is a ZIP archive of a style's files. Whatever comes from elsewhere is unpacked in memory within
+limits, verified against the hashes in its ``style.json``, and tried on a small frame before it has a name. Nothing in
+it is executed: JSON, safetensors and ONNX are data.
+"""
+
+from __future__ import annotations
+
+import json
+import lzma
+import os
+import re
+import shutil
+import stat
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+
+from engines.atomic_write import atomic_folder, atomic_write
+from engines.errors import StyleError, StylerError
+from engines.style_card import CARD
+from engines.style_file import GRAPH, MANIFEST, PREVIEW, WEIGHTS, StyleModel, sha256
+
+VARIABLE = "RTSTYLE_STYLES"
+"""Environment variable that names another folder of one's own styles."""
+
+SUFFIX = ".rtstyle"
+"""Of a pack."""
+
+PARTS = (MANIFEST, WEIGHTS, GRAPH, PREVIEW, CARD)
+"""Files of a style, in the order of a pack; the last two are optional."""
+
+NEEDED = PARTS[:3]
+
+LIMIT = 64 << 20
+"""Largest pack, and largest style unpacked, bytes: a hundred times the styles of the gallery."""
+
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+
+EPOCH = (1980, 1, 1, 0, 0, 0)
+"""Date of every file in a pack, so that the same style always gives the same pack."""
+
+TRIED = (64, 96)
+"""Height and width of the frame on which a new style is tried, pixels."""
+
+
+def home() -> Path:
+    """Return the folder of one's own styles: by environment variable, or in the user's data folder."""
+    named = os.environ.get(VARIABLE)
+    if named:
+        return Path(named)
+    from platformdirs import user_data_path
+
+    return user_data_path("rtstyle", appauthor=False) / "styles"
+
+
+def own_styles() -> dict[str, Path]:
+    """Return the folders of one's own styles by name, sorted."""
+    found = {path.parent.name: path.parent for path in home().glob(f"*/{MANIFEST}")}
+    return {name: found[name] for name in sorted(found) if not name.startswith(".")}
+
+
+def add(files: Mapping[str, bytes], taken: Mapping[str, object], name: str = "", *, replace: bool = False) -> Path:
+    """Put a style on the shelf.
+
+    Args:
+        files: of the style, by name.
+        taken: names that it cannot have: those of the gallery.
+        name: its name on the shelf; by default the one that it has.
+        replace: take the place of a style of one's own with this name.
+
+    Returns:
+        its folder.
+
+    Raises:
+        StyleError: it is damaged, cannot be used by this version, or has a name that is taken; the shelf is unchanged.
+    """
+    with tempfile.TemporaryDirectory(prefix="rtstyle-") as scratch:
+        draft = Path(scratch) / "style"
+        draft.mkdir()
+        for part in PARTS:
+            if part in files:
+                (draft / part).write_bytes(files[part])
+        name = name or StyleModel.open(draft).name
+        check_name(name, taken, replace=replace)
+        _rename_manifest(draft, name)
+        _try(StyleModel.open(draft))
+        target = home() / name
+        try:
+            with atomic_folder(target) as place:
+                place.chmod(0o755)
+                for file in draft.iterdir():
+                    shutil.copyfile(file, place / file.name)
+        except OSError as error:
+            raise StyleError(f"cannot write {target}: {error.strerror or error}", hint=_OTHER_HOME) from error
+    return target
+
+
+def check_name(name: str, taken: Mapping[str, object], *, replace: bool = False) -> None:
+    """Raise StyleError unless a style of one's own can have this name."""
+    if not NAME.fullmatch(name):
+        raise StyleError(f"{name!r} is not a valid style name", hint="use up to 64 of a-z, 0-9, _ and -")
+    if name in taken:
+        raise StyleError(f"{name} is a style that comes with rtstyle", hint="--name gives yours another name")
+    if name in own_styles() and not replace:
+        hint = "--name gives the new one another name, --overwrite replaces yours"
+        raise StyleError(f"you have a style {name!r} already", hint=hint)
+
+
+def remove(name: str) -> Path:
+    """Delete a style of one's own; return the folder that is gone. Raise StyleError if there is none."""
+    folder = _own(name)
+    aside = folder.with_name(f".{name}-removed")
+    try:
+        # Renamed first: a style is there or not, even if deleting its files fails halfway.
+        shutil.rmtree(aside, ignore_errors=True)
+        folder.rename(aside)
+        shutil.rmtree(aside, ignore_errors=True)
+    except OSError as error:
+        raise StyleError(f"cannot remove {folder}: {error.strerror or error}") from error
+    return folder
+
+
+def rename(old: str, new: str, taken: Mapping[str, object]) -> Path:
+    """Give a style of one's own another name; return its new folder. Raise StyleError if that is not possible."""
+    folder = _own(old)
+    check_name(new, taken)
+    target = folder.with_name(new)
+    try:
+        folder.rename(target)
+        _rename_manifest(target, new)
+    except OSError as error:
+        raise StyleError(f"cannot rename {folder}: {error.strerror or error}") from error
+    return target
+
+
+def _own(name: str) -> Path:
+    found = own_styles()
+    if name not in found:
+        yours = f"yours are {', '.join(found)}" if found else "you have none; `rtstyle styles add` adds one"
+        raise StyleError(f"you have no style {name!r}", hint=yours)
+    return found[name]
+
+
+def pack(style: StyleModel, target: Path, *, replace: bool = False) -> str:
+    """Write a style into a pack; return its sha256.
+
+    Raises:
+        StyleError: the file exists or cannot be written.
+    """
+    if target.exists() and not replace:
+        raise StyleError(f"{target} exists already", hint="--overwrite replaces it")
+    files = style.files()
+    try:
+        with atomic_write(target) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            for part in PARTS:
+                if part in files:
+                    info = zipfile.ZipInfo(part, EPOCH)
+                    info.external_attr = 0o644 << 16
+                    archive.writestr(info, files[part], zipfile.ZIP_DEFLATED)
+    except OSError as error:
+        raise StyleError(f"cannot write {target}: {error.strerror or error}") from error
+    return sha256(target)
+
+
+def unpack(file: Path) -> dict[str, bytes]:
+    """Read a pack, or a ZIP archive with a style at its top or in its only folder.
+
+    Raises:
+        StyleError: it is no such archive, is damaged, too large, or holds links or paths out of the folder.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return _unpacked(file, archive)
+    except (*_BROKEN, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
+        # Encrypted archives raise RuntimeError, unknown compressions NotImplementedError.
+        problem = getattr(error, "strerror", None) or str(error)
+        raise StyleError(f"{file} cannot be read: {problem}", hint="get it again") from error
+
+
+def _unpacked(file: Path, archive: zipfile.ZipFile) -> dict[str, bytes]:
+    entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+    records = [entry.filename for entry in entries if entry.filename.rpartition("/")[2] == MANIFEST]
+    if len(records) != 1:
+        how_many = "no" if not records else "more than one"
+        raise StyleError(f"{file} holds {how_many} {MANIFEST}", hint="`rtstyle styles export` makes a pack of a style")
+    folder = records[0].removesuffix(MANIFEST)
+    found: dict[str, bytes] = {}
+    for entry in entries:
+        name = entry.filename.removeprefix(folder)
+        if name not in PARTS or not entry.filename.startswith(folder):
+            continue  # nothing else is read, whatever path it names
+        if stat.S_ISLNK(entry.external_attr >> 16):
+            raise StyleError(f"{file} holds a link instead of {name}", hint="get it from somebody you trust")
+        room = LIMIT - sum(len(data) for data in found.values())
+        with archive.open(entry) as content:
+            # The size that the archive states may be false.
+            found[name] = content.read(room + 1)
+        if len(found[name]) > room:
+            raise StyleError(f"{file} unpacks to more than {LIMIT >> 20} MB, which no style does")
+    return found
+
+
+def read_folder(folder: Path) -> dict[str, bytes]:
+    """Read the files of a style in a folder. Raise StyleError if they cannot be read, or are too large."""
+    paths = {part: folder / part for part in PARTS if (folder / part).is_file()}
+    try:
+        if sum(path.stat().st_size for path in paths.values()) > LIMIT:
+            raise StyleError(f"{folder} is larger than {LIMIT >> 20} MB, which no style is")
+        return {part: path.read_bytes() for part, path in paths.items()}
+    except OSError as error:
+        raise StyleError(f"{folder} cannot be read: {error.strerror or error}") from error
+
+
+def _rename_manifest(folder: Path, name: str) -> None:
+    """Write another name into ``style.json``."""
+    path = folder / MANIFEST
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    if manifest["name"] != name:
+        with atomic_write(path) as file:
+            file.write(f"{json.dumps({**manifest, 'name': name}, indent=2, ensure_ascii=False)}\n".encode())
+
+
+def _try(style: StyleModel) -> None:
+    """Stylize a small frame, so that a style that cannot run is not added."""
+    import engines
+
+    frame = np.random.default_rng(0).integers(0, 256, (*TRIED, 3), np.uint8)
+    try:
+        with closing(engines.load(style, "cpu:fp32")) as engine:
+            engine(frame)
+    except StylerError as error:
+        raise StyleError(f"the style {style.name} cannot be used: {error.problem}", hint="get it again") from error
+
+
+_BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError)
+
+_OTHER_HOME = f"the environment variable {VARIABLE} names another folder"

@@ -1,0 +1,304 @@
+"""One's own styles: adding, packing, downloading, renaming, removing."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import json
+import stat
+import threading
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from engines.errors import StyleError
+from engines.style_file import FORMAT, GRAPH, MANIFEST, WEIGHTS, StyleModel
+from rtstyle import shelf, style_download, style_library
+from rtstyle.cli import main
+
+GALLERY = style_library.gallery_styles()
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "own styles"
+    monkeypatch.setenv(shelf.VARIABLE, str(folder))
+    return folder
+
+
+@pytest.fixture
+def files(tiny_style: Path) -> dict[str, bytes]:
+    return shelf.read_folder(tiny_style)
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> str:
+    assert main(["styles", *arguments]) == code
+    captured = capsys.readouterr()
+    assert "Traceback" not in captured.err
+    return captured.out if code == 0 else captured.err
+
+
+def zipped(path: Path, files: dict[str, bytes], folder: str = "") -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(folder + name, data)
+    return path
+
+
+def test_a_trained_style_gets_a_name(tiny_style: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "added mine" in run(capsys, "add", str(tiny_style), "--name", "mine")
+    assert StyleModel.open(style_library.find("mine")).name == "mine"
+    assert style_library.open_style("Mine").name == "mine"  # in any case
+    entry = style_library.installed()[-1]
+    assert entry.name == "mine" and entry.own and not style_library.installed()[0].own
+    listed = json.loads(run(capsys, "--json"))["styles"]
+    assert listed[-1]["name"] == "mine" and listed[-1]["own"] is True
+    assert "mine" in run(capsys)
+
+
+def test_a_pack_goes_from_one_machine_to_another(
+    tiny_style: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "tiny.rtstyle"
+    digest = run(capsys, "export", str(tiny_style), str(file)).split()[0]
+    assert digest == hashlib.sha256(file.read_bytes()).hexdigest()
+    first = file.read_bytes()
+    assert "exists already" in run(capsys, "export", str(tiny_style), str(file), code=1)
+    run(capsys, "export", str(tiny_style), str(file), "--overwrite")
+    assert file.read_bytes() == first  # the same style, the same pack
+    assert "is a pack" in str(_problem(lambda: style_library.find(str(file))))
+    monkeypatch.setenv(shelf.VARIABLE, str(tmp_path / "another machine"))
+    assert "another sha256" in run(capsys, "add", str(file), "--sha256", "0" * 64, code=1)
+    run(capsys, "add", str(file), "--sha256", digest.upper())
+    assert StyleModel.open(style_library.find("tiny")).weights_sha256() == StyleModel.open(tiny_style).weights_sha256()
+
+
+def _problem(call: object) -> StyleError:
+    with pytest.raises(StyleError) as told:
+        call()  # type: ignore[operator]
+    return told.value
+
+
+def test_a_zip_of_the_folder_works_too(files: dict[str, bytes], tmp_path: Path) -> None:
+    file = zipped(tmp_path / "tiny.zip", {**files, "notes.txt": b"not read"}, "tiny/")
+    assert shelf.unpack(file) == files
+
+
+def test_rename_and_remove(files: dict[str, bytes], home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shelf.add(files, GALLERY)
+    assert "tiny is now small" in run(capsys, "rename", "tiny", "small")
+    assert StyleModel.open(home / "small").name == "small" and not (home / "tiny").exists()
+    assert "you have no style 'tiny'" in run(capsys, "remove", "tiny", code=1)
+    assert "comes with rtstyle" in run(capsys, "rename", "small", "wave", code=1)
+    assert "not a valid style name" in run(capsys, "rename", "small", "../wave", code=1)
+    run(capsys, "remove", "small")
+    assert list(home.iterdir()) == []
+    assert "you have none" in run(capsys, "remove", "wave", code=1)  # those that come with rtstyle stay
+
+
+@pytest.mark.parametrize("name", ["wave", "../up", "A b", "", ".hidden", "x" * 65])
+def test_names_that_a_style_cannot_have(name: str, files: dict[str, bytes], home: Path) -> None:
+    if name:
+        with pytest.raises(StyleError):
+            shelf.add(files, GALLERY, name)
+    assert not home.exists()
+
+
+def test_a_name_that_exists(files: dict[str, bytes], home: Path) -> None:
+    shelf.add(files, GALLERY)
+    with pytest.raises(StyleError, match="you have a style 'tiny' already"):
+        shelf.add(files, GALLERY)
+    shelf.add(files, GALLERY, replace=True)
+    assert [path.name for path in home.iterdir()] == ["tiny"]
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({WEIGHTS: b"short"}, "truncated or altered"),
+        ({GRAPH: b""}, "truncated or altered"),
+        ({MANIFEST: b"{"}, "cannot be read"),
+        ({MANIFEST: b'{"format": %d}' % (FORMAT + 1)}, "this rtstyle reads up to"),
+    ],
+)
+def test_damaged_styles_are_refused(
+    change: dict[str, bytes], problem: str, files: dict[str, bytes], home: Path
+) -> None:
+    with pytest.raises(StyleError, match=problem):
+        shelf.add(files | change, GALLERY)
+    assert not home.exists()
+
+
+def test_a_graph_that_does_not_run_is_refused(files: dict[str, bytes], home: Path) -> None:
+    manifest = json.loads(files[MANIFEST])
+    manifest["files"][GRAPH] = hashlib.sha256(b"rubbish").hexdigest()
+    rubbish = {**files, GRAPH: b"rubbish", MANIFEST: json.dumps(manifest).encode()}
+    with pytest.raises(StyleError, match="the style tiny cannot be used"):
+        shelf.add(rubbish, GALLERY)
+    assert not home.exists()
+
+
+def test_packs_that_would_do_harm(files: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outside = zipped(tmp_path / "outside.rtstyle", {**files, "../../evil.py": b"x", "/etc/evil": b"x"})
+    assert shelf.unpack(outside).keys() == files.keys()  # other paths are not even read
+    two = zipped(tmp_path / "two.zip", {f"{folder}/{name}": data for folder in "ab" for name, data in files.items()})
+    assert "more than one style.json" in _problem(lambda: shelf.unpack(two)).problem
+    assert "no style.json" in _problem(lambda: shelf.unpack(zipped(tmp_path / "none.zip", {"x": b""}))).problem
+    link = tmp_path / "link.rtstyle"
+    with zipfile.ZipFile(link, "w") as archive:
+        archive.writestr(MANIFEST, files[MANIFEST])
+        info = zipfile.ZipInfo(WEIGHTS)
+        info.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(info, "/etc/passwd")
+    assert "holds a link" in _problem(lambda: shelf.unpack(link)).problem
+    monkeypatch.setattr(shelf, "LIMIT", 1 << 20)
+    bomb = tmp_path / "bomb.rtstyle"
+    with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(MANIFEST, files[MANIFEST])
+        archive.writestr(WEIGHTS, bytes(100 << 20))
+    assert bomb.stat().st_size < 1 << 20 and "more than 1 MB" in _problem(lambda: shelf.unpack(bomb)).problem
+
+
+@pytest.mark.parametrize("cut", [0, 10, 1000, -30, -1])
+def test_a_cut_pack_is_one_line(cut: int, files: dict[str, bytes], tmp_path: Path) -> None:
+    whole = zipped(tmp_path / "whole.rtstyle", files).read_bytes()
+    (tmp_path / "cut.rtstyle").write_bytes(whole[:cut])
+    assert "cut.rtstyle" in _problem(lambda: shelf.unpack(tmp_path / "cut.rtstyle")).problem
+
+
+def test_flipped_bytes_never_raise_anything_else(files: dict[str, bytes], tmp_path: Path) -> None:
+    whole = zipped(tmp_path / "whole.rtstyle", {name: data[:3000] for name, data in files.items()}).read_bytes()
+    for place in range(0, len(whole), 61):
+        (tmp_path / "flipped.rtstyle").write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
+        try:
+            shelf.unpack(tmp_path / "flipped.rtstyle")
+        except StyleError:
+            continue
+
+
+def test_a_full_disk_leaves_nothing(files: dict[str, bytes], home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shelf.shutil, "copyfile", full)
+    with pytest.raises(StyleError, match="No space left on device"):
+        shelf.add(files, GALLERY)
+    assert list(home.iterdir()) == []
+
+
+def test_the_shelf_is_a_file(files: dict[str, bytes], home: Path) -> None:
+    home.write_text("")
+    assert shelf.own_styles() == {}
+    with pytest.raises(StyleError, match="cannot write") as told:
+        shelf.add(files, GALLERY)
+    assert shelf.VARIABLE in str(told.value.hint)
+
+
+def test_info(capsys: pytest.CaptureFixture[str], tiny_style: Path) -> None:
+    shown = run(capsys, "info", "vangogh")
+    assert "Vincent van Gogh" in shown and "Apache-2.0" in shown
+    facts = json.loads(run(capsys, "info", "vangogh", "--json"))
+    assert facts["int8"] is True and facts["steps"] > 0 and len(facts["weights sha256"]) == 64
+    assert "unknown" in run(capsys, "info", str(tiny_style))
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    """Serves what the tests put there: by path, status, bytes, and how many of them to send."""
+
+    pages: dict[str, tuple[int, bytes, int | None]]
+    asked: list[tuple[str, str]]
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    server: _Server
+
+    def do_GET(self) -> None:
+        self.server.asked.append((self.path, self.headers.get("Authorization", "")))
+        status, data, sent = self.server.pages.get(self.path, (404, b"", None))
+        self.send_response(status)
+        if status == 302:
+            self.send_header("Location", data.decode())
+            data = b""
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data[:sent])
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def server() -> Iterator[_Server]:
+    with _Server(("127.0.0.1", 0), _Handler) as found:
+        found.pages, found.asked = {}, []
+        threading.Thread(target=found.serve_forever, daemon=True).start()
+        yield found
+        found.shutdown()
+
+
+def url(server: _Server, path: str) -> str:
+    return f"http://127.0.0.1:{server.server_port}{path}"
+
+
+def test_a_pack_at_an_address(
+    server: _Server, files: dict[str, bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = zipped(tmp_path / "p.rtstyle", files).read_bytes()
+    server.pages["/tiny.rtstyle"] = (200, data, None)
+    assert "another sha256" in run(capsys, "add", url(server, "/tiny.rtstyle"), "--sha256", "1" * 64, code=1)
+    run(capsys, "add", url(server, "/tiny.rtstyle"), "--sha256", hashlib.sha256(data).hexdigest())
+    assert "tiny" in shelf.own_styles()
+    progress: list[tuple[int, int | None]] = []
+    style_download.download(url(server, "/tiny.rtstyle"), lambda done, total: progress.append((done, total)))
+    assert progress[-1] == (len(data), len(data))
+
+
+def test_a_repository_of_the_hub(
+    server: _Server, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    elsewhere = "http://localhost"  # another host than 127.0.0.1
+    for name, data in files.items():
+        server.pages[f"/me/tiny/resolve/main/{name}"] = (200, data, None)
+    server.pages[f"/me/tiny/resolve/main/{WEIGHTS}"] = (302, f"{elsewhere}:{server.server_port}/cdn".encode(), None)
+    server.pages["/cdn"] = (200, files[WEIGHTS], None)
+    monkeypatch.setenv("HF_ENDPOINT", url(server, ""))
+    monkeypatch.setenv("HF_TOKEN", "secret")
+    run(capsys, "add", "hf://me/tiny")
+    assert "tiny" in shelf.own_styles()
+    given = dict(server.asked)
+    assert given[f"/me/tiny/resolve/main/{MANIFEST}"] == "Bearer secret" and given["/cdn"] == ""
+    assert f"hf://me/other has no {MANIFEST}" in run(capsys, "add", "hf://me/other", code=1)
+    assert "not the address" in run(capsys, "add", "hf://me", code=1)
+    assert "several files" in run(capsys, "add", "hf://me/tiny", "--sha256", "0", code=1)
+
+
+@pytest.mark.parametrize(
+    ("page", "problem"),
+    [
+        ((200, b"x" * 5000, 4000), "stopped 1000 bytes before the end"),
+        ((500, b"", None), "answers 500"),
+        ((403, b"", None), "answers 403"),
+        ((200, b"no archive", None), "is not a zip file"),
+        ((302, b"file:///etc/passwd", None), "answers 302"),
+    ],
+)
+def test_what_a_server_may_do(
+    page: tuple[int, bytes, int | None], problem: str, server: _Server, home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.pages["/p"] = page
+    assert problem in run(capsys, "add", url(server, "/p"), code=1)
+    assert not home.exists()
+
+
+def test_a_server_that_sends_too_much(
+    server: _Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(style_download, "LIMIT", 1 << 20)
+    server.pages["/p"] = (200, bytes(3 << 20), None)
+    assert "more than 1 MB" in run(capsys, "add", url(server, "/p"), code=1)
+
+
+def test_nobody_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "cannot download http://127.0.0.1:9/x" in run(capsys, "add", "http://127.0.0.1:9/x", code=1)
