@@ -1,11 +1,11 @@
 """Engines, sources and sinks that other packages add through entry points.
 
-A package that adds the sink ``spout`` declares a function in its ``pyproject.toml``::
+A package that adds the sink ``decklink`` declares a function in its ``pyproject.toml``::
 
     [project.entry-points."rtstyle.sinks"]
-    spout = "rtstyle_spout:open_sink"
+    decklink = "rtstyle_decklink:open_sink"
 
-``rtstyle webcam --sink spout:NAME`` then calls ``open_sink("spout:NAME", options)``. The functions are:
+``rtstyle webcam --sink decklink:NAME`` then calls ``open_sink("decklink:NAME", options)``. The functions are:
 
 - ``rtstyle.engines``: ``(style: StyleModel, threads: int | None) -> Engine``
 - ``rtstyle.sources``: ``(text: str, options: SourceOptions) -> Source``

@@ -26,12 +26,18 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "heif": ("pillow_heif",),
     "microphone": ("sounddevice",),
     "midi": ("mido", "rtmidi"),
+    "ndi": ("cyndilib",),
     "osc": ("pythonosc",),
     "screen": ("mss",),
+    "spout": ("SpoutGL",),
+    "syphon": ("syphon",),
     "virtual-camera": ("pyvirtualcam",),
     "web": ("aiohttp", "aiortc"),
 }
 """Extra → modules that it installs."""
+
+ONLY_ON = {"spout": ("win32",), "syphon": ("darwin",), "cameras": ("win32", "darwin")}
+"""Extra → the systems that have a use for it; Linux names cameras itself."""
 
 FEATURES = (
     *("avx", "avx2", "fma", "f16c", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16"),
@@ -261,8 +267,8 @@ def _extras() -> list[Finding]:
 
     findings = []
     for extra, modules in EXTRAS.items():
-        if extra == "cameras" and sys.platform.startswith("linux"):
-            continue  # Linux names cameras itself
+        if sys.platform not in ONLY_ON.get(extra, (sys.platform,)):
+            continue
         present = all(util.find_spec(module) is not None for module in modules)
         if extra == "cuda" and present:  # importing torch would take seconds
             present = "+cpu" not in metadata.version("torch") and sys.platform != "darwin"

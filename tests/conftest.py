@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import tempfile
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
+NDI_SETTINGS = tempfile.TemporaryDirectory(prefix="rtstyle-ndi-")
+"""Folder of NDI's settings, which its library reads once, when it is loaded."""
+
 
 def pytest_configure() -> None:
-    """Signals as a terminal gives them, since background jobs ignore some; and none of the developer's own styles."""
     os.environ["RTSTYLE_STYLES"] = str(ROOT / "tests" / "no styles of one's own")
+    _configure_ndi()
+    _reset_signals()
+
+
+def _configure_ndi() -> None:
+    """NDI finds the senders of this machine without multicast, and every test process has a name of its own."""
+    settings = {"machinename": f"TEST-{os.getpid()}", "networks": {"ips": "127.0.0.1,"}}
+    (Path(NDI_SETTINGS.name) / "ndi-config.v1.json").write_text(json.dumps({"ndi": settings}))
+    os.environ["NDI_CONFIG_DIR"] = NDI_SETTINGS.name
+
+
+def _reset_signals() -> None:
+    """Signals as a terminal gives them: a background job starts with some ignored, and its children inherit that."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for name in ("SIGTERM", "SIGHUP"):
         if hasattr(signal, name):

@@ -23,12 +23,15 @@ logger = logging.getLogger(__name__)
 
 
 def devices(as_json: Json = False) -> None:
-    """List the cameras of this machine, with their formats, its microphones and its MIDI controllers.
+    """List the cameras of this machine, with their formats, and what else can be seen, heard or played from here.
 
     `rtstyle webcam --source` takes the number, the path, the name or a part of the name. A path in /dev/v4l/by-id
     always means the same camera, whatever else is plugged in. A virtual camera shows what another program sends.
 
     `rtstyle webcam --midi` takes the name of a MIDI input, or a part of it. They are listed with the extra "midi".
+
+    `rtstyle webcam --source ndi:NAME` takes a program that sends by NDI. They are listed with the extra "ndi"; those
+    that share by Spout (Windows) or Syphon (macOS) with the extras "spout" and "syphon".
 
     Examples:
         rtstyle devices
@@ -44,7 +47,7 @@ def devices(as_json: Json = False) -> None:
     if as_json:
         described = [{**c.to_dict(), "modes": found} for c, found in cameras]
         heard = [one.to_dict() for one in _microphones()]
-        print_json({"cameras": described, "microphones": heard, "midi": _midi_inputs()})
+        print_json({"cameras": described, "microphones": heard, "midi": _midi_inputs(), **_sharing_programs()})
         return
     if not cameras:
         typer.echo("No camera is connected. `rtstyle webcam --source pattern` works without one.")
@@ -60,6 +63,9 @@ def _list_beside_cameras() -> None:
         typer.echo(f"microphone  {one.index}  {one.name}")
     for name in _midi_inputs():
         typer.echo(f"MIDI  {name}")
+    for prefix, names in _sharing_programs().items():
+        for name in names:
+            typer.echo(f"{prefix}:{name}")
 
 
 def _microphones() -> list[MicrophoneInfo]:
@@ -83,6 +89,22 @@ def _midi_inputs() -> list[str]:
         return list_inputs()
     except (ModuleNotFoundError, SourceError):
         return []
+
+
+def _sharing_programs() -> dict[str, list[str]]:
+    """Return prefix of ``--source`` → programs that share their pictures that way; none without the extra."""
+    from engines.errors import SourceError
+    from rtstyle.sources.ndi import list_ndi_sources
+    from rtstyle.sources.spout import list_spout_senders
+    from rtstyle.sources.syphon import list_syphon_servers
+
+    found: dict[str, list[str]] = {}
+    for prefix, names in (("ndi", list_ndi_sources), ("spout", list_spout_senders), ("syphon", list_syphon_servers)):
+        try:
+            found[prefix] = names()
+        except SourceError:
+            found[prefix] = []
+    return found
 
 
 def describe(camera: Camera, found: Sequence[Mode]) -> str:

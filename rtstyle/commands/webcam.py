@@ -37,21 +37,23 @@ SourceName = Annotated[
     str,
     typer.Option(
         "--source",
-        metavar="0|NAME|PATH|URL|screen|pattern",
+        metavar="0|NAME|PATH|URL|screen|ndi|spout|syphon|pattern",
         envvar="RTSTYLE_SOURCE",
         show_envvar=False,
         help="What to stylize: number, name or path of a camera (`rtstyle devices` lists them), a video file, the "
-        "URL of a stream, the screen (screen:2 is the second monitor, screen:640x360+100+50 a region), or "
-        "`pattern`, a built-in moving scene.",
+        "URL of a stream, the screen (screen:2 is the second monitor, screen:640x360+100+50 a region), what another "
+        "program sends (ndi:NAME in the network, spout:NAME on Windows, syphon:NAME on macOS), or `pattern`, a "
+        "built-in moving scene.",
     ),
 ]
 Sinks = Annotated[
     list[str],
     typer.Option(
-        metavar="window|virtual|null|URL|FILE",
+        metavar="window|virtual|ndi|spout|syphon|null|URL|FILE",
         help="Where to show the result. Repeat it for several places. `virtual` is a camera for other programs "
-        "(virtual:NAME picks one), an rtmp://, srt:// or udp:// URL sends a stream, a file name records, and "
-        "`null` only measures.",
+        "(virtual:NAME picks one), `ndi` sends to programs in the network, `spout` to those on this Windows machine, "
+        "`syphon` to those on this Mac (ndi:NAME says under which name), an rtmp://, srt:// or udp:// URL sends a "
+        "stream, a file name records, and `null` only measures.",
     ),
 ]
 Microphone = Annotated[
@@ -133,6 +135,7 @@ def webcam(
         rtstyle webcam --source "HD Pro Webcam" --size 1280x720 --mirror
         rtstyle webcam --source rtsp://camera.local/live --sink recording.mkv
         rtstyle webcam --source clip.mp4 --loop --sink virtual
+        rtstyle webcam --source ndi:STUDIO --sink ndi:painting
         rtstyle webcam --sink window --sink rtmp://live.example/app/KEY --control 127.0.0.1:8765
         rtstyle webcam --config studio.toml --playlist vangogh,wave,scream --every 10 --glide 4
         rtstyle webcam --midi default --modulate strength=sine:4s:0.3..1

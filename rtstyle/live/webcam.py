@@ -22,8 +22,10 @@ class WebcamJob:
     """What to show, and where.
 
     Attributes:
-        source: number, name or device file of a camera, a clip, a URL, ``screen``, or ``pattern``.
-        sinks: each ``window``, ``virtual``, ``virtual:NAME``, ``null``, the URL of a stream, or a video file.
+        source: number, name or device file of a camera, a clip, a URL, ``screen``, ``ndi:NAME``, or ``pattern``;
+            see ``sources.factory.open_source``.
+        sinks: each ``window``, ``virtual``, ``ndi``, ``spout`` or ``syphon``, these four also with ``:NAME``; ``null``;
+            the URL of a stream; a video file.
         size: (width, height) to ask the camera for, pixels; of a clip, stream or screen the height is used.
         fps: frames per second to ask for.
         frames: stop after this many; ``None`` runs until stopped.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from engines.errors import SinkError
 from rtstyle.frame import SourceInfo
+from rtstyle.media.picture_sharing import load, name_in, prefix_of
 from rtstyle.media.urls import check_output_url, is_url, is_whip, redact
 from rtstyle.sinks.base import Sink
 from rtstyle.sinks.tee import PausableSink, TeeSink
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
     from rtstyle.sinks.window import WindowController
     from rtstyle.sound.feed import SoundFeed
 
-KINDS = "use window, virtual, null, a URL like rtmp://SERVER/APP/KEY, or a video file like out.mp4"
+KINDS = "use window, virtual, ndi, spout, syphon, null, a URL like rtmp://SERVER/APP/KEY, or a file like out.mp4"
+
+
+SHARED_NAME = "rtstyle"
+"""Name of the picture in other programs, unless the user gives one."""
 
 
 def _never() -> bool:
@@ -61,7 +66,8 @@ def check_sinks(sinks: Sequence[str], *, source: str, overwrite: bool, encoder: 
         encoder: what encodes streams and recordings; it is tried.
 
     Raises:
-        SinkError: no sink, one twice, an unknown kind, or a file that cannot be written.
+        SinkError: no sink, one twice, an unknown kind, a missing package of NDI, Spout or Syphon, or a file that
+            cannot be written.
         ConfigError: a container that cannot be written, or an encoder that does not work here.
     """
     if not sinks:
@@ -73,13 +79,19 @@ def check_sinks(sinks: Sequence[str], *, source: str, overwrite: bool, encoder: 
     if encoder != "software":
         _check_encoder(sinks, encoder)
     for sink in sinks:
-        if is_url(sink):
-            check_output_url(sink)
-        elif kind_of(sink) == "file":
-            try:
-                _check_file(sink, source, overwrite)
-            except OSError as error:  # a name that is too long, for example
-                raise SinkError(f"cannot write {sink}", hint=error.strerror or "") from error
+        _check_sink(sink, source, overwrite)
+
+
+def _check_sink(sink: str, source: str, overwrite: bool) -> None:
+    if prefix_of(sink):
+        load(prefix_of(sink), SinkError)
+    elif is_url(sink):
+        check_output_url(sink)
+    elif kind_of(sink) == "file":
+        try:
+            _check_file(sink, source, overwrite)
+        except OSError as error:  # a name that is too long, for example
+            raise SinkError(f"cannot write {sink}", hint=error.strerror or "") from error
 
 
 def _check_encoder(sinks: Sequence[str], encoder: str) -> None:
@@ -123,6 +135,8 @@ def _plugin(sink: str) -> Opener | None:
 
 def kind_of(sink: str) -> str:
     """Return the kind of sink that a text names, a key of ``OPENERS``."""
+    if prefix_of(sink):
+        return prefix_of(sink)
     if is_url(sink):
         return "whip" if is_whip(sink) else "stream"
     prefix = sink.partition(":")[0]
@@ -159,6 +173,26 @@ def _open_virtual(text: str, options: SinkOptions) -> Sink:
     info = options.info
     device = text.partition(":")[2] or None
     return VirtualCameraSink(device, (info.width or 640, info.height or 360), info.fps, paused=options.paused)
+
+
+def _open_ndi(text: str, options: SinkOptions) -> Sink:
+    from rtstyle.sinks.ndi import NdiSink
+
+    info = options.info
+    size = (info.width or 640, info.height or 360)
+    return NdiSink(name_in(text) or SHARED_NAME, size, info.fps, paused=options.paused, sound=options.sound)
+
+
+def _open_spout(text: str, options: SinkOptions) -> Sink:
+    from rtstyle.sinks.spout import SpoutSink
+
+    return SpoutSink(name_in(text) or SHARED_NAME, paused=options.paused)
+
+
+def _open_syphon(text: str, options: SinkOptions) -> Sink:
+    from rtstyle.sinks.syphon import SyphonSink
+
+    return SyphonSink(name_in(text) or SHARED_NAME, paused=options.paused)
 
 
 def _open_null(_text: str, _options: SinkOptions) -> Sink:
@@ -208,6 +242,9 @@ def _open_whip(text: str, options: SinkOptions) -> Sink:
 OPENERS: dict[str, Opener] = {
     "window": _open_window,
     "virtual": _open_virtual,
+    "ndi": _open_ndi,
+    "spout": _open_spout,
+    "syphon": _open_syphon,
     "null": _open_null,
     "file": _open_file,
     "stream": _open_stream,

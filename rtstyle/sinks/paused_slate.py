@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 
 from engines.base import RGB
+from rtstyle.frame import Frame
 
 SLATE_AFTER_S = 2.0
 """Seconds without a picture after which viewers see the slate."""
@@ -26,3 +27,8 @@ def paused_slate(rgb: RGB) -> RGB:
     origin = (round((width - scale * wide) / 2), round((height + scale * high) / 2))
     cv2.putText(dim, WORD, origin, font, scale, (255, 255, 255), thickness, cv2.LINE_AA)
     return dim
+
+
+def shown(frame: Frame, *, paused: bool) -> RGB:
+    """Return what viewers see of a frame: its picture, or the slate while paused or while the source is lost."""
+    return paused_slate(frame.rgb) if paused or frame.notice else frame.rgb

@@ -27,11 +27,12 @@ JOIN_S = 10.0
 class TeeSink:
     """Several sinks as one. Only for live runs: a slow sink drops frames and delays no other.
 
-    A window is written in the calling thread, every other sink in its own. A sink that fails is closed and its error
-    logged at once; the others go on. ``close`` raises the first error once all are closed.
+    Sinks that need the main thread, such as a window, are written in the calling thread, every other one in its own. A
+    sink that fails is closed and its error logged at once; the others go on. ``close`` raises the first error once all
+    are closed.
 
     Args:
-        sinks: open; closed with this one. At most one of them may need the main thread.
+        sinks: open; closed with this one.
     """
 
     def __init__(self, sinks: Sequence[Sink]) -> None:

@@ -13,6 +13,7 @@ from engines import plugins
 from engines.errors import SourceError
 from rtstyle.backoff import Backoff
 from rtstyle.media.picture_sequence import PictureSequence
+from rtstyle.media.picture_sharing import prefix_of
 from rtstyle.media.urls import is_url, redact
 from rtstyle.sources.base import Source
 from rtstyle.sources.camera_discovery import Camera, cameras_hint, find_again, find_camera, list_cameras
@@ -50,9 +51,10 @@ def open_source(
     """Open a live source.
 
     Args:
-        text: ``pattern``; ``screen``, ``screen:MONITOR`` or ``screen:WxH+X+Y``; number, device file, name or part of
-            the name of a camera; clip; URL. An existing file takes precedence over a camera of that name,
-            and a source of another package (see ``engines.plugins``) over a camera of its name.
+        text: ``pattern``; ``screen``, ``screen:MONITOR`` or ``screen:WxH+X+Y``; ``ndi``, ``spout`` or ``syphon``, with
+            ``:NAME`` if there are several; number, device file, name or part of the name of a camera; clip; URL. An
+            existing file takes precedence over a camera of that name, and a source of another package (see
+            ``engines.plugins``) over a camera of its name.
         size: (width, height) to request from a camera, pixels; for a clip, stream or screen only the height counts.
         fps: frames per second to request.
         loop: restart a clip at its end. Only clips can loop.
@@ -78,6 +80,8 @@ def kind_of(text: str) -> str:
     """Return the kind of source that a text names, a key of ``OPENERS``."""
     prefix = text.partition(":")[0]
     if text == "pattern" or prefix == "screen":
+        return prefix
+    if prefix_of(text):
         return prefix
     if is_camera(text):
         return "camera"
@@ -133,6 +137,32 @@ def _open_url(text: str, options: SourceOptions) -> Source:
     )
 
 
+def _open_ndi(text: str, options: SourceOptions) -> Source:
+    from rtstyle.sound.feed import SoundFeed
+    from rtstyle.sources.ndi import NdiOpener
+    from rtstyle.sources.reconnecting import ReconnectingSource
+
+    sound = SoundFeed()  # of all connections
+    opener = NdiOpener(text, height=options.height, sound=sound)
+    return ReconnectingSource(opener, reconnect=options.reconnect, sound=sound)
+
+
+def _open_spout(text: str, options: SourceOptions) -> Source:
+    from rtstyle.sources.reconnecting import ReconnectingSource
+    from rtstyle.sources.spout import SpoutOpener
+
+    opener = SpoutOpener(text, height=options.height)
+    return ReconnectingSource(opener, reconnect=options.reconnect, backoff=Backoff(0.5, 1.0))
+
+
+def _open_syphon(text: str, options: SourceOptions) -> Source:
+    from rtstyle.sources.reconnecting import ReconnectingSource
+    from rtstyle.sources.syphon import SyphonOpener
+
+    opener = SyphonOpener(text, height=options.height)
+    return ReconnectingSource(opener, reconnect=options.reconnect, backoff=Backoff(0.5, 1.0))
+
+
 def _open_camera(text: str, options: SourceOptions) -> Source:
     from rtstyle.sources.reconnecting import ReconnectingSource
 
@@ -143,6 +173,9 @@ def _open_camera(text: str, options: SourceOptions) -> Source:
 OPENERS: dict[str, Opener] = {
     "pattern": _open_pattern,
     "screen": _open_screen,
+    "ndi": _open_ndi,
+    "spout": _open_spout,
+    "syphon": _open_syphon,
     "camera": _open_camera,
     "file": _open_file,
     "url": _open_url,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -24,9 +25,10 @@ linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="device 
 
 
 @pytest.fixture(autouse=True)
-def no_midi(monkeypatch: pytest.MonkeyPatch) -> None:
+def nothing_beside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is connected to this machine."""
     monkeypatch.setattr("rtstyle.live.midi.list_inputs", list)
+    monkeypatch.setattr("rtstyle.sources.ndi.list_ndi_sources", list)
 
 
 @pytest.fixture
@@ -252,7 +254,8 @@ def test_a_machine_without_cameras_is_no_error(
     assert main(["devices"]) == 0
     assert capsys.readouterr().out == "No camera is connected. `rtstyle webcam --source pattern` works without one.\n"
     assert main(["devices", "--json"]) == 0
-    assert capsys.readouterr().out == '{"cameras": [], "microphones": [], "midi": []}\n'
+    kinds = ("cameras", "microphones", "midi", "ndi", "spout", "syphon")
+    assert json.loads(capsys.readouterr().out) == {kind: [] for kind in kinds}
 
 
 def test_midi_inputs_are_listed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

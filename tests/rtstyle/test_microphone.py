@@ -226,6 +226,7 @@ def test_clips_keep_their_clicks_under_a_microphone(library: FakeLibrary, tmp_pa
 
 
 def test_devices_lists_them(library: FakeLibrary, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rtstyle.sources.ndi.list_ndi_sources", list)
     printed = CliRunner().invoke(app, ["devices"]).output
     assert "microphone  1  USB Microphone\nmicrophone  2  Built-in Microphone\n" in printed
     told = json.loads(CliRunner().invoke(app, ["devices", "--json"]).stdout)["microphones"]

@@ -50,7 +50,7 @@ gone = fake_plugin:no_such_function
 waves = fake_plugin:open_source
 torn = fake_plugin:broken
 [rtstyle.sinks]
-spout = fake_plugin:open_sink
+decklink = fake_plugin:open_sink
 pattern = fake_plugin:broken
 """
 
@@ -81,9 +81,9 @@ def test_a_source_and_a_sink() -> None:
     source = open_source("waves:high/low")
     assert (source.info.width, source.info.height) == (64, 48)
     source.close()
-    check_sinks(["spout:OBS"], source="waves", overwrite=False)
-    sink = open_sinks(["spout:OBS"], OPTIONS)
-    assert sink.name == "spout:OBS"
+    check_sinks(["decklink:OUT"], source="waves", overwrite=False)
+    sink = open_sinks(["decklink:OUT"], OPTIONS)
+    assert sink.name == "decklink:OUT"
     sink.close(completed=True)
 
 
