@@ -14,6 +14,7 @@ from rtstyle.defaults import DEFAULT_STYLE
 from rtstyle.style_library import StyleEntry
 
 if TYPE_CHECKING:
+    from engines.base import Engine
     from rtstyle.jobs.batch import VideoBatch, VideoFailure
     from rtstyle.video import VideoProgress, VideoReport
     from rtstyle.video_job import VideoJob
@@ -91,6 +92,8 @@ class VideoSettings(TypedDict, total=False):
         job_dir: folder of the segments; ``None`` for one beside the output.
         fps: rate of numbered pictures or raw video, frames per second; ``None`` for 25.
         size: (width, height) of raw video on standard input.
+        modulate: settings that move by the time or the sound of the video, like ``["strength=beat 0.3..1"]``; ``mix``
+            takes a style of two, like ``vangogh+wave``.
         pipe_format: ``y4m`` or ``rawvideo``, for ``-`` as input or output.
     """
 
@@ -122,6 +125,7 @@ class VideoSettings(TypedDict, total=False):
     fps: float | None
     size: tuple[int, int] | None
     pipe_format: str | None
+    modulate: Sequence[str]
 
 
 def stylize_video(
@@ -157,7 +161,7 @@ def stylize_video(
 
     job = video.VideoJob(str(input), Path(output), **settings)
     made_by = style_library.identify(str(style), engine)
-    start_engine = partial(load, style, engine, threads=threads)
+    start_engine = _starter(style, engine, threads, job.modulate)
     return video.stylize_video(job, start_engine, on_progress=on_progress, made_by=made_by)
 
 
@@ -203,12 +207,26 @@ def stylize_videos(
     made_by = style_library.identify(str(style), engine)
     job = VideoJob("", Path(folder), **settings)
     batch = VideoBatch(names, Path(folder), job, container=container, made_by=made_by)
-    return _results(batch, partial(load, style, engine, threads=threads), on_progress)
+    return _results(batch, _starter(style, engine, threads, job.modulate), on_progress)
+
+
+def _starter(style: str | Path, name: str, threads: int | None, modulate: Sequence[str]) -> Callable[[], Engine]:
+    """Return what starts the engine of a style, or of a mix that moves."""
+    from rtstyle.mix_engine import mix_loader
+    from rtstyle.modulation import moves_mix
+
+    if not moves_mix(modulate):
+        return partial(load, style, name, threads=threads)
+
+    def load_one(mix: str) -> Engine:
+        return engines.load(style_library.open_style(mix), name, threads=threads, shared=True)
+
+    return mix_loader(load_one, str(style))
 
 
 def _results(
     batch: VideoBatch,
-    load_engine: Callable[[], LoadedEngine],
+    load_engine: Callable[[], Engine],
     on_progress: Callable[[VideoJob, VideoProgress], None] | None,
 ) -> Iterator[VideoReport | VideoFailure]:
     with batch:

@@ -34,6 +34,7 @@ class Controls:
     Attributes:
         masks: as given.
         pair: the two styles of the slider that mixes them; ``None`` before it is used.
+        mix_moves: True while that slider moves by itself.
         paused: True while viewers see a still picture; frames are still stylized meanwhile.
     """
 
@@ -60,6 +61,7 @@ class Controls:
         self.hold_fps = hold_fps
         self.styles = tuple(styles)
         self.pair: tuple[str, str] | None = None
+        self.mix_moves = False
         self._style = self.styles[0] if styles else ""
         self._stop = Event()
         if style is not None:

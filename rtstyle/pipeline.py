@@ -58,6 +58,7 @@ def run(
     on_frame: Callable[[Frame], None] | None = None,
     part_of: Callable[[Frame], int] | None = None,
     hold: Hold | None = None,
+    before: Callable[[Frame], None] = lambda _: None,
 ) -> bool:
     """Stylize every frame of the source into the sink; then close source and sink.
 
@@ -76,6 +77,7 @@ def run(
         on_frame: called in this thread after each written frame.
         part_of: see ``StrengthMaps``.
         hold: chooses the size at which to stylize, in the engine's thread; ``None`` keeps that of the frames.
+        before: called in the engine's thread with each frame before it is stylized; it may change settings.
 
     Returns:
         True if the result is complete, False if a file was stopped before its end.
@@ -84,7 +86,7 @@ def run(
         Exception: the first error of source, engine, sink or ``on_frame``, unchanged.
         KeyboardInterrupt: Ctrl-C.
     """
-    return _Pipeline(source, engine, sink, controls, stats, part_of, hold).run(max_frames, on_frame)
+    return _Pipeline(source, engine, sink, controls, stats, part_of, hold, before).run(max_frames, on_frame)
 
 
 class _InFlight:
@@ -109,9 +111,10 @@ class _Pipeline:
         stats: Stats,
         part_of: Callable[[Frame], int] | None,
         hold: Hold | None,
+        before: Callable[[Frame], None],
     ) -> None:
         self._source, self._engine, self._sink, self._part_of = source, engine, sink, part_of
-        self._controls, self._stats, self._hold = controls, stats, hold
+        self._controls, self._stats, self._hold, self._before = controls, stats, hold, before
         self._live = source.info.live
         self._first_pts: int = getattr(source, "first_pts", 0)
         capacity = 1 if self._live else LOSSLESS_CAPACITY
@@ -211,6 +214,7 @@ class _Pipeline:
             yield self._finish_first(flight)
 
     def _prepare(self, frame: Frame) -> Frame:
+        self._before(frame)
         if isinstance(self._engine, PlaylistEngine):
             self._engine.seek(float((frame.pts - self._first_pts) * frame.time_base))
         rgb = np.ascontiguousarray(frame.rgb[:, ::-1]) if self._controls.mirror else frame.rgb

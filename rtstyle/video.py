@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from engines.base import Engine, check_size
 from engines.errors import StylerError
+from rtstyle.clip_modulation import ClipModulation
 from rtstyle.controls import Controls
 from rtstyle.frame import Frame
 from rtstyle.jobs.segmented_sink import SegmentedSink
@@ -126,10 +128,12 @@ def stylize_video(
         if source is not None:
             source.close()
         raise
-    with _BackgroundLoad(load_engine) as loading:
-        clip, sink = _open(job, source, made_by or {})
+    with _BackgroundLoad(load_engine) as loading, ExitStack() as stack:
+        clip, sink, modulation = _open(job, source, made_by or {})
+        stack.callback(modulation.close)
         try:
             engine = loading.engine()
+            move = modulation.mover(controls, engine)
         except BaseException:
             clip.close()
             sink.close(completed=False)
@@ -137,7 +141,7 @@ def stylize_video(
         stats, kept = Stats(), getattr(sink, "kept_frames", 0)
         report_progress = _progress_callback(on_progress, clip.info.frame_count, stats, kept)
         part_of = sink.segment_of if isinstance(sink, SegmentedSink) else None
-        completed = run(clip, engine, sink, controls, stats, on_frame=report_progress, part_of=part_of)
+        completed = run(clip, engine, sink, controls, stats, on_frame=report_progress, part_of=part_of, before=move)
     if not completed:
         raise StoppedError("stopped before the end", hint="the output was not written")
     return make_report(job, clip, sink, stats.snapshot(), time.monotonic() - start_s, kept)
@@ -163,10 +167,10 @@ class _BackgroundLoad:
             self._future.result().close()
 
 
-def _open(job: VideoJob, source: Source | None, made_by: Mapping[str, Any]) -> tuple[Source, Output]:
+def _open(job: VideoJob, source: Source | None, made_by: Mapping[str, Any]) -> tuple[Source, Output, ClipModulation]:
     """Open source and sink, in this order, so that nothing is created for a clip that cannot be read."""
     own: Clip | None = None
-    clip = source
+    clip, modulation = source, None
     if clip is None:
         clip = own = open_clip(job)
     try:
@@ -174,9 +178,12 @@ def _open(job: VideoJob, source: Source | None, made_by: Mapping[str, Any]) -> t
             own.check_is_film()
         check_size(clip.info.height, clip.info.width)
         check_scale(job.scale, clip.info.height, clip.info.width)
-        return clip, open_output(job, clip, own, made_by)
+        modulation = ClipModulation(job, clip)
+        return clip, open_output(job, clip, own, made_by), modulation
     except BaseException:
         clip.close()
+        if modulation is not None:
+            modulation.close()
         raise
 
 

@@ -21,6 +21,7 @@ from rtstyle.media.hardware import check_encoder
 from rtstyle.media.hardware_decoding import HWACCELS
 from rtstyle.media.picture_sequence import PictureSequence
 from rtstyle.media.urls import is_url
+from rtstyle.modulation import modulation_errors
 from rtstyle.stroke_scale import SCALES
 
 PIPE = "-"
@@ -62,6 +63,7 @@ class VideoJob:
         hwaccel: what decodes the input, one of ``hardware_decoding.HWACCELS``.
         fps: pictures per second of pictures or raw video; ``None`` for 25 pictures.
         size: (width, height) of raw video on standard input.
+        modulate: settings that move, see ``rtstyle.modulation``, by the time of the clip or its sound.
         pipe_format: ``y4m`` or ``rawvideo`` (24-bit RGB), for standard input and output; ``None`` sends y4m and
             finds out what it receives.
     """
@@ -96,6 +98,7 @@ class VideoJob:
     fps: float | None = None
     size: tuple[int, int] | None = None
     pipe_format: str | None = None
+    modulate: Sequence[str] = ()
 
     @property
     def input_pictures(self) -> PictureSequence | None:
@@ -216,6 +219,7 @@ class VideoJob:
             hint = f"give a value from {SCALES[0]:g} to {SCALES[1]:g}"
             errors.append(ConfigError(f"scale {self.scale:g} is out of range", hint=hint))
         errors += mask_errors(self.only, self.masks)
+        errors += modulation_errors(self.modulate)
         if self.height is not None and not MIN_SIDE <= self.height <= MAX_SIZE[1]:
             hint = f"give {MIN_SIDE} to {MAX_SIZE[1]} pixels"
             errors.append(ConfigError(f"height {self.height} is out of range", hint=hint))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rtstyle.commands.extras import needs_extra
+from rtstyle.commands.options import Modulate
 from rtstyle.commands.values import Parser
 
 if TYPE_CHECKING:
@@ -75,14 +76,14 @@ class Play:
             "there. Repeat it to go through several.",
         ),
     ] = ()  # type: ignore[assignment]  # typer makes a list of it
-    modulate: Annotated[
-        list[str],
-        typer.Option(
-            metavar="TARGET=SHAPE:PERIOD[:LOW..HIGH]",
-            help="Move strength, scale, colours or faces by itself, as in strength=sine:4s:0.3..1; shapes: sine, "
-            "triangle, saw, square and random, periods 4s, 500ms, 0.25Hz or 120bpm. Repeat it for several.",
-        ),
-    ] = ()  # type: ignore[assignment]
+    modulate: Modulate = ()  # type: ignore[assignment]
+
+    @property
+    def follows_sound(self) -> bool:
+        """True if something moves with sound. Raises ConfigError if what should move is wrong."""
+        from rtstyle.modulation import parse_modulation
+
+        return any(parse_modulation(text).follows_sound for text in self.modulate)
 
     @property
     def any(self) -> bool:
@@ -112,7 +113,7 @@ class Instruments:
         if not play.any:
             return
         from rtstyle.live.action_queue import ActionQueue
-        from rtstyle.live.modulation import parse_modulation
+        from rtstyle.modulation import parse_modulation
 
         for text in play.modulate:
             parse_modulation(text)

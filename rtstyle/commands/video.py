@@ -58,6 +58,7 @@ def video(
     preview: Preview = None,
     *,
     changes: options.Changes,
+    modulate: options.Modulate = [],  # noqa: B006  # typer makes a new one
     masking: Masking,
     reading: Reading,
     encoding: Encoding,
@@ -86,16 +87,21 @@ def video(
         rtstyle video frames/%06d.png painting.mp4 --fps 24
         rtstyle video clip.mp4 - | ffmpeg -i - painting.mp4
         rtstyle video clip.mp4 painting.gif --height 240
+        rtstyle video song.mp4 painting.mp4 --modulate strength=beat:0.3..1
         rtstyle video pattern painting.mp4 --playlist vangogh,wave,scream --every 5 --glide 2
     """
+    from engines.errors import ConfigError
     from rtstyle.jobs.folder_batch import is_batch
+    from rtstyle.modulation import moves_mix
     from rtstyle.video import VideoJob
 
     job = VideoJob(
         clips[0], Path(output), strength, height, overwrite=overwrite, audio=not no_audio, scale=scale, colours=colours,
-        **vars(masking), **vars(reading), **vars(encoding), **vars(resuming),
+        modulate=tuple(modulate), **vars(masking), **vars(reading), **vars(encoding), **vars(resuming),
     )  # fmt: skip
-    load_engine, made_by = _engine(changes, style, engine, threads, preview, sharing)
+    if preview is not None and modulate:
+        raise ConfigError("a preview shows settings that stand still", hint="leave out --preview or --modulate")
+    load_engine, made_by = _engine(changes, style, engine, threads, preview, sharing, moves_mix(modulate))
     share = partial(stylize_on_cluster, sharing, style, engine, threads, quiet) if sharing.cluster else None
     telling = _Telling(style, quiet=quiet, as_json=as_json)
     many = clips != ["pattern"] and is_batch(clips, output)
@@ -109,14 +115,26 @@ def video(
 
 
 def _engine(
-    changes: options.Changes, style: str, engine: str, threads: int | None, preview: int | None, sharing: Sharing
+    changes: options.Changes,
+    style: str,
+    engine: str,
+    threads: int | None,
+    preview: int | None,
+    sharing: Sharing,
+    mix_moves: bool,
 ) -> tuple[Callable[[], Engine], dict[str, str]]:
     """Return what loads the engine of a style, or one that follows the playlist, and what identifies its frames."""
     from engines.errors import ConfigError
+    from rtstyle.mix_engine import mix_loader
     from rtstyle.playlist import Playlist
     from rtstyle.playlist_engine import PlaylistEngine
     from rtstyle.style_library import identify
 
+    load_one = partial(options.load_engine, name=engine, threads=threads, shared=True)
+    if mix_moves:
+        if changes.playlist is not None:
+            raise ConfigError("a playlist and a mix that moves exclude each other", hint="leave out one of them")
+        return mix_loader(load_one, style), identify(style, engine)
     if changes.playlist is None:
         load = partial(options.load_engine, style, engine, threads, build_ahead=preview is None)
         return load, identify(style, engine)
@@ -125,7 +143,6 @@ def _engine(
     playlist = Playlist(changes.styles(), changes.every, changes.glide)
     styles = [identify(style, engine)["style"] for style in playlist.styles]
     times = f"every {playlist.every:g} s, glide {playlist.glide:g} s"
-    load_one = partial(options.load_engine, name=engine, threads=threads, shared=True)
     return partial(PlaylistEngine, load_one, playlist), {"style": f"{', '.join(styles)}, {times}", "engine": engine}
 
 

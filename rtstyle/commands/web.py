@@ -37,6 +37,15 @@ Source = Annotated[
     ),
 ]
 
+Microphone = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME|default",
+        help="Let --modulate level and beat hear this microphone, beside the sound of --source, if it has any: number, "
+        "name or part of a name (`rtstyle devices` lists them). Needs the extra `microphone`.",
+    ),
+]
+
 # The server.
 Host = Annotated[str, typer.Option(metavar="ADDRESS", help="Address to listen on; 127.0.0.1 is this machine only.")]
 Port = Annotated[int, typer.Option(metavar="N", parser=whole(0, 65535), help="Port to listen on; 0 takes a free one.")]
@@ -76,6 +85,7 @@ Peers = Annotated[int, typer.Option(metavar="N", parser=whole(1, 64), help="Visi
 def web(
     style: options.Style = DEFAULT_STYLE,
     source: Source = None,
+    microphone: Microphone = None,
     size: options.CameraSize = None,
     fps: options.CameraFps = None,
     mirror: options.Mirror = False,
@@ -127,30 +137,39 @@ def web(
     )  # fmt: skip
     settings.check()
     open_style(style)  # fail now, not when the first browser comes
-    open_shown = _checked_source(source, size, fps, play)
+    open_shown = _checked_source(source, size, fps, play, microphone)
     load = partial(options.load_engine, name=engine, threads=threads, build_ahead=True, shared=True)
     with closing(Instruments(play)) as instruments:
-        rooms = Rooms(settings, load, open_shown, instruments.follow)
+        rooms = Rooms(settings, load, open_shown, instruments.follow, microphone)
         queue = Files(FilesSettings(files, round(files_limit * 1e9), engine, threads), rooms.styles) if files else None
         asyncio.run(_serve(Server(rooms, queue), settings))
 
 
 def _checked_source(
-    source: str | None, size: Size | None, fps: float | None, play: Play
+    source: str | None, size: Size | None, fps: float | None, play: Play, microphone: str | None
 ) -> Callable[[], OpenSource] | None:
     """Return what opens this machine's own source, which was tried once; ``None`` if there is none."""
     from engines.base import check_size
     from engines.errors import ConfigError
+    from rtstyle.sound.feed import sound_of
+    from rtstyle.sound.follower import check_sound
+    from rtstyle.sound.microphone import find_microphone
     from rtstyle.sources.factory import open_source
 
     if size is not None:
         check_size(size.height, size.width)
-    if source is None and play.any:
-        raise ConfigError("--osc, --midi and --modulate steer this machine's own source", hint="add --source")
+    if source is None and (play.any or microphone is not None):
+        told = "--osc, --midi, --modulate and --microphone belong to this machine's own source"
+        raise ConfigError(told, hint="add --source")
     if source is None:
         return None
     open_shown = partial(open_source, source, size=size, fps=fps)
-    open_shown().close()
+    follows_sound = play.follows_sound
+    if microphone is not None:
+        find_microphone(microphone)
+    with closing(open_shown()) as opened:
+        if follows_sound and microphone is None:
+            check_sound(sound_of(opened))
     return open_shown
 
 

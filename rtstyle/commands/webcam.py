@@ -60,8 +60,8 @@ Microphone = Annotated[
     str | None,
     typer.Option(
         metavar="NAME|default",
-        help="Let recordings and streams hear this microphone, beside the sound of the source, if it has any: number, "
-        "name or part of a name (`rtstyle devices` lists them). Needs the extra `microphone`.",
+        help="Let recordings, streams and --modulate hear this microphone, beside the sound of the source, if it has "
+        "any: number, name or part of a name (`rtstyle devices` lists them). Needs the extra `microphone`.",
     ),
 ]
 Loop = Annotated[bool, typer.Option("--loop", help="Repeat a video file forever.")]
@@ -139,6 +139,7 @@ def webcam(
         rtstyle webcam --sink window --sink rtmp://live.example/app/KEY --control 127.0.0.1:8765
         rtstyle webcam --config studio.toml --playlist vangogh,wave,scream --every 10 --glide 4
         rtstyle webcam --midi default --modulate strength=sine:4s:0.3..1
+        rtstyle webcam --microphone default --modulate strength=beat:0.3..1
         rtstyle webcam --source pattern
     """
     from rtstyle.live.webcam import WebcamJob

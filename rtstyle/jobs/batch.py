@@ -14,7 +14,7 @@ from engines.base import Engine
 from engines.errors import ConfigError, SourceError, StylerError
 from engines.wrapper import EngineWrapper
 from rtstyle.jobs.folder_batch import BatchKind, FolderBatch, failure_of
-from rtstyle.jobs.manifest import describe_masks
+from rtstyle.jobs.manifest import describe_masks, describe_modulation
 from rtstyle.jobs.segmented_sink import remove_job
 from rtstyle.media.codecs import CONTAINERS, choose
 from rtstyle.media.container import CLIPS
@@ -26,8 +26,8 @@ from rtstyle.video_job import PIPE, VideoJob
 _NOT_SEEN = ("input", "output", "overwrite", "segment_s", "resume", "job_dir", "hwaccel")
 """Fields of a job that change nothing in its output."""
 
-_OF_MASKS = ("only", "mask", "inside", "outside", "feather")
-"""Fields that change something only together."""
+_DESCRIBED = ("only", "mask", "inside", "outside", "feather", "modulate")
+"""Fields that change something only together, or only if they are given."""
 
 
 @dataclass(frozen=True)
@@ -178,9 +178,10 @@ class VideoBatch(FolderBatch):
             self._checked.add(output.suffix)
         style = {key: value for key, value in self._made_by.items() if key != "engine"}
         codec = choose(output, job.codec)[1].name
-        names = {field.name for field in fields(job)}.difference(_NOT_SEEN, _OF_MASKS)
+        names = {field.name for field in fields(job)}.difference(_NOT_SEEN, _DESCRIBED)
         values = {name: getattr(job, name) for name in sorted(names)}
-        return {**values, "height": job.even_height, "codec": codec, **describe_masks(job.only, job.masks), **style}
+        moving = {**describe_masks(job.only, job.masks), **describe_modulation(job.modulate)}
+        return {**values, "height": job.even_height, "codec": codec, **moving, **style}
 
 
 def _check_names(inputs: Sequence[str], folder: Path) -> None:

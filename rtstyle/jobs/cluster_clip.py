@@ -94,6 +94,8 @@ def check_shared(job: VideoJob) -> None:
         raise ConfigError("a cluster shares video files", hint="leave out --cluster for pictures and pipes")
     if job.mask is not None:  # it is on one machine only
         raise ConfigError("a cluster cannot read a mask", hint="leave out --cluster or --mask")
+    if job.modulate:  # sound is followed from the beginning of a clip
+        raise ConfigError("a cluster cannot follow time or sound", hint="leave out --cluster or --modulate")
     job.check()
 
 

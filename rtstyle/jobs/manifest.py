@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -142,6 +142,11 @@ def identify(name: str) -> dict[str, Any]:
         file.seek(max(0, size - _SAMPLE_BYTES))
         digest.update(file.read(_SAMPLE_BYTES))
     return {"name": path.name, "size": size, "ends_sha256": digest.hexdigest()}
+
+
+def describe_modulation(texts: Sequence[str]) -> dict[str, Any]:
+    """Return what a result depends on where settings move; nothing if none does, as older versions had it."""
+    return {"modulate": list(texts)} if texts else {}
 
 
 def describe_masks(only: str, masks: MaskSettings) -> dict[str, Any]:

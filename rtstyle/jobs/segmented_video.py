@@ -10,7 +10,7 @@ import av
 
 import rtstyle
 from rtstyle.jobs.join import join
-from rtstyle.jobs.manifest import Manifest, Segment, describe_masks, identify
+from rtstyle.jobs.manifest import Manifest, Segment, describe_masks, describe_modulation, identify
 from rtstyle.jobs.segmented_sink import SegmentedSink
 from rtstyle.media.container import open_input, video_stream
 from rtstyle.media.urls import is_url
@@ -72,6 +72,7 @@ def settings_of(job: VideoJob, output: Mapping[str, Any]) -> dict[str, Any]:
         **{name: getattr(job, name) for name in names},
         **describe_masks(job.only, job.masks),
         **({"faces": job.faces} if job.faces else {}),  # jobs without it can be resumed by older versions
+        **describe_modulation(job.modulate),
         "height": job.even_height,
         "codec": output["codec"],
         "bit rate": output["bits"],

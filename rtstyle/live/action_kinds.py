@@ -1,49 +1,9 @@
-"""What the actions of a live run take, for controllers that send positions and presses instead of values."""
+"""Which actions of a live run take on or off, or nothing, for controllers that send positions and presses."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from rtstyle.controls import Controls
 from rtstyle.live.mix_slider import share_of_second
-from rtstyle.stroke_scale import SCALES
-
-
-class Range(NamedTuple):
-    """Values of a numeric setting.
-
-    Attributes:
-        octaves: equal ways of a fader multiply the value instead of adding to it.
-        steps: the way from ``low`` to ``high`` in this many steps; 0 for a continuous way.
-    """
-
-    low: float
-    high: float
-    octaves: bool = False
-    steps: int = 0
-
-    def at(self, share: float) -> float:
-        """Return the value at a share of the way from ``low`` to ``high``, 0…1."""
-        if self.steps:
-            share = round(share * self.steps) / self.steps
-        if self.octaves:
-            value = float(self.low * (self.high / self.low) ** share)
-        else:
-            value = self.low + (self.high - self.low) * share
-        low, high = sorted((self.low, self.high))
-        return min(high, max(low, value))  # rounding may have left the range
-
-
-RANGES: dict[str, Range] = {
-    "strength": Range(0.0, 1.0),
-    "scale": Range(*SCALES, octaves=True, steps=8),  # as the keys [ and ]: each size costs a compilation
-    "colours": Range(0.0, 1.0),
-    "faces": Range(0.0, 1.0),
-    "mix": Range(0.0, 1.0),
-    "glide": Range(0.0, 10.0),
-    "every": Range(1.0, 60.0, octaves=True),
-}
-"""Numeric settings. The ends of ``glide`` and ``every``, seconds, are those of a knob; other values are possible."""
 
 SWITCHES = ("mirror", "hold_fps", "pause", "record", "modulate")
 """Actions that take on or off; without a value they toggle."""
@@ -53,7 +13,7 @@ TRIGGERS = ("snapshot", "stop")
 
 
 def number_of(controls: Controls, name: str) -> float:
-    """Return what one of ``RANGES`` is now.
+    """Return what one of ``ranges.RANGES`` is now.
 
     Raises:
         StylerError: it is the share of a mix, and there are no two styles.

@@ -20,7 +20,8 @@ from typing import NamedTuple
 
 from engines.atomic_write import atomic_write
 from engines.errors import ConfigError, SettingsError
-from rtstyle.live.action_kinds import RANGES, SWITCHES
+from rtstyle.live.action_kinds import SWITCHES
+from rtstyle.ranges import RANGES
 
 MAX_BYTES = 100_000
 """Larger files are refused: somebody gave something else by mistake."""

@@ -23,10 +23,11 @@ from pythonosc.osc_message import OscMessage, ParseError
 from pythonosc.osc_message_builder import build_msg
 
 from engines.errors import ConfigError, StylerError
-from rtstyle.live.action_kinds import RANGES, number_of
+from rtstyle.live.action_kinds import number_of
 from rtstyle.live.action_queue import ActionQueue
 from rtstyle.live.actions import Actions
 from rtstyle.live.http_guard import Address
+from rtstyle.ranges import RANGES
 
 PREFIX = "/rtstyle/"
 

@@ -11,7 +11,7 @@ from engines.base import Engine
 from engines.errors import SourceError
 from rtstyle.controls import Controls
 from rtstyle.frame import Frame, SourceInfo
-from rtstyle.live.modulation import Modulations
+from rtstyle.live.modulations import Modulations
 from rtstyle.live.rate_hold import RateHold
 from rtstyle.live.recorder import Recorder
 from rtstyle.live.sound import LiveSound
@@ -20,6 +20,7 @@ from rtstyle.pipeline import run
 from rtstyle.progress import status
 from rtstyle.sinks.base import Sink, dropped_by, state_of
 from rtstyle.sinks.tee import TeeSink
+from rtstyle.sound.follower import LiveFollower, sources_of
 from rtstyle.sources.base import Source, notice_of
 from rtstyle.stats import Stats, StatsSnapshot
 from rtstyle.stroke_scale import nearest_scale
@@ -107,7 +108,8 @@ class LiveSession:
             source.close()
             raise
         self.stats, self.recorder = Stats(), Recorder(source.info.fps, self.sound.feed)
-        self.modulations = Modulations(controls)
+        self._follower = LiveFollower(self.sound.feed)
+        self.modulations = Modulations(controls, sources=sources_of(self._follower))
         self.engine: Engine | None = None
         self._hold: RateHold | None = None
         self.sink: Sink | None = None
@@ -145,7 +147,7 @@ class LiveSession:
                 self.recorder.put(frame)
             on_frame(self.stats)
 
-        source = _UntilLost(self.source, self.modulations.apply)
+        source = _UntilLost(self.source, lambda frame: self.modulations.apply(frame.moment_s))
         run(source, hold, sink, self.controls, self.stats, max_frames=max_frames, on_frame=shown, hold=hold)
         if source.failure is not None:
             raise source.failure
@@ -159,6 +161,7 @@ class LiveSession:
     def close(self) -> None:
         """Close source, recorder and engine; may be called twice."""
         self.source.close()
+        self._follower.close()
         self.sound.close()
         self.recorder.close()
         if self._hold is not None:
@@ -213,10 +216,10 @@ class LiveSession:
 class _UntilLost:
     """A source whose failure is its end: an unplugged camera must not take the recording with it.
 
-    ``on_frame`` is called before each frame is handed on.
+    ``on_frame`` is called with each frame before it is handed on.
     """
 
-    def __init__(self, source: Source, on_frame: Callable[[], None]) -> None:
+    def __init__(self, source: Source, on_frame: Callable[[Frame], None]) -> None:
         self.failure: SourceError | None = None
         self._source, self._on_frame = source, on_frame
 
@@ -227,7 +230,7 @@ class _UntilLost:
     def frames(self) -> Iterator[Frame]:
         try:
             for frame in self._source.frames():
-                self._on_frame()
+                self._on_frame(frame)
                 yield frame
         except SourceError as error:
             self.failure = error

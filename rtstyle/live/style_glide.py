@@ -28,6 +28,8 @@ class _Running:
     seconds: float
     weights: FlatWeights
     way: float = 0.0
+    held: bool = False  # it stays at ``way`` until that is changed
+    taken: float | None = None  # the way whose weights the engine has
 
 
 class Glider:
@@ -70,17 +72,37 @@ class Glider:
         self._running = _Running(path, now, seconds, path.weights(0.0))
         return True
 
+    def hold(self, start: Mix, end: Mix, way: float) -> bool:
+        """Let the next frame have the weights at a part of the way between two; return False if it is not prepared."""
+        running = self._running
+        if running is None or not running.held or (running.path.start, running.path.end) != (start, end):
+            with self._lock:
+                path, self._ready = self._ready, None
+            if path is None or (path.start, path.end) != (start, end):
+                return False
+            running = self._running = _Running(path, 0.0, 1.0, path.weights(way), held=True)
+        running.way = way
+        return True
+
+    @property
+    def held(self) -> bool:
+        """True while ``hold`` says where the frames are."""
+        return self._running is not None and self._running.held
+
     def engine(self, now: float) -> Engine | None:
         """Return the engine for a frame; ``None`` if no glide is going on. Raises StylerError if it failed."""
         running = self._running
         if running is None or self._engine is None:
             return None
-        running.way = (now - running.start_s) / running.seconds
-        if running.way >= 1.0:
-            self.stop()
-            return None
-        running.weights = running.path.weights(running.way)
-        self._engine.take_style(running.path.style(running.weights))
+        if not running.held:
+            running.way = (now - running.start_s) / running.seconds
+            if running.way >= 1.0:
+                self.stop()
+                return None
+        if running.way != running.taken:
+            running.weights = running.path.weights(running.way)
+            self._engine.take_style(running.path.style(running.weights))
+            running.taken = running.way
         return self._engine
 
     def place(self) -> Mix | None:

@@ -63,7 +63,8 @@ class StyleSwitcher:
     frames, the old one stays and ``fault`` says why.
 
     With ``controls.glide``, and between mixes of the same styles, weights glide to the new style instead of a fade,
-    where engines can be forked. ``controls.playlist`` changes the style by itself.
+    where engines can be forked. ``controls.playlist`` changes the style by itself. With ``controls.mix_moves`` each
+    frame has the weights of the mix that is wanted at that moment.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class StyleSwitcher:
         self._glide_to = ""  # the style for which the loader is asked to prepare a glide
         self._preparing = False  # it does
         self._fading: set[str] = set()  # styles to which nothing can glide
+        self._slide: tuple[Mix, Mix] | None = None  # the ends of a slider that moves by itself
         self._newest = ""  # the mix that was prepared last, until it is shown
         self._turn, self._turn_s = self._shown, self._clock()  # the newest style of a playlist, and since when
         self._loader = Thread(target=self._run_loader, name="style loader", daemon=True)
@@ -102,7 +104,7 @@ class StyleSwitcher:
     @property
     def shown(self) -> str:
         """The style in use; ``controls.style`` is the wanted one."""
-        return self._shown
+        return self._controls.style if self._slide and self._glider.held else self._shown
 
     @property
     def fault(self) -> str:
@@ -167,7 +169,11 @@ class StyleSwitcher:
             self._fading.clear()
             self._faults.clear()  # the old size may have been too large
             self._change.notify()
-        if wanted != self._shown and wanted not in self._faults:
+        if self._follow_slider():
+            pass
+        elif wanted == self._shown and self._glider.held:  # a slider has left it, and was taken back
+            self._fade_to(wanted, now)
+        elif wanted != self._shown and wanted not in self._faults:
             ready = self._ready.get(wanted)
             if ready is not None and ready.size == size:
                 self._newest = ""
@@ -177,6 +183,24 @@ class StyleSwitcher:
                 self._change.notify()
         shown = self._ready[self._shown]
         shown.size, shown.used_s = size, now
+
+    def _follow_slider(self) -> bool:
+        """Let the mix follow a slider that moves by itself, as soon as the way is prepared; return False if none does.
+
+        Engines that cannot be forked get each mix as it is prepared.
+        """
+        pair, mix = self._controls.pair, self._controls.mix
+        ends = None if pair is None else (Mix(((pair[0], 1.0),)), Mix(((pair[1], 1.0),)))
+        moves = self._controls.mix_moves and isinstance(self._ready[self._shown].engine, ForkableEngine)
+        self._slide = ends if moves and pair is not None and pair[1] not in self._fading else None
+        if self._slide is None or pair is None:
+            return False
+        if self._glider.hold(*self._slide, mix.share(pair[1])):
+            self._leaving = None
+        elif not self._preparing:
+            self._glide_to = pair[1]
+            self._change.notify()
+        return True
 
     def _show_newest(self, wanted: str, size: tuple[int, int], now: float) -> None:
         """Show the mix that was prepared last, if it is one of the wanted styles.
@@ -262,12 +286,13 @@ class StyleSwitcher:
                 self._prepare(name, size, found.engine if found else None)
 
     def _prepare_glide(self, name: str) -> None:
-        """Prepare a glide from what is seen now to a style; if that is impossible, it fades."""
+        """Prepare a glide from what is seen now to a style, or the way of a slider; if that is impossible, it fades."""
         with self._change:
-            ready, size, start = self._ready.get(name), self._size, self._place()
+            ready, size, slide = self._ready.get(self._shown if self._slide else name), self._size, self._slide
+            start, end = slide or (self._place(), self._controls.read(name))
         try:
             if ready is not None and size is not None and isinstance(ready.engine, ForkableEngine):
-                self._glider.prepare(ready.engine, size, start, self._controls.read(name))
+                self._glider.prepare(ready.engine, size, start, end)
         except Exception:  # this thread must survive, and there is another way
             logger.debug("no glide to %s", name, exc_info=True)
             with self._change:
@@ -293,7 +318,7 @@ class StyleSwitcher:
 
     def _next(self, *, urgent: bool = False) -> str | None:
         """Return the style to load now; none until the first frame gives the size."""
-        wanted, names = self._controls.style, self._controls.styles
+        wanted, names = self._shown if self._slide else self._controls.style, self._controls.styles
         if self._size is None:
             return None
         fitting = {name for name, ready in self._ready.items() if ready.size == self._size}

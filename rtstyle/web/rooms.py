@@ -95,7 +95,8 @@ class Rooms:
     """All sessions and peers of the page. Call it from the event loop only.
 
     ``source`` opens this machine's own source, which browsers can watch, if there is one. ``on_source`` gets what
-    steers it each time it starts, and ``None`` when it has ended.
+    steers it each time it starts, and ``None`` when it has ended. ``microphone`` is heard beside it, see
+    ``microphone.find_microphone``.
     """
 
     def __init__(
@@ -104,9 +105,10 @@ class Rooms:
         load: Callable[[str], Engine],
         source: Callable[[], Source] | None = None,
         on_source: Callable[[Actions | None], None] = lambda _: None,
+        microphone: str | None = None,
     ) -> None:
         self.settings = settings
-        self._on_source = on_source
+        self._on_source, self._microphone = on_source, microphone
         self.entries = [entry for entry in installed() if not entry.fault]
         self.watchable = source is not None
         self._pool = EnginePool(load)
@@ -199,7 +201,8 @@ class Rooms:
                     with suppress(RuntimeError):  # the session outlived the event loop
                         loop.call_soon_threadsafe(self._local_ended, ended, reason)
 
-                self._local = PageSession(source, self._pool.load, self._controls(), on_end)
+                controls, microphone = self._controls(), self._microphone
+                self._local = PageSession(source, self._pool.load, controls, on_end, microphone)
                 self._local.start()
                 self._on_source(self._local.actions)
             return self._local

@@ -20,7 +20,7 @@ class PageSession:
     """Runs a live session in threads of its own from ``start`` until its source ends or ``close``.
 
     ``on_end`` is called once, in a thread of the session, with the session and why it ended; the reason is empty when
-    it was closed or its source ended.
+    it was closed or its source ended. ``microphone`` is heard beside the source.
     """
 
     def __init__(
@@ -29,8 +29,9 @@ class PageSession:
         load: Callable[[str], Engine],
         controls: Controls,
         on_end: Callable[[PageSession, str], None],
+        microphone: str | None = None,
     ) -> None:
-        self._live = LiveSession(source, controls)
+        self._live = LiveSession(source, controls, microphone)
         self._load, self._on_end, self.controls = load, on_end, controls
         self._tracks: list[StylizedTrack] = []
         self._lock = Lock()

@@ -11,11 +11,12 @@ import pytest
 from engines.base import RGB
 from engines.errors import ConfigError
 from rtstyle.controls import Controls
-from rtstyle.live.action_kinds import RANGES, Range
 from rtstyle.live.actions import Actions
-from rtstyle.live.modulation import SHAPES, Modulations, Oscillator, parse_modulation
+from rtstyle.live.modulations import Modulations
 from rtstyle.live.session import LiveSession
 from rtstyle.live.webcam import WebcamJob, run_webcam
+from rtstyle.modulation import SHAPES, Oscillator, parse_modulation
+from rtstyle.ranges import RANGES, Range
 from rtstyle.sources.pattern import PatternSource
 from tests.rtstyle.clips import Still
 
@@ -40,7 +41,7 @@ def path(modulations: Modulations, clock: Clock, read: Callable[[], float], time
     values = []
     for time_s in times:
         clock.now_s = 100.0 + time_s
-        modulations.apply()
+        modulations.apply(clock.now_s)
         values.append(round(read(), 6))
     return values
 
@@ -64,7 +65,7 @@ def test_shapes_periods_and_ranges(text: str, values: list[float], clock: Clock)
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_shape_stays_within_its_range_and_uses_it(shape: str) -> None:
-    shares = [Oscillator(shape, 0.7).share(i / 100) for i in range(3000)]
+    shares = [Oscillator(shape, 0.7).share(i / 100, 0.0) for i in range(3000)]
     assert 0.0 <= min(shares) < 0.05 and 0.95 < max(shares) <= 1.0
 
 
@@ -79,7 +80,7 @@ def test_rounding_leaves_no_range() -> None:
 
 
 def test_random_holds_a_value_for_each_period() -> None:
-    shares = [Oscillator("random", 1.0).share(i / 10) for i in range(50)]
+    shares = [Oscillator("random", 1.0).share(i / 10, 0.0) for i in range(50)]
     assert len(set(shares)) == 5 and shares[0] == shares[9] != shares[10]
 
 
@@ -120,7 +121,10 @@ def test_a_measured_source_by_its_name(clock: Clock) -> None:
     class Level:
         value = 0.0
 
-        def share(self, elapsed_s: float) -> float:
+        def begin(self) -> None:
+            pass
+
+        def share(self, elapsed_s: float, moment_s: float) -> float:
             return self.value
 
     controls, level = Controls(), Level()
@@ -137,11 +141,12 @@ def test_a_measured_source_by_its_name(clock: Clock) -> None:
     ("text", "told"),
     [
         ("strength", "cannot modulate"),
-        ("mirror=sine 4s", "targets: strength, scale, colours, faces"),
+        ("mirror=sine 4s", "targets: strength, scale, colours, faces, mix"),
         ("strength=", "cannot modulate"),
         ("glide=sine 4s", "cannot modulate"),
         ("strength=wobble 4s", "there is no 'wobble'"),
-        ("strength=level", "there is no 'level'"),
+        ("strength=loud", "there is no 'loud' (available: sine, triangle, saw, square, random, level, beat)"),
+        ("strength=beat 120bpm", "'120bpm' is not a range"),
         ("strength=sine", "needs a period"),
         ("strength=sine 4", "needs a period"),
         ("strength=sine 0s", "needs a period"),

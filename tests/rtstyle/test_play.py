@@ -20,8 +20,8 @@ from rtstyle.commands.play import Instruments, Play
 from rtstyle.controls import Controls
 from rtstyle.live.actions import Actions
 from rtstyle.live.midi_map import parse_control
-from rtstyle.live.modulation import parse_modulation
 from rtstyle.live.session import LiveSession
+from rtstyle.modulation import parse_modulation
 from rtstyle.sources.pattern import PatternSource
 from rtstyle.web.rooms import Rooms, WebSettings
 from tests.rtstyle.browsers import Tint, in_loop

@@ -3,40 +3,34 @@
 The grammar, with spaces or colons between the words::
 
     TARGET=SHAPE PERIOD [LOW..HIGH]
+    TARGET=level [LOW..HIGH]
+    TARGET=beat [LOW..HIGH]
 
 ``TARGET`` is one of ``TARGETS``, ``SHAPE`` one of ``SHAPES``, ``PERIOD`` a time like ``4s`` or ``500ms``, a rate like
-``0.25Hz``, or a tempo like ``120bpm``, with one cycle for each beat. A ``ModulationSource`` of another kind is written
-by its name, in the place of ``SHAPE PERIOD``.
-
-Whoever sets a moving setting by hand takes it over, as on a mixing desk: it stays there until ``modulate`` is switched
-on again.
+``0.25Hz``, or a tempo like ``120bpm``, with one cycle for each beat. ``level`` and ``beat`` are those of the sound, see
+``rtstyle.sound.follower``.
 """
 
 from __future__ import annotations
 
-import logging
 import math
 import random
 import re
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from threading import Lock
 from types import MappingProxyType
 from typing import Protocol
 
 from engines.errors import ConfigError
-from rtstyle.controls import Controls
-from rtstyle.live.action_kinds import RANGES, Range
-
-logger = logging.getLogger(__name__)
+from rtstyle.ranges import RANGES, Range
+from rtstyle.sound.follower import Beat, Level, Silence, sources_of
 
 PERIODS = (0.1, 3600.0)
 """Shortest and longest period of a cycle, seconds: a frame rate shows nothing faster."""
 
-TARGETS = ("strength", "scale", "colours", "faces")
-"""Settings that can move, each also an attribute of ``Controls``. A mix cannot: each has to be prepared in the
-background, and one that changes before it is ready is never shown."""
+TARGETS = ("strength", "scale", "colours", "faces", "mix")
+"""Settings that can move. ``mix`` is the slider between two styles; the others are attributes of ``Controls``."""
 
 STEPS = {"scale": 2, "colours": 50}
 """Steps from one end of the range to the other. An engine keeps the compiled graphs of three frame sizes, so a stroke
@@ -48,13 +42,18 @@ EXAMPLE = "write it like strength=sine:4s:0.3..1"
 class ModulationSource(Protocol):
     """What moves a setting: an oscillator, or something measured."""
 
-    def share(self, elapsed_s: float) -> float:
+    def begin(self) -> None:
+        """Get ready to move a setting from now on. Raises ConfigError if that is impossible."""
+        ...
+
+    def share(self, elapsed_s: float, moment_s: float) -> float:
         """Return where the setting is between its low end, 0, and its high end, 1.
 
         It is called for each frame in the thread that reads them, so it must not wait.
 
         Args:
             elapsed_s: seconds since the modulation was switched on; the clock is monotonic.
+            moment_s: when the picture was taken, see ``Frame.moment_s``; in a clip, its timestamp.
         """
         ...
 
@@ -76,7 +75,10 @@ class Oscillator:
     shape: str
     period_s: float
 
-    def share(self, elapsed_s: float) -> float:
+    def begin(self) -> None:
+        """See ``ModulationSource``."""
+
+    def share(self, elapsed_s: float, moment_s: float) -> float:  # noqa: ARG002
         """See ``ModulationSource``."""
         return SHAPES[self.shape](elapsed_s / self.period_s)
 
@@ -96,12 +98,22 @@ class Modulation:
     span: Range
     text: str
 
+    @property
+    def follows_sound(self) -> bool:
+        """True if sound moves it."""
+        return isinstance(self.source, Level | Beat)
 
-NO_SOURCES: Mapping[str, ModulationSource] = MappingProxyType({})
+    def value(self, elapsed_s: float, moment_s: float) -> float:
+        """Return what the setting is at a time; see ``ModulationSource.share``."""
+        return self.span.at(min(1.0, max(0.0, self.source.share(elapsed_s, moment_s))))
 
 
-def parse_modulation(text: str, sources: Mapping[str, ModulationSource] = NO_SOURCES) -> Modulation:
-    """Parse the grammar of the module; ``sources`` are those of other kinds, by name.
+UNHEARD: Mapping[str, ModulationSource] = MappingProxyType(sources_of(Silence()))
+"""Sources that are measured, by name, while there is nothing to measure yet."""
+
+
+def parse_modulation(text: str, sources: Mapping[str, ModulationSource] = UNHEARD) -> Modulation:
+    """Parse the grammar of the module; ``sources`` are what is measured, by name.
 
     Raises:
         ConfigError: the text does not follow the grammar, or a value is out of range.
@@ -146,82 +158,20 @@ def _span(target: str, word: str, text: str) -> Range:
     return whole._replace(low=low, high=high)
 
 
-@dataclass
-class _Moving:
-    """A modulation that runs since ``start_s``, and the value that it set last."""
+def modulation_errors(texts: Sequence[str]) -> list[ConfigError]:
+    """Return what is wrong with the modulations of a job: each text, or two for one setting."""
+    errors, targets = list[ConfigError](), list[str]()
+    for text in texts:
+        try:
+            targets.append(parse_modulation(text).target)
+        except ConfigError as error:
+            errors.append(error)
+    twice = [target for target in dict.fromkeys(targets) if targets.count(target) > 1]
+    return errors + [ConfigError(f"{target} is modulated twice", hint="give one --modulate each") for target in twice]
 
-    modulation: Modulation
-    start_s: float
-    value: float
 
-
-class Modulations:
-    """The moving settings of a live run. Any thread may call any method.
-
-    Args:
-        controls: the settings.
-        sources: what can move a setting besides an oscillator, by name.
-        clock: monotonic, seconds.
-    """
-
-    def __init__(
-        self,
-        controls: Controls,
-        *,
-        sources: Mapping[str, ModulationSource] = NO_SOURCES,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._controls, self._sources, self._clock = controls, sources, clock
-        self._known: dict[str, Modulation] = {}
-        self._moving: dict[str, _Moving] = {}
-        self._lock = Lock()
-
-    @property
-    def running(self) -> dict[str, str]:
-        """What moves now: target → what was asked for."""
-        with self._lock:
-            return {target: moving.modulation.text for target, moving in self._moving.items()}
-
-    def change(self, text: str) -> None:
-        """Start ``TARGET=SHAPE PERIOD LOW..HIGH``, or end ``TARGET=off``.
-
-        Raises:
-            ConfigError: as ``parse_modulation``.
-        """
-        target, _, rest = (part.strip() for part in text.partition("="))
-        if rest.lower() == "off" and target in TARGETS:
-            with self._lock:
-                self._moving.pop(target, None)
-            return
-        modulation = parse_modulation(text, self._sources)
-        with self._lock:
-            self._known[target] = modulation
-            self._start(modulation)
-
-    def switch(self, on: bool) -> None:
-        """Start again all that were ever started, each from its beginning; or end all. Values stay where they are."""
-        with self._lock:
-            self._moving.clear()
-            if on:
-                for modulation in self._known.values():
-                    self._start(modulation)
-
-    def apply(self) -> None:
-        """Move the settings to where they belong now; called for each frame."""
-        if not self._moving:
-            return
-        with self._lock:
-            now_s = self._clock()
-            for target, moving in list(self._moving.items()):
-                if getattr(self._controls, target) != moving.value:
-                    del self._moving[target]
-                    logger.info("%s was set by hand and no longer moves", target)
-                    continue
-                span = moving.modulation.span
-                share = moving.modulation.source.share(now_s - moving.start_s)
-                moving.value = span.at(min(1.0, max(0.0, share)))
-                setattr(self._controls, target, moving.value)
-
-    def _start(self, modulation: Modulation) -> None:
-        now = getattr(self._controls, modulation.target)
-        self._moving[modulation.target] = _Moving(modulation, self._clock(), now)
+def moves_mix(texts: Sequence[str]) -> bool:
+    """Return True if a mix is among what moves."""
+    with suppress(ConfigError):  # another check says what is wrong
+        return any(parse_modulation(text).target == "mix" for text in texts)
+    return False
