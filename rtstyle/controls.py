@@ -7,7 +7,7 @@ from threading import Event
 
 from engines.base import check_colours, check_share, check_strength
 from engines.errors import StyleError
-from rtstyle.masks.settings import NO_MASK, MaskSettings, check_only
+from rtstyle.masks.settings import NO_MASK, MaskSettings, check_masks, check_only
 from rtstyle.playlist import EVERY_S, check_every, check_glide, check_playlist
 from rtstyle.stroke_scale import check_scale
 from rtstyle.style_mix import Mix
@@ -24,7 +24,7 @@ class Controls:
         style: the first style to show, or mix of ``styles``; ``None`` takes the first of ``styles``.
         colours: 0 takes all colours from the style, 1 keeps those of the input.
         only: the part of the frame to stylize, one of ``masks.settings.ONLY``.
-        masks: a mask from a file, and what masks do.
+        masks: a mask from a file, and what masks do at first.
         faces: how much of the style is taken from faces, 0 … 1.
         glide: how long a change of style takes, seconds; 0 cross-fades.
         playlist: styles or mixes that take turns; none for no change.
@@ -32,7 +32,6 @@ class Controls:
         hold_fps: keep the frame rate of a live source, by working at a smaller size while the engine is too slow.
 
     Attributes:
-        masks: as given.
         pair: the two styles of the slider that mixes them; ``None`` before it is used.
         mix_moves: True while that slider moves by itself.
         paused: True while viewers see a still picture; frames are still stylized meanwhile.
@@ -57,7 +56,8 @@ class Controls:
         # One attribute is replaced at a time, which Python does atomically, so nothing here needs a lock.
         self.strength, self.scale, self.colours = strength, scale, colours
         self.mirror, self.paused = mirror, False
-        self.only, self.masks, self.faces = only, masks, faces
+        self.only, self.faces = only, faces
+        self._mask, self._inside, self._outside, self._feather = masks.file, masks.inside, masks.outside, masks.feather
         self.hold_fps = hold_fps
         self.styles = tuple(styles)
         self.pair: tuple[str, str] | None = None
@@ -107,6 +107,41 @@ class Controls:
     def only(self, part: str) -> None:
         check_only(part)
         self._only = part
+
+    @property
+    def masks(self) -> MaskSettings:
+        """The mask from a file, and what masks do now."""
+        return MaskSettings(self._mask, self._inside, self._outside, self._feather)
+
+    @property
+    def inside(self) -> float:
+        """Strength where masks let the style show, 0…1. Setting it raises ConfigError if out of range."""
+        return self._inside
+
+    @inside.setter
+    def inside(self, value: float) -> None:
+        check_masks(inside=value)
+        self._inside = value
+
+    @property
+    def outside(self) -> float:
+        """Strength elsewhere, 0…1. Setting it raises ConfigError if out of range."""
+        return self._outside
+
+    @outside.setter
+    def outside(self, value: float) -> None:
+        check_masks(outside=value)
+        self._outside = value
+
+    @property
+    def feather(self) -> float:
+        """Half the width of the border of masks, pixels. Setting it raises ConfigError if out of range."""
+        return self._feather
+
+    @feather.setter
+    def feather(self, pixels: float) -> None:
+        check_masks(feather=pixels)
+        self._feather = pixels
 
     @property
     def faces(self) -> float:

@@ -29,7 +29,7 @@ from rtstyle.sound.follower import Beat, Level, Silence, sources_of
 PERIODS = (0.1, 3600.0)
 """Shortest and longest period of a cycle, seconds: a frame rate shows nothing faster."""
 
-TARGETS = ("strength", "scale", "colours", "faces", "mix")
+TARGETS = ("strength", "scale", "colours", "faces", "inside", "outside", "mix")
 """Settings that can move. ``mix`` is the slider between two styles; the others are attributes of ``Controls``."""
 
 STEPS = {"scale": 2, "colours": 50}

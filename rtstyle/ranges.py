@@ -37,8 +37,12 @@ RANGES: dict[str, Range] = {
     "scale": Range(*SCALES, octaves=True, steps=8),  # as the keys [ and ]: each size costs a compilation
     "colours": Range(0.0, 1.0),
     "faces": Range(0.0, 1.0),
+    "inside": Range(0.0, 1.0),
+    "outside": Range(0.0, 1.0),
+    "feather": Range(0.0, 64.0),
     "mix": Range(0.0, 1.0),
     "glide": Range(0.0, 10.0),
     "every": Range(1.0, 60.0, octaves=True),
 }
-"""Numeric settings. The ends of ``glide`` and ``every``, seconds, are those of a knob; other values are possible."""
+"""Numeric settings. The ends of ``feather``, pixels, and of ``glide`` and ``every``, seconds, are those of a knob;
+other values are possible."""

@@ -165,7 +165,7 @@ Modulate = Annotated[
     list[str],
     typer.Option(
         metavar="TARGET=SHAPE:PERIOD[:LOW..HIGH]|TARGET=level|beat",
-        help="Move strength, scale, colours, faces or mix (between the two styles of a mix) by itself: "
+        help="Move strength, scale, colours, faces, inside, outside or mix (between two styles) by itself: "
         "strength=sine:4s:0.3..1 in cycles, strength=level or strength=beat:0.3..1 with the sound. Shapes: sine, "
         "triangle, saw, square, random; periods: 4s, 500ms, 0.25Hz, 120bpm. Repeat it for several.",
     ),

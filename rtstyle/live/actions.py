@@ -58,8 +58,8 @@ class Actions:
 
         Args:
             name: ``style``, ``mix``, ``glide``, ``playlist``, ``every``, ``strength``, ``scale``, ``colours``,
-                ``only``, ``faces``, ``mirror``, ``hold_fps``, ``pause``, ``record``, ``modulate``,
-                ``snapshot`` or ``stop``.
+                ``only``, ``faces``, ``inside``, ``outside``, ``feather``, ``mirror``, ``hold_fps``, ``pause``,
+                ``record``, ``modulate``, ``snapshot`` or ``stop``.
             value: a name, a number, or on or off, also as text; ``None`` toggles a switch. ``snapshot`` saves an
                 RGB picture instead of the newest frame; ``modulate`` also takes the texts of ``modulation``.
 
@@ -185,6 +185,9 @@ SETTINGS: dict[str, Callable[[Controls, object], dict[str, Any]]] = {
     "colours": partial(_set, "colours", "colours", _number),
     "only": _set_only,
     "faces": partial(_set, "faces", "faces", _number),
+    "inside": partial(_set, "inside", "inside", _number),
+    "outside": partial(_set, "outside", "outside", _number),
+    "feather": partial(_set, "feather", "feather", _number),
     "mirror": partial(_set, "mirror", "mirror", _switch),
     "hold_fps": partial(_set, "hold_fps", "hold_fps", _switch),
 }

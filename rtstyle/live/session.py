@@ -52,6 +52,9 @@ class SessionStats:
     colours: float
     only: str
     faces: float
+    inside: float
+    outside: float
+    feather: float
     glide: float
     playlist: tuple[str, ...]
     every: float
@@ -80,6 +83,8 @@ class SessionStats:
         late = [f"{cause} {count}" for cause, count in self.dropped_by.items() if count]
         own = f" · own colours {self.colours:.1f}" if self.colours else ""
         part = f" · only {self.only}" if self.only != "all" else ""
+        if self.only != "all" and (self.inside, self.outside) != (1.0, 0.0):
+            part += f" ({self.inside:.1f} inside, {self.outside:.1f} outside)"
         part += f" · faces kept {self.faces:.1f}" if self.faces else ""
         lines = [
             f"{self.fault or shown + waiting} · strength {self.strength:.1f} · scale {scale:.2f}{own}{part}",
@@ -187,6 +192,9 @@ class LiveSession:
             colours=controls.colours,
             only=controls.only,
             faces=controls.faces,
+            inside=controls.inside,
+            outside=controls.outside,
+            feather=controls.feather,
             glide=controls.glide,
             playlist=controls.playlist,
             every=controls.every,

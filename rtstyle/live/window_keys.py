@@ -9,12 +9,17 @@ from pathlib import Path
 from engines.errors import StylerError
 from rtstyle.live.actions import Actions
 from rtstyle.live.mix_slider import share_of_second
+from rtstyle.masks.settings import MAX_FEATHER
 from rtstyle.sinks.window import WindowSink
 from rtstyle.stroke_scale import SCALES
 from rtstyle.style_mix import caption_of
 
 STEP = 0.1
-"""Change for one press: of strength by Z or C, own colours by V or B, faces by N or M, a mix by comma or point."""
+"""Change for one press: of strength by Z or C, own colours by V or B, faces by N or M, inside by Y or U, outside by J
+or K, a mix by comma or point."""
+
+FEATHER_STEP = 2.0
+"""Change of the soft border for one press of W or E, pixels."""
 
 SCALE_PRESSES = 4
 """Presses of ] that double the scale."""
@@ -38,6 +43,9 @@ class WindowKeys:
         ("V B", "fewer, more own colours"),
         ("[ ]", "smaller, larger strokes"),
         ("O", "everything, people, background or faces only"),
+        ("Y U", "less, more style inside that part"),
+        ("J K", "less, more style outside it"),
+        ("W E", "harder, softer border"),
         ("N M", "less, more of faces kept"),
         ("S", "side by side with the input"),
         ("T", "mirror"),
@@ -68,6 +76,12 @@ class WindowKeys:
             "[": lambda _: self._change_scale(-1),
             "]": lambda _: self._change_scale(1),
             "o": lambda _: ONLY_CAPTIONS[actions.change("only", "next")["only"]],
+            "y": lambda _: self._change_mask("inside", -STEP),
+            "u": lambda _: self._change_mask("inside", STEP),
+            "j": lambda _: self._change_mask("outside", -STEP),
+            "k": lambda _: self._change_mask("outside", STEP),
+            "w": lambda _: self._change_mask("feather", -FEATHER_STEP),
+            "e": lambda _: self._change_mask("feather", FEATHER_STEP),
             "n": lambda _: self._change_faces(-STEP),
             "m": lambda _: self._change_faces(STEP),
             "t": lambda _: f"mirror {'on' if actions.change('mirror')['mirror'] else 'off'}",
@@ -150,6 +164,16 @@ class WindowKeys:
     def _change_faces(self, step: float) -> str:
         faces = round(min(1.0, max(0.0, self._controls.faces + step)), 2)
         return f"faces kept {self._actions.change('faces', faces)['faces']:.1f}"
+
+    def _change_mask(self, name: str, step: float) -> str:
+        """Change what masks do; without one that would not be seen."""
+        controls = self._controls
+        if controls.only == "all" and controls.masks.file is None:
+            return "choose a part of the picture first: O"
+        most = MAX_FEATHER if name == "feather" else 1.0
+        value = round(min(most, max(0.0, getattr(controls, name) + step)), 2)
+        self._actions.change(name, value)
+        return f"soft border {value:g} px" if name == "feather" else f"{name} {value:.1f}"
 
     def _change_colours(self, step: float) -> str:
         colours = round(min(1.0, max(0.0, self._controls.colours + step)), 2)

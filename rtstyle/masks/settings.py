@@ -72,6 +72,12 @@ def mask_errors(only: str, masks: MaskSettings) -> list[ConfigError]:
     return errors
 
 
+def check_masks(*, inside: float = 1.0, outside: float = 0.0, feather: float = 0.0) -> None:
+    """Raise ConfigError unless what masks do is within its limits, see ``MaskSettings``."""
+    for error in MaskSettings(None, inside, outside, feather).errors():
+        raise error
+
+
 def check_only(only: str) -> None:
     """Raise ConfigError unless a part of the frame is one of ``ONLY``."""
     if only not in ONLY:

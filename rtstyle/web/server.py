@@ -110,10 +110,12 @@ class Server:
         settings, rooms = self._rooms.settings, self._rooms
         known = {entry.name: entry for entry in rooms.entries}
         entries = [_described(name, known.get(name)) for name in rooms.styles]
+        masks = settings.masks
         begin = {name: getattr(settings, name) for name in BEGIN}
+        begin |= {"inside": masks.inside, "outside": masks.outside, "feather": masks.feather}
         current = {"style": settings.style, "wanted": settings.style, **rooms.stats()}
         control = {"styles": rooms.styles, "style": current["style"], "wanted": current["wanted"]}
-        offered = {"watchable": rooms.watchable, "files": self._files is not None}
+        offered = {"watchable": rooms.watchable, "files": self._files is not None, "masked": masks.file is not None}
         return json_response({**control, "entries": entries, **offered, "begin": begin})
 
     async def _preview(self, request: web.Request) -> web.StreamResponse:

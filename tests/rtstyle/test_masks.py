@@ -297,3 +297,21 @@ def test_the_live_setting(people: Told) -> None:
         with pytest.raises(ConfigError, match="all, person, background"):
             SETTINGS["only"](controls, value)
     assert controls.only == "person"
+
+
+def test_what_a_mask_does_can_be_changed_while_frames_go_on(people: Told, tmp_path: Path) -> None:
+    controls = Controls(only="person", masks=MaskSettings(outside=0.1))
+    maps = StrengthMaps(controls)
+    assert sides(maps(frame())) == (0.1, 1.0)
+    assert SETTINGS["inside"](controls, "0.5") == {"inside": 0.5}
+    SETTINGS["outside"](controls, 0.75)
+    assert sides(maps(frame())) == (0.75, 0.5)
+    sharp = maps(frame())
+    SETTINGS["feather"](controls, 8)
+    soft = maps(frame())
+    assert isinstance(sharp, np.ndarray) and isinstance(soft, np.ndarray)
+    assert len(np.unique(sharp.round(3))) < len(np.unique(soft.round(3)))
+    for name, value in (("inside", 1.5), ("outside", -0.1), ("feather", 300), ("feather", "wide")):
+        with pytest.raises(ConfigError, match=name):
+            SETTINGS[name](controls, value)
+    assert controls.masks == MaskSettings(None, 0.5, 0.75, 8.0)

@@ -141,7 +141,7 @@ def test_a_measured_source_by_its_name(clock: Clock) -> None:
     ("text", "told"),
     [
         ("strength", "cannot modulate"),
-        ("mirror=sine 4s", "targets: strength, scale, colours, faces, mix"),
+        ("mirror=sine 4s", "targets: strength, scale, colours, faces, inside, outside, mix"),
         ("strength=", "cannot modulate"),
         ("glide=sine 4s", "cannot modulate"),
         ("strength=wobble 4s", "there is no 'wobble'"),

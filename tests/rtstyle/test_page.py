@@ -287,6 +287,36 @@ def test_every_key_shows_its_caption(page: Page, served: tuple[str, Rooms]) -> N
     page.get_by_role("button", name="Stop").click()
 
 
+def test_a_mask_has_its_sliders_and_keys_where_it_shows(page: Page, served: tuple[str, Rooms]) -> None:
+    page.goto(served[0])
+    page.get_by_role("radio", name="The Starry Night").wait_for()
+    page.evaluate(CAMERA_4_3)
+    _started(page)
+    caption, outside = page.locator("#caption"), page.get_by_role("slider", name="Outside")
+    page.keyboard.press("k")
+    assert caption.text_content() == "choose a part of the picture first: O" and not outside.is_visible()
+    page.locator("#only").select_option("background")
+    assert outside.is_visible()
+    outside.fill("0.25")
+    page.locator("#status").click()
+    for key, text in {"k": "outside 35 %", "y": "inside 90 %", "e": "soft border 1 px"}.items():
+        page.keyboard.press(key)
+        assert caption.text_content() == text
+    (peer,) = served[1]._peers
+
+    def arrived() -> bool:
+        state = peer.state()
+        return [state.get(name) for name in ("only", "inside", "outside", "feather")] == ["background", 0.9, 0.35, 1.0]
+
+    _until(arrived)
+    assert peer._session is not None
+    peer._session.controls.feather = 6.25  # by OSC, for example
+    _until(lambda: page.locator("#feather-now").text_content() == "6.3 px")
+    page.locator("#only").select_option("all")
+    assert not outside.is_visible()
+    page.get_by_role("button", name="Stop").click()
+
+
 def test_a_card_shows_the_style_and_its_painter(page: Page, served: tuple[str, Rooms]) -> None:
     page.goto(served[0])
     for title, painter in (("The Starry Night", "van Gogh"), ("The Great Wave off Kanagawa", "Hokusai")):

@@ -106,6 +106,20 @@ def test_a_key_shows_what_it_did(window: WindowSink, key: int, caption: str) -> 
     assert window.caption == caption
 
 
+def test_keys_change_what_a_mask_does(window: WindowSink, controls: Controls) -> None:
+    press(pygame.K_k)
+    assert window.write(frame())
+    assert window.caption == "choose a part of the picture first: O" and controls.outside == 0.0
+    controls.only = "person"
+    for key, caption in (
+        (pygame.K_k, "outside 0.1"), (pygame.K_y, "inside 0.9"), (pygame.K_e, "soft border 2 px"),
+        (pygame.K_j, "outside 0.0"), (pygame.K_u, "inside 1.0"), (pygame.K_w, "soft border 0 px"),
+    ):  # fmt: skip
+        press(key)
+        assert window.write(frame())
+        assert window.caption == caption
+
+
 def test_figures_are_not_cut_off_in_a_narrow_window(window: WindowSink) -> None:
     """Two lines stand on a panel of 50 pixels; in a window of 64 pixels they are broken into more."""
     window.write(frame(value=255))

@@ -5,6 +5,7 @@ import { Connection, explain } from "./connection.js";
 import { Files } from "./files.js";
 import { Graph } from "./graph.js";
 import { mixText, parseMix } from "./mix.js";
+import * as sliders from "./sliders.js";
 
 const $ = (id) => document.getElementById(id);
 const VIEW = new URLSearchParams(location.search).get("view"), BARE = VIEW === "only";
@@ -38,11 +39,8 @@ function fail(text) {
 function settings() {
   return {
     style: styleText() ?? known.begin.style,
-    strength: Number($("strength").value),
-    scale: 2 ** Number($("scale").value),
-    colours: Number($("colours").value),
+    ...sliders.readAll(),
     only: $("only").value,
-    faces: Number($("faces").value),
     mirror: $("mirror").checked,
     hold_fps: $("hold").checked,
   };
@@ -94,15 +92,12 @@ function showFiles(yes) {
   history.replaceState(null, "", `${yes ? "?view=files" : location.pathname}${location.hash}`); // for a reload
 }
 
-function apply({ style, strength, scale, colours, only, faces, mirror, hold_fps }) {
-  showStyle(style);
-  $("strength").value = strength;
-  $("scale").value = Math.log2(scale);
-  $("colours").value = colours;
-  $("only").value = only;
-  $("faces").value = faces;
-  $("mirror").checked = mirror;
-  $("hold").checked = hold_fps;
+function apply(state) {
+  showStyle(state.style);
+  sliders.place(state);
+  $("only").value = state.only;
+  $("mirror").checked = state.mirror;
+  $("hold").checked = state.hold_fps;
   showValues();
 }
 
@@ -134,11 +129,8 @@ function showWork({ width, height, work_width, work_height, scale, hold_fps }) {
 
 function showSettings(state) {
   showStyle(state.wanted);
-  if (document.activeElement !== $("strength")) $("strength").value = state.strength;
-  if (document.activeElement !== $("scale")) $("scale").value = Math.log2(state.scale);
-  if (document.activeElement !== $("colours")) $("colours").value = state.colours;
+  sliders.place(state, document.activeElement);
   if (document.activeElement !== $("only")) $("only").value = state.only;
-  if (document.activeElement !== $("faces")) $("faces").value = state.faces;
   $("mirror").checked = state.mirror;
   $("hold").checked = state.hold_fps;
   showValues();
@@ -146,11 +138,8 @@ function showSettings(state) {
 
 function showValues() {
   $("mix").disabled = !$("second").value;
-  $("mix-now").textContent = `${Math.round(Number($("mix").value) * 100)} %`;
-  $("strength-now").textContent = `${Math.round(Number($("strength").value) * 100)} %`;
-  $("colours-now").textContent = `${Math.round(Number($("colours").value) * 100)} %`;
-  $("faces-now").textContent = `${Math.round(Number($("faces").value) * 100)} %`;
-  $("scale-now").textContent = `${(2 ** Number($("scale").value)).toFixed(2).replace(/\.?0+$/, "")}×`;
+  $("masking").hidden = !masked();
+  sliders.showAll();
   stage.classList.toggle("mirrored", $("mirror").checked);
 }
 
@@ -249,6 +238,16 @@ function step(id, by, label) {
   return `${label} ${$(`${id}-now`).textContent}`;
 }
 
+// True if the style shows in a part of the picture only.
+function masked() {
+  return $("only").value !== "all" || known.masked;
+}
+
+// Change what masks do; without one that would not be seen.
+function stepMask(id, by, label) {
+  return masked() ? step(id, by, label) : "choose a part of the picture first: O";
+}
+
 function toggleStyle() {
   const now = Number($("strength").value);
   strengthOn = now || strengthOn;
@@ -282,6 +281,9 @@ const KEYS = {
   z: () => step("strength", -0.1, "strength"), c: () => step("strength", 0.1, "strength"),
   v: () => step("colours", -0.1, "own colours"), b: () => step("colours", 0.1, "own colours"),
   "[": () => step("scale", -0.25, "stroke size"), "]": () => step("scale", 0.25, "stroke size"),
+  y: () => stepMask("inside", -0.1, "inside"), u: () => stepMask("inside", 0.1, "inside"),
+  j: () => stepMask("outside", -0.1, "outside"), k: () => stepMask("outside", 0.1, "outside"),
+  w: () => stepMask("feather", -1, "soft border"), e: () => stepMask("feather", 1, "soft border"),
   n: () => step("faces", -0.1, "faces kept"), m: () => step("faces", 0.1, "faces kept"),
   0: toggleStyle, o: nextPart, s: nextView, t: toggleMirror, i: () => showFigures(!figuresWanted),
   r: () => capture.record(), p: () => capture.save(), f: fullScreen, h: () => showKeys($("keys").hidden),
@@ -310,11 +312,10 @@ function listen() {
   $("show-keys").onclick = () => showKeys($("keys").hidden);
   for (const video of [original, stylized]) video.onresize = fitStage;
   $("settings").onsubmit = (event) => event.preventDefault();
-  $("strength").oninput = () => { showValues(); send({ strength: Number($("strength").value) }); };
-  $("scale").oninput = () => { showValues(); send({ scale: 2 ** Number($("scale").value) }); };
-  $("colours").oninput = () => { showValues(); send({ colours: Number($("colours").value) }); };
-  $("faces").oninput = () => { showValues(); send({ faces: Number($("faces").value) }); };
-  $("only").onchange = () => send({ only: $("only").value });
+  for (const name of Object.keys(sliders.SLIDERS)) {
+    $(name).oninput = () => { showValues(); send({ [name]: sliders.read(name) }); };
+  }
+  $("only").onchange = () => { showValues(); send({ only: $("only").value }); };
   $("mirror").onchange = () => { showValues(); send({ mirror: $("mirror").checked }); };
   $("hold").onchange = () => send({ hold_fps: $("hold").checked });
   $("styles").onchange = $("mix").oninput = sendStyle;
