@@ -21,6 +21,29 @@ CAMERA_4_3 = """
 """
 """A camera whose picture is higher than the page's own shape."""
 
+FLASHES = """
+() => {
+  const canvas = document.createElement("canvas"), pen = canvas.getContext("2d"), context = new AudioContext();
+  const gain = new GainNode(context, { gain: 0 }), end = context.createMediaStreamDestination();
+  const tone = new OscillatorNode(context, { frequency: 1000 });
+  tone.connect(gain).connect(end);
+  tone.start();
+  [canvas.width, canvas.height] = [640, 360];
+  const began = performance.now();
+  setInterval(() => {
+    const on = (performance.now() - began) % 1000 < 200;
+    pen.fillStyle = on ? "#fff" : "#000";
+    pen.fillRect(0, 0, 640, 360);
+    gain.gain.value = on ? 0.5 : 0;
+  }, 16);
+  navigator.mediaDevices.getUserMedia = async ({ audio }) => {
+    await context.resume();
+    return audio ? end.stream : canvas.captureStream(30);
+  };
+}
+"""
+"""A camera that flashes once a second, and a microphone that hears a tone meanwhile."""
+
 BELOW = """
 () => [...document.querySelectorAll("button, input, select, #stage")]
   .filter((one) => one.checkVisibility() && one.getBoundingClientRect().bottom > innerHeight)

@@ -22,6 +22,7 @@ from engines.errors import SourceError
 from engines.install_hint import pip_install
 from rtstyle.cli import app
 from rtstyle.controls import Controls
+from rtstyle.live.actions import Actions
 from rtstyle.live.webcam import WebcamJob, run_webcam
 from rtstyle.sound import microphone as module
 from rtstyle.sound.feed import SoundFeed, SoundFormat, SoundPacket
@@ -233,3 +234,14 @@ def test_devices_lists_them(library: FakeLibrary, monkeypatch: pytest.MonkeyPatc
     assert told[0] == {"index": 1, "name": "USB Microphone", "channels": 1, "rate": 44100}
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     assert "icrophone" not in CliRunner().invoke(app, ["devices"]).output
+
+
+def test_it_moves_settings(library: FakeLibrary) -> None:
+    controls, strengths = Controls(), list[float]()
+
+    def begin(actions: Actions) -> None:
+        actions.change("modulate", "strength=level 0.2..1")
+
+    job = WebcamJob("pattern", ("null",), (64, 48), 30.0, 60, microphone="usb")
+    run_webcam(job, Identity, controls, on_ready=begin, on_frame=lambda _: strengths.append(controls.strength))
+    assert strengths[0] < 0.5 and strengths[-1] > 0.9, "the tone begins, and stays"

@@ -13,7 +13,8 @@ const token = new URLSearchParams(location.hash.slice(1).replaceAll("+", "%2B"))
 const headers = token ? { Authorization: `Bearer ${token}` } : {};
 const stage = $("stage"), stylized = $("stylized"), original = $("original");
 const graph = new Graph($("graph"), $("delay"), $("fps"));
-const capture = new Capture({ video: stylized, link: $("download"), button: $("record"), say: setStatus });
+const hears = () => $("hear").checked && !$("hear").disabled;
+const capture = new Capture({ video: stylized, link: $("download"), button: $("record"), say: setStatus, hears });
 
 let connection = null; // the running connection, if any
 let known = { entries: [], watchable: false, begin: {} };
@@ -151,7 +152,7 @@ async function start() {
   connection.onState = (text, alarm) => setStatus(text, alarm);
   connection.onMessage = show;
   connection.onCamera = (stream) => { original.srcObject = stream; listCameras(); };
-  connection.onFigures = (reading) => graph.add(reading);
+  connection.onFigures = (reading) => { graph.add(reading); capture.late(reading.delay); };
   connection.onEnd = ended;
   running(true);
   await connection.open();
@@ -172,6 +173,7 @@ function running(yes) {
   $("start").classList.toggle("main", !yes);
   for (const id of ["save", "record", "full"]) $(id).disabled = !yes;
   $("show-figures").disabled = !yes;
+  $("hear").disabled = yes && $("source").value === "watch"; // this microphone is not beside that camera
   if (!yes) { told = ""; $("smaller").hidden = true; graph.clear(); }
   showFigures(figuresWanted);
 }
