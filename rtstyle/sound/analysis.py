@@ -1,7 +1,7 @@
 """What is heard: how loud it is, and when something begins to sound.
 
 Source:
-    S. Dixon, "Onset Detection Revisited", DAFx 2006 (spectral flux, section 2.1; peak picking, section 2.6);
+    S. Dixon, "Onset Detection Revisited", DAFx 2006 (spectral flux, peak picking);
     J. P. Bello et al., "A Tutorial on Onset Detection in Music Signals", IEEE TSAP 13 (5), 2005 (logarithmic
     magnitudes, adaptive threshold). Both look ahead; this one waits for one hop only, as live pictures do not wait.
 """
