@@ -23,6 +23,7 @@ from rtstyle.commands.help import PlainCommand
 from rtstyle.signals import STOPPER
 from train.config.recipe import recipes, recorded_painting, recorded_style, resolve, to_toml
 from train.config.schema import TrainConfig
+from train.live_preview import live_preview, with_preview
 from train.progress_bar import show_progress
 from train.run_dir import check_run, check_start
 
@@ -31,6 +32,15 @@ if TYPE_CHECKING:
     from train.distributed import ProcessGroup
 
 logger = logging.getLogger("train")
+
+PHOTOGRAPHS = Path(__file__).parent / "photographs"
+"""A few photographs that come with rtstyle."""
+
+BASE = "base"
+"""Name of the start that comes with rtstyle, see ``train.warm_start``."""
+
+FEW, FEW_FROM_START = 1000, 150
+"""Fewest steps after which a style can be seen: from nothing, and from a start."""
 
 UNSPECIFIED = "unspecified"
 """Licence of a style if none is given."""
@@ -58,16 +68,22 @@ StylePicture = Annotated[Path | None, DATA("The painting; with --recipe STYLE al
 StylePictures = Annotated[
     Path | None, DATA("Works of one artist, for the discriminator; with or without --style-picture.", "DIR")
 ]
-Content = Annotated[Path | None, DATA("Photographs; a few hundred are enough.", "DIR")]
+Content = Annotated[
+    Path | None,
+    DATA("Photographs; a few hundred are enough. Default: ten that come with rtstyle, enough for a first look.", "DIR"),
+]
 Clips = Annotated[Path | None, DATA("Videos to learn real motion from.", "DIR")]
-Init = Annotated[str | None, DATA("A trained style to start from, by name or folder.", "STYLE")]
+Init = Annotated[
+    str | None,
+    DATA("A trained style to start from, by name or folder; `base` has seen many paintings and is none.", "STYLE"),
+]
 Features = Annotated[Path | None, DATA("Feature networks; by default VGG19 is downloaded once (575 MB).", "DIR")]
 
 RECIPE = _group("Recipe")
 Recipe = Annotated[
     str | None,
     RECIPE(
-        "Source of all settings that no option gives; default: fast, or default on a GPU. A trained style is also "
+        "Source of all settings that no option gives; default: quick, or default on a GPU. A trained style is also "
         "a recipe: it is trained again.",
         "NAME|FILE|STYLE",
     ),
@@ -93,7 +109,13 @@ NoiseWeight = Annotated[float | None, WEIGHTS("Weight of stability under sensor 
 ToneWeight = Annotated[float | None, WEIGHTS("Weight of keeping bright areas bright.", "N")]
 
 RUN = _group("Run (default: from the recipe)")
-Out = Annotated[Path | None, RUN("Folder for the checkpoint, contact sheets and finished style.", "DIR")]
+Out = Annotated[
+    Path | None, RUN("Folder for the checkpoint, contact sheets and finished style; default: runs/NAME.", "DIR")
+]
+PreviewSource = Annotated[
+    str | None,
+    RUN("Show the style while it is trained, in a window, on a camera or clip: as --source of webcam.", "SOURCE"),
+]
 Resume = Annotated[bool, RUN("Continue from the checkpoint in --out.", name="--resume")]
 CheckpointSteps = Annotated[int | None, RUN("Steps between checkpoints.", "N")]
 SheetSteps = Annotated[int | None, RUN("Steps between contact sheets.", "N")]
@@ -134,6 +156,7 @@ def run(
     noise_weight: NoiseWeight = None,
     tone_weight: ToneWeight = None,
     out: Out = None,
+    preview_source: PreviewSource = None,
     resume: Resume = False,
     checkpoint_steps: CheckpointSteps = None,
     sheet_steps: SheetSteps = None,
@@ -152,8 +175,9 @@ def run(
     rtstyle webcam --style runs/wave
 
     Examples:
-        rtstyle train --style-picture wave.jpg --content photos/ --out runs/wave
-        rtstyle train --style-picture wave.jpg --content photos/ --out runs/wave --minutes 20 --set losses.style=12
+        rtstyle train --style-picture wave.jpg                       # three minutes, a first look
+        rtstyle train --style-picture wave.jpg --content photos/ --recipe fast --out runs/wave
+        rtstyle train --style-picture wave.jpg --content photos/ --minutes 20 --set losses.style=12
         torchrun --nproc-per-node 4 -m train --style-picture wave.jpg …  # one run on four GPUs, which share --batch
     """
     flags = {
@@ -170,7 +194,10 @@ def run(
     if show:
         typer.echo(to_toml(config), nl=False)
     else:
-        _run(config, resume, _record(known, title, artist, licence))
+        if preview_source is not None:
+            config = with_preview(config)
+        with live_preview(config, preview_source):
+            _run(config, resume, _record(known, title, artist, licence))
 
 
 def _settings(
@@ -187,11 +214,21 @@ def _settings(
             raise ConfigError(problem, hint="give the works with --style-pictures")
         flags["data.style_picture"] = folder / painting
     options = {name: _option(name) for name in flags}
-    config = resolve(recipe or _default_recipe(), overrides, flags, options=options, unfinished=show)
-    if config.generator.init is None:
+    defaults = {} if show else _defaults(flags)
+    config = resolve(recipe or _default_recipe(), overrides, flags, options=options, defaults=defaults, unfinished=show)
+    if config.data.content == PHOTOGRAPHS:
+        config = replace(config, data=replace(config.data, hold_out=0))
+    if config.generator.init is None or str(config.generator.init) == BASE:
         return config
     found = style_library.find(str(config.generator.init))  # it may be the name of a style of the gallery
     return replace(config, generator=replace(config.generator, init=found))
+
+
+def _defaults(flags: dict[str, Any]) -> dict[str, Any]:
+    """Return what a run has if nobody says otherwise: the photographs that come with rtstyle, and its own folder."""
+    painting = flags["data.style_picture"] or flags["data.style_pictures"]
+    name = flags["run.name"] or (painting.stem if painting else "style")
+    return {"data.content": PHOTOGRAPHS, "run.out": Path("runs") / name}
 
 
 def _record(known: StyleModel | None, title: str, artist: str, licence: str) -> dict[str, str]:
@@ -211,12 +248,17 @@ def _option(name: str) -> str:
 def _default_recipe() -> str:
     import torch
 
-    return "default" if torch.cuda.is_available() else "fast"
+    return "default" if torch.cuda.is_available() else "quick"
 
 
 def _run(config: TrainConfig, resume: bool, record: dict[str, str]) -> None:
     """Raises: StylerError: the run failed. typer.Exit: the run was stopped."""
     check_start(config)
+    if config.data.content == PHOTOGRAPHS:
+        logger.info(
+            "learning on the photographs that come with rtstyle; --content DIR, a few hundred like those that you will "
+            "film, gives a better style"
+        )
     from train.distributed import ProcessGroup
     from train.export import finish
     from train.loop import train
@@ -236,6 +278,8 @@ def _run(config: TrainConfig, resume: bool, record: dict[str, str]) -> None:
         raise typer.Exit(130)
     if not group.is_main:
         return
+    if trainer.step < (few := FEW_FROM_START if config.generator.init else FEW):
+        logger.warning("%d steps are far too few: a style needs at least %d; give more --minutes", trainer.step, few)
     logger.info("saving the style")
     model = finish(trainer, **record)
     print(f"the style is in {model.folder}: try `rtstyle image photo.jpg stylized.jpg --style {model.folder}`")

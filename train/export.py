@@ -19,6 +19,7 @@ from engines.style_file import StyleMeta, StyleModel
 from train.config.schema import TrainConfig
 from train.data.pictures import Pictures, fill, picture_files, read_picture, split
 from train.inference import stylize_picture
+from train.live_preview import SNAPSHOT
 from train.report.contact_sheet import CELL
 from train.report.preview import small_preview
 from train.trainer import Trainer, versions
@@ -38,7 +39,7 @@ def finish(trainer: Trainer, *, title: str = "", artist: str = "", licence: str 
         StyleError: the folder cannot be written.
     """
     config = trainer.config
-    name = re.sub(r"[^a-z0-9]+", "-", config.name.lower()).strip("-")[:64] or "style"
+    name = style_name(config)
     meta = StyleMeta(
         name=name, title=title or name, painter=artist, work=title, licence=licence, training=record(trainer)
     )
@@ -56,6 +57,19 @@ def _range_pictures(config: TrainConfig) -> list[RGB]:
     files, _ = split(picture_files(config.data.content), config.data.hold_out)
     crops = Pictures(files, RANGE_PICTURES, RANGE_SIDE, config.run.seed)(0)
     return list(crops.permute(0, 2, 3, 1).mul(255).round().byte().numpy())
+
+
+def snapshot(trainer: Trainer) -> None:
+    """Save the unfinished style in ``OUT/preview``. Raise StyleError if that is not possible."""
+    trained = trainer.result
+    assert isinstance(trained, Generator)
+    meta = StyleMeta(style_name(trainer.config), "unfinished", "", "", "", {"steps_done": trainer.step})
+    save_style(trainer.config.run.out / SNAPSHOT, trained, meta)
+
+
+def style_name(config: TrainConfig) -> str:
+    """Return the name of the style as a style can have it."""
+    return re.sub(r"[^a-z0-9]+", "-", config.name.lower()).strip("-")[:64] or "style"
 
 
 def record(trainer: Trainer) -> dict[str, Any]:

@@ -26,6 +26,9 @@ from train.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 
+LENGTH = ("schedule.steps", "schedule.minutes")
+"""Settings of the length of a run."""
+
 EXPLODED = 30.0
 """A smoothed total this many times above its lowest value does not recover by itself."""
 
@@ -147,7 +150,9 @@ class _Run:
         for change in trainer.changes:
             if change["from_step"] == trainer.step:
                 text = "%s was %s and is %s from step %d on"
-                logger.warning(text, change["setting"], change["was"], change["now"], trainer.step)
+                # A longer run is what most resume for.
+                level = logging.INFO if change["setting"] in LENGTH else logging.WARNING
+                logger.log(level, text, change["setting"], change["was"], change["now"], trainer.step)
         self.guard.restore(state.get("guard"))
         if self.adversary is not None and state.get("critic") is not None:
             self.adversary.restore(state["critic"])

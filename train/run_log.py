@@ -14,11 +14,12 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from engines.errors import TrainError
+from engines.errors import StylerError, TrainError
 from train.adversary import Adversary
 from train.config.schema import TrainConfig
 from train.data.pictures import Pictures
 from train.distributed import SINGLE_PROCESS, ProcessGroup
+from train.export import snapshot
 from train.flicker_probe import FlickerProbe, make_probe
 from train.report import REFRESH_S, REPORT, State, Status, write_report
 from train.report.contact_sheet import save_sheet
@@ -96,7 +97,7 @@ class RunLog(NullRunLog):
         self.losses, self.game = _Means(), _Means()
         self.steadiness: Mapping[str, float] = {}
         self.problem = ""
-        self.reported_s = 0.0
+        self.reported_s = self.snapshot_s = 0.0
 
     def __enter__(self) -> Self:
         self._report("running")
@@ -126,6 +127,18 @@ class RunLog(NullRunLog):
         # A step may take seconds, and on a fast machine the page would take longer than the steps that it shows.
         if time.monotonic() - self.reported_s >= REFRESH_S:
             self._report("running", self._check_game())
+        self._snapshot()
+
+    def _snapshot(self) -> None:
+        """Save the unfinished style if it is due."""
+        every_s = self.config.run.snapshot_seconds
+        if not every_s or time.monotonic() - self.snapshot_s < every_s:
+            return
+        try:
+            snapshot(self.trainer)
+        except StylerError as error:
+            logger.warning("no preview: %s", error)
+        self.snapshot_s = time.monotonic()
 
     def _write(self, shares: Mapping[str, float], rate: float) -> None:
         now_s = time.monotonic()

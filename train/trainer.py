@@ -43,7 +43,7 @@ from train.losses.perceptual import (
 )
 from train.losses.vgg_features import Features
 from train.optimizer import Optimizer
-from train.warm_start import with_norms
+from train.warm_start import start_folder, with_norms
 
 logger = logging.getLogger(__name__)
 
@@ -138,7 +138,7 @@ class Trainer:
         config, data = self.config.generator, self.config.data
         if config.init is None:
             return Generator(config.arch, norm=config.norm)
-        plain = load_generator(StyleModel.open(config.init))
+        plain = load_generator(StyleModel.open(start_folder(config.init)))
         if not config.norm:
             return plain
         files, _ = split(picture_files(data.content), data.hold_out)

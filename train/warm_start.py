@@ -1,8 +1,9 @@
-"""Start a training from a trained style."""
+"""Start a training from a trained style, or from the start that comes with rtstyle."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,8 +11,18 @@ from torch import Tensor, nn
 
 from engines.model.generator import Conv, Generator, stylize
 
+BASE = "base"
+"""Name of the start that ``train.meta`` made: a little of many paintings, and nothing of any of them."""
+
+_FOLDER = Path(__file__).parent / BASE
+
 MIN_DEVIATION = 1e-3
 """Smallest standard deviation to divide a channel by, so that a constant channel stays as it is."""
+
+
+def start_folder(init: Path) -> Path:
+    """Return the folder of the style to start from; ``base`` is the start that comes with rtstyle."""
+    return _FOLDER if init == Path(BASE) else init
 
 
 @torch.no_grad()

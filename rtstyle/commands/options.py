@@ -242,11 +242,20 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on 
 def load_engine(
     style: str, name: str, threads: int | None = None, *, build_ahead: bool = False, shared: bool = False
 ) -> Engine:
-    """Start the engine of a style, given by name or folder, or of a mix. The flags are those of ``engines.load``."""
+    """Start the engine of a style, given by name or folder, or of a mix. The flags are those of ``engines.load``.
+
+    Where engines share their graph, that of one's own style follows the files, which may be in training.
+    """
     import engines
     from rtstyle import style_library
 
-    return engines.load(style_library.open_style(style), name, threads=threads, build_ahead=build_ahead, shared=shared)
+    model = style_library.open_style(style)
+    engine = engines.load(model, name, threads=threads, build_ahead=build_ahead, shared=shared)
+    if shared and len(style_library.parse(style).parts) == 1 and model.folder.parent != style_library.GALLERY:
+        from rtstyle.live.reloading_engine import reloading
+
+        return reloading(engine, model.folder)
+    return engine
 
 
 def print_json(value: dict[str, Any]) -> None:

@@ -25,7 +25,19 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def video(clip: Path, output: Path, *options: str) -> int:
     return main(
-        ["video", str(clip), str(output), "--engine", "cpu", "--crf", "1", "--preset", "ultrafast", "--quiet", *options]
+        [
+            "video",
+            str(clip),
+            str(output),
+            "--engine",
+            "cpu:fp32",
+            "--crf",
+            "1",
+            "--preset",
+            "ultrafast",
+            "--quiet",
+            *options,
+        ]
     )
 
 

@@ -29,7 +29,7 @@ from tests.rtstyle.test_style_switcher import until
 NAMES = ("vangogh", "wave", "mosaic")
 PHOTO: RGB = np.random.default_rng(3).integers(0, 255, (6, 10, 3)).astype(np.uint8).repeat(8, 0).repeat(8, 1)
 
-load = partial(load_engine, name="cpu", shared=True)
+load = partial(load_engine, name="cpu:fp32", shared=True)
 
 
 def painted(style: str) -> RGB:

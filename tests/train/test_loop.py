@@ -75,10 +75,7 @@ def test_other_pictures_than_before_are_reported(config: Make, photos: Path, cap
 def test_other_settings_than_before_are_reported_and_kept(config: Make, caplog: pytest.LogCaptureFixture) -> None:
     train(config(schedule={"steps": 2}))
     train(config(schedule={"steps": 3}, losses={"style": 7.0}), resume=True)
-    assert logged(caplog) == [
-        "losses.style was 5.0 and is 7.0 from step 2 on",
-        "schedule.steps was 2 and is 3 from step 2 on",
-    ]
+    assert logged(caplog) == ["losses.style was 5.0 and is 7.0 from step 2 on"]  # a longer run is no fault
     trainer = train(config(schedule={"steps": 4}, losses={"style": 7.0}), resume=True)
     assert [(change["setting"], change["from_step"]) for change in trainer.changes] == [
         ("losses.style", 2),

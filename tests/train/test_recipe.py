@@ -48,7 +48,7 @@ def faults(recipe: str | Path, *overrides: str, **flags: Any) -> ConfigError:
 
 class TestOurs:
     def test_quickest_first_each_with_a_line(self) -> None:
-        assert list(recipes()) == ["fast", "default", "best"]
+        assert list(recipes()) == ["quick", "fast", "default", "best"]
         assert all(line.endswith(".") and not line.startswith("#") for line in recipes().values())
 
     @pytest.mark.parametrize("name", list(recipes()))
@@ -79,7 +79,7 @@ class TestOurs:
         assert full.motion.source == "both"
         assert full.losses.adversarial > 0 and full.losses.feature_matching > 0
         assert plain.schedule.minutes is not None and started.schedule.minutes is not None
-        assert started.schedule.minutes <= plain.schedule.minutes / 2
+        assert name == "quick" or started.schedule.minutes <= plain.schedule.minutes / 2  # it has a start of its own
 
     @pytest.mark.parametrize("name", list(recipes()))
     def test_what_is_shown_is_the_run(self, name: str, tmp_path: Path) -> None:

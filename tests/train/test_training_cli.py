@@ -114,8 +114,6 @@ def test_bad_settings_are_told_together_a_line_each(
 
 def test_what_is_missing_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert misused(capsys) == [
-        "rtstyle: --content is missing",
-        "rtstyle: --out is missing",
         "rtstyle: --style-picture or --style-pictures must be given",
         "hint: see `rtstyle train --help`",
     ]
@@ -233,7 +231,7 @@ def test_every_number_flag_sets_its_setting(arguments: list[str], capsys: pytest
         assert str(settings[section][member]).removesuffix(".0") == values[flag]
 
 
-@pytest.mark.parametrize(("gpu", "recipe"), [(False, "fast"), (True, "default")])
+@pytest.mark.parametrize(("gpu", "recipe"), [(False, "quick"), (True, "default")])
 def test_the_recipe_suits_the_machine(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], gpu: bool, recipe: str
 ) -> None:
@@ -368,3 +366,35 @@ def test_a_missing_painting_is_noticed_before_anything_is_loaded(
     problem = f"there is no --style-picture {arguments[1]} and no --content {arguments[3]}"
     assert problem in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_a_painting_alone_is_enough(
+    painting: Path,
+    narrow_features: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    small = ["--steps", "2", "--batch", "1", "--crop", "64", "--features", str(narrow_features)]
+    assert main(["--style-picture", str(painting), *small]) == 0
+    style = StyleModel.open(tmp_path / "runs" / "painting" / "style")
+    settings = style.training["settings"]
+    assert settings["generator"]["init"] == "base" and settings["data"]["content"] == "photographs"
+    assert style.training["content_pictures"] == 10
+    assert "photographs that come with rtstyle" in caplog.text and "2 steps are far too few" in caplog.text
+    assert "rtstyle styles add runs/painting --name painting" in capsys.readouterr().out
+
+
+def test_a_style_made_from_the_start_is_trained_again(
+    painting: Path, narrow_features: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    small = ["--features", str(narrow_features)]
+    first = ["--steps", "1", "--batch", "1", "--crop", "64"]
+    assert main(["--style-picture", str(painting), *small, *first]) == 0
+    again = ["--recipe", "runs/painting/style", "--style-picture", str(painting), "--out", "runs/again"]
+    assert main([*again, *small]) == 0
+    before, after = (StyleModel.open(tmp_path / "runs" / name / "style") for name in ("painting", "again"))
+    assert after.weights_sha256() == before.weights_sha256()

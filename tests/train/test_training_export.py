@@ -62,7 +62,7 @@ def test_engines_that_disagree_are_told(config: Make, tiny_style: Path, monkeypa
         """Paints everything a little too bright."""
 
         def __init__(self, style: StyleModel, name: str) -> None:
-            self.engine, self.extra = real(style, name), TOLERANCE + 1 if name == "cpu" else 0
+            self.engine, self.extra = real(style, name), TOLERANCE + 1 if name == "cpu:fp32" else 0
 
         def __call__(self, rgb: RGB) -> RGB:
             return np.minimum(self.engine(rgb), 250) + np.uint8(self.extra)

@@ -40,7 +40,7 @@ Values = dict[str, Any]
 def recipes() -> dict[str, str]:
     """Return the names of the recipes that come with rtstyle, quickest first, and their first lines."""
     found = {path.stem: path.read_text("utf-8").partition("\n")[0].lstrip("# ") for path in RECIPES.glob("*.toml")}
-    order = ("fast", "default", "best")
+    order = ("quick", "fast", "default", "best")
     return dict(sorted(found.items(), key=lambda item: order.index(item[0]) if item[0] in order else len(order)))
 
 
@@ -115,6 +115,7 @@ def resolve(
     flags: Mapping[str, Any] | None = None,
     *,
     options: Mapping[str, str] | None = None,
+    defaults: Mapping[str, Any] | None = None,
     unfinished: bool = False,
 ) -> TrainConfig:
     """Combine the settings of a recipe, overrides and flags; later ones win.
@@ -124,6 +125,7 @@ def resolve(
         overrides: ``section.name=value``, the value as in TOML, or a bare word for text. The last one of a name wins.
         flags: values by ``section.name``; ``None`` means not given.
         options: command line options by ``section.name``, to be named in errors.
+        defaults: values by ``section.name`` of what neither the recipe nor anything else sets.
         unfinished: use ``NOWHERE`` for missing pictures and folders instead of reporting them.
 
     Raises:
@@ -133,7 +135,7 @@ def resolve(
     over = _parse_overrides(overrides, errors)
     flagged = {name: value for name, value in (flags or {}).items() if value is not None}
     planned = _apply_given(base, conditional, _merge(base, over, flagged))
-    values = _merge(planned, over, flagged)
+    values = {**(defaults or {}), **_merge(planned, over, flagged)}
     values["run.recipe"] = Path(recipe)  # not what a file that was saved from a recipe says
     if unfinished:
         values = PLACES | values

@@ -207,6 +207,8 @@ class RunConfig:
     checkpoint_minutes: StrictFloat = setting(5.0, "minutes between checkpoints, if that is sooner", gt=0, le=525_600)
     sheet_steps: StrictInt = setting(250, "steps between contact sheets", ge=1)
     report_steps: StrictInt = setting(50, "steps between two refreshes of the report", ge=1)
+    # A running rtstyle shows each new one at once.
+    snapshot_seconds: StrictFloat = setting(0.0, "time between unfinished styles in OUT/preview; 0: none", ge=0, le=1e6)
     recipe: OptionalPath = setting(None, "recipe that the settings came from, for the training record")
 
 

@@ -1,0 +1,63 @@
+"""A style that is trained while it is shown: its weights are read again whenever its files change."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from engines.base import RGB, Engine, RestylableEngine, StrengthMap
+from engines.errors import StylerError
+from engines.style_file import MANIFEST, StyleModel
+from engines.wrapper import EngineWrapper
+
+logger = logging.getLogger(__name__)
+
+CHECK_S = 1.0
+"""Time between two looks at the files, seconds; taking new weights costs a frame some 20 ms."""
+
+
+class ReloadingEngine(EngineWrapper):
+    """Follows the files of a style.
+
+    Args:
+        inner: an engine of that style.
+        folder: of the style. While its files are being replaced, or if they are damaged, the old weights stay.
+    """
+
+    def __init__(self, inner: RestylableEngine, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(inner)
+        self._restyled, self._record, self._clock = inner, folder / MANIFEST, clock
+        self._known, self._checked_s = self._changed(), clock()
+
+    def __call__(self, rgb: RGB, strength: float | StrengthMap = 1.0, colours: float = 0.0) -> RGB:
+        """Stylize one frame with the newest weights; see ``engines.base.Engine``."""
+        now_s = self._clock()
+        if now_s - self._checked_s >= CHECK_S:
+            self._checked_s = now_s
+            self._follow()
+        return self._restyled(rgb, strength, colours)
+
+    def _follow(self) -> None:
+        found = self._changed()
+        if found in (None, self._known):
+            return
+        try:
+            self._restyled.take_style(StyleModel.open(self._record.parent))
+        except StylerError as error:
+            logger.debug("the old weights of %s stay: %s", self._record.parent, error)
+            return
+        self._known = found
+
+    def _changed(self) -> int | None:
+        """Return when the style was written, or ``None`` while it is being replaced."""
+        try:
+            return self._record.stat().st_mtime_ns
+        except OSError:
+            return None
+
+
+def reloading(engine: Engine, folder: Path) -> Engine:
+    """Return an engine that follows the files of its style, if it can change weights at all."""
+    return ReloadingEngine(engine, folder) if isinstance(engine, RestylableEngine) else engine
