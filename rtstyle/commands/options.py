@@ -175,10 +175,11 @@ EngineName = Annotated[
     str,
     typer.Option(
         "--engine",
-        metavar="auto|tensorrt|cuda|cpu|torch",
+        metavar="NAME",
         envvar="RTSTYLE_ENGINE",
         show_envvar=False,
-        help="What runs the network; auto takes the fastest that works on this machine.",
+        help="What runs the network: tensorrt, cuda, intel-gpu, intel-npu, cpu (or cpu:fp32, cpu:int8, cpu:bf16), "
+        "torch; auto takes the fastest that works on this machine.",
     ),
 ]
 Threads = Annotated[
