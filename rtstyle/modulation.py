@@ -167,7 +167,7 @@ def modulation_errors(texts: Sequence[str]) -> list[ConfigError]:
         except ConfigError as error:
             errors.append(error)
     twice = [target for target in dict.fromkeys(targets) if targets.count(target) > 1]
-    return errors + [ConfigError(f"{target} is modulated twice", hint="give one --modulate each") for target in twice]
+    return errors + [ConfigError(f"{target} is modulated twice", hint="leave one --modulate out (in Python: modulate)") for target in twice]
 
 
 def moves_mix(texts: Sequence[str]) -> bool:

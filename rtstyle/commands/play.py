@@ -113,10 +113,10 @@ class Instruments:
         if not play.any:
             return
         from rtstyle.live.action_queue import ActionQueue
-        from rtstyle.modulation import parse_modulation
+        from rtstyle.modulation import modulation_errors
 
-        for text in play.modulate:
-            parse_modulation(text)
+        for error in modulation_errors(play.modulate):
+            raise error
         self._queue = ActionQueue()
         try:
             self._open(self._queue)

@@ -10,6 +10,7 @@ import pytest
 
 from engines.base import RGB
 from engines.errors import ConfigError
+from rtstyle.cli import main
 from rtstyle.controls import Controls
 from rtstyle.live.actions import Actions
 from rtstyle.live.modulations import Modulations
@@ -193,3 +194,12 @@ def test_frames_are_moved() -> None:
     job = WebcamJob("pattern", ("null",), (64, 48), 200.0, 40)
     run_webcam(job, Recording, controls, on_ready=begin)
     assert len(set(seen)) > 10 and min(seen) < 0.3 and max(seen) > 0.7
+
+
+def test_a_setting_that_is_modulated_twice_is_an_error(capfd: pytest.CaptureFixture[str]) -> None:
+    line = ["--modulate", "strength=sine:4s", "--modulate", "scale=saw:2s", "--modulate", "strength=square:1s:0..0.5"]
+    for command in (["webcam", "--source", "pattern", "--sink", "null"], ["web", "--source", "pattern"]):
+        assert main([*command, *line]) == 1
+        told, hint = capfd.readouterr().err.splitlines()
+        assert told == "rtstyle: strength is modulated twice"
+        assert hint.startswith("hint: leave one --modulate out")
