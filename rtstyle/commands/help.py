@@ -8,6 +8,8 @@ from typing import Any
 import typer
 import typer.core
 
+from rtstyle.commands.option_rules import check_options
+
 ALIASES = {"live": "webcam", "picture": "image", "photo": "image", "cameras": "devices"}
 """Other names of commands, which the help does not list."""
 
@@ -38,6 +40,11 @@ class PlainCommand(typer.core.TyperCommand):
                 arguments = [one for one in self.params if one.param_type_name == "argument" and given.get(one.name)]
                 error.param = arguments[-1] if arguments else error.param  # type: ignore[assignment]
             raise
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command, unless one of its options would do nothing."""
+        check_options(ctx)
+        return super().invoke(ctx)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write a section for each group of options."""
