@@ -32,6 +32,8 @@ class Playlist:
         styles: names or mixes, two or more.
         every: time from one to the next, seconds.
         glide: how long a change takes, seconds, at the beginning of a turn; 0 changes at once.
+        first: the style of the first turn; the next one is that after it in the list, or the first of the list for
+            one that is not in it. Empty for the first of the list.
 
     Raises:
         ConfigError: there are too few styles, or the times are wrong.
@@ -40,6 +42,7 @@ class Playlist:
     styles: tuple[str, ...]
     every: float = EVERY_S
     glide: float = 0.0
+    first: str = ""
 
     def __post_init__(self) -> None:
         check_playlist(self.styles)
@@ -52,9 +55,16 @@ class Playlist:
     def at(self, seconds: float) -> Turn:
         """Return what is shown after a time; the first style begins at 0."""
         number = max(0, math.floor(seconds / self.every))
-        style, before = self.styles[number % len(self.styles)], self.styles[(number - 1) % len(self.styles)]
         into = seconds - number * self.every
-        return Turn(before, style, into / self.glide if number and into < self.glide else 1.0)
+        way = into / self.glide if number and into < self.glide else 1.0
+        return Turn(self.of_turn(number - 1), self.of_turn(number), way)
+
+    def of_turn(self, number: int) -> str:
+        """Return the style of a turn, from 0."""
+        first = self.first or self.styles[0]
+        if first in self.styles:
+            return self.styles[(self.styles.index(first) + number) % len(self.styles)]
+        return self.styles[(number - 1) % len(self.styles)] if number else first
 
 
 def read_playlist(text: str, spelled: Callable[[str], str] = str) -> tuple[str, ...]:
@@ -82,7 +92,11 @@ def check_glide(seconds: float) -> None:
         raise ConfigError(f"glide {seconds:g} is out of range", hint=f"give seconds from 0 to {GLIDE_MOST_S:g}")
 
 
-def next_in(playlist: Sequence[str], style: str) -> str:
-    """Return the style whose turn comes after another; the first one after a style that is not in the list."""
-    place = playlist.index(style) if style in playlist else -1
-    return playlist[(place + 1) % len(playlist)]
+def next_place(playlist: Sequence[str], style: str, place: int = -1) -> int:
+    """Return the place of the style whose turn comes after another; 0 after a style that is not in the list.
+
+    ``place`` is where the other one is, for a style that is in the list several times; it is found if that is wrong.
+    """
+    if not (0 <= place < len(playlist) and playlist[place] == style):
+        place = playlist.index(style) if style in playlist else -1
+    return (place + 1) % len(playlist)

@@ -26,7 +26,7 @@ class PlaylistEngine(EngineWrapper):
     """
 
     def __init__(self, load: Callable[[str], Engine], playlist: Playlist) -> None:
-        engine = load(playlist.styles[0])
+        engine = load(playlist.of_turn(0))
         if not isinstance(engine, RestylableEngine):
             engine.close()
             raise EngineError(
@@ -34,7 +34,7 @@ class PlaylistEngine(EngineWrapper):
             )
         super().__init__(engine)
         self._playlist = playlist
-        self._shown = playlist.styles[0]
+        self._shown = playlist.of_turn(0)
         self._path: StylePath | None = None
 
     def seek(self, seconds: float) -> None:

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rtstyle.commands import logs
+from rtstyle.commands.option_rules import is_given
 from rtstyle.commands.values import BITS, RATE, SIZE, Size, number, whole
-from rtstyle.defaults import DEFAULT_STYLE
 
 if TYPE_CHECKING:
     from engines.base import Engine
 
-CONFIGURABLE = ("webcam", "video")
-"""Commands that take ``--config``. They share one file, and each ignores the settings that only the other has."""
+CONFIGURABLE = ("webcam", "video", "web")
+"""Commands that take ``--config``. They share one file, and each ignores the settings that only others have."""
 
 OF_THE_CAMERA = ("size", "fps")
 """Settings that mean the camera in a file, though ``video`` has options of these names: for raw video and pictures."""
@@ -32,7 +32,7 @@ def apply_config(ctx: typer.Context, path: Path | None) -> Path | None:
         commands: dict[str, Any] = getattr(ctx.find_root().command, "commands", {})
         known = settings_of(*(inspect.unwrap(commands[name].callback) for name in CONFIGURABLE))
         mine = {name.lstrip("-"): option.name for option in ctx.command.params for name in option.opts}
-        if ctx.command.name != "webcam":
+        if ctx.command.name == "video":
             mine = {key: name for key, name in mine.items() if key not in OF_THE_CAMERA}
         ctx.default_map = {mine[key]: value for key, value in read_config(path, known).items() if key in mine}
     return path
@@ -124,12 +124,23 @@ Glide = Annotated[
         show_default=False,
     ),
 ]
+ClipGlide = Annotated[
+    float,
+    typer.Option(
+        "--glide",
+        metavar="SECONDS",
+        parser=number(0, 3600),
+        help="How long a change of --playlist takes: brush strokes turn into the next style's. [default: 0, a cut]",
+        show_default=False,
+    ),
+]
 Playlist = Annotated[
     str | None,
     typer.Option(
         metavar="STYLE,STYLE…",
         callback=spelled_playlist,
-        help="Styles or mixes that take turns, for example vangogh,wave,scream.",
+        help="Styles or mixes that take turns, for example vangogh,wave,scream. The first is shown first, or --style "
+        "if it is given.",
     ),
 ]
 Every = Annotated[
@@ -156,9 +167,16 @@ class Changes:
         """Return them by the names of ``Controls``. Raises as ``styles``."""
         return {"glide": self.glide, "playlist": self.styles(), "every": self.every}
 
-    def first(self, style: str) -> str:
-        """Return the style to begin with: the first one that takes turns, unless another one was asked for."""
-        return self.styles()[0] if self.playlist and style == DEFAULT_STYLE else style
+    def first(self, ctx: typer.Context, style: str) -> str:
+        """Return the style to begin with: the first one that takes turns, unless ``--style`` is given."""
+        return self.styles()[0] if self.playlist and not is_given(ctx, "style") else style
+
+
+@dataclass(frozen=True)
+class ClipChanges(Changes):
+    """How the style of a clip changes."""
+
+    glide: ClipGlide = 0.0
 
 
 Modulate = Annotated[
@@ -211,6 +229,8 @@ CameraSize = Annotated[
 CameraFps = Annotated[
     float | None, typer.Option(metavar="N", parser=RATE, help="Frames per second to request from the camera.")
 ]
+Loop = Annotated[bool, typer.Option("--loop", help="Repeat a video file forever.")]
+Reconnect = Annotated[bool, typer.Option(help="If the camera or stream is lost, wait for it, or end with an error.")]
 HoldFps = Annotated[
     bool,
     typer.Option(

@@ -47,6 +47,7 @@ PATTERN_S = 10.0
 
 @grouped
 def video(
+    ctx: typer.Context,
     clips: Clips,
     output: Output,
     style: options.Style = DEFAULT_STYLE,
@@ -57,7 +58,7 @@ def video(
     height: Height = None,
     preview: Preview = None,
     *,
-    changes: options.Changes,
+    changes: options.ClipChanges,
     modulate: options.Modulate = [],  # noqa: B006  # typer makes a new one
     masking: Masking,
     reading: Reading,
@@ -101,7 +102,8 @@ def video(
     )  # fmt: skip
     if preview is not None and modulate:
         raise ConfigError("a preview shows settings that stand still", hint="leave out --preview or --modulate")
-    load_engine, made_by = _engine(changes, style, engine, threads, preview, sharing, moves_mix(modulate))
+    first = changes.first(ctx, style)
+    load_engine, made_by = _engine(changes, first, engine, threads, preview, sharing, moves_mix(modulate))
     share = partial(stylize_on_cluster, sharing, style, engine, threads, quiet) if sharing.cluster else None
     telling = _Telling(style, quiet=quiet, as_json=as_json)
     many = clips != ["pattern"] and is_batch(clips, output)
@@ -140,9 +142,11 @@ def _engine(
         return load, identify(style, engine)
     if sharing.cluster is not None or preview is not None:
         raise ConfigError("a playlist needs one process and the whole clip", hint="leave out --cluster and --preview")
-    playlist = Playlist(changes.styles(), changes.every, changes.glide)
-    styles = [identify(style, engine)["style"] for style in playlist.styles]
+    playlist = Playlist(changes.styles(), changes.every, changes.glide, style)
+    styles = [identify(name, engine)["style"] for name in playlist.styles]
     times = f"every {playlist.every:g} s, glide {playlist.glide:g} s"
+    if style != playlist.styles[0]:
+        times += f", beginning with {identify(style, engine)['style']}"
     return partial(PlaylistEngine, load_one, playlist), {"style": f"{', '.join(styles)}, {times}", "engine": engine}
 
 

@@ -83,11 +83,14 @@ Peers = Annotated[int, typer.Option(metavar="N", parser=whole(1, 64), help="Visi
 
 @grouped
 def web(
+    ctx: typer.Context,
     style: options.Style = DEFAULT_STYLE,
     source: Source = None,
     microphone: Microphone = None,
     size: options.CameraSize = None,
     fps: options.CameraFps = None,
+    loop: options.Loop = False,
+    reconnect: options.Reconnect = True,
     mirror: options.Mirror = False,
     strength: options.Strength = 1.0,
     scale: options.Scale = 1.0,
@@ -108,6 +111,7 @@ def web(
     play: Play,
     engine: options.EngineName = "auto",
     threads: options.Threads = None,
+    config: options.Config = None,  # noqa: ARG001  # its callback has read it
     quiet: options.Quiet = False,  # noqa: ARG001  # its callback has set the level of messages
 ) -> None:
     """Serve a web page that stylizes cameras, clips and pictures.
@@ -119,6 +123,7 @@ def web(
         rtstyle web
         rtstyle web --playlist vangogh,wave,scream --glide 4
         rtstyle web --source 0 --osc 9000
+        rtstyle web --source clip.mp4 --loop
         rtstyle web --files painted/
         rtstyle web --host 192.168.1.20 --token choose-one --cert cert.pem --key key.pem
     """
@@ -130,14 +135,14 @@ def web(
         from rtstyle.web.rooms import Rooms, WebSettings
         from rtstyle.web.server import Server
 
-    style = changes.first(style)
+    style = changes.first(ctx, style)
     settings = WebSettings(
         host, port, token, cert, key, peers, style, strength, scale, mirror, stun, colours, masking.only,
         masking.faces, masking.settings(), hold_fps=hold_fps, **changes.settings(),
     )  # fmt: skip
     settings.check()
     open_style(style)  # fail now, not when the first browser comes
-    open_shown = _checked_source(source, size, fps, play, microphone)
+    open_shown = _checked_source(source, play, microphone, size=size, fps=fps, loop=loop, reconnect=reconnect)
     load = partial(options.load_engine, name=engine, threads=threads, build_ahead=True, shared=True)
     with closing(Instruments(play)) as instruments:
         rooms = Rooms(settings, load, open_shown, instruments.follow, microphone)
@@ -146,7 +151,14 @@ def web(
 
 
 def _checked_source(
-    source: str | None, size: Size | None, fps: float | None, play: Play, microphone: str | None
+    source: str | None,
+    play: Play,
+    microphone: str | None = None,
+    *,
+    size: Size | None,
+    fps: float | None,
+    loop: bool,
+    reconnect: bool,
 ) -> Callable[[], OpenSource] | None:
     """Return what opens this machine's own source, which was tried once; ``None`` if there is none."""
     from engines.base import check_size
@@ -163,7 +175,7 @@ def _checked_source(
         raise ConfigError(told, hint="add --source")
     if source is None:
         return None
-    open_shown = partial(open_source, source, size=size, fps=fps)
+    open_shown = partial(open_source, source, size=size, fps=fps, loop=loop, reconnect=reconnect)
     follows_sound = play.follows_sound
     if microphone is not None:
         find_microphone(microphone)

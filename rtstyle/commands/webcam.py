@@ -64,8 +64,6 @@ Microphone = Annotated[
         "any: number, name or part of a name (`rtstyle devices` lists them). Needs the extra `microphone`.",
     ),
 ]
-Loop = Annotated[bool, typer.Option("--loop", help="Repeat a video file forever.")]
-Reconnect = Annotated[bool, typer.Option(help="If the camera or stream is lost, wait for it, or end with an error.")]
 Frames = Annotated[int | None, typer.Option(metavar="N", parser=whole(1), help="Stop after N frames.")]
 
 # Steering by other programs.
@@ -94,14 +92,15 @@ ControlToken = Annotated[
 
 @grouped
 def webcam(
+    ctx: typer.Context,
     style: options.Style = DEFAULT_STYLE,
     source: SourceName = "0",
     sink: Sinks = ["window"],  # noqa: B006  # typer makes a new one
     microphone: Microphone = None,
     size: options.CameraSize = None,
     fps: options.CameraFps = None,
-    loop: Loop = False,
-    reconnect: Reconnect = True,
+    loop: options.Loop = False,
+    reconnect: options.Reconnect = True,
     mirror: options.Mirror = False,
     strength: options.Strength = 1.0,
     scale: options.Scale = 1.0,
@@ -146,7 +145,7 @@ def webcam(
 
     job = WebcamJob(source, tuple(sink), size, fps, frames, overwrite, reconnect, loop, bits, encoder, microphone)
     settings = {"strength": strength, "mirror": mirror, "scale": scale, "colours": colours, "hold_fps": hold_fps}
-    run = _Run(job, _controls(changes.first(style), changes, masking, settings), quiet=quiet)
+    run = _Run(job, _controls(changes.first(ctx, style), changes, masking, settings), quiet=quiet)
     watch = Watch(as_json=as_json, stop=run.stop, control=control, token=control_token, play=play)
     switching = "window" in sink or bool(control or changes.playlist or play.any)  # the style can be changed
     load = partial(options.load_engine, name=engine, threads=threads, build_ahead=True, shared=switching or hold_fps)

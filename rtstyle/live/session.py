@@ -147,6 +147,8 @@ class LiveSession:
         hold = self._hold = self._hold or RateHold(self.engine, self.controls, self.source.info)
 
         def shown(frame: Frame) -> None:
+            if self.newest is None and isinstance(self.engine, StyleSwitcher):
+                self.engine.begin_turns()
             self.newest = frame
             if not self.controls.paused:
                 self.recorder.put(frame)

@@ -16,7 +16,7 @@ from engines.base import RGB, Engine, EngineInfo, ForkableEngine, SharedGraphEng
 from engines.errors import StylerError
 from rtstyle.controls import Controls
 from rtstyle.live.style_glide import Glider
-from rtstyle.playlist import next_in
+from rtstyle.playlist import next_place
 from rtstyle.style_mix import Mix
 
 logger = logging.getLogger(__name__)
@@ -63,8 +63,8 @@ class StyleSwitcher:
     frames, the old one stays and ``fault`` says why.
 
     With ``controls.glide``, and between mixes of the same styles, weights glide to the new style instead of a fade,
-    where engines can be forked. ``controls.playlist`` changes the style by itself. With ``controls.mix_moves`` each
-    frame has the weights of the mix that is wanted at that moment.
+    where engines can be forked. ``controls.playlist`` changes the style by itself, from ``begin_turns`` on. With
+    ``controls.mix_moves`` each frame has the weights of the mix that is wanted at that moment.
     """
 
     def __init__(
@@ -92,7 +92,8 @@ class StyleSwitcher:
         self._fading: set[str] = set()  # styles to which nothing can glide
         self._slide: tuple[Mix, Mix] | None = None  # the ends of a slider that moves by itself
         self._newest = ""  # the mix that was prepared last, until it is shown
-        self._turn, self._turn_s = self._shown, self._clock()  # the newest style of a playlist, and since when
+        self._turn, self._turn_place = self._shown, -1  # the newest style of a playlist, and where it is in it
+        self._turn_s: float | None = None  # since when; nobody has seen it yet
         self._loader = Thread(target=self._run_loader, name="style loader", daemon=True)
         self._loader.start()
 
@@ -150,6 +151,10 @@ class StyleSwitcher:
         if before is not None:
             before.close()
         _compile(engine, height, width)
+
+    def begin_turns(self) -> None:
+        """Count the time of the playlist's first style from now, when a frame is shown for the first time."""
+        self._turn_s = self._clock()
 
     def close(self) -> None:
         """Free all engines; may be called twice."""
@@ -249,11 +254,19 @@ class StyleSwitcher:
     def _follow_playlist(self, now: float) -> None:
         """Ask for the next style of the playlist if its turn has come."""
         controls = self._controls
+        if self._turn_s is None:
+            return
         if controls.style != self._turn:
-            self._turn, self._turn_s = controls.style, now
+            self._turn, self._turn_place, self._turn_s = controls.style, -1, now
         if controls.playlist and now - self._turn_s >= controls.every:
-            controls.style = self._turn = next_in(controls.playlist, controls.style)
+            self._turn_place = next_place(controls.playlist, controls.style, self._turn_place)
+            controls.style = self._turn = controls.playlist[self._turn_place]
             self._turn_s = now
+
+    def _next_turn(self) -> str:
+        """Return the style of the playlist that comes next; empty if there is none."""
+        playlist = self._controls.playlist
+        return playlist[next_place(playlist, self._controls.style, self._turn_place)] if playlist else ""
 
     def _go_back(self, fault: str) -> None:
         """Return from a style that failed on its first frames to the one before."""
@@ -313,7 +326,7 @@ class StyleSwitcher:
             return
         with self._change:
             self._ready[name] = _Ready(engine, size, self._clock())
-            if name not in self._controls.styles:
+            if name not in self._controls.styles and name != self._next_turn():
                 self._newest = name
 
     def _next(self, *, urgent: bool = False) -> str | None:
@@ -322,12 +335,15 @@ class StyleSwitcher:
         if self._size is None:
             return None
         fitting = {name for name, ready in self._ready.items() if ready.size == self._size}
-        candidates = dict.fromkeys((*names, wanted))  # a mix is not among the names
+        upcoming = self._next_turn()
+        candidates = dict.fromkeys((*names, wanted, *filter(None, [upcoming])))  # a mix is not among the names
         missing = [n for n in candidates if n not in fitting and n not in self._faults and n not in self._in_use()]
         if wanted in missing:
             return wanted
         if urgent or not self._ahead:
             return None
+        if upcoming in missing:
+            return upcoming
         if len(self._ready) >= self._room():
             missing = [name for name in missing if name in self._ready]
         place = self._controls.place
@@ -347,7 +363,7 @@ class StyleSwitcher:
 
     def _take_surplus(self) -> list[Engine]:
         """Take out the least recently used engines that exceed the room, to be freed."""
-        keep = {self._shown, self._before, self._controls.style}
+        keep = {self._shown, self._before, self._controls.style, self._next_turn()}
         names = self._controls.styles
         others = [name for name in self._ready if name not in keep]
         others.sort(key=lambda name: (name in names, self._ready[name].used_s))  # mixes first: each is one of many

@@ -13,12 +13,13 @@ from rtstyle.cli import main
 from rtstyle.commands import config_file
 from rtstyle.commands.config_file import MAX_BYTES, settings_of
 from rtstyle.commands.video import video
+from rtstyle.commands.web import web
 from rtstyle.commands.webcam import webcam
 from rtstyle.live.webcam import WebcamJob
 
 ROOT = Path(__file__).resolve().parents[2]
 
-SETTINGS = settings_of(webcam, video)
+SETTINGS = settings_of(webcam, video, web)
 
 GOOD: dict[str, tuple[str, Any]] = {
     "style": ('"wave"', "wave"),
@@ -63,6 +64,15 @@ GOOD: dict[str, tuple[str, Any]] = {
     "midi": ('"nano"', "nano"),
     "midi-map": ('"nano.toml"', "nano.toml"),
     "modulate": ('"strength=sine 4s"', ["strength=sine 4s"]),
+    "host": ('"127.0.0.1"', "127.0.0.1"),
+    "port": ("8080", 8080),
+    "token": ('"correct horse"', "correct horse"),
+    "cert": ('"cert.pem"', "cert.pem"),
+    "key": ('"key.pem"', "key.pem"),
+    "stun": ('"stun:stun.example:3478"', "stun:stun.example:3478"),
+    "peers": ("2", 2),
+    "files": ('"painted"', "painted"),
+    "files-limit": ("5", 5.0),
 }
 BAD = {
     "loop": "1", "reconnect": '"no"', "hold-fps": "0",
@@ -74,6 +84,8 @@ BAD = {
     "hwaccel": "0", "segment": "-1", "cluster": "true", "workers": "0",
     "send-limit": "-1", "glide": "-1", "playlist": "1", "every": "0",
     "osc": '"here"', "osc-feedback": "{}", "midi": "1", "midi-map": "true", "modulate": "4",
+    "host": "1", "port": "70000", "token": "12345678", "cert": "1", "key": "true", "stun": "[]", "peers": "0",
+    "files": "false", "files-limit": "0",
 }  # fmt: skip
 
 
@@ -157,8 +169,9 @@ def test_the_documented_example_works(tmp_path: Path, jobs: list[tuple[WebcamJob
     (text,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/live.md").read_text(encoding="utf-8"), re.DOTALL)
     path = written(tmp_path, text.replace("8765", "0"))
     of_files = {"height", "codec", "crf", "preset", "segment", "hwaccel", "cluster", "workers", "send-limit"}
+    of_the_page = {"host", "port", "token", "cert", "key", "stun", "peers", "files", "files-limit"}
     played = {"osc", "osc-feedback", "midi", "midi-map", "modulate"}  # on a page of their own
-    assert set(read_config(path)) == set(SETTINGS) - {"control-token", "mask"} - of_files - played
+    assert set(read_config(path)) == set(SETTINGS) - {"control-token", "mask"} - of_files - of_the_page - played
     main(["webcam", "--config", str(path)])
     ((job, controls),) = jobs
     assert (job.sinks, job.size, job.bits) == (("window", "virtual"), (1280, 720), 4_000_000)

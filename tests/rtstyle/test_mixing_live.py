@@ -20,9 +20,12 @@ from rtstyle.commands.options import load_engine
 from rtstyle.controls import Controls
 from rtstyle.live.engine_pool import EnginePool
 from rtstyle.live.mix_slider import set_mix
+from rtstyle.live.session import LiveSession
 from rtstyle.live.style_switcher import StyleSwitcher
-from rtstyle.playlist import Playlist, next_in, read_playlist
+from rtstyle.playlist import Playlist, next_place, read_playlist
 from rtstyle.playlist_engine import PlaylistEngine
+from rtstyle.sinks.null import NullSink
+from rtstyle.sources.pattern import PatternSource
 from rtstyle.style_library import find
 from tests.rtstyle.test_style_switcher import until
 
@@ -142,6 +145,7 @@ def test_styles_of_other_shapes_fade(tiny_style: Path) -> None:
 
 def test_a_playlist_changes_the_style_in_turn(switcher: StyleSwitcher, controls: Controls) -> None:
     controls.playlist, controls.every = ("vangogh", "mosaic", "wave+vangogh"), 0.2
+    switcher.begin_turns()
     asked = ["vangogh"]
 
     def turned() -> bool:
@@ -156,6 +160,49 @@ def test_a_playlist_changes_the_style_in_turn(switcher: StyleSwitcher, controls:
     for _ in range(5):
         switcher(PHOTO)
     assert controls.style == asked[-1]
+
+
+def test_a_playlist_may_hold_a_style_twice(switcher: StyleSwitcher, controls: Controls) -> None:
+    controls.playlist, controls.every = ("vangogh", "wave", "vangogh", "mosaic"), 0.1
+    switcher.begin_turns()
+    asked = ["vangogh"]
+    for _ in range(30):
+        switcher(PHOTO)
+        asked += [controls.style] if controls.style != asked[-1] else []
+    assert asked[:6] == ["vangogh", "wave", "vangogh", "mosaic", "vangogh", "wave"]
+
+
+def test_the_turns_of_a_playlist_begin_with_the_first_frame_that_is_shown() -> None:
+    controls = Controls(styles=NAMES, style="vangogh", playlist=("vangogh", "wave"), every=1.0)
+    made = list[Ticking]()
+    turns = list[tuple[float, str]]()
+
+    def engine() -> Engine:
+        made.append(Ticking(EnginePool(load).load, controls))
+        made[0].now_s = 100.0  # starting up took long
+        return made[0]
+
+    with LiveSession(PatternSource(64, 48, frames=70, live=False), controls) as session:
+        session.load(engine)
+        rehearsed_s = made[0].now_s
+        session.run(NullSink(), on_frame=lambda _: turns.append((made[0].now_s - rehearsed_s, controls.style)))
+    changed = next(time for time, style in turns if style == "wave")
+    assert turns[0][1] == "vangogh" and 1.0 < changed < 1.3
+
+
+def test_the_next_style_of_a_playlist_is_loaded_ahead() -> None:
+    names = ("vangogh", "wave", "mosaic", "klimt", "monet", "scream", "udnie")
+    controls = Controls(styles=names, style="vangogh", playlist=("vangogh", "klimt+scream"))
+    loaded = list[str]()
+
+    def remember(style: str) -> Engine:
+        loaded.append(style)
+        return load(style)
+
+    with closing(StyleSwitcher(EnginePool(remember).load, controls)) as switcher:
+        switcher(PHOTO)
+        until(lambda: len(loaded) > 1, 10)
+    assert loaded[1] == "klimt:0.5+scream:0.5"
 
 
 @pytest.mark.parametrize(
@@ -212,7 +259,10 @@ def test_turns_by_the_time_of_a_clip() -> None:
     assert playlist.at(3.99).style == "a" and playlist.at(4.0) == ("a", "b", 0.0)
     assert playlist.at(5.0) == ("a", "b", 0.5) and playlist.at(6.0).way == 1.0
     assert playlist.at(12.5) == ("c+d", "a", 0.25) and playlist.at(-1.0) == ("c+d", "a", 1.0)
-    assert next_in(playlist.styles, "c+d") == "a" and next_in(playlist.styles, "x") == "a"
+    assert next_place(playlist.styles, "c+d") == 0 and next_place(playlist.styles, "x") == 0
+    assert next_place(("a", "b", "a", "c"), "a", 2) == 3 and next_place(("a", "b", "a", "c"), "a", 1) == 1
+    turns = {first: [Playlist(("a", "b", "c"), 4.0, first=first).of_turn(n) for n in range(5)] for first in "bx"}
+    assert turns == {"b": ["b", "c", "a", "b", "c"], "x": ["x", "a", "b", "c", "a"]}
     with pytest.raises(ConfigError, match="--glide 5 is longer than --every 4"):
         Playlist(("a", "b"), 4.0, 5.0)
 

@@ -32,6 +32,7 @@ def app_and_calls() -> tuple[typer.Typer, list[Any]]:
 
     app.command()(video)
     app.command("webcam")(video)
+    app.command("web")(video)
     return app, calls
 
 
