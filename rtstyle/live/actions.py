@@ -13,7 +13,7 @@ import numpy as np
 from engines.base import RGB
 from engines.errors import ConfigError, SinkError
 from rtstyle.controls import Controls
-from rtstyle.live.mix_slider import set_mix
+from rtstyle.live.mix_slider import set_mix, step_first
 from rtstyle.live.session import LiveSession
 from rtstyle.live.snapshot import save_picture
 from rtstyle.masks.settings import ONLY
@@ -130,9 +130,7 @@ def _set_style(controls: Controls, value: object) -> dict[str, Any]:
     if not isinstance(value, str):
         raise ConfigError("style takes a name", hint="GET /styles lists the names; next and previous work too")
     if value in ("next", "previous") and value not in controls.styles:
-        names = controls.styles
-        step = 1 if value == "next" else -1
-        value = names[(controls.place + step) % len(names)]
+        value = step_first(controls, 1 if value == "next" else -1)
     controls.style = value
     return {"style": controls.style}
 

@@ -48,6 +48,25 @@ def share_of_second(controls: Controls) -> float:
     return _pair(controls)[2]
 
 
+def with_first(controls: Controls, name: str) -> str:
+    """Return a style in the place of the first of two that are mixed; alone if nothing is mixed, or it is the second."""
+    parts = controls.mix.parts
+    if len(parts) != 2 or name == parts[1][0]:
+        return name
+    return str(Mix(((name, parts[0][1]), parts[1])))
+
+
+def step_first(controls: Controls, step: int) -> str:
+    """Return the requested style with the first of two that are mixed, or the only one, ``step`` places further on."""
+    names, mix = controls.styles, controls.mix
+    if len(mix.parts) != 2:
+        return names[(controls.place + step) % len(names)]
+    place = names.index(mix.names[0]) + step
+    if len(names) > 2 and names[place % len(names)] == mix.names[1]:
+        place += step
+    return with_first(controls, names[place % len(names)])
+
+
 def _pair(controls: Controls) -> tuple[str, str, float]:
     """Return the two styles of the slider, and the share of the second; the second is "" if there is none yet."""
     mix = controls.mix

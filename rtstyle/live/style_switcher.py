@@ -17,7 +17,7 @@ from engines.errors import StylerError
 from rtstyle.controls import Controls
 from rtstyle.live.style_glide import Glider
 from rtstyle.playlist import next_place
-from rtstyle.style_mix import Mix
+from rtstyle.style_mix import Mix, caption_of
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +82,7 @@ class StyleSwitcher:
         self._last: RGB | None = None  # the newest output
         self._leaving: RGB | None = None  # the old style's last frame, while it fades
         self._faults: dict[str, str] = {}
+        self._unseen = ""  # the wanted style, if it is known that it cannot be shown
         self._spare: Engine | None = None  # keeps the graphs of the next size
         self._ready = {self._shown: _Ready(load(self._shown), None, self._clock())}
         self._change = Condition()
@@ -125,7 +126,7 @@ class StyleSwitcher:
             stylized = engine(rgb, strength, colours)
         except StylerError as error:
             if gliding is not None:
-                self._glider.stop()
+                self._end_glide(error, now)
                 return self(rgb, strength, colours)
             if share >= 1.0 or self._before == self._shown:
                 raise
@@ -169,6 +170,9 @@ class StyleSwitcher:
     def _switch_if_ready(self, size: tuple[int, int], now: float) -> None:
         """Switch to the wanted style if it is ready for this frame size; otherwise wake the loader."""
         wanted = self._controls.style
+        if wanted != self._unseen and wanted in self._faults:
+            logger.warning("%s cannot be shown: %s", caption_of(wanted), self._faults[wanted])
+        self._unseen = wanted if wanted in self._faults else ""
         if size != self._size:
             self._size = size
             self._fading.clear()
@@ -247,9 +251,16 @@ class StyleSwitcher:
         """Return the engine that has the weights for a frame of a glide, if there is one."""
         try:
             return self._glider.engine(now)
-        except StylerError:
-            self._glider.stop()
+        except StylerError as error:
+            self._end_glide(error, now)
             return None
+
+    def _end_glide(self, error: StylerError, now: float) -> None:
+        """Fade from what is seen into the style of a glide that has failed; if that fails too, the old style returns."""
+        self._fading.add(self._shown)
+        logger.warning("the glide to %s failed: %s; it fades in instead", caption_of(self._shown), error)
+        self._glider.stop()
+        self._changed_s, self._leaving = now, self._last
 
     def _follow_playlist(self, now: float) -> None:
         """Ask for the next style of the playlist if its turn has come."""
@@ -306,8 +317,9 @@ class StyleSwitcher:
         try:
             if ready is not None and size is not None and isinstance(ready.engine, ForkableEngine):
                 self._glider.prepare(ready.engine, size, start, end)
-        except Exception:  # this thread must survive, and there is another way
-            logger.debug("no glide to %s", name, exc_info=True)
+        except Exception as error:  # noqa: BLE001  # this thread must survive, and there is another way
+            reason = str(error) or type(error).__name__
+            logger.warning("%s cannot glide in: %s; it fades in instead", caption_of(name), reason)
             with self._change:
                 self._fading.add(name)
         finally:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from engines.errors import StylerError
 from rtstyle.live.actions import Actions
-from rtstyle.live.mix_slider import share_of_second
+from rtstyle.live.mix_slider import share_of_second, with_first
 from rtstyle.masks.settings import MAX_FEATHER
 from rtstyle.sinks.window import WindowSink
 from rtstyle.stroke_scale import SCALES
@@ -113,7 +113,7 @@ class WindowKeys:
         action = self._keys.get(key)
         if action is None and key.isdecimal() and int(key) <= len(self._controls.styles):
             name = self._controls.styles[int(key) - 1]
-            action = lambda _: self._choose(name)  # noqa: E731
+            action = lambda _: self._choose(with_first(self._controls, name))  # noqa: E731
         if action is not None:
             try:
                 caption = action(window)

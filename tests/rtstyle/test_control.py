@@ -108,7 +108,8 @@ def test_everything_that_can_be_changed(running: Running, tmp_path: Path) -> Non
     mixed = {"style": "udnie:0.7+wave:0.3", "second": "wave", "mix": 0.3}
     assert ask("POST", "/mix", "0.3") == (200, mixed) and running.controls.style == mixed["style"]
     assert ask("POST", "/style", "wave:3+udnie:1")[1] == {"style": "wave:0.75+udnie:0.25"}
-    assert ask("POST", "/style", "next")[1] == {"style": "scream"}, "the one after the larger part"
+    assert ask("POST", "/style", "next")[1] == {"style": "scream:0.75+udnie:0.25"}, "the second one stays"
+    assert ask("POST", "/style", "scream")[1] == {"style": "scream"}, "a name is what is shown"
     assert ask("POST", "/glide", '{"glide": 4}') == (200, {"glide": 4}) and running.controls.glide == 4
     assert ask("POST", "/playlist", "wave,scream") == (200, {"playlist": ["wave", "scream"]})
     assert ask("POST", "/playlist", '["udnie", "wave+scream"]')[1] == {"playlist": ["udnie", "wave:0.5+scream:0.5"]}

@@ -134,13 +134,51 @@ def test_a_slider_that_never_rests_is_followed(controls: Controls) -> None:
         assert len(shown) == 4
 
 
-def test_styles_of_other_shapes_fade(tiny_style: Path) -> None:
+def test_styles_of_other_shapes_fade_and_a_line_says_so(tiny_style: Path, caplog: pytest.LogCaptureFixture) -> None:
     controls = Controls(styles=("vangogh", str(tiny_style)), glide=5.0)
     with closing(Ticking(load, controls)) as switcher:
         switcher(PHOTO)
-        controls.style = str(tiny_style)
-        end = painted(str(tiny_style))
-        until(lambda: off(switcher(PHOTO), end) < 1, 30)
+        for style in (str(tiny_style), "vangogh", str(tiny_style)):
+            controls.style = style
+            end = painted(style)
+            until(lambda end=end: off(switcher(PHOTO), end) < 1, 30)
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(told) == 2 and all("cannot glide in: " in line and "fades in instead" in line for line in told)
+
+
+def test_a_glide_that_fails_on_its_way_fades_and_a_line_says_so(
+    switcher: StyleSwitcher, controls: Controls, caplog: pytest.LogCaptureFixture
+) -> None:
+    controls.glide, controls.style = 5.0, "wave"
+    until(lambda: switcher(PHOTO) is not None and switcher.shown == "wave", 30)
+    seen, end = [switcher(PHOTO)], painted("wave")
+    assert switcher._glider._engine is not None
+    switcher._glider._engine.close()
+    for _ in range(12):
+        seen.append(switcher(PHOTO))
+    assert off(seen[-1], end) < 1 and switcher.shown == "wave" and not switcher.fault
+    assert max(off(one, other) for one, other in pairwise(seen)) < 0.7 * off(seen[0], end), "no jump"
+    (told,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert told.startswith("the glide to wave failed: ")
+
+
+def test_a_style_that_cannot_be_shown_is_told_once_and_the_old_one_stays(caplog: pytest.LogCaptureFixture) -> None:
+    controls = Controls(styles=NAMES, style="vangogh", glide=1.0)
+
+    def broken(style: str) -> Engine:
+        if style == "wave":
+            raise StyleError("wave is damaged")
+        return load(style)
+
+    with closing(Ticking(broken, controls)) as switcher:
+        start = switcher(PHOTO)
+        controls.style = "wave"
+        until(lambda: switcher(PHOTO) is not None and switcher.fault != "", 10)
+        for _ in range(5):
+            assert off(switcher(PHOTO), start) == 0
+    assert [record.getMessage() for record in caplog.records if record.levelname == "WARNING"] == [
+        "wave cannot be shown: wave is damaged"
+    ]
 
 
 def test_a_playlist_changes_the_style_in_turn(switcher: StyleSwitcher, controls: Controls) -> None:

@@ -142,6 +142,38 @@ def test_a_second_style_is_mixed_in(page: Page, served: tuple[str, Rooms]) -> No
     assert page.get_by_label("Second style", exact=True).input_value() == "composition"
 
 
+def test_keys_and_cards_keep_the_second_style_as_the_window_does(page: Page, served: tuple[str, Rooms]) -> None:
+    address, rooms = served
+    first, second, third, fourth = rooms.styles[:4]
+    page.goto(address)
+    page.get_by_role("radio").first.check(force=True)
+    _started(page)
+    page.get_by_label("Second style", exact=True).select_option(second)
+    page.get_by_label("Share of the second style").fill("0.4")
+
+    def seen(style: str) -> None:
+        _until(lambda: rooms.state()[0].get("wanted") == style)
+
+    for key, shown in (
+        ("", f"{first}:0.6+{second}:0.4"),
+        ("d", f"{third}:0.6+{second}:0.4"),
+        ("4", f"{fourth}:0.6+{second}:0.4"),
+        ("a", f"{third}:0.6+{second}:0.4"),
+        ("2", second),
+        ("d", third),
+    ):
+        if key:
+            page.locator("body").press(key)
+        seen(shown)
+    caption = page.locator("#caption").text_content()
+    assert caption and "%" not in caption
+    page.get_by_label("Second style", exact=True).select_option(second)
+    page.locator("#styles label").nth(3).click()
+    seen(f"{fourth}:0.5+{second}:0.5")
+    page.locator("#styles label").nth(1).click()
+    seen(second)
+
+
 def test_the_bare_page_shows_this_machines_source_by_itself(page: Page, served: tuple[str, Rooms]) -> None:
     address, studio = served
     page.goto(f"{address}/?view=only")

@@ -200,6 +200,20 @@ def test_keys_mix_a_second_style_in(monkeypatch: pytest.MonkeyPatch) -> None:
     window.close(completed=True)
 
 
+def test_keys_that_choose_a_style_keep_the_one_that_is_mixed_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    controls = Controls(styles=["ab", "cd", "ef", "gh"])
+    window, seen = open_window(controls), []
+    for key in (pygame.K_x, pygame.K_COMMA, pygame.K_d, pygame.K_4, pygame.K_d, pygame.K_a, pygame.K_2, pygame.K_d):
+        press(key)
+        window.write(frame())
+        seen.append(controls.style)
+    assert seen == [
+        "ab:0.5+cd:0.5", "ab:0.6+cd:0.4", "ef:0.6+cd:0.4", "gh:0.6+cd:0.4", "ab:0.6+cd:0.4", "gh:0.6+cd:0.4", "cd", "ef",
+    ]  # fmt: skip
+    window.close(completed=True)
+
+
 def test_key_0_shows_the_input_and_any_style_ends_that(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     controls = Controls(strength=0.7, styles=["a", "b"])

@@ -6,6 +6,14 @@ export function mixText(first, second, share) {
   return `${first}:${Number((1 - share).toFixed(4))}+${second}:${Number(share.toFixed(4))}`;
 }
 
+// Return the place of the style some steps after the first one; a second one that shows is skipped, or followed if it shows alone.
+export function stepFirst(names, first, second, share, step) {
+  const alone = second && share >= 1 ? second : first;
+  const place = names.indexOf(alone) + step;
+  const wrapped = (at) => (at + names.length) % names.length;
+  return share > 0 && share < 1 && names.length > 2 && names[wrapped(place)] === second ? wrapped(place + step) : wrapped(place);
+}
+
 // Return the parts of a text as [name, share]; a style of that very name is one part.
 export function parseMix(text, names) {
   if (names.includes(text)) return [[text, 1]];

@@ -4,8 +4,8 @@ import { card } from "./cards.js";
 import { Connection, explain } from "./connection.js";
 import { Files } from "./files.js";
 import { Graph } from "./graph.js";
-import { mixText, parseMix } from "./mix.js";
 import * as sliders from "./sliders.js";
+import { StyleChoice } from "./styles.js";
 
 const $ = (id) => document.getElementById(id);
 const VIEW = new URLSearchParams(location.search).get("view"), BARE = VIEW === "only";
@@ -13,6 +13,7 @@ const token = new URLSearchParams(location.hash.slice(1).replaceAll("+", "%2B"))
 const headers = token ? { Authorization: `Bearer ${token}` } : {};
 const stage = $("stage"), stylized = $("stylized"), original = $("original");
 const graph = new Graph($("graph"), $("delay"), $("fps"));
+const choice = new StyleChoice(sendStyle);
 const hears = () => $("hear").checked && !$("hear").disabled;
 const capture = new Capture({ video: stylized, link: $("download"), button: $("record"), say: setStatus, hears });
 
@@ -39,7 +40,7 @@ function fail(text) {
 
 function settings() {
   return {
-    style: styleText() ?? known.begin.style,
+    style: choice.text ?? known.begin.style,
     ...sliders.readAll(),
     only: $("only").value,
     mirror: $("mirror").checked,
@@ -47,26 +48,9 @@ function settings() {
   };
 }
 
-// The chosen style, mixed with the second one.
-function styleText() {
-  const first = document.querySelector("input[name=style]:checked")?.value;
-  return first && mixText(first, $("second").value, Number($("mix").value));
-}
-
 function sendStyle() {
   showValues();
-  send({ style: styleText() });
-}
-
-// Show a style or a mix of two; a slider at its end keeps its second style.
-function showStyle(text) {
-  if (!text || text === styleText()) return;
-  const parts = parseMix(text, known.entries.map((one) => one.name));
-  const radio = [...document.querySelectorAll("input[name=style]")].find((one) => one.value === parts[0][0]);
-  if (!radio || parts.length > 2) return;
-  radio.checked = true;
-  if (parts.length === 2) $("second").value = parts[1][0];
-  if (document.activeElement !== $("mix")) $("mix").value = parts[1]?.[1] ?? 0;
+  send({ style: choice.text });
 }
 
 function send(changes) {
@@ -94,7 +78,7 @@ function showFiles(yes) {
 }
 
 function apply(state) {
-  showStyle(state.style);
+  choice.show(state.style);
   sliders.place(state);
   $("only").value = state.only;
   $("mirror").checked = state.mirror;
@@ -129,7 +113,7 @@ function showWork({ width, height, work_width, work_height, scale, hold_fps }) {
 }
 
 function showSettings(state) {
-  showStyle(state.wanted);
+  choice.show(state.wanted);
   sliders.place(state, document.activeElement);
   if (document.activeElement !== $("only")) $("only").value = state.only;
   $("mirror").checked = state.mirror;
@@ -203,34 +187,8 @@ function toggle() {
   else start();
 }
 
-function chooseStyle(place) {
-  const all = [...document.querySelectorAll("input[name=style]")];
-  const one = all[(place + all.length) % all.length];
-  if (one) { one.checked = true; sendStyle(); }
-  return one && title(one.value);
-}
-
-// Mix with the style after the present second one.
-function nextSecond() {
-  const select = $("second"), first = document.querySelector("input[name=style]:checked")?.value;
-  const names = [...select.options].map((one) => one.value).filter((one) => one && one !== first);
-  select.value = names[(names.indexOf(select.value) + 1) % names.length];
-  chooseSecond();
-  return `mixed with ${title(select.value)}`;
-}
-
 function changeMix(by) {
-  return $("second").value ? step("mix", by, "mix") : nextSecond();
-}
-
-function chooseSecond() {
-  if (!$("second").value) $("mix").value = 0;
-  else if (!Number($("mix").value)) $("mix").value = 0.5;
-  sendStyle();
-}
-
-function title(name) {
-  return known.entries.find((one) => one.name === name)?.title ?? name;
+  return $("second").value ? step("mix", by, "mix") : choice.nextSecond();
 }
 
 function step(id, by, label) {
@@ -254,7 +212,7 @@ function toggleStyle() {
   const now = Number($("strength").value);
   strengthOn = now || strengthOn;
   step("strength", now ? -1 : strengthOn);
-  return now ? "style off" : title(document.querySelector("input[name=style]:checked")?.value);
+  return now ? "style off" : choice.caption;
 }
 
 function toggleMirror() {
@@ -278,8 +236,8 @@ function nextView() {
 
 // What each key does; the answer is its caption.
 const KEYS = {
-  a: () => chooseStyle(chosen() - 1), d: () => chooseStyle(chosen() + 1),
-  x: nextSecond, ",": () => changeMix(-0.1), ".": () => changeMix(0.1),
+  a: () => choice.step(-1), d: () => choice.step(1),
+  x: () => choice.nextSecond(), ",": () => changeMix(-0.1), ".": () => changeMix(0.1),
   z: () => step("strength", -0.1, "strength"), c: () => step("strength", 0.1, "strength"),
   v: () => step("colours", -0.1, "own colours"), b: () => step("colours", 0.1, "own colours"),
   "[": () => step("scale", -0.25, "stroke size"), "]": () => step("scale", 0.25, "stroke size"),
@@ -292,10 +250,6 @@ const KEYS = {
 };
 
 const LIVE_KEYS = ["s", "t", "i", "r", "p", "f", "h"];
-
-function chosen() {
-  return [...document.querySelectorAll("input[name=style]")].findIndex((one) => one.checked);
-}
 
 function fullScreen() {
   if (!connection) return "";
@@ -320,8 +274,6 @@ function listen() {
   $("only").onchange = () => { showValues(); send({ only: $("only").value }); };
   $("mirror").onchange = () => { showValues(); send({ mirror: $("mirror").checked }); };
   $("hold").onchange = () => send({ hold_fps: $("hold").checked });
-  $("styles").onchange = $("mix").oninput = sendStyle;
-  $("second").onchange = chooseSecond;
   $("wipe").oninput = () => stage.style.setProperty("--wipe", `${$("wipe").value}%`);
   $("source").onchange = $("size").onchange = () => { if (connection) { connection.close(); start(); } };
   $("settings").addEventListener("change", (event) => {
@@ -331,7 +283,7 @@ function listen() {
     if (event.ctrlKey || event.metaKey || event.altKey || ["SELECT", "TEXTAREA"].includes(event.target.tagName)) return;
     const key = event.key.toLowerCase();
     if (filesShown() && LIVE_KEYS.includes(key)) return;
-    const act = KEYS[key] ?? (/^[1-9]$/.test(key) ? () => chooseStyle(Number(key) - 1) : null);
+    const act = KEYS[key] ?? (/^[1-9]$/.test(key) ? () => choice.choose(Number(key) - 1) : null);
     if (act) { event.preventDefault(); caption(act() ?? ""); }
   });
   $("tab-live").onclick = () => showFiles(false);
@@ -371,11 +323,10 @@ async function learn() {
     return;
   }
   $("styles").append(...known.entries.map((style) => card(style, known.begin.style)));
-  $("second").append(...known.entries.map((one) => new Option(one.title, one.name)));
+  choice.fill(known.entries);
   apply(known.begin);
   if (known.files && !BARE) {
-    const entries = new Map(known.entries.map((one) => [one.name, one]));
-    files = new Files({ headers, entries, settings, setStatus, open: () => showFiles(true) });
+    files = new Files({ headers, entries: choice.entries, settings, setStatus, open: () => showFiles(true) });
     $("tabs").hidden = false;
     showFiles(VIEW === "files");
   }

@@ -1,0 +1,90 @@
+// The choice of a style, and of a second one that is mixed in.
+import { mixCaption, mixText, parseMix, stepFirst } from "./mix.js";
+
+const $ = (id) => document.getElementById(id);
+
+export class StyleChoice {
+  // changed is called when somebody has chosen something; the names of styles come with fill.
+  constructor(changed) {
+    this.changed = changed;
+    this.entries = new Map();
+    $("styles").onchange = () => this.firstChosen();
+    $("mix").oninput = changed;
+    $("second").onchange = () => this.secondChosen();
+  }
+
+  fill(entries) {
+    this.entries = new Map(entries.map((one) => [one.name, one]));
+    $("second").append(...entries.map((one) => new Option(one.title, one.name)));
+  }
+
+  // The chosen style, mixed with the second one.
+  get text() {
+    return this.first && mixText(this.first, $("second").value, this.share);
+  }
+
+  get caption() {
+    return mixCaption(this.text ?? "", this.entries);
+  }
+
+  get first() {
+    return this.radios().find((one) => one.checked)?.value;
+  }
+
+  get share() {
+    return Number($("mix").value);
+  }
+
+  // Show a style or a mix of two; a slider at its end keeps its second style.
+  show(text) {
+    if (!text || text === this.text) return;
+    const parts = parseMix(text, [...this.entries.keys()]);
+    const radio = this.radios().find((one) => one.value === parts[0][0]);
+    if (!radio || parts.length > 2) return;
+    radio.checked = true;
+    if (parts.length === 2) $("second").value = parts[1][0];
+    if (document.activeElement !== $("mix")) $("mix").value = parts[1]?.[1] ?? 0;
+  }
+
+  // Choose the style at a place; the answer is a caption.
+  choose(place) {
+    const one = this.radios()[place];
+    if (!one) return "";
+    one.checked = true;
+    this.firstChosen();
+    return this.caption;
+  }
+
+  step(by) {
+    const names = this.radios().map((one) => one.value);
+    return this.choose(stepFirst(names, this.first, $("second").value, this.share, by));
+  }
+
+  // Mix with the style after the present second one.
+  nextSecond() {
+    const select = $("second");
+    const names = [...select.options].map((one) => one.value).filter((one) => one && one !== this.first);
+    select.value = names[(names.indexOf(select.value) + 1) % names.length];
+    this.secondChosen();
+    return this.caption;
+  }
+
+  radios() {
+    return [...document.querySelectorAll("input[name=style]")];
+  }
+
+  // The second style and its share stay, unless it is the one that was chosen, or hides it.
+  firstChosen() {
+    if ($("second").value === this.first || this.share >= 1) {
+      $("second").value = "";
+      $("mix").value = 0;
+    }
+    this.changed();
+  }
+
+  secondChosen() {
+    if (!$("second").value) $("mix").value = 0;
+    else if (!this.share) $("mix").value = 0.5;
+    this.changed();
+  }
+}
