@@ -49,7 +49,7 @@ def share_of_second(controls: Controls) -> float:
 
 
 def with_first(controls: Controls, name: str) -> str:
-    """Return a style in the place of the first of two that are mixed; alone if nothing is mixed, or it is the second."""
+    """Return the mix with another first style; the style alone if no two are mixed, or it is the second."""
     parts = controls.mix.parts
     if len(parts) != 2 or name == parts[1][0]:
         return name

@@ -256,7 +256,7 @@ class StyleSwitcher:
             return None
 
     def _end_glide(self, error: StylerError, now: float) -> None:
-        """Fade from what is seen into the style of a glide that has failed; if that fails too, the old style returns."""
+        """Fade from what is seen into the style of a glide that has failed; if it fails too, the old one returns."""
         self._fading.add(self._shown)
         logger.warning("the glide to %s failed: %s; it fades in instead", caption_of(self._shown), error)
         self._glider.stop()

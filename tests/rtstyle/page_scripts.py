@@ -61,3 +61,15 @@ PIXELS = """
   return [canvas.height, canvas.width, Array.from(data)];
 }
 """
+
+NARROW = """
+() => [...document.querySelectorAll("select")].filter((one) => one.checkVisibility()).filter((one) => {
+  const wide = one.cloneNode(true);
+  wide.style.cssText = "position: absolute; width: max-content; max-width: none";
+  one.after(wide);
+  const needed = wide.getBoundingClientRect().width;
+  wide.remove();
+  return needed > one.getBoundingClientRect().width + .5;
+}).map((one) => one.id)
+"""
+"""Lists that are too narrow for the longest of their texts."""

@@ -23,7 +23,7 @@ from rtstyle.sources.pattern import PatternSource
 from rtstyle.stats import percentile
 from rtstyle.style_library import find
 from rtstyle.web.rooms import Rooms, WebSettings
-from tests.rtstyle.page_scripts import BELOW, CAMERA_4_3, PIXELS, STILL
+from tests.rtstyle.page_scripts import BELOW, CAMERA_4_3, NARROW, PIXELS, STILL
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -256,6 +256,15 @@ def test_all_controls_stand_beside_the_picture(chromium: Browser, served: tuple[
         page.get_by_role("radio", name=view).check()
         assert fits(), view
     context.close()
+
+
+@pytest.mark.parametrize("size", [(1280, 800), (360, 740)])
+def test_lists_are_as_wide_as_their_texts(chromium: Browser, served: tuple[str, Rooms], size: tuple[int, int]) -> None:
+    page = chromium.new_page(viewport={"width": size[0], "height": size[1]})
+    page.goto(served[0])
+    page.locator("#source option[value=watch]").wait_for(state="attached")
+    assert page.evaluate(NARROW) == []
+    page.close()
 
 
 def test_a_4_3_camera_is_not_cropped(page: Page, served: tuple[str, Rooms]) -> None:

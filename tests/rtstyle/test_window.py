@@ -209,7 +209,8 @@ def test_keys_that_choose_a_style_keep_the_one_that_is_mixed_in(monkeypatch: pyt
         window.write(frame())
         seen.append(controls.style)
     assert seen == [
-        "ab:0.5+cd:0.5", "ab:0.6+cd:0.4", "ef:0.6+cd:0.4", "gh:0.6+cd:0.4", "ab:0.6+cd:0.4", "gh:0.6+cd:0.4", "cd", "ef",
+        "ab:0.5+cd:0.5", "ab:0.6+cd:0.4", "ef:0.6+cd:0.4", "gh:0.6+cd:0.4", "ab:0.6+cd:0.4", "gh:0.6+cd:0.4",
+        "cd", "ef",
     ]  # fmt: skip
     window.close(completed=True)
 
