@@ -33,6 +33,14 @@ DROP = """
 """
 """What a browser does when files are dragged from a folder."""
 
+SLOW_UPLOADS = """
+() => {
+  const send = XMLHttpRequest.prototype.send;
+  XMLHttpRequest.prototype.send = function (data) { setTimeout(() => send.call(this, data), 300); };
+}
+"""
+"""Uploads that begin late, so that some still wait while others are done."""
+
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
@@ -106,6 +114,31 @@ def test_a_clip_is_dropped_stylized_shown_downloaded_and_removed(page: Page, ser
     page.get_by_role("button", name=re.compile("sure")).click()
     done.wait_for(state="detached")
     assert [file["name"] for file in listed(served)] == ["notes.mp4"]
+
+
+def test_the_queue_reads_from_the_first_that_was_added(page: Page, served: str, tmp_path: Path) -> None:
+    names = ["c.mp4", "a.mp4", "b.mp4", "later.mp4"]
+    for name in names:
+        Clip(frames=5).write(tmp_path / name)
+    page.goto(f"{served}/?view=files")
+    page.get_by_role("button", name="Choose files").wait_for()
+    page.evaluate(SLOW_UPLOADS)
+    seen = list[list[str]]()
+
+    def shown() -> list[str]:
+        seen.append(page.locator("#queue .name").all_text_contents())
+        return seen[-1]
+
+    drop(page, *(tmp_path / name for name in names[:3]))
+    page.get_by_role("button", name="Stylize 3 files").click()
+    until(page, lambda: len(shown()) == 3)
+    drop(page, tmp_path / names[3])
+    page.get_by_role("button", name="Stylize").click()
+    until(page, lambda: len(shown()) == 4 and page.locator("#queue a").count() == 4, 300)
+    assert all(one == names[: len(one)] for one in seen)
+    page.reload()
+    until(page, lambda: shown() == names)
+    assert [file["name"] for file in listed(served)] == names
 
 
 def test_what_does_not_fit_is_told_before_it_is_sent(page: Page, served: str, tmp_path: Path) -> None:

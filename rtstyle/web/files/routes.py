@@ -95,7 +95,7 @@ class Files:
 
     async def _list(self, _: web.Request) -> web.StreamResponse:
         store = self.store
-        files = [self._described(file) for file in sorted(store.files.values(), key=lambda file: -file.order)]
+        files = [self._described(file) for file in sorted(store.files.values(), key=lambda file: file.order)]
         return json_response({"files": files, "used": store.used, "limit": store.limit, "room": store.room})
 
     async def _upload(self, request: web.Request) -> web.StreamResponse:

@@ -94,9 +94,11 @@ export class Files {
     for (const file of this.chosen) {
       this.uploads.push({ key: `upload-${++this.count}`, file, name: file.name, look, ...look, state: "queued", sent: 0, problem: "" });
     }
+    const first = this.uploads.at(-this.chosen.length)?.key;
     this.chosen = [];
     this.drawChosen();
     this.draw();
+    this.rows.get(first)?.line.scrollIntoView({ block: "nearest" });
     this.next();
   }
 
@@ -123,6 +125,7 @@ export class Files {
       let answer = {};
       try { answer = JSON.parse(request.responseText); } catch { /* not from our server */ }
       if (request.status !== 201) return this.failed(item, explain({ error: answer.error ?? `The server answered ${request.status}`, hint: answer.hint }));
+      if (!this.list.files.some((one) => one.id === answer.id)) this.list.files.push(answer); // no gap until the next list
       this.forget(item);
       await this.refresh();
       this.next();
@@ -196,7 +199,7 @@ export class Files {
   }
 
   draw() {
-    const items = [...this.uploads, ...this.list.files];
+    const items = [...this.list.files, ...this.uploads]; // what was added first stands first
     const keys = new Set(items.map((one) => one.key ?? one.id));
     for (const [key, row] of this.rows) if (!keys.has(key)) { row.line.remove(); this.rows.delete(key); }
     items.forEach((item, place) => {
