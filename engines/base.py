@@ -179,7 +179,7 @@ def check_size(height: int, width: int) -> None:
     if short > MAX_SIZE[0] or long > MAX_SIZE[1]:
         raise ShapeError(
             f"a frame of {width}×{height} is too large",
-            hint=f"at most {MAX_SIZE[1]}×{MAX_SIZE[0]}; for a video, --height 1080 makes it smaller",
+            hint=f"at most {MAX_SIZE[1]}×{MAX_SIZE[0]}; --height 1080 (in Python: height=1080) makes a video smaller",
         )
 
 

@@ -26,6 +26,7 @@ from engines.errors import EngineError, StyleError
 from engines.install_hint import pip_install
 from engines.model.cells import STRIDE
 from engines.model.generator import Arch, FrameGraph, Generator, fold
+from engines.os_errors import advice, reason
 from engines.style_card import CARD, model_card, weights_metadata
 from engines.style_file import FORMAT, GRAPH, MANIFEST, PREVIEW, WEIGHTS, StyleMeta, StyleModel, sha256
 
@@ -65,7 +66,7 @@ def save_style(folder: str | Path, generator: Generator, meta: StyleMeta, previe
         with atomic_folder(folder) as draft:
             _write(draft, plain, meta, preview)
     except OSError as error:
-        raise StyleError(f"cannot write {folder}: {error.strerror or error}") from error
+        raise StyleError(f"cannot write {folder}: {reason(error)}", hint=advice(error)) from error
     return StyleModel.open(folder)
 
 

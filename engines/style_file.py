@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from engines.atomic_write import atomic_write
 from engines.errors import StyleError
+from engines.os_errors import advice, reason
 
 FORMAT = 1
 """Version of this layout. Older ones can be read, newer ones cannot."""
@@ -245,7 +246,7 @@ def _check_file(path: Path, expected: object) -> None:
     except FileNotFoundError as error:
         raise StyleError(f"{path} is missing", hint="get the style again") from error
     except OSError as error:
-        raise StyleError(f"{path} cannot be read: {error.strerror}") from error
+        raise StyleError(f"{path} cannot be read: {reason(error)}", hint=advice(error)) from error
     if actual != expected:
         raise StyleError(
             f"{path} is truncated or altered: its sha256 differs from the recorded one", hint="get the style again"

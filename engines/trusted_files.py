@@ -19,6 +19,7 @@ from pathlib import Path
 
 from engines.atomic_write import atomic_write
 from engines.errors import EngineError
+from engines.os_errors import advice, reason
 
 _UNIX = os.name == "posix"
 _HINT = "set RTSTYLE_CACHE to a folder of your own"
@@ -43,7 +44,7 @@ def check_folder(folder: Path) -> None:
         state = folder.lstat()
         above = [(parent, parent.lstat()) for parent in folder.parents]
     except OSError as error:
-        raise EngineError(f"there is no folder {folder}: {error.strerror}") from error
+        raise EngineError(f"cannot use the folder {folder}: {reason(error)}", hint=advice(error)) from error
     if not stat.S_ISDIR(state.st_mode):
         raise EngineError(f"{folder} is not a folder", hint=_HINT)
     if not _UNIX:

@@ -18,6 +18,7 @@ from rtstyle.commands.compare import compare
 from rtstyle.commands.devices import devices
 from rtstyle.commands.doctor import doctor
 from rtstyle.commands.engine import engine
+from rtstyle.commands.environment import variable_of
 from rtstyle.commands.evaluate import evaluate
 from rtstyle.commands.explain import explain
 from rtstyle.commands.help import Commands, PlainCommand
@@ -121,6 +122,7 @@ def _hidden_package() -> str:
 def _explain(error: Exception) -> int:
     """Print an error and its hint, or a line for each wrong setting, and return the exit code."""
     from engines.errors import SettingsError, StylerError
+    from engines.os_errors import advice, at, is_known, reason
 
     usage = typer.BadParameter.__mro__[1]
     if isinstance(error, SettingsError):
@@ -134,6 +136,8 @@ def _explain(error: Exception) -> int:
     elif isinstance(error, usage):
         command = getattr(getattr(error, "ctx", None), "command_path", "rtstyle")
         problem, hint, code = _usage_problem(error), f"see `{command} --help`", USAGE
+    elif isinstance(error, OSError) and is_known(error):
+        problem, hint, code = f"{at(error, type(error).__name__)}: {reason(error)}", advice(error), FAILED
     else:
         # Not raised on purpose, so it is a bug: the type is what a report needs first.
         problem = f"{type(error).__name__}: {error}".strip()
@@ -150,7 +154,8 @@ def _usage_problem(error: Exception) -> str:
     message = next((expected for part, expected in NUMBERS.items() if part in message), message)
     if parameter is not None and message.startswith("must be "):
         option = next((name for name in parameter.opts if name.startswith("--")), parameter.name)
-        return f"{option} {message}"
+        variable = variable_of(getattr(error, "ctx", None), parameter)
+        return f"{variable} (the environment variable of {option}) {message}" if variable else f"{option} {message}"
     return str(error.format_message())  # type: ignore[attr-defined]
 
 

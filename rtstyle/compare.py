@@ -18,6 +18,7 @@ from engines.errors import ConfigError, SinkError
 from rtstyle.image import ImageJob, stylize_images
 from rtstyle.media.container import check_file
 from rtstyle.media.image_files import FORMATS
+from rtstyle.sinks.output_path import OVERWRITE
 from rtstyle.video import VideoJob, stylize_video
 
 TEMPLATE = Path(__file__).with_name("compare.html")
@@ -73,7 +74,7 @@ class CompareJob:
         if not self.page.parent.is_dir():
             raise SinkError(f"no such folder: {self.page.parent}", hint="create it first")
         if self.page.exists() and not self.overwrite:
-            raise SinkError(f"{self.page} already exists", hint="give another name, or add --overwrite")
+            raise SinkError(f"{self.page} already exists", hint=f"give another name, or {OVERWRITE}")
 
 
 def compare(job: CompareJob, load_engine: Callable[[str], Engine], on_input: Callable[[Path], None]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, suppress
@@ -18,6 +17,7 @@ import numpy.typing as npt
 from engines.atomic_write import atomic_write
 from engines.base import MAX_SIZE, Engine, check_colours, check_share, check_size, check_strength
 from engines.errors import ConfigError, ShapeError, SinkError, SourceError, StylerError
+from engines.os_errors import advice, at, reason
 from rtstyle.controls import Controls
 from rtstyle.jobs.folder_batch import BatchKind, FolderBatch, failure_of, is_batch
 from rtstyle.jobs.manifest import describe_masks
@@ -26,6 +26,7 @@ from rtstyle.masks.settings import NO_MASK, MaskSettings, mask_errors
 from rtstyle.masks.strength_maps import StrengthMaps
 from rtstyle.media.image_files import FORMATS, WITH_ALPHA, is_moving, read_picture, write_picture
 from rtstyle.media.transparency import continue_colours
+from rtstyle.sinks.output_path import OVERWRITE
 from rtstyle.stroke_scale import check_scale, stylize
 
 PICTURES = (
@@ -261,7 +262,7 @@ def _check(source: Path, target: Path, job: ImageJob) -> None:
             )
         _check_target(source, target, job.overwrite)
     except OSError as error:  # a name that is too long for the system
-        raise SinkError(f"cannot use {error.filename or target}: {error.strerror}") from error
+        raise SinkError(f"cannot use {at(error, target)}: {reason(error)}", hint=advice(error)) from error
 
 
 def _check_target(source: Path, target: Path, overwrite: bool) -> None:
@@ -275,7 +276,7 @@ def _check_target(source: Path, target: Path, overwrite: bool) -> None:
     if target.samefile(source):
         raise SinkError(f"{target} is the input itself", hint="give another name or folder")
     if not overwrite:
-        raise SinkError(f"{target} already exists", hint="add --overwrite to replace it")
+        raise SinkError(f"{target} already exists", hint=f"{OVERWRITE} to replace it")
 
 
 def _check_name(target: Path) -> None:
@@ -284,9 +285,8 @@ def _check_name(target: Path) -> None:
         with suppress(_Stopped), atomic_write(target):
             raise _Stopped
     except OSError as error:
-        too_long = error.errno == errno.ENAMETOOLONG
-        hint = "give a shorter name" if too_long else "is the disk full, or the folder protected?"
-        raise SinkError(f"cannot write {target}: {error.strerror}", hint=hint) from error
+        hint = advice(error, "is the disk full, or the folder protected?")
+        raise SinkError(f"cannot write {target}: {reason(error)}", hint=hint) from error
 
 
 class _Stopped(Exception):  # noqa: N818  # not an error

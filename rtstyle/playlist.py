@@ -49,8 +49,10 @@ class Playlist:
         check_every(self.every)
         check_glide(self.glide)
         if self.glide > self.every:
-            problem = f"--glide {self.glide:g} is longer than --every {self.every:g}"
-            raise ConfigError(problem, hint="a style must be reached before the next one's turn")
+            problem = f"a glide of {self.glide:g} s is longer than a turn of {self.every:g} s"
+            raise ConfigError(
+                problem, hint="make --glide shorter than --every: a style is reached before the next one's turn"
+            )
 
     def at(self, seconds: float) -> Turn:
         """Return what is shown after a time; the first style begins at 0."""
@@ -77,13 +79,13 @@ def read_playlist(text: str, spelled: Callable[[str], str] = str) -> tuple[str, 
 def check_playlist(styles: Sequence[str]) -> None:
     """Raise ConfigError unless a playlist has two styles or more, each other than the one before."""
     if len(set(styles)) < 2:
-        raise ConfigError("a playlist takes two styles or more", hint="for example --playlist vangogh,wave,scream")
+        raise ConfigError("a playlist takes two styles or more", hint="for example vangogh,wave,scream")
 
 
 def check_every(seconds: float) -> None:
     """Raise ConfigError unless this is a time from one style to the next."""
     if not 0.0 < seconds < math.inf:
-        raise ConfigError(f"--every {seconds:g} is not a time", hint="give seconds, for example 8")
+        raise ConfigError(f"every {seconds:g} is not a time", hint="give seconds, for example 8")
 
 
 def check_glide(seconds: float) -> None:

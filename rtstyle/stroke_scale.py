@@ -115,7 +115,7 @@ def check_scale(scale: float, height: int | None = None, width: int | None = Non
     works = f"{math.ceil(low * 100) / 100:g} to {math.floor(high * 100) / 100:g}"
     raise ShapeError(
         f"a frame of {width}×{height} cannot be stylized at scale {scale:g}",
-        hint=f"{works} works at this size; --height changes the size",
+        hint=f"{works} works at this size; --height (in Python: height) changes the size",
     )
 
 

@@ -37,7 +37,10 @@ def bits_for_size(job: VideoJob, clip: Source, tracks: TrackSource | None) -> in
     info, (kind, codec) = clip.info, choose(job.output, job.codec)
     length = clip_length(job, info)
     if length is None:
-        raise ConfigError(f"{info.name} does not say how long it is", hint="give --bitrate instead of --target-size")
+        raise ConfigError(
+            f"{info.name} does not say how long it is",
+            hint="give --bitrate instead of --target-size (in Python: bits, target_bytes)",
+        )
     exact = not is_url(job.input)
     beside = length.frames * frame_overhead(kind)
     beside += track_bytes(tracks, kind, length.seconds, exact=exact) if tracks else 1000
@@ -50,5 +53,5 @@ def bits_for_size(job: VideoJob, clip: Source, tracks: TrackSource | None) -> in
         smallest = math.ceil((beside + least * seconds / 8) / 100_000) / 10
         size = f"{job.target_bytes / 1e6:g} MB" if job.target_bytes >= 10_000 else f"{job.target_bytes} bytes"
         problem = f"{size} are too little for {length.seconds:.0f} s of {info.width}×{info.height}"
-        raise ConfigError(problem, hint=f"give at least {smallest:g}MB, or a smaller --height")
+        raise ConfigError(problem, hint=f"give at least {smallest:g}MB, or a smaller --height (in Python: height)")
     return round(LESS.get(codec.name, 1.0) * min(bits, MOST_BITS_PER_PIXEL * info.width * info.height * fps, 1e9))

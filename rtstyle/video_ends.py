@@ -49,7 +49,9 @@ def open_clip(job: VideoJob) -> Clip:
     if pictures is not None:
         clip = SequenceSource(pictures, **part, fps=fps)
         if fps is None:
-            clip.warnings.append(f"pictures have no rate; they are shown at {clip.info.fps} a second (--fps)")
+            clip.warnings.append(
+                f"pictures have no rate; they are shown at {clip.info.fps} a second (--fps, in Python: fps)"
+            )
         return clip
     if not is_url(job.input) and is_animated_webp(Path(job.input)):
         return AnimatedWebpSource(Path(job.input), **part)

@@ -11,6 +11,7 @@ from pathlib import Path
 from engines.atomic_write import hidden_name, link_target
 from engines.base import MAX_SIZE, MIN_SIDE
 from engines.errors import ConfigError, SourceError
+from engines.os_errors import advice, reason
 from rtstyle.controls import Controls
 from rtstyle.jobs.manifest import JOB_SUFFIX, Manifest
 from rtstyle.masks.mask_file import check_mask
@@ -22,6 +23,7 @@ from rtstyle.media.hardware_decoding import HWACCELS
 from rtstyle.media.picture_sequence import PictureSequence
 from rtstyle.media.urls import is_url
 from rtstyle.modulation import modulation_errors
+from rtstyle.sinks.output_path import OVERWRITE
 from rtstyle.stroke_scale import SCALES
 
 PIPE = "-"
@@ -195,15 +197,23 @@ class VideoJob:
         raw = self.pipe_format == "rawvideo" and self.input == PIPE
         errors = []
         if self.fps is not None and not raw and not (named_input and self.input_pictures is not None):
-            hint = "--fps is for pictures, as in frames/%06d.png, and for raw video"
+            hint = "--fps (in Python: fps) is for pictures, as in frames/%06d.png, and for raw video"
             errors.append(ConfigError(f"{self.input} has its own rate", hint=hint))
         if self.size is not None and not raw:
-            hint = "--size is for raw video on standard input; --height resizes"
+            hint = "--size is for raw video on standard input; --height resizes (in Python: size, height)"
             errors.append(ConfigError(f"{self.input} has its own size", hint=hint))
         if raw and (self.size is None or self.fps is None):
-            errors.append(ConfigError("raw video does not say what it is", hint="add --size WxH and --fps N"))
+            errors.append(
+                ConfigError(
+                    "raw video does not say what it is", hint="add --size WxH and --fps N (in Python: size, fps)"
+                )
+            )
         if self.pipe_format is not None and PIPE not in (self.input, str(self.output)):
-            errors.append(ConfigError("there is no pipe", hint=f"--pipe-format is for {PIPE} as input or output"))
+            errors.append(
+                ConfigError(
+                    "there is no pipe", hint=f"--pipe-format (in Python: pipe_format) is for {PIPE} as input or output"
+                )
+            )
         if self.pipe_format not in (None, "y4m", "rawvideo"):
             errors.append(ConfigError(f"unknown pipe format {self.pipe_format!r}", hint="choose y4m or rawvideo"))
         return errors
@@ -267,7 +277,7 @@ class VideoJob:
             pictures = self.output_pictures
             return self._path_errors() if pictures is None else self._picture_errors(pictures)
         except OSError as error:  # a name that is too long, for example
-            return [ConfigError(f"cannot write {self.output}", hint=error.strerror or "")]
+            return [ConfigError(f"cannot write {self.output}: {reason(error)}", hint=advice(error))]
 
     def _path_errors(self) -> list[ConfigError]:
         folder = self.output.parent
@@ -279,7 +289,7 @@ class VideoJob:
             return [ConfigError("output and input are the same file", hint="give another name for the output")]
         # A job that was killed as it ended has its output already.
         if self.output.exists() and not self.overwrite and not (self.resume and Manifest.exists(self.folder)):
-            hint = "give another name, or add --overwrite (in Python: overwrite=True)"
+            hint = f"give another name, or {OVERWRITE}"
             return [ConfigError(f"{self.output} already exists", hint=hint)]
         if not os.access(link_target(self.output).parent, os.W_OK):
             return [ConfigError(f"cannot write to the folder {folder}", hint="choose another")]
@@ -300,7 +310,7 @@ class VideoJob:
         if not existing.is_dir() or not os.access(existing, os.W_OK):
             return [ConfigError(f"cannot write to {existing}", hint="choose another folder")]
         if pictures.numbers() and not self.overwrite and not Manifest.exists(self.folder):
-            return [ConfigError(f"{self.output} already exists", hint="give another folder, or add --overwrite")]
+            return [ConfigError(f"{self.output} already exists", hint=f"give another folder, or {OVERWRITE}")]
         return []
 
     def _in_one_piece(self) -> str:
@@ -314,17 +324,18 @@ class VideoJob:
     def _resume_errors(self) -> list[ConfigError]:
         whole = self._in_one_piece()
         if whole:
-            return [ConfigError(whole, hint="leave out --resume")] if self.resume else []
+            return [ConfigError(whole, hint="leave out --resume (in Python: resume)")] if self.resume else []
         try:
             begun = Manifest.exists(self.folder)
             other = not begun and not Manifest.may_begin(self.folder)
         except OSError as error:
-            return [ConfigError(f"cannot use the job folder {self.folder}", hint=error.strerror or "")]
+            return [ConfigError(f"cannot use the job folder {self.folder}: {reason(error)}", hint=advice(error))]
         if other:
             return [ConfigError(f"{self.folder} is not the folder of a job", hint="give an empty or new folder")]
         if begun and not (self.resume and self.segment_s):
-            hint = f"add --resume to go on with it, or, if no process works on it, remove {self.folder} to start again"
-            hint += "" if self.segment_s else ", and leave out --segment 0"
+            hint = "add --resume (in Python: resume=True) to go on with it, or, if no process works on it, remove "
+            hint += f"{self.folder} to start again"
+            hint += "" if self.segment_s else ", and leave out --segment 0 (in Python: segment_s=0)"
             return [ConfigError(f"an interrupted job has left {self.folder}", hint=hint)]
         return []
 

@@ -274,7 +274,11 @@ def as_engine_error(error: BaseException, height: int, width: int) -> EngineErro
     frame = f"a frame of {width}×{height}"
     if is_out_of_memory(error):
         smaller = next((side for side in SMALLER if side < height), None)
-        hint = f"use a smaller working size: --height {smaller}" if smaller else "close other programs that use the GPU"
+        hint = (
+            f"use a smaller working size: --height {smaller} (in Python: height={smaller})"
+            if smaller
+            else "close other programs that use the GPU"
+        )
         return EngineError(f"the GPU memory is too small for {frame}", hint=hint)
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return EngineError(

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from engines.errors import EngineError
+from engines.os_errors import advice, reason
 from engines.trt.plan_cache import PlanCache, PlanKey
 from engines.trusted_files import RefusedError
 
@@ -203,7 +204,8 @@ def _scratch() -> tempfile.TemporaryDirectory[str]:
     try:
         return tempfile.TemporaryDirectory(prefix="rtstyle-", ignore_cleanup_errors=True)
     except OSError as error:
-        raise EngineError(f"no room for the build: {error.strerror}", hint="set TMPDIR to another folder") from error
+        hint = "set the environment variable TMPDIR to another folder"
+        raise EngineError(f"no room for the build: {reason(error)}", hint=hint) from error
 
 
 def _start(call: list[str], scratch: str) -> subprocess.Popen[bytes]:
@@ -228,7 +230,8 @@ def _start(call: list[str], scratch: str) -> subprocess.Popen[bytes]:
             creationflags=flags,
         )
     except OSError as error:
-        raise EngineError(f"cannot start a process for the build: {error.strerror}") from error
+        problem = f"cannot start a process for the build: {reason(error)}"
+        raise EngineError(problem, hint=advice(error)) from error
 
 
 def _environment() -> dict[str, str]:

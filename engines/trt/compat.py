@@ -63,7 +63,8 @@ class Flavour:
         if self.module == "tensorrt_rtx" and capability not in RTX_CAPABILITIES:
             raise EngineError(
                 f"TensorRT for RTX does not run on a GPU of compute capability {capability}",
-                hint=f"pip uninstall torch-tensorrt-rtx; {pip_install('tensorrt')}, or use --engine cuda",
+                hint=f"pip uninstall torch-tensorrt-rtx; {pip_install('tensorrt')}, "
+                "or use --engine cuda (in Python: engine='cuda')",
             )
 
 

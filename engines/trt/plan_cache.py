@@ -25,6 +25,7 @@ from typing import Any
 from engines.atomic_write import PART
 from engines.cache_dirs import FOLDER_VARIABLES, cache_folder
 from engines.errors import EngineError
+from engines.os_errors import reason
 from engines.trt import plan_record
 from engines.trt.plan_record import FAULT, FORMAT, LOCK, METADATA, PLAN, Entry, Plan, PlanKey, digest_of
 from engines.trusted_files import RefusedError, check_folder, make_folder, read_own, remove, remove_untrusted, write_own
@@ -198,7 +199,7 @@ class PlanCache:
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", None))
             hint = "free some space" if full else f"set {FOLDER_VARIABLE} to a folder of your own"
-            raise EngineError(f"{self.folder} cannot be used: {error.strerror or error}", hint=hint) from error
+            raise EngineError(f"{self.folder} cannot be used: {reason(error)}", hint=hint) from error
 
     def _files(self) -> list[Path]:
         """Return all files that this cache could have written, by name."""

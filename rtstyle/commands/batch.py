@@ -15,6 +15,7 @@ import typer
 
 from rtstyle.commands.options import print_json
 from rtstyle.media.urls import redact
+from rtstyle.sinks.output_path import OVERWRITE
 
 if TYPE_CHECKING:
     from engines.errors import StylerError
@@ -49,6 +50,7 @@ class BatchDisplay:
         self._sizes = [max(1, task.size) for task in batch.tasks]
         self._failures: list[str] = []
         self._only_error: StylerError | None = None
+        self._in_the_way = 0  # failures because another file stands there
         self._told = self._done = 0
         self._measured, self._resumed = -1, 0.0
         self._start_s = time.monotonic()
@@ -104,6 +106,7 @@ class BatchDisplay:
         shown = _plain(redact(name))
         self._failures.append(line if Path(shown).name in line else f"{shown}: {line}")
         self._only_error = error
+        self._in_the_way += OVERWRITE in error.hint
 
     @contextmanager
     def explaining_stop(self, kept: Callable[[], str] = str) -> Iterator[None]:
@@ -143,7 +146,14 @@ class BatchDisplay:
             logger.error("%s", failure)
         if self._failures:
             problem = f"{len(self._failures)} of {len(self._batch)} {self._noun} could not be stylized"
-            raise SourceError(problem, hint="the same command tries them again, and skips what is done")
+            raise SourceError(problem, hint=self._how_to_go_on())
+
+    def _how_to_go_on(self) -> str:
+        again = "the same command tries them again, and skips what is done"
+        if not self._in_the_way:
+            return again
+        replace = f"{OVERWRITE} to replace files that were made otherwise"
+        return replace if self._in_the_way == len(self._failures) else f"{again}; {replace}"
 
     def _line(self, output: Path, *parts: str, width: int | None = WIDTH) -> str:
         number = len(self._batch.finished) + self._told + 1

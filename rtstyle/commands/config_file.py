@@ -12,6 +12,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from typer.models import OptionInfo
 
 from engines.errors import ConfigError, SettingsError
+from engines.os_errors import reason
 from rtstyle.commands.values import NumberParser, Parser
 
 MAX_BYTES = 100_000
@@ -76,7 +77,7 @@ def _table(path: Path) -> dict[str, Any]:
             raise ConfigError(f"{path} is too large for a file of settings", hint="give a TOML file with --config")
         return tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}", hint="--config takes a TOML file") from error
+        raise ConfigError(f"cannot read {path}: {reason(error)}", hint="--config takes a TOML file") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}", hint='write lines like: style = "wave"') from error
 

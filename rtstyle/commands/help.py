@@ -8,6 +8,7 @@ from typing import Any
 import typer
 import typer.core
 
+from rtstyle.commands.environment import naming_variables
 from rtstyle.commands.option_rules import check_options
 
 ALIASES = {"live": "webcam", "picture": "image", "photo": "image", "cameras": "devices"}
@@ -32,7 +33,8 @@ class PlainCommand(typer.core.TyperCommand):
         """Read the single word ``help`` as ``--help``, and name the argument that is missing."""
         args = ["--help"] if args == ["help"] else args
         try:
-            return super().parse_args(ctx, [*args])
+            with naming_variables(ctx):
+                return super().parse_args(ctx, [*args])
         except typer.BadParameter as error:
             if error.param is not None and error.param.nargs == -1:
                 # The only word for IN... OUT is taken as OUT, although whoever wrote it meant IN.
@@ -44,7 +46,8 @@ class PlainCommand(typer.core.TyperCommand):
     def invoke(self, ctx: Any) -> Any:
         """Run the command, unless one of its options would do nothing."""
         check_options(ctx)
-        return super().invoke(ctx)
+        with naming_variables(ctx):
+            return super().invoke(ctx)
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write a section for each group of options."""

@@ -117,7 +117,7 @@ class VideoBatch(FolderBatch):
         self._begun = set[Path]()
         self.current: VideoJob | None = None
         if settings.job_dir is not None:
-            hint = "leave --job-dir out: each has its own beside its output"
+            hint = "leave --job-dir (in Python: job_dir) out: each has its own beside its output"
             raise ConfigError("a job folder holds one clip", hint=hint)
         _check_names(inputs, folder)
         _check_reading(settings)

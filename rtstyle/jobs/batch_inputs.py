@@ -12,6 +12,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from engines.errors import SourceError
+from engines.os_errors import advice, reason
 from rtstyle.jobs.manifest import JOB_SUFFIX
 from rtstyle.media.picture_sequence import PictureSequence
 from rtstyle.media.urls import is_url, redact
@@ -163,8 +164,8 @@ def _walk(
         try:
             entries = _visible(root / below)
         except OSError as error:
-            problem = f"cannot read the folder {root / below}: {error.strerror}"
-            unreadable.append(UnreadableFolder(str(root / below), SourceError(problem)))
+            problem = f"cannot read the folder {root / below}: {reason(error)}"
+            unreadable.append(UnreadableFolder(str(root / below), SourceError(problem, hint=advice(error))))
             continue
         for entry in entries:
             if _is_folder(entry):

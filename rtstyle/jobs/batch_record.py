@@ -17,9 +17,10 @@ from filelock import FileLock, Timeout
 
 from engines.atomic_write import atomic_write, link_target
 from engines.errors import ConfigError, SinkError, SourceError
+from engines.os_errors import advice, reason
 from rtstyle.jobs.manifest import Manifest, identify
 from rtstyle.media.urls import is_url, redact
-from rtstyle.sinks.output_path import write_errors
+from rtstyle.sinks.output_path import OVERWRITE, write_errors
 
 logger = logging.getLogger(__name__)
 
@@ -99,7 +100,7 @@ class BatchRecord:
             return True
         if overwrite:
             return False
-        raise SinkError(f"{output} {problem}", hint="add --overwrite to replace it")
+        raise SinkError(f"{output} {problem}", hint=f"{OVERWRITE} to replace it")
 
     def begin(self, name: str, output: Path, settings: Mapping[str, Any]) -> None:
         """Note that an output is about to be made.
@@ -228,7 +229,7 @@ def _identify(name: str) -> dict[str, Any]:
     try:
         return {**identify(name), "mtime_ns": Path(name).stat().st_mtime_ns}
     except OSError as error:
-        raise SourceError(f"cannot read {name}: {error.strerror}") from error
+        raise SourceError(f"cannot read {name}: {reason(error)}", hint=advice(error)) from error
 
 
 def _identify_url(url: str) -> dict[str, Any]:

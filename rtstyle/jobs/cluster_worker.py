@@ -17,6 +17,7 @@ import engines
 from engines import errors
 from engines.base import Engine
 from engines.errors import ConfigError, SinkError, SourceError, StyleError, StylerError
+from engines.os_errors import advice, reason
 from engines.wrapper import EngineWrapper
 from rtstyle.controls import Controls
 from rtstyle.frame import Frame
@@ -149,7 +150,7 @@ class Worker:
         except StylerError as error:
             return _failure(error)
         except OSError as error:
-            return Failure("EngineError", f"cannot write to {self._scratch}: {error.strerror}")
+            return Failure("EngineError", f"cannot write to {self._scratch}: {reason(error)}", advice(error))
         return {**asdict(self._engine.info), "host": socket.gethostname(), "pid": os.getpid()}
 
     def work(self, task: Task) -> Made | Failure:

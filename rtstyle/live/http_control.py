@@ -13,6 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from engines.errors import ConfigError, SinkError, StylerError
+from engines.os_errors import listen_advice, reason
 from rtstyle.live.actions import Actions
 from rtstyle.live.http_guard import Address, Guard
 from rtstyle.live.http_server import HttpOptions, HttpServer, json_error, json_response, read_body
@@ -41,7 +42,7 @@ class ControlServer:
             self._socket = socket.create_server((address.host, address.port), family=family, backlog=64)
         except OSError as error:
             raise ConfigError(
-                f"cannot listen on {address}: {error.strerror or error}", hint="is another program there?"
+                f"cannot listen on {address}: {reason(error)}", hint=listen_advice(error, address.port)
             ) from error
         self.address = Address(address.host, self._socket.getsockname()[1])
         self._token = token

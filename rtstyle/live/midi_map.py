@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from engines.atomic_write import atomic_write
 from engines.errors import ConfigError, SettingsError
+from engines.os_errors import reason
 from rtstyle.live.action_kinds import SWITCHES
 from rtstyle.ranges import RANGES
 
@@ -158,7 +159,7 @@ def read_midi_map(path: Path) -> dict[str, list[Control]]:
             raise ConfigError(f"{path} is too large for a MIDI map", hint="give a TOML file with --midi-map")
         lines = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror}", hint="--midi-map takes a TOML file") from error
+        raise ConfigError(f"cannot read {path}: {reason(error)}", hint="--midi-map takes a TOML file") from error
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}", hint='write lines like: strength = "cc 21"') from error
     found, errors = dict[str, list[Control]](), list[ConfigError]()

@@ -23,6 +23,7 @@ from pythonosc.osc_message import OscMessage, ParseError
 from pythonosc.osc_message_builder import build_msg
 
 from engines.errors import ConfigError, StylerError
+from engines.os_errors import listen_advice, reason
 from rtstyle.live.action_kinds import number_of
 from rtstyle.live.action_queue import ActionQueue
 from rtstyle.live.actions import Actions
@@ -91,7 +92,7 @@ class OscServer:
             if self._feedback is not None:
                 self._feedback.close()
             raise ConfigError(
-                f"cannot listen for OSC on {address}: {error.strerror or error}", hint="is another program there?"
+                f"cannot listen for OSC on {address}: {reason(error)}", hint=listen_advice(error, address.port)
             ) from error
         self._socket.setblocking(False)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)

@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Lock, Thread
 
 from engines.errors import SinkError, StylerError
+from engines.os_errors import advice, reason
 from rtstyle.frame import Frame
 from rtstyle.live.snapshot import free_path
 from rtstyle.sinks.tee import SinkWorker
@@ -107,7 +108,8 @@ class Recorder:
         try:
             path = free_path(ENDING)
         except OSError as error:
-            raise SinkError(f"cannot record: {error.strerror}", hint="is the folder still there?") from error
+            hint = advice(error, "is the folder still there?")
+            raise SinkError(f"cannot record: {reason(error)}", hint=hint) from error
         self._fault, self._any = "", False
         self._worker = SinkWorker(FileSink(path, fps=self._fps, overwrite=True, live=True, sound=self._sound))
         self._path = path

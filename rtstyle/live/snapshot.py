@@ -8,6 +8,7 @@ from threading import Lock
 
 from engines.base import RGB
 from engines.errors import SinkError
+from engines.os_errors import advice, reason
 from rtstyle.media.image_files import write_picture
 
 _NAMING = Lock()
@@ -35,7 +36,8 @@ def save_picture(rgb: RGB) -> Path:
     try:
         path = free_path(".png")
     except OSError as error:
-        raise SinkError(f"cannot save a picture: {error.strerror}", hint="is the folder still there?") from error
+        hint = advice(error, "is the folder still there?")
+        raise SinkError(f"cannot save a picture: {reason(error)}", hint=hint) from error
     try:
         write_picture(path, rgb)
     except SinkError:

@@ -67,7 +67,7 @@ def mask_errors(only: str, masks: MaskSettings) -> list[ConfigError]:
     except ConfigError as error:
         return [error, *errors]
     if only == "all" and masks.file is None and masks != NO_MASK:
-        hint = "choose a part of the frame with --only, or give a --mask"
+        hint = "choose a part with --only, or give a --mask (in Python: only, mask)"
         errors.append(ConfigError("inside, outside and feather need a mask", hint=hint))
     return errors
 

@@ -92,10 +92,13 @@ class Codec:
         if not self.presets:
             if any(setting is not None for setting in (crf, preset, bits)):
                 hint = "leave out --crf, --preset, --bitrate and --target-size"
+                hint += " (in Python: crf, preset, bits, target_bytes)"
                 raise ConfigError(f"{self.name} has one quality and one speed", hint=hint)
             return dict(self.options)
         if crf is not None and bits is not None:
-            raise ConfigError("a quality and a bit rate exclude each other", hint="leave out --crf, or the bit rate")
+            raise ConfigError(
+                "a quality and a bit rate exclude each other", hint="leave out --crf (in Python: crf), or the bit rate"
+            )
         if crf is not None and not 0 <= crf <= self.crf_max:
             raise ConfigError(f"crf {crf} is out of range", hint=f"{self.name} takes 0 (best) to {self.crf_max}")
         if preset is not None and preset not in self.presets:

@@ -18,6 +18,7 @@ from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
 from engines.errors import SourceError
+from engines.os_errors import advice, reason
 from rtstyle.media import urls
 from rtstyle.media.matroska import encrypted_tracks
 from rtstyle.media.scrambling import scrambled_pids, scrambled_program_streams
@@ -59,7 +60,7 @@ def open_input(name: str, hwaccel: HWAccel | None = None) -> InputContainer:
     except (av.FFmpegError, OSError, ValueError) as error:
         if _is_scrambled(name):
             raise encrypted(name) from error
-        raise SourceError(f"cannot open {urls.redact(name)}", hint=_reason(error)) from error
+        raise _cannot_open(name, error) from error
     if container.format.name in _TEXT_DEMUXERS:
         container.close()
         raise SourceError(f"{name} is text, not video")
@@ -260,11 +261,15 @@ def check_file(path: Path) -> None:
         raise SourceError(f"{path} is empty", hint="copy it again; it was not written completely")
 
 
-def _reason(error: Exception) -> str:
+def _cannot_open(name: str, error: Exception) -> SourceError:
+    problem = f"cannot open {urls.redact(name)}"
     if isinstance(error, (av.error.InvalidDataError, av.error.EOFError)):
-        return "it is not a video, or was cut off and has lost its index"
+        return SourceError(problem, hint="it is not a video, or was cut off and has lost its index")
     if isinstance(error, (av.error.ExitError, av.error.TimeoutError)):
-        return f"no picture arrived within {urls.OPEN_TIMEOUT_S:g} s; is it sending to this address?"
-    if getattr(error, "errno", None) == errno.EIO:
-        return "its host is unknown or does not answer"
-    return getattr(error, "strerror", None) or str(error)
+        hint = f"no picture arrived within {urls.OPEN_TIMEOUT_S:g} s; is it sending to this address?"
+        return SourceError(problem, hint=hint)
+    remote = urls.is_url(name)
+    if remote and getattr(error, "errno", None) == errno.EIO:
+        return SourceError(problem, hint="its host is unknown or does not answer")
+    otherwise = "check the address" if remote else "check the file"
+    return SourceError(f"{problem}: {reason(error)}", hint=advice(error, otherwise))

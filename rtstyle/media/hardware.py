@@ -34,7 +34,9 @@ def check_encoder(codec: Codec, encoder: str) -> None:
     if encoder not in ENCODERS:
         raise ConfigError(f"unknown encoder {encoder!r}", hint=f"choose from {', '.join(ENCODERS)}")
     if codec.family != "software" and encoder not in ("software", codec.family):
-        raise ConfigError(f"{codec.full_name} and --encoder {encoder} exclude each other", hint="leave one of them out")
+        raise ConfigError(
+            f"{codec.full_name} and the encoder {encoder} exclude each other", hint="leave one of them out"
+        )
     if encoder in FAMILIES and codec.name not in FAMILIES[encoder].codecs:
         raise ConfigError(f"{encoder} cannot encode {codec.name}", hint=f"it has {', '.join(FAMILIES[encoder].codecs)}")
 
@@ -60,7 +62,11 @@ def pick(codec: Codec, encoder: str, width: int, height: int) -> Codec:
     problem = fault(wanted.full_name, width, height)
     if problem:
         others = [name for name in working(width, height) if name.startswith(codec.name)]
-        hint = f"{', '.join(others)} works" if others else f"--codec {codec.name} encodes in software"
+        hint = (
+            f"{', '.join(others)} works"
+            if others
+            else f"--codec {codec.name} (in Python: codec='{codec.name}') encodes in software"
+        )
         raise ConfigError(f"{wanted.full_name} does not work here: {problem}", hint=hint)
     return wanted
 

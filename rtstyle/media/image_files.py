@@ -11,6 +11,7 @@ import numpy as np
 from engines.atomic_write import atomic_write
 from engines.base import RGB
 from engines.errors import SinkError, SourceError
+from engines.os_errors import advice, reason
 from rtstyle.frame import Alpha
 
 FORMATS: dict[str, list[int]] = {
@@ -42,7 +43,7 @@ def read_picture(path: Path) -> tuple[RGB, Alpha | None]:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise SourceError(f"cannot read {path}: {error.strerror}") from error
+        raise SourceError(f"cannot read {path}: {reason(error)}", hint=advice(error)) from error
     if not data:
         raise SourceError(f"{path} is empty", hint="copy it again; it was not written completely")
     rgb, alpha = decode(path, data)
@@ -76,8 +77,8 @@ def write_picture(path: Path, rgb: RGB, alpha: Alpha | None = None) -> None:
         with atomic_write(path) as file:
             file.write(data)
     except OSError as error:
-        hint = "is the disk full, or the folder protected?"
-        raise SinkError(f"cannot write {path}: {error.strerror}", hint=hint) from error
+        hint = advice(error, "is the disk full, or the folder protected?")
+        raise SinkError(f"cannot write {path}: {reason(error)}", hint=hint) from error
 
 
 def encode_picture(path: Path, rgb: RGB, alpha: Alpha | None = None) -> bytes:

@@ -76,7 +76,8 @@ def check_input_url(url: str) -> None:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as error:
-        raise SourceError(f"{redact(url)} is not a valid URL", hint=str(error)) from error
+        problem = f"{redact(url)} is not a valid URL: {error}"
+        raise SourceError(problem, hint="write it like rtsp://camera.local:554/live") from error
     if parts.scheme == "file":
         return
     if parts.scheme not in INPUT_SCHEMES:

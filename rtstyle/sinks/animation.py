@@ -20,7 +20,7 @@ from rtstyle.frame import Frame
 from rtstyle.media.animation_files import set_last_duration
 from rtstyle.media.resize import letterbox
 from rtstyle.sinks import gif
-from rtstyle.sinks.output_path import OutputPath, part_path, write_errors
+from rtstyle.sinks.output_path import OVERWRITE, OutputPath, part_path, write_errors
 
 _LARGE_MB = 20
 """Size from which a GIF is reported."""
@@ -93,7 +93,7 @@ class AnimationSink:
         self._closed = False
         self._output: OutputContainer | None = None
         if path.exists() and not overwrite:
-            raise SinkError(f"{path} already exists", hint="give another name, or add --overwrite")
+            raise SinkError(f"{path} already exists", hint=f"give another name, or {OVERWRITE}")
         with write_errors(path):
             self._file = OutputPath(path)
         self._encoded = part_path(path.with_suffix(".mkv")) if self._is_gif else self._file.path

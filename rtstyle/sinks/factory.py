@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engines.errors import SinkError
+from engines.os_errors import advice, reason
 from rtstyle.frame import SourceInfo
 from rtstyle.media.picture_sharing import load, name_in, prefix_of
 from rtstyle.media.urls import check_output_url, is_url, is_whip, redact
 from rtstyle.sinks.base import Sink
+from rtstyle.sinks.output_path import OVERWRITE
 from rtstyle.sinks.tee import PausableSink, TeeSink
 
 if TYPE_CHECKING:
@@ -91,7 +93,7 @@ def _check_sink(sink: str, source: str, overwrite: bool) -> None:
         try:
             _check_file(sink, source, overwrite)
         except OSError as error:  # a name that is too long, for example
-            raise SinkError(f"cannot write {sink}", hint=error.strerror or "") from error
+            raise SinkError(f"cannot write {sink}: {reason(error)}", hint=advice(error)) from error
 
 
 def _check_encoder(sinks: Sequence[str], encoder: str) -> None:
@@ -119,7 +121,7 @@ def _check_file(sink: str, source: str, overwrite: bool) -> None:
     if path.exists() and Path(source).exists() and path.samefile(source):
         raise SinkError(f"{path} is the source itself", hint="give the recording another name")
     if path.exists() and not overwrite:
-        raise SinkError(f"{path} already exists", hint="add --overwrite to replace it")
+        raise SinkError(f"{path} already exists", hint=f"{OVERWRITE} to replace it")
     if not path.parent.is_dir():
         raise SinkError(f"no such folder: {path.parent}", hint="create it first")
 

@@ -27,7 +27,7 @@ from rtstyle.media.hardware import check_encoder, pick
 from rtstyle.media.resize import letterbox
 from rtstyle.sinks.live_sound import MUXER_OPTIONS, LiveSoundTrack
 from rtstyle.sinks.muxer_trial import can_hold
-from rtstyle.sinks.output_path import OutputPath, write_errors
+from rtstyle.sinks.output_path import OVERWRITE, OutputPath, write_errors
 from rtstyle.sinks.track import TrackSource
 from rtstyle.sinks.track_remuxer import TrackRemuxer
 from rtstyle.sinks.video_side_data import VideoSideData, encoder_with_layout
@@ -130,7 +130,7 @@ class FileSink:
         self._output: OutputContainer | None = None
         with write_errors(self._path):
             if path.exists() and not overwrite:
-                raise SinkError(f"{path} already exists", hint="give another name, or add --overwrite")
+                raise SinkError(f"{path} already exists", hint=f"give another name, or {OVERWRITE}")
             self._file = OutputPath(path, visible=live)
 
     def write(self, frame: Frame) -> bool:

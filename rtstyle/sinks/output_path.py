@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,13 +9,10 @@ from pathlib import Path
 
 from engines.atomic_write import flush_file, flush_folder, hidden_name, link_target
 from engines.errors import SinkError
+from engines.os_errors import advice, reason
 
-_REASONS = {
-    errno.ENOSPC: "the disk is full",
-    errno.EFBIG: "the file has reached the size limit of this system",
-    errno.EDQUOT: "your disk quota is used up",
-    errno.ENAMETOOLONG: "give a shorter name",
-}
+OVERWRITE = "add --overwrite (in Python: overwrite=True)"
+"""Hint about what would have to be replaced."""
 
 
 def part_path(path: Path) -> Path:
@@ -78,5 +74,4 @@ def write_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except (av.FFmpegError, OSError) as error:
-        reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
-        raise SinkError(f"cannot write {path}", hint=reason) from error
+        raise SinkError(f"cannot write {path}: {reason(error)}", hint=advice(error)) from error

@@ -9,6 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from engines.errors import SinkError
+from engines.os_errors import advice, reason
 from rtstyle.frame import Frame
 from rtstyle.media.colour import ColourTags, YuvWriter
 from rtstyle.media.resize import letterbox
@@ -107,7 +108,7 @@ class PipeSink:
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise SinkError(f"cannot write to {self.name}", hint=error.strerror or "") from error
+            raise SinkError(f"cannot write to {self.name}: {reason(error)}", hint=advice(error)) from error
         self._count += 1
         return True
 

@@ -10,7 +10,7 @@ from rtstyle.frame import Frame
 from rtstyle.media.image_files import FORMATS, WITH_ALPHA, encode_picture
 from rtstyle.media.picture_sequence import PictureSequence
 from rtstyle.media.resize import letterbox
-from rtstyle.sinks.output_path import part_path, write_errors
+from rtstyle.sinks.output_path import OVERWRITE, part_path, write_errors
 
 FIRST = 1
 """Number of the first picture, as FFmpeg counts."""
@@ -76,7 +76,7 @@ class SequenceSink:
         self._last = done[-1] if done else None
         self._closed = False
         if not done and not overwrite and pictures.numbers():
-            raise SinkError(f"{self.name} already exists", hint="give another folder, or add --overwrite")
+            raise SinkError(f"{self.name} already exists", hint=f"give another folder, or {OVERWRITE}")
         self._created = not pictures.folder.exists()
         with write_errors(pictures.folder):
             pictures.folder.mkdir(parents=True, exist_ok=True)

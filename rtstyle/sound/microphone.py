@@ -131,7 +131,9 @@ class Microphone:
             )
             self._stream.start()
         except (library.PortAudioError, ValueError, OSError) as error:
-            raise SourceError(f"cannot open the microphone {info.name}", hint=str(error)) from error
+            problem = f"cannot open the microphone {info.name}: {error}"
+            hint = "does another program use it? `rtstyle devices` lists all"
+            raise SourceError(problem, hint=hint) from error
         self._thread = Thread(target=self._watch, name="microphone", daemon=True)
         self._thread.start()
 

@@ -18,6 +18,7 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from engines.errors import SourceError
+from engines.os_errors import reason
 from rtstyle.media.clock import ContinuousClock
 from rtstyle.media.container import (
     broken_download,
@@ -234,8 +235,9 @@ class Decoder:
         if broken and not self._live:
             raise broken_download(self.name) from error
         if broken:
-            problem, hint = ("stopped sending", "") if silent else ("broke off", getattr(error, "strerror", "") or "")
-            raise SourceError(f"{self.name} {problem}", hint=hint) from error
+            problem = "stopped sending" if silent else "broke off"
+            problem += f": {reason(error)}" if error is not None and not silent else ""
+            raise SourceError(f"{self.name} {problem}", hint="is the sender still running?") from error
         if silent:
             self.loss.undecodable()
 

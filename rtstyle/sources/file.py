@@ -319,7 +319,8 @@ class FileSource:
         count = len(video_streams(self._decoder.container))
         if number is None and count > 1:
             size = f"{first.width}×{first.height}"
-            yield f"video streams: {count}; the one of {size} is read (choose another with --video-stream)"
+            choose = "--video-stream, in Python video_stream, chooses another"
+            yield f"video streams: {count}; the one of {size} is read ({choose})"
         hdr = hdr_name(first)
         if hdr is not None:
             yield f"{hdr} high dynamic range is converted to standard BT.709 colours"

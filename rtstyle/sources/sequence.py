@@ -14,6 +14,7 @@ from PIL import Image
 
 from engines.base import RGB
 from engines.errors import SourceError
+from engines.os_errors import advice, reason
 from rtstyle.frame import Alpha, Frame, SourceInfo
 from rtstyle.media.picture_decoder import decode
 from rtstyle.media.picture_sequence import PictureSequence
@@ -129,7 +130,7 @@ class SequenceSource:
         found = [n for n in numbers if (start or 0) <= seconds(n) and (end is None or seconds(n) < end)]
         if not found:
             problem = f"the last picture is at {float(seconds(numbers[-1])):g} s"
-            raise SourceError(problem, hint="choose an earlier start, or a lower --fps")
+            raise SourceError(problem, hint="choose an earlier start, or a lower --fps (in Python: fps)")
         return found
 
     def _first_picture(self) -> tuple[Path, RGB]:
@@ -150,7 +151,7 @@ class SequenceSource:
         try:
             data = path.read_bytes()
         except OSError as error:
-            raise SourceError(f"cannot read {path}: {error.strerror}") from error
+            raise SourceError(f"cannot read {path}: {reason(error)}", hint=advice(error)) from error
         rgb, alpha = decode(path, data)
         if self.transparent:
             alpha = np.full(rgb.shape[:2], 255, np.uint8) if alpha is None else alpha
@@ -193,7 +194,9 @@ def _gaps(pictures: PictureSequence, numbers: Sequence[int]) -> list[str]:
     for before, after in pairwise(numbers):
         if after - before > _FARTHEST:
             problem = f"the pictures jump from {pictures.path(before).name} to {pictures.path(after).name}"
-            raise SourceError(problem, hint="move what does not belong to them elsewhere, or give --end")
+            raise SourceError(
+                problem, hint="move what does not belong to them elsewhere, or give --end (in Python: end)"
+            )
     missing = numbers[-1] - numbers[0] + 1 - len(numbers)
     if not missing:
         return []

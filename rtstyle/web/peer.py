@@ -82,7 +82,8 @@ class Peer:
             connection.addTrack(self._track)
             await connection.setLocalDescription(await connection.createAnswer())
         except Exception as error:  # aiortc raises whatever its parsers stumble over
-            raise SourceError("this offer cannot be answered", hint=str(error)[:200]) from error
+            problem = f"this offer cannot be answered: {error}"[:200]
+            raise SourceError(problem, hint="reload the page, or try another browser") from error
         if self._session is not None:
             self._session.add(self._track)
         self._spawn(self._supervise())

@@ -10,6 +10,7 @@ from pathlib import Path
 from aiohttp import web
 
 from engines.errors import ConfigError, SinkError, StylerError
+from engines.os_errors import listen_advice, reason
 from rtstyle.live import http_server
 from rtstyle.live.http_server import Handler, HttpOptions, HttpServer, json_error, json_response, read_body
 from rtstyle.style_library import StyleEntry
@@ -81,8 +82,8 @@ class Server:
             self.port = await self._http.start(host=settings.host, port=settings.port, tls=tls)
         except OSError as error:
             raise SinkError(
-                f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}",
-                hint="is it running already? --port takes another",
+                f"cannot listen on {settings.host}:{settings.port}: {reason(error)}",
+                hint=f"{listen_advice(error, settings.port)} (--port)",
             ) from error
         if self._files is not None:
             self._files.start()

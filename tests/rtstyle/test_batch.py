@@ -138,7 +138,7 @@ def test_what_would_be_replaced_is_named(films: Path) -> None:
     Clip(frames=6).write(films / "c.mp4")
     (out / "sub" / "d.mp4").write_bytes(b"shorter")
     told = failures(run(films))
-    assert f"{out}/a.mp4 already exists (add --overwrite to replace it)" in told
+    assert f"{out}/a.mp4 already exists (add --overwrite (in Python: overwrite=True) to replace it)" in told
     assert any(f"{out}/c.mp4 was made of another input than {films}/c.mp4 is now" in line for line in told)
     assert any(f"{out}/sub/d.mp4 is not as it was written: it has 7 bytes" in line for line in told)
     before = stamps(out)

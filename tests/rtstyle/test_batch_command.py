@@ -56,6 +56,12 @@ def test_a_folder_of_pictures(run: Run, photos: Path, tmp_path: Path) -> None:
     assert (out / "a.png").stat().st_ino == before
     assert run("image", photos, out, "--strength", "0.5") == 1
     assert f"error: {out / 'a.png'} was made with other settings: strength was 1.0, not 0.5" in run.err
+    assert run.err.splitlines()[-1].startswith("hint: add --overwrite")
+    (photos / "broken.png").write_text("no picture")
+    assert run("image", photos, out, "--strength", "0.5") == 1
+    hint = run.err.splitlines()[-1]
+    assert "tries them again" in hint and "--overwrite" in hint
+    (photos / "broken.png").unlink()
     assert run("image", photos, out, "--strength", "0.5", "--overwrite", "--quiet") == 0 and run.err == ""
 
 

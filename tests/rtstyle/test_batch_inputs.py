@@ -149,7 +149,7 @@ def test_a_folder_that_cannot_be_read_does_not_hide_the_others() -> None:
             inputs, unreadable = find_inputs([name], (".mp4",), Path("none"), "clips")
             assert [one.below.as_posix() for one in inputs] == ["a.mp4", "open/c.mp4"]
             ((closed, error),) = [(one.name, one.error) for one in unreadable]
-            assert closed == str(folder / "closed") and "Permission denied" in error.problem
+            assert closed == str(folder / "closed") and "permission denied" in error.problem
 
         try:
             as_nobody(look)

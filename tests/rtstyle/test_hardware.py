@@ -184,7 +184,7 @@ def test_live_sinks_are_refused_before_the_camera_starts(
     ("settings", "message"),
     [
         ({"encoder": "gpu"}, f"unknown encoder 'gpu' .*{', '.join(ENCODERS)}"),
-        ({"codec": "h264_nvenc", "encoder": "qsv"}, "h264_nvenc and --encoder qsv exclude each other"),
+        ({"codec": "h264_nvenc", "encoder": "qsv"}, "h264_nvenc and the encoder qsv exclude each other"),
         ({"codec": "av1", "encoder": "videotoolbox"}, r"videotoolbox cannot encode av1 \(it has h264, hevc\)"),
         ({"codec": "h264_cuda"}, "unknown codec 'h264_cuda'"),
         ({"codec": "h264_nvenc", "preset": "warp"}, "unknown preset 'warp'"),

@@ -187,7 +187,7 @@ def test_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         return Full(io.FileIO(path, mode))
 
     monkeypatch.setattr("engines.atomic_write.open", full, raising=False)
-    with pytest.raises(SinkError, match="No space left"):
+    with pytest.raises(SinkError, match="the disk is full"):
         write_picture(tmp_path / "out.png", corners())
     assert files(tmp_path) == set()
 
@@ -317,4 +317,4 @@ def test_a_protected_folder_is_found_before_painting(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr("rtstyle.image.atomic_write", refuse)
     error = attempt(ImageJob((save(tmp_path / "in.png", corners()),), tmp_path / "out.png"))
-    assert error is not None and error.problem == f"cannot write {tmp_path / 'out.png'}: Permission denied"
+    assert error is not None and error.problem == f"cannot write {tmp_path / 'out.png'}: permission denied"

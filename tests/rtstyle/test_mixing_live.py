@@ -301,7 +301,7 @@ def test_turns_by_the_time_of_a_clip() -> None:
     assert next_place(("a", "b", "a", "c"), "a", 2) == 3 and next_place(("a", "b", "a", "c"), "a", 1) == 1
     turns = {first: [Playlist(("a", "b", "c"), 4.0, first=first).of_turn(n) for n in range(5)] for first in "bx"}
     assert turns == {"b": ["b", "c", "a", "b", "c"], "x": ["x", "a", "b", "c", "a"]}
-    with pytest.raises(ConfigError, match="--glide 5 is longer than --every 4"):
+    with pytest.raises(ConfigError, match="a glide of 5 s is longer than a turn of 4 s"):
         Playlist(("a", "b"), 4.0, 5.0)
 
 

@@ -44,10 +44,10 @@ def test_a_name_that_is_too_long_is_refused_before_the_work(tmp_path: Path) -> N
     name = named(256, ".mp4", "x")
     with pytest.raises(ConfigError, match="cannot write") as caught:
         stylize(clip, tmp_path / name)
-    assert "too long" in caught.value.hint
+    assert "too long" in caught.value.problem
     with pytest.raises(SinkError, match="cannot write") as refused:
         check_sinks([str(tmp_path / name)], source="0", overwrite=False)
-    assert "too long" in refused.value.hint
+    assert "too long" in refused.value.problem
     with pytest.raises(SinkError):
         FileSink(tmp_path / name)
 

@@ -107,7 +107,7 @@ def test_numbers_gaps_and_broken_pictures_keep_their_places(tmp_path: Path) -> N
 
 def test_the_rate_is_said_if_it_was_assumed(tmp_path: Path) -> None:
     report = stylize(write(tmp_path / "in", range(5)), tmp_path / "b.mp4")
-    assert report.warnings == ("pictures have no rate; they are shown at 25 a second (--fps)",)
+    assert report.warnings == ("pictures have no rate; they are shown at 25 a second (--fps, in Python: fps)",)
     assert Seen.of(tmp_path / "b.mp4").times[1] == pytest.approx(0.04)
 
 

@@ -78,7 +78,8 @@ def test_the_film_is_found(tmp_path: Path, ending: str, tracks: list[Track]) -> 
     assert [number_of(rgb) for rgb in rgbs] == [*range(100, 120)]
     # Matroska stores covers as files, and has no flag for a track.
     films = [track for track in tracks if ending == "mkv" or track.disposition != COVER]
-    note = f"video streams: {len(films)}; the one of 64×48 is read (choose another with --video-stream)"
+    choose = "--video-stream, in Python video_stream, chooses another"
+    note = f"video streams: {len(films)}; the one of 64×48 is read ({choose})"
     assert source.warnings == ([note] if len(films) > 1 else [])
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from engines.errors import ConfigError, SettingsError, StyleError
+from engines.os_errors import advice, reason
 from engines.style_file import StyleModel
 from rtstyle import style_library
 from train.config.schema import KINDS, NOWHERE, PLACES, SECTIONS, TrainConfig, build, read_sections
@@ -64,7 +65,7 @@ def load_recipe(recipe: str | Path) -> dict[str, Any]:
         names = [*recipes(), *(style.name for style in style_library.installed())]
         raise ConfigError(f"no recipe {str(recipe)!r}", hint=_did_you_mean(str(recipe), names) or known) from error
     except OSError as error:
-        raise ConfigError(f"cannot read the recipe {path}: {error.strerror}") from error
+        raise ConfigError(f"cannot read the recipe {path}: {reason(error)}", hint=advice(error)) from error
     except (ValueError, RecursionError) as error:  # includes invalid UTF-8 and endless nesting
         raise ConfigError(f"the recipe {path} is not valid TOML: {error}", hint="see https://toml.io") from error
 

@@ -27,6 +27,7 @@ from torch import Tensor
 from engines.atomic_write import atomic_write
 from engines.base import RGB
 from engines.errors import SourceError, TrainError
+from engines.os_errors import advice, at, reason
 from engines.style_file import sha256
 from rtstyle.sources.file import FileSource
 from train.data.optical_flow import backward_warp, estimate_flow, occluded
@@ -195,7 +196,7 @@ def _entry(file: Path, cache: Path, settings: _PairSettings) -> Path:
     try:
         return cache / f"{settings.key(file)}.pairs"
     except OSError as error:
-        raise SourceError(f"{error.strerror or error}") from error
+        raise SourceError(f"cannot read {at(error, file)}: {reason(error)}", hint=advice(error)) from error
 
 
 def _extract(file: Path, settings: _PairSettings) -> Records:

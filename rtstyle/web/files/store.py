@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 
 from engines.atomic_write import atomic_write, flush_folder
 from engines.errors import ConfigError, SinkError
+from engines.os_errors import advice, reason
 from rtstyle.controls import Controls
 from rtstyle.jobs.manifest import JOB_SUFFIX
 from rtstyle.web.files import worker
@@ -200,7 +201,7 @@ class FileStore:
         try:
             record(self.home(file), file)
         except OSError as error:  # it is known until the server ends
-            logger.warning("cannot record the state of %s: %s", file.name, error.strerror)
+            logger.warning("cannot record the state of %s: %s", file.name, reason(error))
 
     def tidy(self, file: StoredFile) -> None:
         """Remove what stylizing left behind, and the upload of a file that is done; any thread may call it."""
@@ -228,7 +229,8 @@ class FileStore:
         except FileNotFoundError:
             pass
         except OSError as error:
-            raise SinkError(f"cannot remove {file.name}: {error.strerror}", hint="is it being downloaded?") from error
+            hint = advice(error, "is it being downloaded?")
+            raise SinkError(f"cannot remove {file.name}: {reason(error)}", hint=hint) from error
         self.files.pop(file.id, None)
         return draft
 
@@ -356,7 +358,7 @@ def _lock(folder: Path) -> FileLock:
 def _unusable(folder: Path, error: OSError) -> ConfigError:
     reasons = {errno.EEXIST: "it is a file", errno.ENOTDIR: "a part of it is a file"}
     return ConfigError(
-        f"cannot use the folder {folder}: {reasons.get(error.errno or 0, error.strerror)}",
+        f"cannot use the folder {folder}: {reasons.get(error.errno or 0, reason(error))}",
         hint="give --files a folder that you can write",
     )
 
@@ -364,7 +366,7 @@ def _unusable(folder: Path, error: OSError) -> ConfigError:
 def _full(error: OSError) -> SinkError:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return SinkError("the server's disk is full", hint="remove files")
-    return SinkError(f"the server cannot store the file: {error.strerror}")
+    return SinkError(f"the server cannot store the file: {reason(error)}", hint=advice(error, "try again"))
 
 
 def _read(folder: Path) -> StoredFile:

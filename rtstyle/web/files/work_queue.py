@@ -15,6 +15,7 @@ from dataclasses import asdict
 from typing import Any
 
 from engines.errors import SinkError, StylerError
+from engines.os_errors import advice, reason
 from rtstyle.web.files.store import DONE, FAILED, RUNNING, STOPPED, FileStore, StoredFile, shown_size
 from rtstyle.web.files.worker import Task
 
@@ -120,7 +121,7 @@ class WorkQueue:
         except StylerError as error:
             self._settle(file, FAILED, str(error))
         except OSError as error:
-            self._settle(file, FAILED, f"the process cannot be started: {error.strerror or error}")
+            self._settle(file, FAILED, f"the process cannot be started: {reason(error)} ({advice(error, 'try again')})")
         except Exception as error:
             logger.exception("stylizing %s failed", file.name)
             self._settle(file, FAILED, f"{type(error).__name__}: {error} (this is a fault in rtstyle)")
