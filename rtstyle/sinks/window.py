@@ -78,6 +78,7 @@ class WindowSink:
         self._caption, self._caption_until_s = "", 0.0
         self._pygame = start_display()
         self._window: pygame.Surface | None = None
+        self._windowed_size = (640, 360)  # before it filled the screen
         self._fonts: dict[int, Any] = {}
         self._closed = False
         if size is not None and min(size) > 0:
@@ -178,11 +179,17 @@ class WindowSink:
 
     def toggle_full_screen(self) -> str:
         """Fill the screen, or leave it. Returns: a caption."""
+        display = self._pygame.display
+        # SDL's own switch would keep the surface as small as the window, with a warning, and does nothing on Wayland.
         try:
-            self._pygame.display.toggle_fullscreen()
+            if display.is_fullscreen():
+                self._window = display.set_mode(self._windowed_size, self._pygame.RESIZABLE)
+            else:
+                self._windowed_size = display.get_window_size()
+                self._window = display.set_mode((0, 0), self._pygame.FULLSCREEN)
         except self._pygame.error:
             return "this screen has no full-screen mode"
-        return "full screen" if self._pygame.display.is_fullscreen() else "window"
+        return "full screen" if display.is_fullscreen() else "window"
 
     def _handle(self, event: Any) -> bool:
         """Handle an event; return False when it asks to stop."""

@@ -97,7 +97,7 @@ def test_keys_change_the_controls(window: WindowSink, controls: Controls) -> Non
         (pygame.K_s, "side by side"),
         (pygame.K_0, "style off"),
         (pygame.K_i, "figures on"),
-        (pygame.K_f, "this screen has no full-screen mode"),
+        (pygame.K_f, "full screen"),
     ],
 )
 def test_a_key_shows_what_it_did(window: WindowSink, key: int, caption: str) -> None:
@@ -225,6 +225,25 @@ def test_key_0_shows_the_input_and_any_style_ends_that(monkeypatch: pytest.Monke
         seen.append(controls.strength)
     assert seen == [0.0, 0.7, 0.0, 0.7, 0.0, 0.7] and controls.style == "a"
     window.close(completed=True)
+
+
+@pytest.mark.parametrize("driver", ["dummy", "x11"])
+def test_key_f_fills_the_screen_and_leaves_it_without_a_warning(
+    monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder, driver: str
+) -> None:
+    if driver == "x11" and not os.environ.get("DISPLAY"):
+        pytest.skip("no X server")
+    monkeypatch.setenv("SDL_VIDEODRIVER", driver)
+    window, sizes = open_window(Controls()), []
+    window.write(frame(320, 180))
+    for _ in range(3):
+        sizes.append(pygame.display.get_surface().get_size())
+        press(pygame.K_f)
+        window.write(frame(320, 180))
+    assert sizes[0] == sizes[2] == (64, 48) and sizes[1] == pygame.display.get_desktop_sizes()[0]
+    assert window.caption == "full screen"
+    window.close(completed=True)
+    assert not recwarn.list
 
 
 def test_figures_are_shown_and_hidden(window: WindowSink) -> None:
