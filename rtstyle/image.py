@@ -87,6 +87,7 @@ class ImageReport:
         width, height: of the result, pixels.
         reduced: True if the picture was too large for the engine.
         flattened: True if the picture has transparent parts and the format of the result has none: they are white.
+        notes: one line each, where nothing is wrong: that no face was found, for example.
     """
 
     input: str
@@ -95,6 +96,7 @@ class ImageReport:
     height: int
     reduced: bool
     flattened: bool
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -220,7 +222,7 @@ def _stylize(source: Path, target: Path, job: ImageJob, engine: Engine, maps: St
     write_picture(target, stylize(engine, rgb, maps.of_picture(rgb), job.scale, job.colours), alpha)
     reduced = job.height is None and size != (width, height)
     flattened = alpha is not None and target.suffix.lower() not in WITH_ALPHA
-    return ImageReport(str(source), str(target), size[0], size[1], reduced, flattened)
+    return ImageReport(str(source), str(target), size[0], size[1], reduced, flattened, maps.unfound())
 
 
 def _resized(picture: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:

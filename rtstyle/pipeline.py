@@ -183,6 +183,7 @@ class _Pipeline:
             pass
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             cause = error
+        self._stats.unfound = maps.unfound()
         maps.close()
         self._captured.close(drain=False)
         self._stylized.close(cause)

@@ -76,6 +76,7 @@ class Stats:
         self._engine_ms: deque[float] = deque(maxlen=AGE_WINDOW)
         self._source_s = self._engine_s = self._sink_s = 0.0
         self._size = self._work_size = (0, 0)
+        self.unfound: tuple[str, ...] = ()  # what masks looked for in vain, in words; known at the end
 
     def frame_read(self, busy_s: float) -> None:
         """Count a frame that the source took ``busy_s`` seconds to deliver."""

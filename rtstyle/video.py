@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -61,6 +61,7 @@ class VideoReport:
         seconds: duration of the whole job, with opening and closing.
         fps: frames of this run divided by ``seconds``.
         warnings: one line each.
+        notes: likewise, where nothing is wrong: that no face was found, for example.
         figures: statistics of the pipeline.
     """
 
@@ -75,6 +76,7 @@ class VideoReport:
     fps: float
     warnings: tuple[str, ...]
     figures: StatsSnapshot
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
@@ -84,6 +86,7 @@ class VideoReport:
             "seconds": round(self.seconds, 3),
             "fps": round(self.fps, 2),
             "warnings": list(self.warnings),
+            "notes": list(self.notes),
             "figures": self.figures.to_dict(),
         }
 
@@ -144,7 +147,9 @@ def stylize_video(
         completed = run(clip, engine, sink, controls, stats, on_frame=report_progress, part_of=part_of, before=move)
     if not completed:
         raise StoppedError("stopped before the end", hint="the output was not written")
-    return make_report(job, clip, sink, stats.snapshot(), time.monotonic() - start_s, kept)
+    report = make_report(job, clip, sink, stats.snapshot(), time.monotonic() - start_s, kept)
+    # Of what an earlier run has kept, nothing is known.
+    return report if kept else replace(report, notes=stats.unfound)
 
 
 class _BackgroundLoad:

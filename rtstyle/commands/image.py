@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+MOST_NAMES = 5
+"""Pictures that are named in a line about several."""
 
 Height = Annotated[
     int | None,
@@ -96,6 +98,8 @@ def _stylize_one(job: ImageJob, load_engine: Callable[[], Engine], *, as_json: b
         if isinstance(result, ImageFailure):
             raise result.error
         _warn(result)
+        for note in result.notes:
+            logger.info("%s: %s", result.input, note)
         if as_json:
             options.print_json({"status": "done", **vars(result)})
         else:
@@ -110,14 +114,25 @@ def _stylize_many(
 
     with ImageBatch(job, made_by) as batch:
         display = BatchDisplay(batch, "pictures", quiet=quiet, as_json=as_json)
+        notes = dict[str, list[str]]()
         with display.explaining_stop():
             for result in batch.run(load_engine):
                 if isinstance(result, ImageFailure):
                     display.failed(result.input, Path(result.output), result.error)
                 else:
                     _warn(result)
+                    for note in result.notes:
+                        notes.setdefault(note, []).append(result.input)
                     display.done(Path(result.output), f"{result.width}×{result.height}", vars(result))
+        for note, names in notes.items():
+            logger.info("%s: %s", note, _listed(names))
     display.finish()
+
+
+def _listed(names: list[str]) -> str:
+    """Return the first few names, and how many there are beside."""
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return ", ".join(names[:MOST_NAMES]) + more
 
 
 def _warn(report: ImageReport) -> None:

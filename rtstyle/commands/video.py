@@ -181,6 +181,8 @@ def _stylize_one(
             report = _shared(job, share, show)
     for warning in report.warnings:
         logger.warning(warning)
+    for note in report.notes:
+        logger.info(note)
     if telling.as_json:
         options.print_json({"style": telling.style, **report.to_dict()})
     elif not telling.quiet:
@@ -224,6 +226,8 @@ def _stylize_many(
                     continue
                 for warning in result.warnings:
                     logger.warning("%s: %s", result.output, warning)
+                for note in result.notes:
+                    logger.info("%s: %s", result.output, note)
                 told = f"{result.frames_out} frames of {result.width}×{result.height} in {result.seconds:.1f} s"
                 display.done(result.output, told, {"style": telling.style, **result.to_dict()})
     display.finish()

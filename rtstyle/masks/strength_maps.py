@@ -22,6 +22,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+UNFOUND = {
+    "faces": "no face was found to stylize",
+    "person": "nobody was found to stylize",
+    "background": "nobody was found, so all is background",
+}
+"""What to say of a clip or picture in which there is nothing of a part."""
+
+NO_FACE_KEPT = "no face was found to take style from"
+
+
 class Finder(Protocol):
     """Finds something in successive frames."""
 
@@ -95,7 +105,21 @@ class StrengthMaps:
     def of_picture(self, rgb: RGB, time_s: float = 0.0) -> float | StrengthMap:
         """Return the strength of a picture that has nothing to do with the one before, at a time of the mask."""
         self._forget()
+        self._people.sought = self._people.found = self._faces.sought = self._faces.found = False
         return self._of(rgb, time_s)
+
+    def unfound(self) -> tuple[str, ...]:
+        """Return a line for what was looked for in vain, in all frames or in the picture; nothing for live frames.
+
+        The settings are taken as they are now.
+        """
+        only, lines = self._controls.only, list[str]()
+        if self._people.missing:
+            lines += [UNFOUND[only]] if only in UNFOUND else []
+        if self._faces.missing:
+            lines += [UNFOUND["faces"]] if only == "faces" else []
+            lines += [NO_FACE_KEPT] if self._controls.faces and only != "faces" else []
+        return tuple(lines)
 
     def close(self) -> None:
         """Close the mask."""
@@ -153,12 +177,22 @@ class _OnDemand:
         load: returns the finder.
         give_up: takes the wish back when loading has failed in the background.
         in_background: load in a thread.
+
+    Attributes:
+        sought: True if it was looked for; not noted in the background.
+        found: True if it was found in any frame since.
     """
 
     def __init__(self, load: Callable[[], Finder], give_up: Callable[[], None], *, in_background: bool) -> None:
         self._load, self._give_up, self._in_background = load, give_up, in_background
         self._finder: Finder | None = None
         self._loader: Thread | None = None
+        self.sought = self.found = False
+
+    @property
+    def missing(self) -> bool:
+        """True if it was looked for, and never found."""
+        return self.sought and not self.found
 
     def __call__(self, rgb: RGB, *, wanted: bool) -> StrengthMap | None:
         """Return what is found in a frame; ``None`` if it is not wanted or not loaded yet."""
@@ -172,7 +206,12 @@ class _OnDemand:
                 self._loader.start()
             else:
                 self.load(*size)
-        return None if self._finder is None else self._finder(rgb)
+        if self._finder is None:
+            return None
+        found = self._finder(rgb)
+        if not self._in_background and not self.found:
+            self.sought, self.found = True, bool(cv2.countNonZero(found))
+        return found
 
     def load(self, height: int, width: int) -> None:
         """Load the finder, and prepare it for a size, in pixels; 0 if it is unknown."""

@@ -9,6 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from skimage.data import astronaut
 
 import rtstyle
 from engines.base import RGB, StrengthMap
@@ -219,3 +220,31 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], ti
     np.testing.assert_array_equal(read_picture(tmp_path / "out.png")[0][:, 36:], numbered(1)[:, 36:])
     assert main([*command, "--feather", "-1", "--overwrite"]) == 2
     assert "from 0 to 256" in capsys.readouterr().err
+
+
+def test_what_was_looked_for_in_vain_is_told_once_at_the_end(
+    tmp_path: Path, tiny_style: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for name in ("a", "b"):
+        cv2.imwrite(str(photos / f"{name}.png"), np.full((96, 96, 3), 90, np.uint8))
+    cv2.imwrite(str(photos / "person.png"), astronaut()[..., ::-1])
+    clip = Clip(frames=4).write(tmp_path / "in.mp4")
+
+    def told(*words: object) -> list[str]:
+        assert main([str(word) for word in (*words, "--style", tiny_style, "--engine", "cpu")]) == 0
+        lines = capfd.readouterr().err.splitlines()
+        return [line for line in lines if "was found" in line]
+
+    vain = "no face was found to take style from"
+    assert told("image", photos / "a.png", tmp_path / "a.png", "--faces", "0.5") == [f"{photos / 'a.png'}: {vain}"]
+    assert told("image", photos / "person.png", tmp_path / "b.png", "--faces", "0.5") == []
+    assert told("image", photos / "a.png", tmp_path / "c.png", "--faces", "0.5", "--strength", "0") == []
+    names = f"{photos / 'a.png'}, {photos / 'b.png'}"
+    assert told("image", photos, tmp_path / "out", "--faces", "0.5") == [f"{vain}: {names}"]
+    assert told("video", clip, tmp_path / "a.mp4", "--faces", "0.5") == [vain]
+    assert told("video", clip, tmp_path / "b.mp4", "--only", "person") == ["nobody was found to stylize"]
+    assert told("video", clip, tmp_path / "c.mp4") == []
+    report = rtstyle.stylize_video(clip, tmp_path / "d.mp4", tiny_style, engine="cpu", only="faces")
+    assert report.notes == ("no face was found to stylize",) and report.warnings == ()

@@ -172,7 +172,7 @@ def _video(task: Task, reports: TextIO) -> dict[str, Any]:
         # Begun by another version of rtstyle, or with another engine.
         shutil.rmtree(job.folder)
         report = _stylize(job, task, reports)
-    notes = [_renamed(line, task) for line in report.warnings]
+    notes = [_renamed(line, task) for line in (*report.warnings, *report.notes)]
     return {"width": report.width, "height": report.height, "frames": report.frames_out, "notes": notes}
 
 
