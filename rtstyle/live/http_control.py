@@ -12,11 +12,11 @@ from typing import Any
 
 from aiohttp import web
 
-from engines.errors import ConfigError, SinkError, StylerError
+from engines.errors import ConfigError
 from engines.os_errors import listen_advice, reason
 from rtstyle.live.actions import Actions
 from rtstyle.live.http_guard import Address, Guard
-from rtstyle.live.http_server import HttpOptions, HttpServer, json_error, json_response, read_body
+from rtstyle.live.http_server import HttpOptions, HttpServer, json_response, read_body
 
 BODY_BYTES = 1024
 """Largest body of a request."""
@@ -108,18 +108,15 @@ async def _change(actions: Actions, name: str, request: web.Request) -> web.Resp
 
 async def _respond(action: Callable[[], dict[str, Any]]) -> web.Response:
     """Carry out an action in a thread, because a recording takes time to start, and return its result as JSON."""
-    try:
-        return json_response(await asyncio.to_thread(action))
-    except StylerError as error:
-        return json_error(409 if isinstance(error, SinkError) else 400, error.problem, error.hint)
+    return json_response(await asyncio.to_thread(action))
 
 
 def parse_value(name: str, body: bytes) -> object:
     """Read a value from ``{"style": "wave"}``, ``"wave"``, ``style=wave`` or ``wave``; an empty body gives ``None``."""
     try:
         text = body.decode().strip()
-    except UnicodeDecodeError as error:
-        raise ConfigError("the body is not text", hint="send JSON or plain text in UTF-8") from error
+    except UnicodeDecodeError:
+        raise web.HTTPBadRequest(reason="the body is not text in UTF-8") from None
     try:
         value = json.loads(text) if text else None
     except (ValueError, RecursionError):

@@ -19,6 +19,7 @@ from typing import Any
 
 from aiohttp import web
 
+from engines.errors import ConfigError, ShapeError, StyleError, StylerError
 from rtstyle.live.http_guard import Address, Guard
 
 BODY = 64 << 10
@@ -42,6 +43,13 @@ CONNECTIONS = 64
 AHEAD = 512 << 10
 """What may come of an upload before its handler begins, bytes: aiohttp stops reading when it holds more than 128 KB of
 a body, and asyncio hands over up to 256 KB at once."""
+
+WORDS: Mapping[int, tuple[str, str]] = {
+    408: ("the request did not come in time", "send it at once, and all of it"),
+    413: ("the body is too large", ""),
+    417: ("the header Expect asks for something unknown", "send 100-continue, or leave it out"),
+}
+"""Status → problem and hint, where aiohttp only has the name of the status."""
 
 logger = logging.getLogger(__name__)
 
@@ -133,15 +141,13 @@ class HttpServer:
                 if response is None:
                     self._limit.allow_body(request)
                     response = await handler(request)
-            except web.HTTPMethodNotAllowed as error:
-                allowed = ", ".join(sorted(error.allowed_methods))
-                response = json_error(405, f"{request.path[:40]} takes {allowed}, not {request.method[:10]}")
-                response.headers["Allow"] = allowed
             except web.HTTPNotFound:
                 paths = ", ".join(resource.canonical for resource in self._app.router.resources())
                 response = json_error(404, f"there is nothing at {request.path[:40]}", f"available: {paths}")
             except web.HTTPException as error:
-                response = json_error(error.status, error.reason)
+                response = _refusal(request, error)
+            except StylerError as error:
+                response = styler_error(error)
             except Exception as error:
                 logger.exception("%s %s failed", request.method, request.path)
                 response = json_error(500, f"{type(error).__name__}: {error}", "this is a fault in rtstyle")
@@ -182,8 +188,24 @@ def json_response(value: Mapping[str, Any], status: int = 200) -> web.Response:
     return web.Response(text=json.dumps(value) + "\n", status=status, content_type="application/json")
 
 
+def styler_error(error: StylerError, unable: int = 409) -> web.Response:
+    """Return an error of ours as JSON: 422 for a value that does not fit, ``unable`` for what cannot be done now."""
+    status = 422 if isinstance(error, ConfigError | StyleError | ShapeError) else unable
+    return json_error(status, error.problem, error.hint)
+
+
+def _refusal(request: web.BaseRequest, error: web.HTTPException) -> web.Response:
+    """Return an error of aiohttp as JSON."""
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(error.allowed_methods))
+        response = json_error(405, f"{request.path[:40]} takes {allowed}, not {request.method[:10]}")
+        response.headers["Allow"] = allowed
+        return response
+    return json_error(error.status, *WORDS.get(error.status, (error.reason, "")))
+
+
 def json_error(status: int, problem: str, hint: str = "") -> web.Response:
-    """Return an error as JSON."""
+    """Return an error as JSON, as ``docs/live.md`` describes it."""
     return json_response({"error": problem, "hint": hint}, status)
 
 
@@ -301,6 +323,15 @@ class _Connection(web.RequestHandler):
         response.headers.update(self._options.headers)
         response.force_close()
         return response
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        if isinstance(resp, web.HTTPException):  # raised before our middleware
+            response = _refusal(request, resp)
+            response.headers.update(self._options.headers)
+            resp = response
+        return await super().finish_response(request, resp, start_time)
 
 
 class _Refused(asyncio.Protocol):

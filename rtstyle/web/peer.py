@@ -14,7 +14,7 @@ from aiortc import RTCSessionDescription as Description
 from aiortc.mediastreams import MediaStreamError
 from av import VideoFrame
 
-from engines.errors import SourceError, StylerError
+from engines.errors import ConfigError, StylerError
 from rtstyle.live.actions import apply_settings
 from rtstyle.web.session import PageSession
 from rtstyle.webrtc.tracks import BrowserSource, StylizedTrack
@@ -72,7 +72,7 @@ class Peer:
     async def answer(self, offer: str) -> str:
         """Start, and return our answer (SDP, with all candidates) to the browser's offer (SDP) of video."""
         if not offer.startswith("v=0") or offer.count("\nm=") > MAX_SECTIONS or "\nm=video" not in offer:
-            raise SourceError("this is not an offer of video")
+            raise ConfigError("this is not an offer of video", hint="send one that sends or takes video")
         connection = self._connection
         connection.on("track", self._on_track)
         connection.on("datachannel", self._on_channel)
@@ -83,7 +83,7 @@ class Peer:
             await connection.setLocalDescription(await connection.createAnswer())
         except Exception as error:  # aiortc raises whatever its parsers stumble over
             problem = f"this offer cannot be answered: {error}"[:200]
-            raise SourceError(problem, hint="reload the page, or try another browser") from error
+            raise ConfigError(problem, hint="reload the page, or try another browser") from error
         if self._session is not None:
             self._session.add(self._track)
         self._spawn(self._supervise())

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from aiohttp import web
 
-from engines.errors import ConfigError, SinkError, StylerError
+from engines.errors import ConfigError, SinkError
 from engines.os_errors import listen_advice, reason
 from rtstyle.live import http_server
-from rtstyle.live.http_server import Handler, HttpOptions, HttpServer, json_error, json_response, read_body
+from rtstyle.live.http_server import Handler, HttpOptions, HttpServer, json_response, read_body, styler_error
 from rtstyle.style_library import StyleEntry
 from rtstyle.web.files.routes import Files
 from rtstyle.web.rooms import Rooms, WebSettings
@@ -134,18 +134,17 @@ class Server:
             body = json.loads(await read_body(request, http_server.SLOW_S))
         except (ValueError, RecursionError):
             raise web.HTTPBadRequest(reason="the body is not valid JSON") from None
-        if not isinstance(body, dict) or not isinstance(body.get("sdp"), str):
-            raise web.HTTPBadRequest(reason="sdp is missing")
-        initial = body.get("begin", {})
         try:
+            if not isinstance(body, dict) or not isinstance(body.get("sdp"), str):
+                raise ConfigError("sdp is missing", hint='send {"sdp": …}, the offer of a WebRTC connection')
+            initial = body.get("begin", {})
             if not isinstance(initial, dict):
-                raise ConfigError("begin must be an object")
+                raise ConfigError("begin must be an object", hint='for example {"style": "wave"}')
             answer = await self._rooms.join(
                 body["sdp"], sender=request.remote or "", watch=body.get("watch") is True, initial=initial
             )
-        except StylerError as error:
-            status = 503 if isinstance(error, SinkError) else 400
-            return json_error(status, error.problem, error.hint)
+        except SinkError as error:  # no room for another browser
+            return styler_error(error, 503)
         return json_response({"sdp": answer})
 
 

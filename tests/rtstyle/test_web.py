@@ -243,7 +243,7 @@ async def test_errors_are_json() -> None:
             assert answer.status == 404
             assert (await answer.json())["error"] == "there is nothing at /nothing"
         async with session.post(address + "/offer", json={"sdp": "v=0\r\nm=video", "watch": True}) as answer:
-            assert answer.status == 400
+            assert answer.status == 409
             told = {"error": "this server has no source of its own", "hint": "start it with --source"}
             assert await answer.json() == told
 

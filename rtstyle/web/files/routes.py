@@ -17,7 +17,7 @@ from aiohttp.abc import AbstractStreamWriter
 from engines.errors import ConfigError, SinkError, StylerError
 from rtstyle.controls import Controls
 from rtstyle.live.actions import apply_settings
-from rtstyle.live.http_server import json_error, json_response
+from rtstyle.live.http_server import json_error, json_response, styler_error
 from rtstyle.web.files.names import TYPES, attachment
 from rtstyle.web.files.store import DONE, FileStore, StoredFile, Upload
 from rtstyle.web.files.work_queue import WorkQueue
@@ -105,7 +105,7 @@ class Files:
         try:
             upload = self._begin(request.query, request.content_length or 0)
         except StylerError as error:
-            return json_error(413 if isinstance(error, SinkError) else 400, error.problem, error.hint)
+            return styler_error(error, 413)
         else:
             return await self._receive(request, upload)
         finally:
@@ -136,7 +136,7 @@ class Files:
         except (ClientError, ConnectionError, web.RequestPayloadError):
             return json_error(400, "the upload was interrupted")
         except SinkError as error:
-            return json_error(507, error.problem, error.hint)
+            return styler_error(error, 507)
         finally:
             upload.close()
         self._queue.wake()
@@ -168,10 +168,7 @@ class Files:
 
     def _changer(self, act: Act) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         async def handler(request: web.Request) -> web.StreamResponse:
-            try:
-                await act(self._found(request))
-            except SinkError as error:
-                return json_error(409, error.problem, error.hint)
+            await act(self._found(request))
             return await self._list(request)
 
         return handler
