@@ -14,7 +14,7 @@ _KNOWN: dict[str, tuple[str, str]] = {
     "EROFS": ("the file system is read-only", "use a folder on a disk that can be written"),
     "ENOSPC": ("the disk is full", _FREE_SPACE),
     "EDQUOT": ("your disk quota is used up", _FREE_SPACE),
-    "EFBIG": ("the file has reached the size limit of this system", "use a disk with another file system than FAT32"),
+    "EFBIG": ("the file has reached the size limit of this system", "use another disk, or see ulimit -f"),
     "ENAMETOOLONG": ("the name is too long", "give a shorter name"),
     "ENOENT": ("no such file or folder", "check the name, and create the folder first"),
     "ENOTDIR": ("a part of the path is a file", "check the path"),

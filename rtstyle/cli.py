@@ -18,7 +18,7 @@ from rtstyle.commands.compare import compare
 from rtstyle.commands.devices import devices
 from rtstyle.commands.doctor import doctor
 from rtstyle.commands.engine import engine
-from rtstyle.commands.environment import variable_of
+from rtstyle.commands.environment import told_variables, variable_of
 from rtstyle.commands.evaluate import evaluate
 from rtstyle.commands.explain import explain
 from rtstyle.commands.help import Commands, PlainCommand
@@ -136,6 +136,7 @@ def _explain(error: Exception) -> int:
     elif isinstance(error, usage):
         command = getattr(getattr(error, "ctx", None), "command_path", "rtstyle")
         problem, hint, code = _usage_problem(error), f"see `{command} --help`", USAGE
+        hint += told_variables([variable_of(getattr(error, "ctx", None), getattr(error, "param", None))], "; ")
     elif isinstance(error, OSError) and is_known(error):
         problem, hint, code = f"{at(error, type(error).__name__)}: {reason(error)}", advice(error), FAILED
     else:
@@ -154,8 +155,7 @@ def _usage_problem(error: Exception) -> str:
     message = next((expected for part, expected in NUMBERS.items() if part in message), message)
     if parameter is not None and message.startswith("must be "):
         option = next((name for name in parameter.opts if name.startswith("--")), parameter.name)
-        variable = variable_of(getattr(error, "ctx", None), parameter)
-        return f"{variable} (the environment variable of {option}) {message}" if variable else f"{option} {message}"
+        return f"{option} {message}"
     return str(error.format_message())  # type: ignore[attr-defined]
 
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rtstyle.commands.option_rules import source_of
-
-if TYPE_CHECKING:
-    from engines.errors import StylerError
 
 
 def variable_of(ctx: Any, parameter: Any) -> str:
@@ -22,23 +19,26 @@ def variable_of(ctx: Any, parameter: Any) -> str:
     return next((name for name in names if os.environ.get(name)), "")
 
 
+def told_variables(variables: Iterable[str], separator: str = "") -> str:
+    """Return the part of a hint that names variables; empty if there are none."""
+    names = list(filter(None, variables))
+    return f"{separator}that comes from the environment variable {' and '.join(names)}" if names else ""
+
+
 @contextmanager
 def naming_variables(ctx: Any) -> Iterator[None]:
     """Add the variables to the hint of an error about their values."""
-    from engines.errors import StylerError
-
     try:
         yield
-    except StylerError as error:
-        given = ((one, variable_of(ctx, one)) for one in ctx.command.params)
-        variables = [name for one, name in given if name and _is_about(error, ctx.params.get(one.name), name)]
-        if variables:
-            source = f"that comes from the environment variable {' and '.join(variables)}"
-            error.hint = f"{error.hint}; {source}" if error.hint else source
+    except Exception as error:
+        if isinstance(getattr(error, "problem", None), str):  # not imported here: the help needs no error
+            given = ((one, variable_of(ctx, one)) for one in ctx.command.params)
+            variables = [name for one, name in given if name and _is_about(error, ctx.params.get(one.name), name)]
+            error.hint += told_variables(variables, "; " if error.hint else "")  # type: ignore[attr-defined]
         raise
 
 
-def _is_about(error: StylerError, value: object, variable: str) -> bool:
+def _is_about(error: Any, value: object, variable: str) -> bool:
     """Return True if an error names the value of a variable, or, for a secret, which it must not, what it is."""
     if isinstance(value, float):  # it was checked when it was read
         return False

@@ -99,7 +99,7 @@ def test_a_build_that_fails_is_not_tried_again(site: Site, builder: str, fault: 
         ("CARD", "RuntimeError: CUDA error: out of memory"),
         ("ABORT", "the builder crashed with SIGABRT: terminate called"),
         ("EXIT", "the builder exited with code 0"),
-        ("LARGE", "cannot be used: File too large (free some space)"),
+        ("LARGE", "cannot be used: the file has reached the size limit of this system (free some space)"),
         ("NO_CARD", "there is no card here (buy one)"),
         ("ABSENT", f"there is no builder {STANDIN}:ABSENT"),
     ],

@@ -131,8 +131,8 @@ def test_what_the_system_refuses_has_a_hint(
 @pytest.mark.parametrize(
     ("variable", "value", "line", "problem", "hint"),
     [
-        ("STRENGTH", "2", "image a.png b.png", "RTSTYLE_STRENGTH (the environment variable of --strength) must be", ""),
-        ("SCALE", "large", "video a.mp4 b.mp4", "RTSTYLE_SCALE (the environment variable of --scale) must be", ""),
+        ("STRENGTH", "2", "image a.png b.png", "--strength must be", "RTSTYLE_STRENGTH"),
+        ("SCALE", "large", "video a.mp4 b.mp4", "--scale must be", "RTSTYLE_SCALE"),
         ("STYLE", "cubism", "webcam --source pattern --sink null", "no style 'cubism'", "RTSTYLE_STYLE"),
         ("STYLE", "wave:x+vangogh:1", "webcam --source pattern", "the weight of wave", "RTSTYLE_STYLE"),
         ("ENGINE", "abacus", "webcam --source pattern --sink null", "abacus", "RTSTYLE_ENGINE"),
@@ -149,8 +149,8 @@ def test_a_wrong_value_from_the_environment_names_its_variable(
     monkeypatch.setenv(f"RTSTYLE_{variable}", value)
     assert main(line.split()) in (1, 2)
     told, advice = capfd.readouterr().err.splitlines()
-    assert problem in told and hint in advice and "short" not in told + advice
-    assert not hint or f"the environment variable {hint}" in advice
+    assert problem in told and "short" not in told + advice
+    assert f"the environment variable {hint}" in advice
 
 
 def test_a_wrong_value_from_the_command_line_names_no_variable(

@@ -381,4 +381,4 @@ def test_ctrl_c_says_how_to_go_on(clip: Path, tmp_path: Path, capsys: pytest.Cap
     arguments = ["video", str(clip), str(here.output), "--segment", "0.4"]
     assert main(arguments) == 1
     error = capsys.readouterr().err
-    assert "add --resume to go on" in error and error.count("\n") == 2
+    assert "add --resume" in error and "to go on" in error and error.count("\n") == 2
