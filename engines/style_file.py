@@ -147,7 +147,7 @@ class StyleModel(StyleMeta):
             with atomic_write(path) as file:
                 file.write(f"{text}\n".encode())
         except OSError as error:
-            raise StyleError(f"cannot write {path}: {error.strerror or error}") from error
+            raise StyleError(f"cannot write {path}: {reason(error)}", hint=advice(error)) from error
         return type(self).open(self.folder)
 
     def weights_sha256(self) -> str:

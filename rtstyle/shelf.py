@@ -24,6 +24,7 @@ import numpy as np
 
 from engines.atomic_write import atomic_folder, atomic_write
 from engines.errors import StyleError, StylerError
+from engines.os_errors import advice, reason
 from engines.style_card import CARD
 from engines.style_file import GRAPH, MANIFEST, PREVIEW, WEIGHTS, StyleModel, sha256
 
@@ -98,7 +99,7 @@ def add(files: Mapping[str, bytes], taken: Mapping[str, object], name: str = "",
                 for file in draft.iterdir():
                     shutil.copyfile(file, place / file.name)
         except OSError as error:
-            raise StyleError(f"cannot write {target}: {error.strerror or error}", hint=_OTHER_HOME) from error
+            raise StyleError(f"cannot write {target}: {reason(error)}", hint=_OTHER_HOME) from error
     return target
 
 
@@ -123,7 +124,7 @@ def remove(name: str) -> Path:
         folder.rename(aside)
         shutil.rmtree(aside, ignore_errors=True)
     except OSError as error:
-        raise StyleError(f"cannot remove {folder}: {error.strerror or error}") from error
+        raise StyleError(f"cannot remove {folder}: {reason(error)}", hint=advice(error)) from error
     return folder
 
 
@@ -136,7 +137,7 @@ def rename(old: str, new: str, taken: Mapping[str, object]) -> Path:
         folder.rename(target)
         _rename_manifest(target, new)
     except OSError as error:
-        raise StyleError(f"cannot rename {folder}: {error.strerror or error}") from error
+        raise StyleError(f"cannot rename {folder}: {reason(error)}", hint=advice(error)) from error
     return target
 
 
@@ -165,7 +166,7 @@ def pack(style: StyleModel, target: Path, *, replace: bool = False) -> str:
                     info.external_attr = 0o644 << 16
                     archive.writestr(info, files[part], zipfile.ZIP_DEFLATED)
     except OSError as error:
-        raise StyleError(f"cannot write {target}: {error.strerror or error}") from error
+        raise StyleError(f"cannot write {target}: {reason(error)}", hint=advice(error)) from error
     return sha256(target)
 
 
@@ -180,8 +181,7 @@ def unpack(file: Path) -> dict[str, bytes]:
             return _unpacked(file, archive)
     except (*_BROKEN, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
         # Encrypted archives raise RuntimeError, unknown compressions NotImplementedError.
-        problem = getattr(error, "strerror", None) or str(error)
-        raise StyleError(f"{file} cannot be read: {problem}", hint="get it again") from error
+        raise StyleError(f"{file} cannot be read: {reason(error)}", hint=advice(error, "get it again")) from error
 
 
 def _unpacked(file: Path, archive: zipfile.ZipFile) -> dict[str, bytes]:
@@ -215,7 +215,7 @@ def read_folder(folder: Path) -> dict[str, bytes]:
             raise StyleError(f"{folder} is larger than {LIMIT >> 20} MB, which no style is")
         return {part: path.read_bytes() for part, path in paths.items()}
     except OSError as error:
-        raise StyleError(f"{folder} cannot be read: {error.strerror or error}") from error
+        raise StyleError(f"{folder} cannot be read: {reason(error)}", hint=advice(error)) from error
 
 
 def _rename_manifest(folder: Path, name: str) -> None:

@@ -83,7 +83,7 @@ class IntelEngine(CpuEngine):
                 return found
             logger.info("%s in %s differs from the CPU: %s", self.info.name, precision, problem)
         problem = f"{self.info.name} cannot stylize frames of {width}×{height} as the CPU does: {problem}"
-        raise EngineError(problem, hint="use --engine cpu")
+        raise EngineError(problem, hint="use --engine cpu (in Python: engine='cpu')")
 
 
 def device_name(device: Device) -> str:

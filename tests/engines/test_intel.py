@@ -96,7 +96,7 @@ def test_a_device_that_is_always_too_coarse_is_refused(
     engine = IntelEngine(StyleModel.open(tiny_style), device="NPU")
     with pytest.raises(EngineError, match="intel-npu cannot stylize frames of 40×32 as the CPU does: far off") as told:
         engine(picture(32, 40))
-    assert told.value.hint == "use --engine cpu"
+    assert told.value.hint == "use --engine cpu (in Python: engine='cpu')"
 
 
 @pytest.mark.parametrize(("gpu_ms", "npu_ms", "expected"), [(5, 20, "intel-gpu"), (5, 4, "intel-npu"), (9, 9, "cpu")])

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
+import signal
+import subprocess
+import sys
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -196,3 +201,20 @@ def test_faults_on_the_command_line(tmp_path: Path, capfd: pytest.CaptureFixture
     assert len(told) == 2 and "strength must be" in told[0] and "stile" in told[1] and "did you mean" in told[1]
     assert main(["webcam", "--config", str(tmp_path / "none.toml")]) == 1
     assert "cannot read" in capfd.readouterr().err
+
+
+def test_the_page_takes_the_file_too(tmp_path: Path) -> None:
+    pytest.importorskip("aiortc")
+    path = tmp_path / "studio.toml"
+    path.write_text(
+        'source = "pattern"\nstyle = "wave"\nstrength = 0.5\nport = 0\nfps = 10\nsink = "null"\nheight = 48\n'
+    )
+    call = [sys.executable, "-m", "rtstyle", "web", "--config", str(path), "--strength", "0.25"]
+    with subprocess.Popen(call, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        with urllib.request.urlopen(line.rpartition(" ")[2].strip() + "styles", timeout=10) as answer:
+            known = json.load(answer)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+    assert known["watchable"] and known["begin"]["style"] == "wave" and known["begin"]["strength"] == 0.25

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import closing
 from fractions import Fraction
 from itertools import islice, pairwise
 from pathlib import Path
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from engines.errors import SourceError
+from rtstyle.commands.play import Play
+from rtstyle.commands.web import _checked_source
 from rtstyle.sources.factory import open_source
 from rtstyle.sources.loop import LoopSource
 from rtstyle.sources.pacing import Pace
@@ -99,3 +102,13 @@ def test_pace_restarts_after_a_stall_and_after_a_jump(monkeypatch: pytest.Monkey
     assert patient.wait(0.0) and patient.wait(60.0)
     now_s = 200.0
     assert patient.wait(61.0) and waits == pytest.approx([0.0, 60.0, 0.0])
+
+
+def test_a_clip_that_the_machine_shows_begins_again(tmp_path: Path) -> None:
+    path = Clip(frames=5).write(tmp_path / "clip.mp4")
+    settings = {"size": None, "fps": None, "reconnect": True}
+    for loop in (True, False):
+        opened = _checked_source(str(path), Play(), loop=loop, **settings)
+        assert opened is not None
+        with closing(opened()) as source:
+            assert len(list(islice(source.frames(), 12))) == (12 if loop else 5)

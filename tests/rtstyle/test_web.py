@@ -9,8 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from contextlib import closing, suppress
-from itertools import islice
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,6 @@ from aiohttp import ClientError, ClientSession
 
 from engines.errors import ConfigError, SinkError, SourceError
 from rtstyle.cli import main
-from rtstyle.commands.play import Play
-from rtstyle.commands.web import _checked_source
 from rtstyle.controls import Controls
 from rtstyle.live.session import LiveSession
 from rtstyle.sources.base import Source
@@ -34,7 +31,6 @@ from rtstyle.web import server
 from rtstyle.web.rooms import Rooms, WebSettings
 from rtstyle.web.server import Server
 from tests.rtstyle.browsers import GREY, SHADES, Browser, Camera, Tint, in_loop, serving, status_of
-from tests.rtstyle.clips import Clip
 
 
 @in_loop
@@ -336,32 +332,6 @@ def test_the_command_serves_until_it_is_stopped() -> None:
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 130
         assert process.stderr.read() == ""
-
-
-def test_the_command_takes_a_file_of_settings(tmp_path: Path) -> None:
-    path = tmp_path / "studio.toml"
-    path.write_text(
-        'source = "pattern"\nstyle = "wave"\nstrength = 0.5\nport = 0\nfps = 10\nsink = "null"\nheight = 48\n'
-    )
-    call = [sys.executable, "-m", "rtstyle", "web", "--config", str(path), "--strength", "0.25"]
-    with subprocess.Popen(call, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        line = process.stderr.readline()
-        with urllib.request.urlopen(line.rpartition(" ")[2].strip() + "styles", timeout=10) as answer:
-            known = json.load(answer)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 130
-    assert known["watchable"] and known["begin"]["style"] == "wave" and known["begin"]["strength"] == 0.25
-
-
-def test_a_clip_that_the_machine_shows_begins_again(tmp_path: Path) -> None:
-    path = Clip(frames=5).write(tmp_path / "clip.mp4")
-    settings = {"size": None, "fps": None, "reconnect": True}
-    for loop in (True, False):
-        opened = _checked_source(str(path), Play(), loop=loop, **settings)
-        assert opened is not None
-        with closing(opened()) as source:
-            assert len(list(islice(source.frames(), 12))) == (12 if loop else 5)
 
 
 def test_what_is_wrong_is_told_to_the_one_who_starts_the_server(capfd: pytest.CaptureFixture[str]) -> None:

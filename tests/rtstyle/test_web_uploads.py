@@ -281,7 +281,7 @@ def test_a_folder_that_cannot_be_used_is_told_before_the_server_starts(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").write_text("")
-    for folder, reason in ((tmp_path / "file", "it is a file"), (tmp_path / "file" / "in", "a part of it is a file")):
+    for folder, reason in ((tmp_path / "file", "it is a file"), (tmp_path / "file" / "in", "the path is a file")):
         assert main(["web", "--port", "0", "--files", str(folder)]) == 1
         said = capsys.readouterr().err
         assert reason in said and "hint: give --files a folder" in said

@@ -356,11 +356,8 @@ def _lock(folder: Path) -> FileLock:
 
 
 def _unusable(folder: Path, error: OSError) -> ConfigError:
-    reasons = {errno.EEXIST: "it is a file", errno.ENOTDIR: "a part of it is a file"}
-    return ConfigError(
-        f"cannot use the folder {folder}: {reasons.get(error.errno or 0, reason(error))}",
-        hint="give --files a folder that you can write",
-    )
+    why = "it is a file" if error.errno == errno.EEXIST else reason(error)
+    return ConfigError(f"cannot use the folder {folder}: {why}", hint="give --files a folder that you can write")
 
 
 def _full(error: OSError) -> SinkError:
