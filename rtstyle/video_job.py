@@ -199,6 +199,9 @@ class VideoJob:
         if self.fps is not None and not raw and not (named_input and self.input_pictures is not None):
             hint = "--fps (in Python: fps) is for pictures, as in frames/%06d.png, and for raw video"
             errors.append(ConfigError(f"{self.input} has its own rate", hint=hint))
+        if self.video_stream is not None and named_input and self.input_pictures is not None:
+            hint = "leave out --video-stream (in Python: video_stream)"
+            errors.append(ConfigError("numbered pictures have no video streams", hint=hint))
         if self.size is not None and not raw:
             hint = "--size is for raw video on standard input; --height resizes (in Python: size, height)"
             errors.append(ConfigError(f"{self.input} has its own size", hint=hint))
@@ -251,7 +254,8 @@ class VideoJob:
     def _codec_errors(self) -> list[ConfigError]:
         rates = {"crf": self.crf, "bitrate": self.bits, "target-size": self.target_bytes}
         if not self.is_video_file:
-            settings = {"codec": self.codec, **rates, "preset": self.preset}
+            chip = None if self.encoder in ("software", "auto") else self.encoder
+            settings = {"codec": self.codec, **rates, "preset": self.preset, "encoder": chip}
             given = [name for name, value in settings.items() if value is not None]
             kind = "a pipe takes" if str(self.output) == PIPE else "pictures take"
             return [ConfigError(f"{kind} no {' and no '.join(given)}", hint="leave it out")] if given else []
@@ -323,8 +327,11 @@ class VideoJob:
 
     def _resume_errors(self) -> list[ConfigError]:
         whole = self._in_one_piece()
-        if whole:
-            return [ConfigError(whole, hint="leave out --resume (in Python: resume)")] if self.resume else []
+        if whole or (self.job_dir is not None and not self.segment_s):
+            given = {"--resume (in Python: resume)": self.resume, "--job-dir (in Python: job_dir)": self.job_dir}
+            idle = [name for name, value in given.items() if value]
+            whole = whole or "without segments there is no job folder"
+            return [ConfigError(whole, hint=f"leave out {' and '.join(idle)}")] if idle else []
         try:
             begun = Manifest.exists(self.folder)
             other = not begun and not Manifest.may_begin(self.folder)
