@@ -30,7 +30,10 @@ class MixEngine(EngineWrapper):
         engine = load(str(mix))
         if not isinstance(engine, RestylableEngine):
             engine.close()
-            raise EngineError(f"the engine {engine.info.name} cannot move a mix", hint="--engine cpu or cuda can")
+            raise EngineError(
+                f"the engine {engine.info.name} cannot move a mix",
+                hint="--engine cpu or cuda can (in Python: engine='cpu')",
+            )
         super().__init__(engine)
         first, second = mix.names
         self._path = StylePath(Mix(((first, 1.0),)), Mix(((second, 1.0),)))

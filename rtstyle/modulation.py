@@ -167,7 +167,8 @@ def modulation_errors(texts: Sequence[str]) -> list[ConfigError]:
         except ConfigError as error:
             errors.append(error)
     twice = [target for target in dict.fromkeys(targets) if targets.count(target) > 1]
-    return errors + [ConfigError(f"{target} is modulated twice", hint="leave one --modulate out (in Python: modulate)") for target in twice]
+    hint = "leave one --modulate out (in Python: modulate)"
+    return errors + [ConfigError(f"{target} is modulated twice", hint=hint) for target in twice]
 
 
 def moves_mix(texts: Sequence[str]) -> bool:

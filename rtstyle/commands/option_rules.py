@@ -86,8 +86,8 @@ def _has_encoder(values: Values) -> bool:
 
 
 def _may_be_heard(values: Values) -> bool:
-    """Return True if a sink has sound, or a recording may begin later."""
-    return bool(_kinds(values) & {"file", "stream", "whip", "ndi"}) or _has_keys(values)
+    """Return True if a sink has sound, a recording may begin later, or settings may follow sound."""
+    return bool(_kinds(values) & {"file", "stream", "whip", "ndi"} or values["modulate"]) or _has_keys(values)
 
 
 def _sets_rate(values: Values) -> bool:

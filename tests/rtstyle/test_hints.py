@@ -25,7 +25,8 @@ FLAG = re.compile(r"(?<![\w-])--[a-z][a-z-]+")
 COMMAND_LINE_ONLY = (
     "rtstyle/cli.py", "rtstyle/commands/", "rtstyle/compare.py", "rtstyle/doctor.py", "rtstyle/live/", "rtstyle/web/",
     "rtstyle/jobs/cluster", "rtstyle/playlist",
-    "rtstyle/shelf.py", "rtstyle/style_download.py", "rtstyle/sinks/window.py", "rtstyle/sinks/factory.py",
+    "rtstyle/shelf.py", "rtstyle/style_download.py",
+    "rtstyle/sound/follower.py", "rtstyle/sinks/window.py", "rtstyle/sinks/factory.py",
     "rtstyle/sources/camera_discovery.py", "rtstyle/sources/factory.py",
 )  # fmt: skip
 """Nothing in ``import rtstyle`` leads there."""

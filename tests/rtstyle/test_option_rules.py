@@ -56,7 +56,12 @@ ALONE = [
     ([*WEB, "--source", "x.mp4"], "--fps 30", "--fps does nothing without a camera", "their own frame rate"),
     (WEB, "--files-limit 2", "--files-limit does nothing without --files", "--files"),
     (WEB, "--key key.pem", "a TLS certificate and its key belong together", "--cert"),
-    (WEB, "--modulate strength=sine:4s", "--osc, --midi and --modulate steer this machine's own source", "--source"),
+    (
+        WEB,
+        "--modulate strength=sine:4s",
+        "--osc, --midi, --modulate and --microphone belong to",
+        "--source",
+    ),
 ]
 
 

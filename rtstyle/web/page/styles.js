@@ -60,11 +60,11 @@ export class StyleChoice {
     return this.choose(stepFirst(names, this.first, $("second").value, this.share, by));
   }
 
-  // Mix with the style after the present second one.
+  // Mix with the style after the present second one, or after the first if there is none.
   nextSecond() {
-    const select = $("second");
-    const names = [...select.options].map((one) => one.value).filter((one) => one && one !== this.first);
-    select.value = names[(names.indexOf(select.value) + 1) % names.length];
+    const select = $("second"), names = [...select.options].map((one) => one.value).filter((one) => one);
+    const place = names.indexOf(select.value || this.first) + 1;
+    select.value = names[(place + (names[place % names.length] === this.first)) % names.length];
     this.secondChosen();
     return this.caption;
   }
