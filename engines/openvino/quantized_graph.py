@@ -1,9 +1,9 @@
 """Convolutions in int8: other weights for a style's graph, and the nodes that round what goes in.
 
 A quantized convolution takes its input x as a byte, 255 (x − low) / (high − low), rounded, with a range that belongs to
-the style; its weights are integers from −127 to 127 times a scale for each output channel. The products are summed
-exactly, and a multiplication and the bias bring the sum back to what the next layer expects. So the graph is the same
-for all styles, and what a style adds is a few numbers. A CPU with VNNI multiplies four bytes in the time of one float.
+the style; its weights are small integers times a scale for each output channel. The products are summed exactly, and a
+multiplication and the bias bring the sum back to what the next layer expects. So the graph is the same for all styles,
+and what a style adds is a few numbers. A CPU with VNNI multiplies four bytes in the time of one float.
 
 The contrasts and what reads them stay in fp32. The frame itself consists of bytes, and loses nothing.
 
@@ -12,6 +12,8 @@ Source: Jacob et al. 2018, arXiv:1712.05877, sections 2.1 and 2.2.
 
 from __future__ import annotations
 
+import functools
+import platform
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -30,8 +32,12 @@ Floats: TypeAlias = npt.NDArray[np.float32]
 FP32 = ("coarse.conv.weight", "fine.conv.weight", "canvas.mix.conv.weight")
 """Convolutions that read contrasts, whose waves are too fine for a byte, or the canvas, which costs nothing."""
 
-LARGEST = 127
-"""Largest integer weight."""
+LARGEST, LARGEST_UNSAFE = 127, 63
+"""Largest integer weight, and the largest where x86 has no VNNI: there two products are summed in 16 bits, which hold
+2 · 255 · 63, and would cut off 2 · 255 · 127."""
+
+INSIDE = 0.75
+"""Part of the largest values of a layer that its range holds: finer steps are worth more than the few values beyond."""
 
 BLUR = "softening"
 """The blur of the frame: what it rounds off would be seen in every flat area. So its weights are the sum of two
@@ -42,6 +48,17 @@ PIXELS = ("stem.conv.weight", BLUR)
 
 GAIN, OFFSET, SCALE, REST = ".gain", ".offset", ".scale", ".rest"
 """Suffixes of the names of what a convolution needs beside its weights."""
+
+
+@functools.cache
+def largest_weight() -> int:
+    """Return the largest integer weight that this CPU multiplies exactly."""
+    if platform.machine().lower() not in ("x86_64", "amd64", "i386", "i686"):
+        return LARGEST  # ARM sums in 32 bits
+    import cv2
+
+    supported = {cv2.getHardwareFeatureName(number) for number in range(512) if cv2.checkHardwareSupport(number)}
+    return LARGEST if supported & {"AVX512VNNI", "AVX_VNNI"} else LARGEST_UNSAFE
 
 
 def check_ranges(style: StyleModel) -> None:
@@ -72,7 +89,7 @@ def quantize(graph: ov.Model, names: Sequence[str], node: Callable[[str, tuple[i
         least, most = (ops.constant(np.full((1, 1, 1, 1), bound, np.float32)) for bound in (low, 1.0))
         return ops.fake_quantize(value, least, most, least, most, levels).output(0)
 
-    single = (1, 1, 1, 1)
+    single, weight_levels = (1, 1, 1, 1), 2 * largest_weight() + 1
     for name, convolution in convolutions(graph).items():
         if name not in names:
             continue
@@ -84,10 +101,10 @@ def quantize(graph: ov.Model, names: Sequence[str], node: Callable[[str, tuple[i
         port.replace_source_output(rounded(value, 0.0, 256))
         shape = tuple(convolution.input_value(1).get_shape())
         readers = convolution.output(0).get_target_inputs()
-        convolution.input(1).replace_source_output(rounded(get(name, shape), -1.0, 2 * LARGEST + 1))
+        convolution.input(1).replace_source_output(rounded(get(name, shape), -1.0, weight_levels))
         result = ops.multiply(convolution, get(name + SCALE, (1, shape[0], 1, 1)))
         if name == BLUR:
-            kernel = rounded(get(name + REST, shape), -1.0, 2 * LARGEST + 1)
+            kernel = rounded(get(name + REST, shape), -1.0, weight_levels)
             rest = ops.convolution(convolution.input_value(0), kernel, [1, 1], [0, 0], [0, 0], [1, 1])
             result = ops.add(result, ops.multiply(rest, get(name + REST + SCALE, (1, shape[0], 1, 1))))
         for target in readers:
@@ -101,14 +118,14 @@ def quantized_weights(weights: Mapping[str, Floats], ranges: Ranges) -> dict[str
         weights: fp32, by name.
         ranges: of the inputs of the convolutions to quantize, by the name of their weights.
     """
-    found = dict(weights)
+    found, largest = dict(weights), largest_weight()
     for name, (low, high) in ranges.items():
         span = np.float32(high - low)
         found[name + GAIN] = np.full((1, 1, 1, 1), 1 / span, np.float32)
         found[name + OFFSET] = np.full((1, 1, 1, 1), -low / span, np.float32)
         found[name], scale = _scaled(weights[name])
         found[name + SCALE] = scale.reshape(1, -1, 1, 1) * span
-        kernel = np.asarray(np.rint(found[name] * LARGEST) / LARGEST * scale, np.float32)
+        kernel = np.asarray(np.rint(found[name] * largest) / largest * scale, np.float32)
         if name == BLUR:
             found[name + REST], rest = _scaled(weights[name] - kernel)
             found[name + REST + SCALE] = rest.reshape(1, -1, 1, 1) * span
@@ -123,7 +140,7 @@ def measure_ranges(style: StyleModel, pictures: Sequence[npt.NDArray[np.uint8]])
 
     Args:
         style: its network may have any shape.
-        pictures: (H, W, 3) each, all of one size. What is larger in other pictures will be clipped.
+        pictures: (H, W, 3) each, all of one size; a few dozen.
 
     Raises:
         EngineError: OpenVINO is missing or failed.
@@ -140,7 +157,9 @@ def measure_ranges(style: StyleModel, pictures: Sequence[npt.NDArray[np.uint8]])
         outputs = request.infer({0: picture[None], 1: np.ones(1, np.float32)})
         for index, (name, (low, high)) in enumerate(found.items(), start=1):
             found[name] = min(low, float(outputs[index].min())), max(high, float(outputs[index].max()))
-    return {name: (0.0, 1.0) if name in PIXELS else bounds for name, bounds in found.items()}
+    return {
+        name: (0.0, 1.0) if name in PIXELS else (INSIDE * low, INSIDE * high) for name, (low, high) in found.items()
+    }
 
 
 def convolutions(graph: ov.Model) -> dict[str, ov.Node]:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from skimage import data
@@ -18,10 +23,21 @@ from engines.errors import EngineError, StyleError
 from engines.mixing.mixed_style import mix_styles
 from engines.openvino import precision
 from engines.openvino.engine import CpuEngine
-from engines.openvino.quantized_graph import BLUR, PIXELS, REST, SCALE, measure_ranges, quantized_weights
+from engines.openvino.quantized_graph import (
+    BLUR,
+    LARGEST,
+    LARGEST_UNSAFE,
+    PIXELS,
+    REST,
+    SCALE,
+    largest_weight,
+    measure_ranges,
+    quantized_weights,
+)
 from engines.openvino.shared_weights import SharedCpuEngine
 from engines.style_file import MANIFEST, StyleModel
 from rtstyle import style_library
+from tests.conftest import ROOT
 
 MEAN, HIGH = 2.0, 8.0
 """Largest mean difference and 99th percentile, of 255: promised in ``benchmarks/int8.py``."""
@@ -102,10 +118,57 @@ def test_the_blur_of_the_frame_is_nearly_exact() -> None:
     style = gallery_style("vangogh")
     weights = {name: value.astype(np.float32) for name, value in style.tensors().items()}
     found = quantized_weights(weights, style.ranges)
+    steps = largest_weight()
     parts = [
-        np.rint(127 * found[name]) / 127 * found[name + SCALE].reshape(-1, 1, 1, 1) for name in (BLUR, BLUR + REST)
+        np.rint(steps * found[name]) / steps * found[name + SCALE].reshape(-1, 1, 1, 1) for name in (BLUR, BLUR + REST)
     ]
-    np.testing.assert_allclose(parts[0] + parts[1], weights[BLUR], atol=2e-5)
+    np.testing.assert_allclose(parts[0] + parts[1], weights[BLUR], atol=2e-4)
+
+
+WITHOUT_VNNI = """
+import sys
+import numpy as np
+from skimage import data
+from engines.openvino import quantized_graph
+from engines.openvino.engine import CpuEngine
+from engines.style_file import StyleModel
+
+quantized_graph.largest_weight = lambda: int(sys.argv[2])
+style, rgb = StyleModel.open(sys.argv[1]), np.ascontiguousarray(data.astronaut()[:250, :403])
+difference = np.abs(CpuEngine(style, precision="int8")(rgb).astype(np.int16) - CpuEngine(style)(rgb))
+print(difference.mean(), np.quantile(difference, 0.99))
+"""
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="the fault is one of x86")
+def test_nothing_is_cut_off_without_vnni() -> None:
+    """oneDNN can be told to leave newer instructions alone."""
+
+    def differences(largest: int) -> tuple[float, float]:
+        command = [sys.executable, "-c", WITHOUT_VNNI, str(style_library.find("vangogh")), str(largest)]
+        environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2", "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=True)
+        mean, high = (float(word) for word in done.stdout.split())
+        return mean, high
+
+    mean, high = differences(LARGEST_UNSAFE)
+    assert mean <= MEAN and high <= HIGH
+    assert differences(LARGEST)[1] > high, "sums are exact here: then larger weights are better"
+
+
+def test_the_steps_suit_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers = {cv2.getHardwareFeatureName(number): number for number in range(512)}
+
+    def found(machine: str, *features: str) -> int:
+        monkeypatch.setattr(platform, "machine", lambda: machine)
+        monkeypatch.setattr(cv2, "checkHardwareSupport", lambda number: number in [numbers[one] for one in features])
+        largest_weight.cache_clear()
+        return largest_weight()
+
+    assert found("x86_64", "AVX2") == found("AMD64") == LARGEST_UNSAFE
+    assert found("x86_64", "AVX2", "AVX512VNNI") == LARGEST
+    assert found("aarch64") == LARGEST
+    largest_weight.cache_clear()
 
 
 def test_the_offset_of_a_range_is_taken_from_the_bias(photograph: RGB) -> None:
