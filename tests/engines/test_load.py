@@ -30,7 +30,7 @@ def test_auto_is_the_cpu_engine(tiny_style: Path) -> None:
 
 
 def test_unknown_name_lists_the_known_ones(tiny_style: Path) -> None:
-    with pytest.raises(EngineError, match=r"'gpu'.*auto, tensorrt, cuda, cpu, torch"):
+    with pytest.raises(EngineError, match=r"'gpu'.*auto, tensorrt, cuda, intel-gpu, intel-npu, cpu, torch"):
         engines.load(tiny_style, "gpu")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import cv2
 import numpy as np
 import pytest
@@ -77,9 +79,8 @@ def test_a_palette_of_all_of_them() -> None:
     rgb = photographs(1, 64)[0]
     palette(rgb)
     controls.style = NAMES[-1]
-    for _ in range(2000):
+    end_s = time.monotonic() + 60
+    while palette.info.style != NAMES[-1] and time.monotonic() < end_s:
         palette(rgb)
-        if palette.info.style == NAMES[-1]:
-            break
     assert palette.info.style == NAMES[-1] and palette.fault == ""
     palette.close()

@@ -97,7 +97,7 @@ def test_a_mix_goes_on_only_with_the_same_mix(
         (("--style", "vangogh:0+wave:0"), "the weights of the mix sum to 0"),
         (("--playlist", "wave"), "a playlist takes two styles or more"),
         (("--playlist", "wave,wavy"), "there is no style 'wavy'"),
-        (("--playlist", "wave,vangogh", "--glide", "9"), "--glide 9 is longer than --every 8"),
+        (("--playlist", "wave,vangogh", "--glide", "9"), "a glide of 9 s is longer than a turn of 8 s"),
         (("--playlist", "wave,vangogh", "--cluster", "local"), "a playlist needs one process"),
         (("--playlist", "wave,vangogh", "--engine", "torch"), "the engine torch cannot follow a playlist"),
     ],

@@ -129,8 +129,9 @@ def test_sound_arrives_beside_them_on_both_sides(name: str) -> None:
         track, blocks = PcmTrack(feed, time.monotonic() + 0.3), list[PcmBlock]()
         until(lambda: blocks.extend(track.read(1e9, 0.0)) or len(blocks) > 100)  # type: ignore[func-returns-value]
         source.close()
-    samples = np.concatenate([block.samples for block in blocks])[RATE // 10 :].astype(float)
-    loud = np.sqrt(2 * (samples**2).mean(axis=0))
+    # A busy machine loses some: what most blocks hold counts.
+    squares = [(block.samples.astype(float) ** 2).mean(axis=0) for block in blocks[5:]]
+    loud = np.sqrt(2 * np.median(squares, axis=0))
     assert loud == pytest.approx([16_000, 8_000], rel=0.1)
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -188,13 +189,14 @@ def test_without_sound_there_is_one_line(
 
 def test_the_page_says_at_once_that_there_is_no_sound(clip: Path, silent: Path) -> None:
     play = Play(modulate=["colours=beat"])
+    checked = partial(_checked_source, size=None, fps=None, loop=False, reconnect=True)
     with pytest.raises(ConfigError, match="there is none"):
-        _checked_source(str(silent), None, None, play, None)
-    assert _checked_source(str(clip), None, None, play, None) is not None
+        checked(str(silent), play)
+    assert checked(str(clip), play) is not None
     with pytest.raises(SourceError, match=r"microphone"):
-        _checked_source(str(silent), None, None, play, "no such microphone")
+        checked(str(silent), play, "no such microphone")
     with pytest.raises(ConfigError, match="add --source"):
-        _checked_source(None, None, None, Play(), "default")
+        checked(None, Play(), "default")
 
 
 @pytest.mark.parametrize(
