@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import shutil
-import signal
-import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import asdict
@@ -16,26 +13,14 @@ from typing import Any
 
 from engines.errors import SinkError, StylerError
 from engines.os_errors import advice, reason
+from rtstyle.web.background_process import BACKGROUND, end_process, explain_end, tail
 from rtstyle.web.files.store import DONE, FAILED, RUNNING, STOPPED, FileStore, StoredFile, shown_size
 from rtstyle.web.files.worker import Task
 
 MEASURE_S = 1.0
 """How often the growing result is measured, seconds."""
 
-LOG_BYTES = 4096
-"""How much of what a process printed last is kept, to explain its end."""
-
 WORKER = "rtstyle.web.files.worker"
-
-# Ctrl-C in the terminal is for the server. A session of its own would undo the niceness on Linux (autogroups).
-BACKGROUND: dict[str, Any] = (
-    {"process_group": 0}
-    if os.name == "posix"
-    else {
-        "creationflags": getattr(subprocess, "IDLE_PRIORITY_CLASS", 0)
-        | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
-    }
-)
 
 logger = logging.getLogger(__name__)
 
@@ -145,7 +130,7 @@ class WorkQueue:
         pipe = asyncio.subprocess.PIPE
         process = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=pipe, **BACKGROUND)
         assert process.stderr is not None
-        log = asyncio.get_running_loop().create_task(_tail(process.stderr))
+        log = asyncio.get_running_loop().create_task(tail(process.stderr))
         try:
             with suppress(ConnectionError):  # it has crashed already
                 assert process.stdin is not None
@@ -153,10 +138,10 @@ class WorkQueue:
                 await process.stdin.drain()
             last = await self._follow(file, process)
         finally:
-            await _end(process)
+            await end_process(process)
             said = await log
         if last is None:
-            raise SinkError(*_explain_end(process.returncode or 0, said))
+            raise SinkError(*explain_end(process.returncode or 0, said, "the process that stylizes it"))
         if "problem" in last:
             raise SinkError(last["problem"], hint=last["hint"])
         done: dict[str, Any] = last["done"]
@@ -196,32 +181,3 @@ class WorkQueue:
             raise SinkError(
                 f"all {shown_size(self._store.limit)} for files are used", hint="remove files, then try again"
             )
-
-
-async def _tail(stream: asyncio.StreamReader) -> str:
-    """Read a stream to its end, and return the last of it."""
-    kept = b""
-    while data := await stream.read(LOG_BYTES):
-        kept = (kept + data)[-LOG_BYTES:]
-    return kept.decode(errors="replace")
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """Kill the process with its children, if it still runs: whatever it has finished is on the disk."""
-    if process.returncode is None:
-        with suppress(ProcessLookupError):
-            if os.name == "posix":
-                os.killpg(process.pid, signal.SIGKILL)
-            else:
-                process.kill()
-    await process.wait()
-
-
-def _explain_end(code: int, said: str) -> tuple[str, str]:
-    """Return problem and hint for a process that ended without a word."""
-    logger.debug("a process ended with %d: %s", code, said)
-    if code == -9:
-        return "the process that stylizes it was killed", "was there not enough memory?"
-    lines = said.strip().splitlines()
-    how = f"signal {-code}" if code < 0 else f"code {code}"
-    return f"the process that stylizes it crashed ({how}{': ' + lines[-1][:200] if lines else ''})", ""
