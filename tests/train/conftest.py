@@ -9,16 +9,13 @@ from typing import Any, get_type_hints
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from tests.generators import narrow
+from tests.train.features import write_features
 from tests.train.pictures import texture, write_picture
 from train.config.schema import TrainConfig
-from train.losses.vgg_features import DISTILLED, WIDE
 
 TINY = narrow(norm=False).arch
-WIDTHS = {0: 6, 2: 6, 5: 8, 7: 8, 10: 10, 12: 10, 14: 10, 16: 10, 19: 12}
-"""Channels of the narrow feature networks, by torchvision's index of the convolution."""
 
 
 @pytest.fixture(autouse=True)
@@ -49,21 +46,7 @@ def painting(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def narrow_features(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with feature networks of the right form and a few random channels."""
-    rng = torch.Generator().manual_seed(0)
-    tensors, before = {}, 3
-    for index, width in WIDTHS.items():
-        tensors[f"features.{index}.weight"] = (
-            torch.randn(width, before, 3, 3, generator=rng) * (2 / (9 * before)) ** 0.5
-        )
-        tensors[f"features.{index}.bias"] = 0.1 * torch.randn(width, generator=rng)
-        before = width
-    tensors["aux.19.weight"] = torch.randn(16, WIDTHS[19], 1, 1, generator=rng) * (2 / WIDTHS[19]) ** 0.5
-    tensors["aux.19.bias"] = torch.zeros(16)
-    folder = tmp_path_factory.mktemp("features")
-    wide = {name: value for name, value in tensors.items() if int(name.split(".")[1]) <= 10}
-    save_file(wide, folder / WIDE)
-    save_file(tensors, folder / DISTILLED)
-    return folder
+    return write_features(tmp_path_factory.mktemp("features"))
 
 
 @pytest.fixture
