@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
     from engines.base import Engine
+    from rtstyle.web.training.routes import OwnStyles
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 """Programs that can be driven."""
@@ -122,6 +123,7 @@ def serving(
     settings: WebSettings | None = None,
     load: Callable[[str], Engine] = lambda name: engines.load(open_style(name), "cpu", shared=True),
     source: Callable[[], Source] | None = None,
+    own_styles: Callable[[Rooms], OwnStyles] | None = None,
 ) -> Iterator[tuple[str, Rooms]]:
     """The page on a free port, in a thread of its own: its address, and what is behind it."""
     ready, stop = threading.Event(), asyncio.Event()
@@ -130,7 +132,7 @@ def serving(
     async def serve() -> None:
         told["loop"] = asyncio.get_running_loop()
         told["studio"] = Rooms(settings or WebSettings(port=0), load, source)
-        server = Server(told["studio"])
+        server = Server(told["studio"], own_styles=own_styles(told["studio"]) if own_styles else None)
         await server.start()
         told["port"] = server.port
         ready.set()

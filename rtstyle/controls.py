@@ -20,7 +20,7 @@ class Controls:
         strength: 0 shows the input, 1 the full style.
         mirror: flip left and right, as people expect of a picture of themselves.
         scale: size of the strokes; 1 is the style's own.
-        styles: names to choose from, which never change; empty if there is no choice.
+        styles: names to choose from, which only ``offer`` changes; empty if there is no choice.
         style: the first style to show, or mix of ``styles``; ``None`` takes the first of ``styles``.
         colours: 0 takes all colours from the style, 1 keeps those of the input.
         only: the part of the frame to stylize, one of ``masks.settings.ONLY``.
@@ -165,7 +165,8 @@ class Controls:
     @property
     def place(self) -> int:
         """Index of the requested style in ``styles``; for a mix, that of its largest part."""
-        return self.styles.index(self.mix.main)
+        main, styles = self.mix.main, self.styles
+        return styles.index(main) if main in styles else 0  # ``offer`` may be changing them
 
     @property
     def mix(self) -> Mix:
@@ -214,6 +215,20 @@ class Controls:
     def read(self, name: str) -> Mix:
         """Return a style or a mix, given as text. Raises StyleError if it is not well formed."""
         return Mix(((name, 1.0),)) if name in self.styles else Mix.parse(name)
+
+    def offer(self, styles: Sequence[str], instead: str) -> None:
+        """Replace the names to choose from.
+
+        ``instead``, one of them or a mix, is shown if they lack the present style; a playlist goes on with those left.
+        """
+        self.styles = tuple(dict.fromkeys((*self.styles, *styles)))  # first, so that whoever looks finds both styles
+        if not set(self.mix.names) <= set(styles):
+            self.style = instead
+        if self.pair is not None and not set(self.pair) <= set(styles):
+            self.pair, self.mix_moves = None, False
+        left = tuple(one for one in self._playlist if set(self.read(one).names) <= set(styles))
+        self._playlist = left if len(left) > 1 else ()
+        self.styles = tuple(styles)
 
     @property
     def stop_requested(self) -> bool:

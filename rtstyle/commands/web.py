@@ -78,6 +78,14 @@ FilesLimit = Annotated[
     float,
     typer.Option(metavar="GB", parser=number(0.001, 1e6), help="Most space for uploads and results, 10^9 bytes."),
 ]
+Train = Annotated[
+    bool,
+    typer.Option(
+        "--train/--no-train",
+        help="Let visitors drop a painting, learn its style here, with the lowest priority, and keep it among your own "
+        "styles. Needs the extra `train`.",
+    ),
+]
 Peers = Annotated[int, typer.Option(metavar="N", parser=whole(1, 64), help="Visitors at the same time.")]
 
 
@@ -108,6 +116,7 @@ def web(
     peers: Peers = 4,
     files: FilesDir = None,
     files_limit: FilesLimit = 20.0,
+    train: Train = True,
     play: Play,
     engine: options.EngineName = "auto",
     threads: options.Threads = None,
@@ -134,6 +143,7 @@ def web(
         from rtstyle.web.files.routes import Files, FilesSettings
         from rtstyle.web.rooms import Rooms, WebSettings
         from rtstyle.web.server import Server
+        from rtstyle.web.training.routes import OwnStyles
 
     style = changes.first(ctx, style)
     settings = WebSettings(
@@ -146,8 +156,11 @@ def web(
     load = partial(options.load_engine, name=engine, threads=threads, build_ahead=True, shared=True)
     with closing(Instruments(play)) as instruments:
         rooms = Rooms(settings, load, open_shown, instruments.follow, microphone)
-        queue = Files(FilesSettings(files, round(files_limit * 1e9), engine, threads), rooms.styles) if files else None
-        asyncio.run(_serve(Server(rooms, queue), settings))
+        queue = None
+        if files:
+            kept = FilesSettings(files, round(files_limit * 1e9), engine, threads)
+            queue = Files(kept, lambda: rooms.styles)
+        asyncio.run(_serve(Server(rooms, queue, OwnStyles(rooms) if train else None), settings))
 
 
 def _checked_source(

@@ -51,6 +51,9 @@ WORDS: Mapping[int, tuple[str, str]] = {
 }
 """Status → problem and hint, where aiohttp only has the name of the status."""
 
+FORMS = ("application/x-www-form-urlencoded", "multipart/form-data", "text/plain")
+"""Types of what a form can send, also one of a foreign page."""
+
 logger = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -71,7 +74,8 @@ class HttpOptions:
         token: token that requests must bear, or ``None``.
         max_body, slow_s, connections: limits; see ``BODY``, ``SLOW_S`` and ``CONNECTIONS``.
         newest_wins: with too many connections, end the oldest one instead of refusing the new one.
-        json_only: refuse POST bodies that are not declared as JSON, which is all that a foreign form can send.
+        json_only: refuse POST bodies that are not declared as JSON, and uploads that are declared as ``FORMS``, which
+            is all that a foreign form can send.
         is_public: returns True for requests that read no secret and change nothing, so that a link may lead there.
         is_upload: returns True for requests whose body a handler reads as it comes, with limits of its own; ``None``
             if there are none.
@@ -169,8 +173,11 @@ class HttpServer:
         is_upload = options.is_upload is not None and options.is_upload(request)
         if (request.content_length or 0) > options.max_body and not is_upload:
             return json_error(413, f"a body has at most {options.max_body} bytes")
-        if options.json_only and request.method == "POST" and request.content_type != "application/json":
-            return json_error(415, "the body must be application/json")
+        if options.json_only and request.method == "POST":
+            if is_upload and request.content_type in FORMS:
+                return json_error(415, "the body must be the file itself", "state its type, such as image/jpeg")
+            if not is_upload and request.content_type != "application/json":
+                return json_error(415, "the body must be application/json")
         return None
 
 

@@ -109,6 +109,11 @@ class Peer:
             **(self._session.state() if self._session else {}),
         }
 
+    @property
+    def session(self) -> PageSession | None:
+        """The session that it sees; ``None`` before the first frame of its camera."""
+        return self._session
+
     def watches(self, session: PageSession | None) -> bool:
         """Return True if it watches this session."""
         return not self._own and self._session is session

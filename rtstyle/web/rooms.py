@@ -22,7 +22,7 @@ from rtstyle.live.http_guard import Address, Guard, is_loopback
 from rtstyle.masks.settings import NO_MASK, MaskSettings
 from rtstyle.playlist import EVERY_S
 from rtstyle.sources.base import Source
-from rtstyle.style_library import choices, installed
+from rtstyle.style_library import StyleEntry, choices, installed, parse
 from rtstyle.web.peer import OnEnd, Peer
 from rtstyle.web.session import PageSession
 from rtstyle.webrtc.mdns_candidates import with_addresses
@@ -97,6 +97,10 @@ class Rooms:
     ``source`` opens this machine's own source, which browsers can watch, if there is one. ``on_source`` gets what
     steers it each time it starts, and ``None`` when it has ended. ``microphone`` is heard beside it, see
     ``microphone.find_microphone``.
+
+    Attributes:
+        entries: the styles of the library.
+        unfinished: name under which visitors see the style that is being learned, if there is something to see.
     """
 
     def __init__(
@@ -109,9 +113,11 @@ class Rooms:
     ) -> None:
         self.settings = settings
         self._on_source, self._microphone = on_source, microphone
-        self.entries = [entry for entry in installed() if not entry.fault]
+        self.entries = _usable()
         self.watchable = source is not None
-        self._pool = EnginePool(load)
+        self.unfinished: str | None = None
+        self._unfinished_folders: dict[str, str] = {}
+        self._pool = EnginePool(lambda style: load(self._unfinished_folders.get(style, style)))
         self._open_source = source
         self._local: PageSession | None = None
         self._opening = asyncio.Lock()
@@ -124,6 +130,40 @@ class Rooms:
     def styles(self) -> list[str]:
         """Names to choose from; those outside the library come first."""
         return choices([entry.name for entry in self.entries], [self.settings.style, *self.settings.playlist])
+
+    @property
+    def needed(self) -> set[str]:
+        """Names of the styles that every visitor begins with, also in mixes."""
+        return {name for style in (self.settings.style, *self.settings.playlist) for name in parse(style).names}
+
+    async def refresh(self, instead: str = "") -> None:
+        """Read the library again, and let all visitors choose from what is there now.
+
+        Those whose style is gone see ``instead``, by default the style that every visitor begins with.
+        """
+        self.entries = await asyncio.to_thread(_usable)
+        self._offer(instead)
+
+    def show_unfinished(self, folder: Path) -> None:
+        """Let visitors choose a style that is being learned in a folder."""
+        # A name of its own for each training: sessions remember that a name could not be loaded.
+        self.unfinished = f"unfinished.{len(self._unfinished_folders) + 1}"
+        self._unfinished_folders[self.unfinished] = str(folder)
+        self._offer()
+
+    async def replace_unfinished(self, style: str = "") -> None:
+        """End ``show_unfinished``; whoever sees that style sees another one from now on, see ``refresh``."""
+        self.unfinished = None
+        await self.refresh(style)
+
+    def _offer(self, instead: str = "") -> None:
+        sessions = {self._local, *(peer.session for peer in self._peers)}
+        for session in sessions:
+            if session is not None:
+                session.controls.offer(self._offered(), instead or self.settings.style)
+
+    def _offered(self) -> list[str]:
+        return [*self.styles, *([self.unfinished] if self.unfinished else [])]
 
     async def join(self, offer: str, *, sender: str, watch: bool, initial: dict[str, Any]) -> str:
         """Return our answer (SDP) to the offer (SDP) of a browser at the address ``sender``.
@@ -172,7 +212,7 @@ class Rooms:
     def _controls(self) -> Controls:
         settings = self.settings
         return Controls(
-            settings.strength, settings.mirror, settings.scale, self.styles, settings.style, settings.colours,
+            settings.strength, settings.mirror, settings.scale, self._offered(), settings.style, settings.colours,
             settings.only, settings.masks, settings.faces, settings.glide, settings.playlist, settings.every,
             settings.hold_fps,
         )  # fmt: skip
@@ -235,3 +275,7 @@ class Rooms:
         for peer in list(self._peers):
             if peer.watches(ended):
                 peer.end(reason or "the source has ended")
+
+
+def _usable() -> list[StyleEntry]:
+    return [entry for entry in installed() if not entry.fault]

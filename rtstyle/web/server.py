@@ -6,6 +6,7 @@ import json
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
@@ -16,6 +17,7 @@ from rtstyle.live.http_server import Handler, HttpOptions, HttpServer, json_resp
 from rtstyle.style_library import StyleEntry
 from rtstyle.web.files.routes import Files
 from rtstyle.web.rooms import Rooms, WebSettings
+from rtstyle.web.training.routes import OwnStyles
 from rtstyle.webrtc.tracks import raise_bitrates
 
 PAGE = Path(__file__).parent / "page"
@@ -45,14 +47,16 @@ def _is_public(request: web.Request) -> bool:
 
     Downloads ask for a ticket in their address instead, because links cannot send the token.
     """
-    return request.method in ("GET", "HEAD") and request.path not in ("/stats", "/styles", "/files")
+    if request.method not in ("GET", "HEAD") or request.path in ("/stats", "/styles", "/files"):
+        return False
+    return not request.path.startswith("/styles/") or request.path.endswith(".jpg")
 
 
 class Server:
-    """The page on an address, with ``files`` if visitors may upload some."""
+    """The page on an address, with ``files`` and ``own_styles`` if visitors may upload clips, and paintings."""
 
-    def __init__(self, rooms: Rooms, files: Files | None = None) -> None:
-        self._rooms, self._files = rooms, files
+    def __init__(self, rooms: Rooms, files: Files | None = None, own_styles: OwnStyles | None = None) -> None:
+        self._rooms, self._files, self._own_styles = rooms, files, own_styles
         app = web.Application(client_max_size=http_server.BODY)
         app.router.add_get("/", self._file("index.html"))
         for path in PAGE.iterdir():
@@ -61,13 +65,14 @@ class Server:
         app.router.add_get("/styles/{name}.jpg", self._preview)
         app.router.add_get("/stats", self._stats)
         app.router.add_post("/offer", self._offer)
-        if files is not None:
-            files.add_to(app)
+        uploading = [one for one in (files, own_styles) if one is not None]
+        for one in uploading:
+            one.add_to(app)
         options = HttpOptions(
             token=rooms.settings.token or None,
             json_only=True,
             is_public=_is_public,
-            is_upload=Files.is_upload if files is not None else None,
+            is_upload=(lambda request: any(one.is_upload(request) for one in uploading)) if uploading else None,
             headers=PAGE_HEADERS,
         )
         self._http = HttpServer(app, options)
@@ -91,6 +96,8 @@ class Server:
     async def close(self) -> None:
         """Stop listening, and end all connections."""
         self._http.stop_listening()
+        if self._own_styles is not None:
+            await self._own_styles.close()
         await self._rooms.close()
         await self._http.close()
         if self._files is not None:
@@ -116,7 +123,12 @@ class Server:
         begin |= {"inside": masks.inside, "outside": masks.outside, "feather": masks.feather}
         current = {"style": settings.style, "wanted": settings.style, **rooms.stats()}
         control = {"styles": rooms.styles, "style": current["style"], "wanted": current["wanted"]}
-        offered = {"watchable": rooms.watchable, "files": self._files is not None, "masked": masks.file is not None}
+        offered: dict[str, Any] = {
+            "watchable": rooms.watchable,
+            "files": self._files is not None,
+            "masked": masks.file is not None,
+        }
+        offered["training"] = None if self._own_styles is None else self._own_styles.described()
         return json_response({**control, "entries": entries, **offered, "begin": begin})
 
     async def _preview(self, request: web.Request) -> web.StreamResponse:
@@ -148,10 +160,11 @@ class Server:
         return json_response({"sdp": answer})
 
 
-def _described(name: str, entry: StyleEntry | None) -> dict[str, str]:
+def _described(name: str, entry: StyleEntry | None) -> dict[str, str | bool]:
     if entry is None:  # a path, not a style of the library
-        return {"name": name, "title": Path(name).name, "painter": ""}
-    return {"name": name, "title": entry.title, "painter": entry.painter, "preview": f"styles/{name}.jpg"}
+        return {"name": name, "title": Path(name).name, "painter": "", "own": False}
+    preview = f"styles/{name}.jpg"
+    return {"name": name, "title": entry.title, "painter": entry.painter, "preview": preview, "own": entry.own}
 
 
 def _tls(settings: WebSettings) -> ssl.SSLContext | None:

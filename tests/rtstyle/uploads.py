@@ -66,7 +66,7 @@ class Visitor:
 async def hosting(folder: Path, limit: int = GB, token: str = "") -> AsyncIterator[Visitor]:
     """A server with files on a free port, in this process."""
     rooms = Rooms(WebSettings(port=0, token=token), Tint)
-    files = Files(FilesSettings(folder, limit, "cpu", 1), rooms.styles)
+    files = Files(FilesSettings(folder, limit, "cpu", 1), lambda: rooms.styles)
     server = Server(rooms, files)
     await server.start()
     headers = {"Authorization": f"Bearer {token}"} if token else {}

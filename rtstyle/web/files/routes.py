@@ -56,13 +56,13 @@ class Files:
 
     Args:
         settings: where, and how many.
-        styles: names to choose from.
+        styles: returns the names to choose from.
 
     Raises:
         ConfigError: the folder cannot be used.
     """
 
-    def __init__(self, settings: FilesSettings, styles: Sequence[str]) -> None:
+    def __init__(self, settings: FilesSettings, styles: Callable[[], Sequence[str]]) -> None:
         self.store = FileStore(settings.folder, settings.limit)
         self._queue = WorkQueue(self.store, settings.engine, settings.threads)
         self._styles = styles
@@ -117,7 +117,7 @@ class Files:
         wanted = {name: query[name] for name in LOOK if name in query}
         if "style" not in wanted or not query.get("name"):
             raise ConfigError("name and style are missing", hint="PUT /files?name=holiday.mp4&style=wave")
-        controls = Controls(styles=self._styles)
+        controls = Controls(styles=self._styles())
         apply_settings(controls, wanted)
         return self.store.begin(query["name"], size, controls)
 

@@ -4,7 +4,7 @@
 export function card(style, chosen) {
   const label = document.createElement("label"), input = document.createElement("input");
   const name = document.createElement("span"), painter = document.createElement("span");
-  label.className = "style";
+  label.className = style.unfinished ? "style unfinished" : "style";
   Object.assign(input, { type: "radio", name: "style", value: style.name, checked: style.name === chosen });
   [name.textContent, painter.textContent, painter.className] = [style.title, shortName(style.painter), "painter"];
   label.title = style.painter ? `${style.title}, ${style.painter}` : style.title;

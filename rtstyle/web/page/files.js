@@ -7,7 +7,7 @@ const SURE_MS = 4000; // how long a button asks whether to remove a result
 
 const $ = (id) => document.getElementById(id);
 
-function make(tag, name = "", text = "") {
+export function make(tag, name = "", text = "") {
   return Object.assign(document.createElement(tag), { className: name, textContent: text });
 }
 
@@ -16,7 +16,7 @@ function shownSize(bytes) {
   return bytes >= 1e6 ? `${(bytes / 1e6).toFixed(1)} MB` : `${Math.ceil(bytes / 1e3)} KB`;
 }
 
-function clock(seconds) {
+export function clock(seconds) {
   const all = Math.max(0, Math.round(seconds)), two = (n) => String(n).padStart(2, "0");
   const hours = Math.floor(all / 3600), rest = `${Math.floor(all / 60) % 60}`;
   return hours ? `${hours}:${two(rest)}:${two(all % 60)}` : `${rest}:${two(all % 60)}`;
@@ -288,7 +288,7 @@ export class Files {
 }
 
 // Let a button that removes the work of hours ask first.
-function asking(button) {
+export function asking(button) {
   const does = button.onclick, text = button.textContent, label = button.ariaLabel;
   let timer = null;
   const calm = () => { clearTimeout(timer); timer = null; Object.assign(button, { textContent: text, ariaLabel: label }); button.classList.remove("alarm"); };

@@ -1,11 +1,12 @@
 // The page of rtstyle: sends a camera, shows the stylized video. No framework, nothing from other servers.
+import { listCameras } from "./cameras.js";
 import { Capture } from "./capture.js";
-import { card } from "./cards.js";
 import { Connection, explain } from "./connection.js";
 import { Files } from "./files.js";
 import { Graph } from "./graph.js";
 import * as sliders from "./sliders.js";
 import { StyleChoice } from "./styles.js";
+import { YourStyle } from "./training.js";
 
 const $ = (id) => document.getElementById(id);
 const VIEW = new URLSearchParams(location.search).get("view"), BARE = VIEW === "only";
@@ -21,6 +22,7 @@ let connection = null; // the running connection, if any
 let known = { entries: [], watchable: false, begin: {} };
 let strengthOn = 1; // restored by the 0 key
 let files = null; // the view of files, if the server has one
+let yours = null; // the view of one's own styles, if the server learns some
 let aside = null; // settings of the view that is not shown
 let figuresWanted = !matchMedia("(max-width: 56rem)").matches; // a phone's screen is too small to begin with them
 let told = ""; // the smaller size of which the status line has told
@@ -135,7 +137,7 @@ async function start() {
   connection = new Connection({ watch, height, device, headers, stun: known.begin.stun, begin: settings(), stylized });
   connection.onState = (text, alarm) => setStatus(text, alarm);
   connection.onMessage = show;
-  connection.onCamera = (stream) => { original.srcObject = stream; listCameras(); };
+  connection.onCamera = (stream) => { original.srcObject = stream; listCameras($("source")); };
   connection.onFigures = (reading) => { graph.add(reading); capture.late(reading.delay); };
   connection.onEnd = ended;
   running(true);
@@ -280,7 +282,7 @@ function listen() {
     if (event.target.name === "view") stage.dataset.view = event.target.value;
   });
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || ["SELECT", "TEXTAREA"].includes(event.target.tagName)) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches?.("select, textarea, [type=text]")) return;
     const key = event.key.toLowerCase();
     if (filesShown() && LIVE_KEYS.includes(key)) return;
     const act = KEYS[key] ?? (/^[1-9]$/.test(key) ? () => choice.choose(Number(key) - 1) : null);
@@ -297,38 +299,49 @@ function fitStage() {
   if (videoWidth) stage.style.setProperty("--aspect", `${videoWidth} / ${videoHeight}`);
 }
 
-async function listCameras() {
-  const devices = await navigator.mediaDevices?.enumerateDevices?.() ?? [];
-  const cameras = devices.filter((one) => one.kind === "videoinput" && one.deviceId && one.label);
-  const select = $("source"), now = select.value;
-  for (const old of [...select.options]) if (!["camera", "watch"].includes(old.value)) old.remove();
-  if (cameras.length > 1) for (const one of cameras) select.append(new Option(one.label, one.deviceId));
-  select.value = now;
-}
-
 function begin() {
   listen();
   document.body.classList.toggle("bare", BARE);
   learn();
 }
 
-async function learn() {
+// Fetch what there is to choose from, and show it; return whether that was possible.
+async function fetchStyles() {
   try {
     const answer = await fetch("styles", { headers });
-    if (!answer.ok) return fail(explain(await answer.json()));
+    if (!answer.ok) { fail(explain(await answer.json())); return false; }
     known = await answer.json();
   } catch (error) {
     setStatus(`The server does not respond: ${error.message}`, true);
     if (BARE) setTimeout(learn, 3000);
-    return;
+    return false;
   }
-  $("styles").append(...known.entries.map((style) => card(style, known.begin.style)));
-  choice.fill(known.entries);
+  choice.fill(known.entries, known.training, known.begin.style);
+  if (connection) connection.options.begin.style = choice.text; // for the next try
+  showValues();
+  return true;
+}
+
+async function relearn() {
+  if (await fetchStyles()) yours.show(known.training, known.entries);
+}
+
+function use(name) {
+  choice.use(name);
+  if (!connection) setStatus("Press Start to see it on your camera.");
+}
+
+async function learn() {
+  if (!await fetchStyles()) return;
   apply(known.begin);
   if (known.files && !BARE) {
     files = new Files({ headers, entries: choice.entries, settings, setStatus, open: () => showFiles(true) });
     $("tabs").hidden = false;
     showFiles(VIEW === "files");
+  }
+  if (known.training && !BARE) {
+    yours = new YourStyle({ headers, setStatus, alone: !known.files, use, relearn });
+    yours.show(known.training, known.entries);
   }
   if (known.watchable) $("source").append(new Option("the machine that runs rtstyle", "watch"));
   if (!navigator.mediaDevices?.getUserMedia) {

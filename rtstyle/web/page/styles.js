@@ -1,4 +1,5 @@
 // The choice of a style, and of a second one that is mixed in.
+import { card } from "./cards.js";
 import { mixCaption, mixText, parseMix, stepFirst } from "./mix.js";
 
 const $ = (id) => document.getElementById(id);
@@ -13,9 +14,30 @@ export class StyleChoice {
     $("second").onchange = () => this.secondChosen();
   }
 
-  fill(entries) {
-    this.entries = new Map(entries.map((one) => [one.name, one]));
+  // Show the styles that there are now, and choose what was chosen, or what an unfinished style has become, or the first.
+  fill(entries, training, first) {
+    const before = this.text ?? first, second = $("second").value;
+    const unfinished = training?.unfinished && { name: training.unfinished, title: `${training.title} …`, painter: "", unfinished: true };
+    const shown = unfinished ? [...entries, unfinished] : entries;
+    this.entries.clear();
+    for (const one of shown) this.entries.set(one.name, one);
+    for (const old of document.querySelectorAll(".style")) old.remove();
+    $("styles").append(...shown.map((style) => card(style, before)));
+    $("second").length = 1;
     $("second").append(...entries.map((one) => new Option(one.title, one.name)));
+    $("second").value = entries.some((one) => one.name === second) ? second : "";
+    this.show(before);
+    for (const name of [training?.name, first]) if (!this.first) this.show(name);
+  }
+
+  // Choose a style alone, if there is such a one.
+  use(name) {
+    const radio = this.radios().find((one) => one.value === name);
+    if (!radio) return;
+    $("second").value = "";
+    $("mix").value = 0;
+    radio.checked = true;
+    this.changed();
   }
 
   // The chosen style, mixed with the second one.

@@ -1,0 +1,1 @@
+"""Styles that visitors of the page let this machine learn."""

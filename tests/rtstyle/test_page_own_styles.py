@@ -1,0 +1,170 @@
+"""The page's own styles in a real browser: drop a painting, see it learned, use the style, download and remove it."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+pytest.importorskip("aiohttp")
+pytest.importorskip("aiortc")
+pytest.importorskip("playwright")
+pytest.importorskip("torch")
+pytest.importorskip("onnxscript")
+
+from benchmarks.page import browser, serving, wait_for_stylized
+from rtstyle import shelf
+from rtstyle.commands.options import load_engine
+from rtstyle.web.rooms import Rooms, WebSettings
+from rtstyle.web.training.routes import OwnStyles
+from rtstyle.web.training.run import TrainingSettings
+from tests.rtstyle.page_scripts import BELOW, CAMERA_4_3
+from tests.rtstyle.paintings import painting, tiny_training
+from tests.train.features import write_features
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.browser
+
+DROP = """
+([data, name]) => {
+  const carried = new DataTransfer();
+  carried.items.add(new File([Uint8Array.from(atob(data), (one) => one.charCodeAt(0))], name, { type: "image/png" }));
+  for (const type of ["dragover", "drop"])
+    document.getElementById("stage").dispatchEvent(
+      new DragEvent(type, { dataTransfer: carried, bubbles: true, cancelable: true }));
+}
+"""
+"""What a browser does when a picture is dropped on the video."""
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """One browser for all tests."""
+    try:
+        with browser() as shown:
+            yield shown
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The page of a server with an empty shelf that learns in a few steps."""
+    monkeypatch.setenv("RTSTYLE_STYLES", str(tmp_path / "styles"))
+    monkeypatch.setenv("RTSTYLE_FEATURES", str(write_features(tmp_path / "features")))
+
+    def own_styles(rooms: Rooms) -> OwnStyles:
+        return OwnStyles(rooms, TrainingSettings(40, tiny_training(), snapshot_s=0.5))
+
+    settings = WebSettings(port=0, style="wave")
+    with serving(settings, lambda style: load_engine(style, "cpu", 1, shared=True), own_styles=own_styles) as it:
+        yield it[0]
+
+
+@pytest.fixture
+def page(chromium: Browser) -> Iterator[Page]:
+    """An empty page. Whatever goes wrong in its scripts fails the test."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 800}, accept_downloads=True)
+    page = context.new_page()
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    yield page
+    context.close()
+    assert not [one for one in faults if "422 (Unprocessable" not in one]
+
+
+def shoot(page: Page, name: str) -> None:
+    """Save a screenshot where RTSTYLE_SHOTS says, to look at."""
+    if folder := os.environ.get("RTSTYLE_SHOTS"):
+        page.screenshot(path=Path(folder) / f"{name}.png")
+
+
+def drop(page: Page, data: bytes, name: str) -> None:
+    page.evaluate(DROP, [base64.b64encode(data).decode(), name])
+
+
+def fits(page: Page) -> bool:
+    """Nothing needs scrolling beside the picture."""
+    height = page.evaluate("[document.documentElement.scrollHeight, innerHeight]")
+    return bool(height[0] <= height[1]) and page.evaluate(BELOW) == []
+
+
+def test_a_painting_is_dropped_learned_watched_used_downloaded_and_removed(
+    page: Page, served: str, tmp_path: Path
+) -> None:
+    page.goto(served)
+    page.get_by_role("radio", name="The Great Wave").wait_for()
+    assert fits(page)
+    shoot(page, "begin")
+    page.evaluate(CAMERA_4_3)
+    page.get_by_role("button", name="Start").click()
+    wait_for_stylized(page)
+    drop(page, painting(), "sea_at night.png")
+    name = page.get_by_role("textbox", name="Name")
+    assert name.input_value() == "sea at night"
+    name.fill("")
+    name.press_sequentially("My sea 1")  # letters and figures are keys of the page elsewhere
+    assert page.locator("input[value=wave]").is_checked()
+    shoot(page, "dropped")
+    assert fits(page)
+    page.get_by_role("button", name="Learn it").click()
+    watch = page.get_by_role("button", name="Watch it")
+    page.locator("#watch:enabled").wait_for(timeout=90_000)
+    watch.click()
+    shoot(page, "learning")
+    assert fits(page)
+    page.get_by_role("button", name="All styles").click()
+    assert page.get_by_role("radio", name="My sea 1 …").is_checked()
+    assert re.fullmatch(r"Learning \d+ %", page.locator("#your-open").text_content() or "")
+    shoot(page, "unfinished")
+    page.get_by_role("button", name="Stop", exact=True).click()  # frames go first, and the training would wait
+    finished = page.get_by_role("radio", name="My sea 1", exact=True)
+    finished.wait_for(timeout=120_000)
+    page.locator("#status", has_text="My sea 1 is learned.").wait_for()
+    assert finished.is_checked() and list(shelf.own_styles()) == ["my-sea-1"]
+    shoot(page, "finished")
+    assert fits(page)
+    page.get_by_role("button", name="+ Your style").click()
+    shoot(page, "own")
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Download My sea 1").click()
+    assert saved.value.suggested_filename == "my-sea-1.rtstyle"
+    saved.value.save_as(tmp_path / "pack.rtstyle")
+    assert shelf.unpack(tmp_path / "pack.rtstyle")
+    page.get_by_role("button", name="Remove My sea 1").click()
+    page.get_by_role("button", name=re.compile("sure")).click()
+    page.locator("#own li").wait_for(state="detached")
+    page.get_by_role("button", name="All styles").click()
+    assert finished.count() == 0 and page.get_by_role("radio", name="The Great Wave").is_checked()
+    assert not shelf.own_styles()
+
+
+def test_what_is_no_painting_is_told_in_a_line(page: Page, served: str) -> None:
+    page.goto(served)
+    page.get_by_role("button", name="+ Your style").click()
+    drop(page, b"no picture", "notes.png")
+    page.get_by_role("button", name="Learn it").click()
+    page.locator("#status", has_text="notes.png is not a picture, or is damaged").wait_for(timeout=30_000)
+    assert page.get_by_role("button", name="Learn it").is_visible(), "for another try"
+    assert fits(page)
+
+
+def test_on_a_telephone_nothing_sticks_out(chromium: Browser, served: str) -> None:
+    context = chromium.new_context(viewport={"width": 360, "height": 740})
+    page = context.new_page()
+    page.goto(served)
+    page.get_by_role("button", name="+ Your style").click()
+    drop(page, painting(), "a very long name of a painting that nobody would ever want to read.png")
+    page.get_by_role("button", name="Learn it").wait_for()
+    page.locator("#named img[src]").wait_for()
+    shoot(page, "telephone")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    context.close()
