@@ -13,7 +13,7 @@ from engines.errors import EngineError
 from engines.install_hint import pip_install
 from engines.trt import background_build
 from engines.trt.plan_cache import PlanCache
-from rtstyle.doctor import Finding, examine
+from rtstyle.doctor import Finding, _extras, examine
 from tests.engines.plans import KEY, OTHER
 from tests.engines.test_load import Painter
 
@@ -62,3 +62,11 @@ def test_it_counts_what_was_built(tiny_style: Path, tmp_path: Path, monkeypatch:
     PlanCache().mark_failed(OTHER, "no kernel for this")
     built = findings(tiny_style)["built engines"]
     assert not built.good and "1 could not be built" in built.found and built.hint == "rtstyle engine list"
+
+
+def test_doctor_names_the_extras_of_this_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    for system, expected in (("linux", set()), ("win32", {"extra spout"}), ("darwin", {"extra syphon"})):
+        with monkeypatch.context() as patched:
+            patched.setattr("rtstyle.doctor.sys.platform", system)
+            topics = {finding.topic for finding in _extras()}
+        assert topics & {"extra spout", "extra syphon"} == expected and "extra ndi" in topics

@@ -19,7 +19,6 @@ import pytest
 from engines.base import RGB
 from engines.errors import SinkError, SourceError
 from engines.install_hint import pip_install
-from rtstyle.doctor import _extras
 from rtstyle.frame import Frame, SourceInfo
 from rtstyle.media import picture_sharing
 from rtstyle.media.picture_sharing import name_in, only_match, prefix_of
@@ -397,11 +396,3 @@ def test_a_receiver_is_closed_once_whoever_ends_it() -> None:
             assert next(frames, None) is None
         source.close()
     assert silent.closed == unread.closed == read.closed == 1
-
-
-def test_doctor_names_the_extras_of_this_system(monkeypatch: pytest.MonkeyPatch) -> None:
-    for system, expected in (("linux", set()), ("win32", {"extra spout"}), ("darwin", {"extra syphon"})):
-        with monkeypatch.context() as patched:
-            patched.setattr("rtstyle.doctor.sys.platform", system)
-            topics = {finding.topic for finding in _extras()}
-        assert topics & {"extra spout", "extra syphon"} == expected and "extra ndi" in topics
