@@ -12,10 +12,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
+import engines
 from benchmarks.clips import write_clip
 from benchmarks.report import Row, Section, at_least, not_measured
 from benchmarks.subject import Subject, run_json
-from engines.openvino.engine import CpuEngine
 from rtstyle.frame import Frame
 from rtstyle.sinks.file import FileSink
 from rtstyle.sources.file import FileSource
@@ -77,7 +77,7 @@ def _alone(subject: Subject, clip: Path) -> dict[str, float]:
     frames, decode_s = _timed(lambda: list(islice(source.frames(), STAGE_FRAMES)))
     fps = source.info.fps
     source.close()
-    engine = CpuEngine(subject.style)
+    engine = engines.load(subject.style, "cpu")
     engine(frames[0].rgb)
     painted, engine_s = _timed(lambda: [engine(frame.rgb) for frame in frames])
     engine.close()
