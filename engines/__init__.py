@@ -32,10 +32,10 @@ def _cpu(style: StyleModel, threads: int | None, *, precision: str = "", shared:
     return kind(style, threads, cast("Precision", precision) if precision else choose(style, threads).precision)
 
 
-def _intel(style: StyleModel, threads: int | None, *, device: str) -> Engine:
+def _intel(style: StyleModel, threads: int | None, *, device: str, fall_back: bool = False) -> Engine:
     from engines.openvino.intel import Device, IntelEngine
 
-    return IntelEngine(style, threads, cast("Device", device))
+    return IntelEngine(style, threads, cast("Device", device), fall_back=fall_back)
 
 
 def _torch(style: StyleModel, threads: int | None) -> Engine:
@@ -147,7 +147,7 @@ def _auto(makers: Mapping[str, _Maker], style: StyleModel, threads: int | None, 
     failures: dict[str, EngineError] = {}
     for name in order:
         try:
-            engine = makers[_fastest_processor(style, threads) if name == "cpu" else name](style, threads)
+            engine = _fastest(makers["cpu"], style, threads) if name == "cpu" else makers[name](style, threads)
         except EngineError as error:
             failures[name] = error
             continue
@@ -157,11 +157,12 @@ def _auto(makers: Mapping[str, _Maker], style: StyleModel, threads: int | None, 
     raise failures["cpu"]  # the one that every machine can have
 
 
-def _fastest_processor(style: StyleModel, threads: int | None) -> str:
-    """Return ``cpu``, or Intel's GPU or NPU where it is faster."""
+def _fastest(cpu: _Maker, style: StyleModel, threads: int | None) -> Engine:
+    """Return the CPU engine, or that of Intel's GPU or NPU where it is faster."""
     from engines.openvino.precision import fastest_processor
 
-    return fastest_processor(style, threads)
+    name = fastest_processor(style, threads)
+    return cpu(style, threads) if name == "cpu" else _intel(style, threads, device=name[-3:].upper(), fall_back=True)
 
 
 @cache  # once: a live run loads an engine for each style

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -139,9 +140,10 @@ class StyleModel(StyleMeta):
         return cls(folder=folder, arch=arch, ranges=_ranges(folder, manifest.get("ranges", {})), **texts)
 
     def with_ranges(self, ranges: Ranges) -> StyleModel:
-        """Record ranges in ``style.json``. Raise StyleError if it cannot be written."""
+        """Record ranges in ``style.json``. Raise StyleError if they are impossible, or it cannot be written."""
         path = self.folder / MANIFEST
         bounds = {name: [float(f"{low:.4g}"), float(f"{high:.4g}")] for name, (low, high) in ranges.items()}
+        _ranges(self.folder, bounds)
         text = json.dumps({**_read_manifest(self.folder), "ranges": bounds}, indent=2, ensure_ascii=False)
         try:
             with atomic_write(path) as file:
@@ -214,7 +216,7 @@ def _ranges(folder: Path, stored: object) -> Ranges:
         numbers = bounds if isinstance(bounds, list) else []
         if len(numbers) != 2 or not all(isinstance(number, int | float) for number in numbers):
             raise _damaged(folder, f"has a range of {name} that is not two numbers")
-        low, high = (float(number) for number in numbers)
+        low, high = (float(number) if abs(number) < LARGEST_SPAN else math.nan for number in numbers)
         if not (low <= 0.0 < high and high - low < LARGEST_SPAN):
             raise _damaged(folder, f"has an impossible range of {name}")
         found[name] = low, high

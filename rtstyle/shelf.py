@@ -44,6 +44,9 @@ LIMIT = 64 << 20
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
+RESERVED = "training"
+"""Name that would be an address of the page's own, see ``rtstyle.web.training``."""
+
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """Date of every file in a pack, so that the same style always gives the same pack."""
 
@@ -93,6 +96,8 @@ def add(files: Mapping[str, bytes], taken: Mapping[str, object], name: str = "",
         _rename_manifest(draft, name)
         _try(StyleModel.open(draft))
         target = home() / name
+        if target.exists() and not (target / MANIFEST).is_file():
+            raise StyleError(f"{target} exists and is not a style", hint="--name gives the style another name")
         try:
             with atomic_folder(target) as place:
                 place.chmod(0o755)
@@ -108,10 +113,11 @@ def check_name(name: str, taken: Mapping[str, object], *, replace: bool = False)
     if not NAME.fullmatch(name):
         raise StyleError(f"{name!r} is not a valid style name", hint="use up to 64 of a-z, 0-9, _ and -")
     if name in taken:
-        raise StyleError(f"{name} is a style that comes with rtstyle", hint="--name gives yours another name")
+        raise StyleError(f"{name} is a style that comes with rtstyle", hint="choose another name")
+    if name == RESERVED:
+        raise StyleError(f"the page of rtstyle needs the name {name}", hint="choose another name")
     if name in own_styles() and not replace:
-        hint = "--name gives the new one another name, --overwrite replaces yours"
-        raise StyleError(f"you have a style {name!r} already", hint=hint)
+        raise StyleError(f"you have a style {name!r} already", hint="choose another name, or --overwrite it in `add`")
 
 
 def remove(name: str) -> Path:
@@ -132,7 +138,10 @@ def rename(old: str, new: str, taken: Mapping[str, object]) -> Path:
     """Give a style of one's own another name; return its new folder. Raise StyleError if that is not possible."""
     folder = _own(old)
     check_name(new, taken)
+    StyleModel.open(folder)  # a damaged one keeps its name
     target = folder.with_name(new)
+    if target.exists():
+        raise StyleError(f"{target} exists and is not a style", hint="choose another name")
     try:
         folder.rename(target)
         _rename_manifest(target, new)
@@ -233,8 +242,9 @@ def _try(style: StyleModel) -> None:
 
     frame = np.random.default_rng(0).integers(0, 256, (*TRIED, 3), np.uint8)
     try:
-        with closing(engines.load(style, "cpu:fp32")) as engine:
-            engine(frame)
+        for name in ("cpu:fp32", "cpu:int8") if style.ranges else ("cpu:fp32",):
+            with closing(engines.load(style, name)) as engine:
+                engine(frame)
     except StylerError as error:
         raise StyleError(f"the style {style.name} cannot be used: {error.problem}", hint="get it again") from error
 

@@ -117,11 +117,11 @@ def _get(url: str, on_bytes: OnBytes, before: int = 0) -> bytes:
 
 def _token(url: str) -> str:
     """Return the user's token if the address is the Hub's: nobody else may see it."""
-    return os.environ.get("HF_TOKEN", "") if url.startswith(f"{_hub()}/") else ""
+    return os.environ.get("HF_TOKEN", "").strip() if url.startswith(f"{_hub()}/") else ""
 
 
 def _hub() -> str:
-    return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
+    return (os.environ.get("HF_ENDPOINT") or "https://huggingface.co").rstrip("/")
 
 
 def _refusal(code: int) -> str:

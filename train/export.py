@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import platform
 import re
 from datetime import UTC, datetime
@@ -11,7 +12,7 @@ import numpy as np
 
 import engines
 from engines.base import RGB
-from engines.errors import TrainError
+from engines.errors import StylerError, TrainError
 from engines.export import rounded, save_style
 from engines.model.generator import Generator, fold
 from engines.openvino.quantized_graph import measure_ranges
@@ -23,6 +24,8 @@ from train.live_preview import SNAPSHOT
 from train.report.contact_sheet import CELL
 from train.report.preview import small_preview
 from train.trainer import Trainer, versions
+
+logger = logging.getLogger(__name__)
 
 RANGE_PICTURES, RANGE_SIDE = 64, 384
 """Number and side in pixels of the crops over which the ranges for int8 are measured."""
@@ -49,7 +52,11 @@ def finish(trainer: Trainer, *, title: str = "", artist: str = "", licence: str 
     preview = small_preview(lambda rgb: stylize_picture(plain, rgb))
     model = save_style(config.run.out / "style", plain, meta, preview)
     verify(model, trainer)
-    return model.with_ranges(measure_ranges(model, _range_pictures(config)))
+    try:
+        return model.with_ranges(measure_ranges(model, _range_pictures(config)))
+    except StylerError as error:  # the style itself is finished
+        logger.warning("the style has no ranges for int8, and runs in fp32: %s", error)
+        return model
 
 
 def _range_pictures(config: TrainConfig) -> list[RGB]:

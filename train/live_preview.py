@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from engines.style_file import MANIFEST
 from train.config.schema import TrainConfig
@@ -21,6 +22,14 @@ EVERY_S = 5.0
 """Time between two looks of the style, seconds, unless the settings say otherwise."""
 
 POLL_S = 0.5
+
+PATIENCE_S = 5.0
+"""How long a window may take to close, seconds."""
+
+# Ctrl-C stops the training, which then closes the window.
+_APART: dict[str, Any] = (
+    {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)} if os.name == "nt" else {"process_group": 0}
+)
 
 SNAPSHOT = "preview"
 """Folder of the unfinished style within a run, see ``train.export.snapshot``."""
@@ -41,7 +50,7 @@ def live_preview(config: TrainConfig, source: str | None) -> Iterator[None]:
 
     A window that is closed, or cannot open, does not end the training; what it says is shown. ``None`` opens none.
     """
-    if source is None:
+    if source is None or os.environ.get("RANK", "0") != "0":  # one window for all processes of a run
         yield
         return
     ended = threading.Event()
@@ -60,16 +69,34 @@ def _show(style: Path, before: int, source: str, ended: threading.Event) -> None
     while _written(style) == before:
         if ended.wait(POLL_S):
             return
-    command = [sys.executable, "-m", "rtstyle", "webcam", "--source", source, "--style", str(style), "--threads", "1"]
+    # -P: files in the current folder must not be imported as packages.
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "rtstyle",
+        "webcam",
+        "--source",
+        source,
+        "--style",
+        str(style),
+        "--threads",
+        "1",
+    ]
     if Path(source).is_file():
         command.append("--loop")
-    with subprocess.Popen([*command, "--quiet"]) as window:
-        while window.poll() is None and not ended.wait(POLL_S):
-            pass
-        if window.poll() is None:
-            window.terminate()
-        elif window.returncode:
-            logger.warning("the preview window could not be shown; the training goes on")
+    window = subprocess.Popen([*command, "--quiet"], **_APART)
+    while window.poll() is None and not ended.wait(POLL_S):
+        pass
+    if window.poll() is None:
+        window.terminate()
+        try:
+            window.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:  # stuck in a camera
+            window.kill()
+            window.wait()
+    elif window.returncode:
+        logger.warning("the preview window could not be shown; the training goes on")
 
 
 def _written(style: Path) -> int:

@@ -26,6 +26,9 @@ from engines.style_file import MANIFEST, StyleModel
 if TYPE_CHECKING:
     import openvino as ov
 
+KERNEL = 4
+"""Number of dimensions of a convolution's weights."""
+
 KEPT_SIZES = 6
 """Frame sizes whose compiled graphs are kept; compiling another one takes two cores 0.2 to 0.4 s.
 
@@ -126,7 +129,7 @@ class CpuEngine(BaseEngine):
             weights |= with_own_colours(weights, self._colours)
         if self._precision != "int8":
             return weights
-        if not self._style.ranges.keys() <= weights.keys():
+        if any(name not in weights or weights[name].ndim != KERNEL for name in self._style.ranges):
             raise StyleError(f"{self._style.folder / MANIFEST} has ranges of other weights", hint="get the style again")
         return quantized_weights(weights, self._style.ranges)
 

@@ -24,6 +24,7 @@ from engines.openvino.engine import CpuEngine, SizedGraph
 from engines.openvino.runtime import cause_of, compile_graph, shared_core
 from engines.parity import mismatch
 from engines.style_file import StyleModel
+from engines.trusted_files import make_folder
 
 logger = logging.getLogger(__name__)
 
@@ -49,17 +50,19 @@ class IntelEngine(CpuEngine):
     Args:
         threads: CPU threads; they only compile.
         device: ``GPU`` or ``NPU``.
+        fall_back: leave frame sizes to the CPU that the device does not stylize as the CPU does; otherwise these raise.
 
     Raises:
         EngineError: OpenVINO finds no such device.
     """
 
-    def __init__(self, style: StyleModel, threads: int | None = None, device: Device = "GPU") -> None:
+    def __init__(
+        self, style: StyleModel, threads: int | None = None, device: Device = "GPU", *, fall_back: bool = False
+    ) -> None:
         full_name = device_name(device)
         super().__init__(style, threads)
-        # Compiling takes seconds, but only once with a cache.
-        self._options = {"PERFORMANCE_HINT": "LATENCY", "CACHE_DIR": str(cache_folder("engines") / "openvino")}
-        self._device = device
+        self._options = {"PERFORMANCE_HINT": "LATENCY"}
+        self._device, self._fall_back = device, fall_back
         self.info = replace(self.info, name=NAMES[device], device=full_name, precision="fp16")
 
     def _compile(self, height: int, width: int) -> SizedGraph:
@@ -70,7 +73,7 @@ class IntelEngine(CpuEngine):
         expected = _stylized(SizedGraph(on_cpu, on_cpu.create_infer_request()), frame)
         problem = ""
         for precision in ("fp16", "fp32") if self.info.precision == "fp16" else ("fp32",):
-            options = {**self._options, "INFERENCE_PRECISION_HINT": HINTS[precision]}
+            options = {**self._options, **self._cache(), "INFERENCE_PRECISION_HINT": HINTS[precision]}
             try:
                 graph = compile_graph(self._core, self._graph, height, width, options, self._device)
                 found = SizedGraph(graph, graph.create_infer_request())
@@ -83,7 +86,21 @@ class IntelEngine(CpuEngine):
                 return found
             logger.info("%s in %s differs from the CPU: %s", self.info.name, precision, problem)
         problem = f"{self.info.name} cannot stylize frames of {width}×{height} as the CPU does: {problem}"
-        raise EngineError(problem, hint="use --engine cpu (in Python: engine='cpu')")
+        if not self._fall_back:
+            raise EngineError(problem, hint="use --engine cpu (in Python: engine='cpu')")
+        logger.warning("%s; the CPU stylizes them", problem)
+        return SizedGraph(on_cpu, on_cpu.create_infer_request())
+
+    def _cache(self) -> dict[str, str]:
+        """Return the option that keeps compiled graphs, which take seconds; not those of each share of own colours."""
+        folder = cache_folder("engines") / "openvino"
+        if self._colours:
+            return {}
+        try:
+            make_folder(folder)
+        except OSError:
+            return {}
+        return {"CACHE_DIR": str(folder)}
 
 
 def device_name(device: Device) -> str:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,7 @@ from engines.openvino.engine import CpuEngine, Precision
 from engines.openvino.intel import NAMES, IntelEngine, device_name
 from engines.openvino.runtime import import_openvino, shared_core
 from engines.style_file import StyleModel
+from engines.trusted_files import make_folder
 
 SIZE = (360, 640)
 """Height and width of the frames that are timed, pixels."""
@@ -83,7 +85,7 @@ def fastest_processor(style: StyleModel, threads: int | None = None) -> str:
                 "cpu": partial(CpuEngine, style, threads, choose(style, threads).precision),
                 name: partial(IntelEngine, style, threads, device),
             }
-            times = _remembered(f"{_key(style, threads)} | {full_name}", makers)
+            times = _remembered(f"{_key(style, threads)} | {full_name}", makers, others=(name,))
         except EngineError as error:
             logger.debug("%s is not used: %s", name, error)
             continue
@@ -99,12 +101,20 @@ def _key(style: StyleModel, threads: int | None) -> str:
     return f"{device} | OpenVINO {import_openvino().__version__} | {threads or 'all'} threads | {arch}"
 
 
-def _remembered(key: str, makers: Mapping[str, Callable[[], CpuEngine]]) -> dict[str, float]:
-    """Return the milliseconds a frame of each engine, measured if that was never done."""
+def _remembered(
+    key: str, makers: Mapping[str, Callable[[], CpuEngine]], others: Collection[str] = ()
+) -> dict[str, float]:
+    """Return the milliseconds a frame of each engine, measured if that was never done; inf for ``others`` that fail."""
     with _lock:
         times = _known.get(key) or _stored().get(key)
         if times is None or times.keys() != makers.keys():
-            times = _measured(makers)
+            try:
+                times = _measured(makers)
+            except EngineError as error:
+                if not others:
+                    raise
+                logger.info("%s is not used: %s", ", ".join(others), error)
+                times = {name: math.inf if name in others else 0.0 for name in makers}
             _store(key, times)
         _known[key] = times
     return times
@@ -139,6 +149,6 @@ def _stored() -> dict[str, dict[str, float]]:
 def _store(key: str, times: Mapping[str, float]) -> None:
     text = json.dumps({**_stored(), key: dict(times)}, indent=1)
     with contextlib.suppress(OSError):  # measured again the next time
-        _file().parent.mkdir(parents=True, exist_ok=True)
+        make_folder(_file().parent)
         with atomic_write(_file()) as file:
             file.write(text.encode())

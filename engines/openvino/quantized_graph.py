@@ -131,6 +131,8 @@ def quantized_weights(weights: Mapping[str, Floats], ranges: Ranges) -> dict[str
             found[name + REST + SCALE] = rest.reshape(1, -1, 1, 1) * span
         if low:  # what the offset adds to every sum is taken from the bias
             bias = name.removesuffix("weight") + "bias"
+            if bias not in weights:
+                raise EngineError(f"{name} has no bias, and its range must begin at 0", hint="get the style again")
             found[bias] = (weights[bias] + low * kernel.sum((1, 2, 3), dtype=np.float64)).astype(np.float32)
     return found
 

@@ -100,6 +100,8 @@ def _files(source: str, sha256: str) -> dict[str, bytes]:
         if sha256 and sha256_of(path) != sha256.lower():
             raise StyleError(f"{source} has another sha256 than you gave", hint="do not use it")
         return shelf.unpack(path)
+    if sha256:
+        raise StyleError(f"--sha256 is that of a pack, and {source} is a folder", hint="omit it")
     return shelf.read_folder(find(source))
 
 
@@ -168,7 +170,7 @@ def info(name: Name, as_json: Json = False) -> None:
         return
     width = max(len(key) for key in facts)
     for key, value in facts.items():
-        shown = {True: "yes", False: "no", None: "unknown", "": "unknown"}.get(value, value)
+        shown = ("no", "yes")[value] if isinstance(value, bool) else "unknown" if value in (None, "") else value
         typer.echo(f"{key.ljust(width)}  {shown}")
 
 

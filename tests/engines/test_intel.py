@@ -99,6 +99,19 @@ def test_a_device_that_is_always_too_coarse_is_refused(
     assert told.value.hint == "use --engine cpu (in Python: engine='cpu')"
 
 
+def test_auto_leaves_such_frames_to_the_cpu(
+    tiny_style: Path, stand_in: list[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(
+        precision, "_measured", lambda makers: {name: 10.0 if name == "cpu" else 1.0 for name in makers}
+    )
+    engine, rgb = engines.load(tiny_style), picture(32, 40)
+    assert engine.info.name == "intel-gpu"
+    monkeypatch.setattr(intel, "mismatch", lambda *_: "far off")
+    np.testing.assert_array_equal(engine(rgb), CpuEngine(StyleModel.open(tiny_style))(rgb))
+    assert "the CPU stylizes them" in caplog.text
+
+
 @pytest.mark.parametrize(("gpu_ms", "npu_ms", "expected"), [(5, 20, "intel-gpu"), (5, 4, "intel-npu"), (9, 9, "cpu")])
 def test_auto_takes_the_fastest(
     gpu_ms: float, npu_ms: float, expected: str, tiny_style: Path, stand_in: list[str], monkeypatch: pytest.MonkeyPatch
@@ -123,3 +136,7 @@ def test_a_device_that_fails_while_it_is_measured_is_passed_over(
     monkeypatch.setattr(intel, "mismatch", lambda *_: "far off")
     monkeypatch.setattr(precision, "SIZE", (32, 40))
     assert engines.load(tiny_style).info.name == "cpu"
+    tried = len(stand_in)
+    monkeypatch.setattr(precision, "_known", {})  # another process
+    assert engines.load(tiny_style).info.name == "cpu"
+    assert len(stand_in) == tried > 0, "it was remembered"

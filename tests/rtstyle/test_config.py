@@ -45,6 +45,7 @@ GOOD: dict[str, tuple[str, Any]] = {
     "outside": ("0.1", 0.1),
     "feather": ("4", 4.0),
     "hold-fps": ("false", False),
+    "train": ("false", False),
     "engine": ('"cpu"', "cpu"),
     "threads": ("2", 2),
     "bitrate": ("4000", "4000"),
@@ -80,7 +81,7 @@ GOOD: dict[str, tuple[str, Any]] = {
     "files-limit": ("5", 5.0),
 }
 BAD = {
-    "loop": "1", "reconnect": '"no"', "hold-fps": "0",
+    "loop": "1", "reconnect": '"no"', "hold-fps": "0", "train": "1",
     "style": "7", "source": "-1", "sink": "[1]", "size": '"large"', "fps": "0", "mirror": '"yes"', "strength": "1.5",
     "scale": "nan", "colours": "2", "only": '"hands"', "faces": "-1", "mask": "1", "inside": "2", "outside": "-1",
     "feather": "1000", "engine": "true", "threads": "0", "bitrate": "1.5", "control": "8765",
@@ -174,7 +175,7 @@ def test_the_documented_example_works(tmp_path: Path, jobs: list[tuple[WebcamJob
     (text,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/live.md").read_text(encoding="utf-8"), re.DOTALL)
     path = written(tmp_path, text.replace("8765", "0"))
     of_files = {"height", "codec", "crf", "preset", "segment", "hwaccel", "cluster", "workers", "send-limit"}
-    of_the_page = {"host", "port", "token", "cert", "key", "stun", "peers", "files", "files-limit"}
+    of_the_page = {"host", "port", "token", "cert", "key", "stun", "peers", "files", "files-limit", "train"}
     played = {"osc", "osc-feedback", "midi", "midi-map", "modulate"}  # on a page of their own
     assert set(read_config(path)) == set(SETTINGS) - {"control-token", "mask"} - of_files - of_the_page - played
     main(["webcam", "--config", str(path)])

@@ -100,7 +100,7 @@ async def test_errors_of_the_control() -> None:
 @in_loop
 async def test_errors_of_the_page(tmp_path: Path) -> None:
     rooms = Rooms(WebSettings(port=0), Tint)
-    server = Server(rooms, Files(FilesSettings(tmp_path, 4000), rooms.styles))
+    server = Server(rooms, Files(FilesSettings(tmp_path, 4000), lambda: rooms.styles))
     await server.start()
     try:
         assert await check(f"http://127.0.0.1:{server.port}", PAGE) <= documented("live.md")

@@ -196,6 +196,44 @@ def test_the_shelf_is_a_file(files: dict[str, bytes], home: Path) -> None:
     assert shelf.VARIABLE in str(told.value.hint)
 
 
+def test_a_folder_that_is_no_style_is_left_alone(files: dict[str, bytes], home: Path) -> None:
+    """The shelf may be a folder of training runs."""
+    (home / "tiny").mkdir(parents=True)
+    (home / "tiny" / "checkpoint.pt").write_bytes(b"hours")
+    for replace in (False, True):
+        with pytest.raises(StyleError, match="exists and is not a style"):
+            shelf.add(files, GALLERY, replace=replace)
+    shelf.add(files, GALLERY, "other")
+    with pytest.raises(StyleError, match="exists and is not a style"):
+        shelf.rename("other", "tiny", GALLERY)
+    assert (home / "tiny" / "checkpoint.pt").read_bytes() == b"hours" and (home / "other").is_dir()
+
+
+def test_a_damaged_style_keeps_its_name(files: dict[str, bytes], home: Path) -> None:
+    shelf.add(files, GALLERY)
+    (home / "tiny" / MANIFEST).write_text("{")
+    with pytest.raises(StyleError, match="cannot be read"):
+        shelf.rename("tiny", "small", GALLERY)
+    assert (home / "tiny").is_dir() and not (home / "small").exists()
+
+
+def test_a_name_of_the_page(files: dict[str, bytes]) -> None:
+    with pytest.raises(StyleError, match="the page of rtstyle needs the name training"):
+        shelf.add(files, GALLERY, "training")
+
+
+def test_ranges_of_other_weights_are_noticed(files: dict[str, bytes], home: Path) -> None:
+    for ranges in ({"none.conv.weight": [0, 1]}, {"stem.conv.bias": [0, 1]}, {"softening": [-1, 1]}):
+        manifest = {**json.loads(files[MANIFEST]), "ranges": ranges}
+        with pytest.raises(StyleError, match="cannot be used"):
+            shelf.add({**files, MANIFEST: json.dumps(manifest).encode()}, GALLERY)
+    assert not home.exists()
+
+
+def test_a_folder_has_no_sha256(tiny_style: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "is a folder" in run(capsys, "add", str(tiny_style), "--sha256", "0" * 64, code=1)
+
+
 def test_info(capsys: pytest.CaptureFixture[str], tiny_style: Path) -> None:
     shown = run(capsys, "info", "vangogh")
     assert "Vincent van Gogh" in shown and "Apache-2.0" in shown
@@ -264,7 +302,7 @@ def test_a_repository_of_the_hub(
     server.pages[f"/me/tiny/resolve/main/{WEIGHTS}"] = (302, f"{elsewhere}:{server.server_port}/cdn".encode(), None)
     server.pages["/cdn"] = (200, files[WEIGHTS], None)
     monkeypatch.setenv("HF_ENDPOINT", url(server, ""))
-    monkeypatch.setenv("HF_TOKEN", "secret")
+    monkeypatch.setenv("HF_TOKEN", "secret\n")
     run(capsys, "add", "hf://me/tiny")
     assert "tiny" in shelf.own_styles()
     given = dict(server.asked)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -52,9 +53,9 @@ def window(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     program.write_text(WINDOW)
     real = module.subprocess.Popen
 
-    def started(command: list[str]) -> object:
-        assert command[:4] == [sys.executable, "-m", "rtstyle", "webcam"]
-        return real([sys.executable, str(program), *command[4:]])
+    def started(command: list[str], **apart: Any) -> object:
+        assert command[:5] == [sys.executable, "-P", "-m", "rtstyle", "webcam"]
+        return real([sys.executable, str(program), *command[5:]], **apart)
 
     monkeypatch.setattr(module.subprocess, "Popen", started)
     monkeypatch.setattr(module, "POLL_S", 0.05)

@@ -136,9 +136,12 @@ class StyleTraining:
         """End the training, if there is one; the shelf stays as it is. A style that is being saved is finished."""
         if self._job is None:
             return
-        if self.state != SAVING:
+        # Only once, and not while it tidies up: the second one would end that.
+        if self.state in (STARTING, RUNNING) and not self._job.cancelling():
             self._job.cancel()
         await asyncio.wait({self._job})
+        if self.state == STARTING:  # it had not even begun
+            self.state = STOPPED
 
     async def close(self) -> None:
         """End the training, and begin none any more. May be called twice."""
@@ -278,4 +281,6 @@ def _check_shelf(most: int) -> None:
 
 def _taken() -> set[str]:
     """Return the names that a new style cannot have; one of them is an address of the server."""
-    return {*folders(), "training"}
+    home = shelf.home()
+    others = {path.name for path in home.iterdir()} if home.is_dir() else set()  # folders that are no styles
+    return {*folders(), shelf.RESERVED, *others}
