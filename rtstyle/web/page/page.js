@@ -138,7 +138,11 @@ async function start() {
   connection.onState = (text, alarm) => setStatus(text, alarm);
   connection.onMessage = show;
   connection.onCamera = (stream) => { original.srcObject = stream; listCameras($("source")); };
-  connection.onFigures = (reading) => { graph.add(reading); capture.late(reading.delay); };
+  connection.onFigures = (reading) => {
+    graph.add(reading);
+    // What happens between two frames is seen with the second one.
+    capture.late(reading.delay + (reading.fps ? 500 / reading.fps : 0));
+  };
   connection.onEnd = ended;
   running(true);
   await connection.open();
