@@ -125,7 +125,7 @@ def test_a_slider_that_never_rests_is_followed(controls: Controls) -> None:
             began.clear()
             set_mix(controls, number / 10 + 0.05)  # it has moved on before the mix is prepared
             go_on.set()
-            until(lambda number=number: switcher(PHOTO) is not None and switcher.shown == made[-1], 10)
+            until(lambda: switcher(PHOTO) is not None and [switcher.shown] == made[-1:], 10)
             shown.add(switcher.shown)
             until(began.is_set, 10)  # the loader is at the mix that is wanted now
             began.clear()
