@@ -33,7 +33,7 @@ SETTLE_S = 0.5
 LIST_S = 1.5
 """How long sources are looked for to list them, seconds."""
 
-SOUND_S = 0.3
+SOUND_S = 1.0
 """How long to wait for sound beside the first picture, seconds; sinks must know early whether there is some."""
 
 BLOCK = 480
