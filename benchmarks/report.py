@@ -35,6 +35,7 @@ ORDER = (
     "gallery",
     "against",
     "training",
+    "starts",
 )
 """All sections, as they are shown."""
 

@@ -153,7 +153,8 @@ def gallery_styles(gallery: Path | None = None) -> dict[str, Path]:
 def folders(gallery: Path | None = None) -> dict[str, Path]:
     """Return the folders of all styles by name: those of the gallery, and one's own unless a gallery is given."""
     own = own_styles() if gallery is None else {}
-    return {**gallery_styles(gallery), **{name: own[name] for name in own if name not in gallery_styles(gallery)}}
+    shipped = gallery_styles(gallery)
+    return {**shipped, **{name: folder for name, folder in own.items() if name not in shipped}}
 
 
 def _entry(folder: Path, *, own: bool) -> StyleEntry:

@@ -23,11 +23,10 @@ from rtstyle.signals import STOPPER
 from train.config.recipe import resolve
 from train.config.schema import TrainConfig
 from train.data.batches import Batch
-from train.data.pictures import picture_files, to_tensor, with_short_side
+from train.data.pictures import picture_files
 from train.distributed import SINGLE_PROCESS, ProcessGroup
 from train.export import finish
 from train.loop import train
-from train.losses.perceptual import gram, tones
 from train.losses.vgg_features import Features
 from train.progress_bar import show_progress
 from train.trainer import StepOutput, Trainer, mean_and_deviation, read_painting
@@ -76,10 +75,9 @@ class MetaTrainer(Trainer):
         """Measure every painting by itself; return the first one's values."""
         assert self.config.data.style_pictures is not None
         for file in picture_files(self.config.data.style_pictures):
-            x = to_tensor(with_short_side(read_painting(file), self.config.data.style_size)).to(self.device)
-            grams = [gram(f) for f in [*self.features.style(x), self.features.content(x)]]
+            grams, shades = self._measure(read_painting(file), self.config.data.style_size)
             self.paintings.append(file)
-            self.targets.append(Target(grams, mean_and_deviation(tones(x))))
+            self.targets.append(Target(grams, mean_and_deviation(shades)))
         return self.targets[0].grams, self.targets[0].tones
 
     def losses(self, batch: Batch) -> StepOutput:

@@ -176,13 +176,19 @@ class Trainer:
             if short < crop:
                 logger.warning("%s is %d×%d: smaller than a crop of %d pixels", file, rgb.shape[1], rgb.shape[0], crop)
             side = self.config.data.style_size if len(files) == 1 else min(short, self.config.data.style_size)
-            x = to_tensor(with_short_side(rgb, side)).to(self.device)
-            grams = [gram(f) for f in [*self.features.style(x), self.features.content(x)]]
+            grams, shades = self._measure(rgb, side)
             sums = [a + b for a, b in zip(sums, grams, strict=True)] if sums else grams
-            light.append(tones(x).flatten())
+            light.append(shades)
         if not sums:
             raise TrainError(f"no work can be read: {files[0]} …", hint="give --style-pictures another folder")
         return [value / len(self.paintings) for value in sums], mean_and_deviation(torch.cat(light))
+
+    @torch.no_grad()
+    def _measure(self, rgb: RGB, side: int) -> tuple[list[Tensor], Tensor]:
+        """Return the Gram matrices, (1, C, C) per layer, and the flat ``tones`` of a painting at a short side."""
+        x = to_tensor(with_short_side(rgb, side)).to(self.device)
+        grams = [gram(features) for features in [*self.features.style(x), self.features.content(x)]]
+        return grams, tones(x).flatten()
 
     def losses(self, batch: Batch) -> StepOutput:
         """Stylize a batch and compute every loss term of the generator except the adversarial ones."""

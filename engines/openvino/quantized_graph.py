@@ -125,6 +125,8 @@ def quantized_weights(weights: Mapping[str, Floats], ranges: Ranges) -> dict[str
         found[name + OFFSET] = np.full((1, 1, 1, 1), -low / span, np.float32)
         found[name], scale = _scaled(weights[name])
         found[name + SCALE] = scale.reshape(1, -1, 1, 1) * span
+        if name != BLUR and not low:
+            continue
         kernel = np.asarray(np.rint(found[name] * largest) / largest * scale, np.float32)
         if name == BLUR:
             found[name + REST], rest = _scaled(weights[name] - kernel)

@@ -14,7 +14,7 @@ pytest.importorskip("aiohttp")
 pytest.importorskip("aiortc")
 pytest.importorskip("playwright")
 
-from benchmarks.page import browser, delays, serving, switches, wait_for_stylized
+from benchmarks.page import delays, serving, switches, wait_for_stylized
 from engines.base import EngineInfo
 from engines.openvino.engine import CpuEngine
 from engines.style_file import StyleModel
@@ -32,16 +32,6 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    """One browser for all tests."""
-    try:
-        with browser() as shown:
-            yield shown
-    except FileNotFoundError as error:
-        pytest.skip(str(error))
-
-
-@pytest.fixture(scope="module")
 def served() -> Iterator[tuple[str, Rooms]]:
     """The page, with the moving scene as this machine's own source."""
     settings = WebSettings(port=0, hold_fps=False)  # on a slow machine the strokes, too, are those of the style
@@ -50,16 +40,9 @@ def served() -> Iterator[tuple[str, Rooms]]:
 
 
 @pytest.fixture
-def page(chromium: Browser) -> Iterator[Page]:
-    """An empty page. Whatever goes wrong in its scripts fails the test."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 860}, accept_downloads=True)
-    page = context.new_page()
-    faults: list[str] = []
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
-    yield page
-    context.close()
-    assert not faults
+def page(new_page: Callable[..., Page]) -> Page:
+    """An empty page."""
+    return new_page(1280, 860)
 
 
 def _picture(page: Page, video: str) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,6 @@ pytest.importorskip("aiohttp")
 pytest.importorskip("aiortc")
 pytest.importorskip("playwright")
 
-from benchmarks.page import browser
 from tests.rtstyle.clips import Clip, Seen
 from tests.rtstyle.uploads import command, listed
 
@@ -42,16 +41,6 @@ SLOW_UPLOADS = """
 """Uploads that begin late, so that some still wait while others are done."""
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    """One browser for all tests."""
-    try:
-        with browser() as shown:
-            yield shown
-    except FileNotFoundError as error:
-        pytest.skip(str(error))
-
-
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[str]:
     """The page of a server that takes two megabytes of files."""
@@ -60,16 +49,9 @@ def served(tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def page(chromium: Browser) -> Iterator[Page]:
-    """An empty page, narrow as a phone's. Whatever goes wrong in its scripts fails the test."""
-    context = chromium.new_context(viewport={"width": 360, "height": 740}, accept_downloads=True)
-    page = context.new_page()
-    faults: list[str] = []
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
-    yield page
-    context.close()
-    assert not faults
+def page(new_page: Callable[..., Page]) -> Page:
+    """An empty page, narrow as a phone's."""
+    return new_page(360, 740)
 
 
 def drop(page: Page, *files: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ pytest.importorskip("playwright")
 pytest.importorskip("torch")
 pytest.importorskip("onnxscript")
 
-from benchmarks.page import browser, serving, wait_for_stylized
+from benchmarks.page import serving, wait_for_stylized
 from rtstyle import shelf
 from rtstyle.commands.options import load_engine
 from rtstyle.web.rooms import Rooms, WebSettings
@@ -44,16 +44,6 @@ DROP = """
 """What a browser does when a picture is dropped on the video."""
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    """One browser for all tests."""
-    try:
-        with browser() as shown:
-            yield shown
-    except FileNotFoundError as error:
-        pytest.skip(str(error))
-
-
 @pytest.fixture
 def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The page of a server with an empty shelf that learns in a few steps."""
@@ -69,16 +59,9 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 @pytest.fixture
-def page(chromium: Browser) -> Iterator[Page]:
-    """An empty page. Whatever goes wrong in its scripts fails the test."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 800}, accept_downloads=True)
-    page = context.new_page()
-    faults: list[str] = []
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
-    yield page
-    context.close()
-    assert not [one for one in faults if "422 (Unprocessable" not in one]
+def page(new_page: Callable[..., Page]) -> Page:
+    """An empty page."""
+    return new_page(1280, 800, expected="422 (Unprocessable")
 
 
 def shoot(page: Page, name: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,14 +17,14 @@ pytest.importorskip("aiohttp")
 pytest.importorskip("aiortc")
 pytest.importorskip("playwright")
 
-from benchmarks.page import browser, serving, wait_for_stylized
+from benchmarks.page import serving, wait_for_stylized
 from engines.base import RGB
 from rtstyle.web.rooms import WebSettings
 from tests.rtstyle.browsers import Tint
 from tests.rtstyle.page_scripts import FLASHES
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
 
 pytestmark = pytest.mark.browser
 
@@ -33,25 +33,10 @@ NO_MICROPHONE = """
 """
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    """One browser for all tests."""
-    try:
-        with browser() as shown:
-            yield shown
-    except FileNotFoundError as error:
-        pytest.skip(str(error))
-
-
 @pytest.fixture
-def page(chromium: Browser) -> Iterator[Page]:
-    """An empty page. Whatever goes wrong in its scripts fails the test."""
-    context = chromium.new_context(accept_downloads=True)
-    page, faults = context.new_page(), list[str]()
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    yield page
-    context.close()
-    assert not faults
+def page(new_page: Callable[..., Page]) -> Page:
+    """An empty page."""
+    return new_page(1280, 720)
 
 
 @pytest.fixture(scope="module")

@@ -95,7 +95,9 @@ def test_a_window_that_cannot_open_is_told(
     with live_preview(settings, "broken"):
         snapshot(settings, tiny_style)
         until(window)
-        time.sleep(1.0)
+        end_s = time.monotonic() + 30
+        while not caplog.records and time.monotonic() < end_s:
+            time.sleep(0.05)
     assert "preview window could not be shown" in caplog.text
 
 

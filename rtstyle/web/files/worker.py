@@ -18,7 +18,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
+
+from rtstyle.web.worker_reports import Reports
 
 if TYPE_CHECKING:
     from engines.base import Engine
@@ -83,7 +85,7 @@ def main() -> int:
     """Stylize the file. Returns: the exit code, 1 after a failure."""
     if hasattr(os, "nice"):
         os.nice(19)
-    reports = _own_stdout()
+    reports = Reports()
     task = Task(**json.loads(sys.stdin.buffer.readline()))
     Thread(target=_end_with_parent, name="parent", daemon=True).start()
     from engines.errors import StylerError
@@ -93,15 +95,15 @@ def main() -> int:
     except StylerError as error:
         # The hints of the command line are no help on a page.
         hint = "" if " --" in f" {error.hint}" or "`" in error.hint else error.hint
-        _report(reports, {"problem": _renamed(error.problem, task), "hint": _renamed(hint, task)})
+        reports({"problem": _renamed(error.problem, task), "hint": _renamed(hint, task)})
         return 1
     except MemoryError:
-        _report(reports, {"problem": "there is not enough memory for this file", "hint": ""})
+        reports({"problem": "there is not enough memory for this file", "hint": ""})
         return 1
     except Exception as error:  # noqa: BLE001  # the server waits for one line, whatever happened
-        _report(reports, {"problem": f"{type(error).__name__}: {error}", "hint": "this is a fault in rtstyle"})
+        reports({"problem": f"{type(error).__name__}: {error}", "hint": "this is a fault in rtstyle"})
         return 1
-    _report(reports, {"done": done})
+    reports({"done": done})
     return 0
 
 
@@ -112,19 +114,7 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _own_stdout() -> TextIO:
-    """Return standard output for reports only; what libraries print goes to standard error."""
-    reports = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    return reports
-
-
-def _report(reports: TextIO, line: dict[str, Any]) -> None:
-    reports.write(json.dumps(line) + "\n")
-    reports.flush()
-
-
-def _locked(task: Task, reports: TextIO) -> dict[str, Any]:
+def _locked(task: Task, reports: Reports) -> dict[str, Any]:
     from filelock import FileLock, Timeout
 
     from engines.errors import SinkError
@@ -152,7 +142,7 @@ def _picture(task: Task) -> dict[str, Any]:
     return {"width": result.width, "height": result.height, "frames": 1, "notes": notes}
 
 
-def _video(task: Task, reports: TextIO) -> dict[str, Any]:
+def _video(task: Task, reports: Reports) -> dict[str, Any]:
     from engines.errors import ConfigError
     from rtstyle.jobs.manifest import Manifest
     from rtstyle.video import VideoJob
@@ -176,7 +166,7 @@ def _video(task: Task, reports: TextIO) -> dict[str, Any]:
     return {"width": report.width, "height": report.height, "frames": report.frames_out, "notes": notes}
 
 
-def _stylize(job: VideoJob, task: Task, reports: TextIO) -> VideoReport:
+def _stylize(job: VideoJob, task: Task, reports: Reports) -> VideoReport:
     from rtstyle.style_library import identify
     from rtstyle.video import stylize_video
 
@@ -186,7 +176,7 @@ def _stylize(job: VideoJob, task: Task, reports: TextIO) -> VideoReport:
         nonlocal last_s
         if time.monotonic() - last_s >= REPORT_S:
             last_s = time.monotonic()
-            _report(reports, {"frames": now.frames, "total": now.total or 0, "fps": now.fps})
+            reports({"frames": now.frames, "total": now.total or 0, "fps": now.fps})
 
     made_by = identify(task.style, task.engine)
     return stylize_video(job, task.load, on_progress=progress, made_by=made_by)

@@ -19,7 +19,10 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
+
+from rtstyle.web.background_process import explain_end
+from rtstyle.web.worker_reports import Reports
 
 UPLOAD, PAINTING, RUN = "upload", "painting.png", "run"
 """Names in the folder: the picture as it came, as training takes it, and the folder of the run."""
@@ -29,8 +32,6 @@ PREVIEW = "preview"
 
 POLL_S = 0.5
 """Seconds between two looks at the unfinished style."""
-
-_WRITING = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def main() -> int:
     """Learn the style. Returns: the exit code, 1 after a failure."""
     if hasattr(os, "nice"):
         os.nice(19)
-    reports = _own_stdout()
+    reports = Reports()
     task = Task(**json.loads(sys.stdin.buffer.readline()))
     training = _Training()
     threading.Thread(target=_end_with_parent, args=(task, training), name="parent", daemon=True).start()
@@ -63,16 +64,16 @@ def main() -> int:
     except StylerError as error:
         # The hints of the command line are no help on a page.
         hint = "" if " --" in f" {error.hint}" else error.hint
-        _report(reports, {"problem": _renamed(error.problem, task), "hint": _renamed(hint, task)})
+        reports({"problem": _renamed(error.problem, task), "hint": _renamed(hint, task)})
         return 1
     except MemoryError:
-        _report(reports, {"problem": "there is not enough memory for this painting", "hint": ""})
+        reports({"problem": "there is not enough memory for this painting", "hint": ""})
         return 1
     except Exception as error:  # noqa: BLE001  # the server waits for one line, whatever happened
-        _report(reports, {"problem": f"{type(error).__name__}: {error}", "hint": "this is a fault in rtstyle"})
+        reports({"problem": f"{type(error).__name__}: {error}", "hint": "this is a fault in rtstyle"})
         return 1
     training.is_done = True  # what follows belongs to the server
-    _report(reports, {"done": True})
+    reports({"done": True})
     return 0
 
 
@@ -114,27 +115,14 @@ def _end_with_parent(task: Task, training: _Training) -> None:
     os._exit(1)
 
 
-def _own_stdout() -> TextIO:
-    """Return standard output for reports only; what libraries print goes to standard error."""
-    reports = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    return reports
-
-
-def _report(reports: TextIO, line: dict[str, Any]) -> None:
-    with _WRITING:
-        reports.write(json.dumps(line) + "\n")
-        reports.flush()
-
-
-def _learn(task: Task, training: _Training, reports: TextIO) -> None:
+def _learn(task: Task, training: _Training, reports: Reports) -> None:
     """Raises: StylerError: the painting cannot be used, or the training failed."""
     from engines.errors import TrainError
     from rtstyle.web.training.painting import prepare_painting
 
     folder = Path(task.folder)
     width, height = prepare_painting(folder / UPLOAD, folder / PAINTING)
-    _report(reports, {"width": width, "height": height})
+    reports({"width": width, "height": height})
     painting, out = str(folder / PAINTING), str(folder / RUN)
     # -P: files beside the program must not be imported as packages.
     command = [sys.executable, "-P", "-m", "rtstyle", "train", "--style-picture", painting, "--out", out]
@@ -149,16 +137,16 @@ def _learn(task: Task, training: _Training, reports: TextIO) -> None:
         raise TrainError(*_explained(said, process.returncode))
 
 
-def _listen(stream: TextIO, said: list[str], reports: TextIO) -> None:
+def _listen(stream: TextIO, said: list[str], reports: Reports) -> None:
     """Keep the last lines, and tell of a download, which may take minutes."""
     for line in stream:
         if line.startswith("downloading "):
-            _report(reports, {"note": line.strip().partition(" to ")[0]})
+            reports({"note": line.strip().partition(" to ")[0]})
         said.append(line.strip())
         del said[:-20]
 
 
-def _follow(process: subprocess.Popen[str], record: Path, reports: TextIO) -> None:
+def _follow(process: subprocess.Popen[str], record: Path, reports: Reports) -> None:
     """Report the steps of the unfinished style until the training ends."""
     last = 0
     while process.poll() is None:
@@ -166,7 +154,7 @@ def _follow(process: subprocess.Popen[str], record: Path, reports: TextIO) -> No
             step = int(json.loads(record.read_text(encoding="utf-8"))["training"]["steps_done"])
             if step != last:
                 last = step
-                _report(reports, {"step": step})
+                reports({"step": step})
         with suppress(subprocess.TimeoutExpired):
             process.wait(POLL_S)
 
@@ -177,9 +165,7 @@ def _explained(said: list[str], code: int) -> tuple[str, str]:
     hints = [line.removeprefix("hint: ") for line in said if line.startswith("hint: ")]
     if problems:
         return problems[-1], hints[-1] if hints else ""
-    if code == -9:
-        return "the training was killed", "was there not enough memory?"
-    return f"the training crashed (code {code}{': ' + said[-1][:200] if said else ''})", ""
+    return explain_end(code, "\n".join(said), "the training")
 
 
 def _renamed(text: str, task: Task) -> str:
