@@ -34,6 +34,8 @@ from train.losses.perceptual import (
     lattice_loss,
     luminance_temporal_loss,
     noise_loss,
+    plain,
+    plain_loss,
     range_loss,
     straight_clamp,
     temporal_loss,
@@ -192,6 +194,16 @@ class Trainer:
 
     def losses(self, batch: Batch) -> StepOutput:
         """Stylize a batch and compute every loss term of the generator except the adversarial ones."""
+        groups = self._groups(batch)
+        # One pass for all groups, so that the normalisation sees them together.
+        raw = self.stylize(self.generator, torch.cat(list(groups.values())), batch.draws.shift).float()
+        parts = dict(zip(groups, torch.split(raw, [len(group) for group in groups.values()]), strict=True))
+        pictures = straight_clamp(parts["x"])
+        terms = self._picture_terms(batch.x, parts["x"], pictures, batch.faces)
+        return StepOutput(terms | _pair_terms(batch, groups, parts), raw, pictures)
+
+    def _groups(self, batch: Batch) -> dict[str, Tensor]:
+        """Return all pictures of a step, (…, 3, H, W) each: the photographs, and what is compared with them."""
         x, pairs, draws = batch.x, batch.pairs, batch.draws
         groups = {"x": x}
         if pairs is not None:
@@ -201,29 +213,19 @@ class Trainer:
             groups["moved"] = add_noise(warp(x[::2], draws.flow), draws.moved_noise)
         if draws.still_noise is not None:
             groups["noisy"] = add_noise(_still(x), draws.still_noise)
-        # One pass for all groups, so that the normalisation sees them together.
-        raw = self.stylize(self.generator, torch.cat(list(groups.values())), draws.shift).float()
-        parts = dict(zip(groups, torch.split(raw, [len(group) for group in groups.values()]), strict=True))
-        pictures = straight_clamp(parts["x"])
-        terms = self._picture_terms(x, parts["x"], pictures)
-        if draws.flow is not None:
-            terms["temporal"] = temporal_loss(warp(parts["x"][::2], draws.flow), parts["moved"], inside(draws.flow))
-        if pairs is not None:
-            terms["temporal"] = luminance_temporal_loss(
-                parts["first"], parts["second"], pairs.first, pairs.second, pairs.flow, pairs.valid
-            )
-        if "noisy" in groups:
-            terms["noise"] = noise_loss(_still(parts["x"]), parts["noisy"])
-        return StepOutput(terms, raw, pictures)
+        if self.config.losses.plain:
+            groups["plain"] = plain(x[:1])
+        return groups
 
-    def _picture_terms(self, x: Tensor, raw: Tensor, y: Tensor) -> dict[str, Tensor]:
+    def _picture_terms(self, x: Tensor, raw: Tensor, y: Tensor, faces: Tensor | None) -> dict[str, Tensor]:
         """Compute the terms that look at single pictures: input x, output raw, and y, the output clamped."""
+        extra = None if faces is None else self.config.losses.faces * faces
         weights = {name: weight for name, weight in vars(self.config.content_layers).items() if weight}
         with torch.no_grad():
             original = self.features.layers(x, weights)
         found = self.features.layers(y, {*STYLE_LAYERS, *weights})
         grams = [gram(found[name]) for name in STYLE_LAYERS]
-        content = [weight * content_loss(found[name], original[name]) for name, weight in weights.items()]
+        content = [weight * content_loss(found[name], original[name], extra) for name, weight in weights.items()]
         terms = {"content": torch.stack(content).sum() if content else y.new_zeros(()), "style": self._style(grams)}
         if self.config.losses.batch_style:
             terms["batch_style"] = self._style([self.group.mean(g.mean(0, keepdim=True)) for g in grams])
@@ -294,6 +296,22 @@ class Trainer:
             raise TrainError("the checkpoint does not fit this version's generator", hint="start over") from error
         self.step, self.seconds = state["step"], state["seconds"]
         self.changes = [*state.get("changes", []), *diff(self.config, state["settings"], self.step)]
+
+
+def _pair_terms(batch: Batch, groups: dict[str, Tensor], parts: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Compute the terms that compare two pictures; ``parts`` are the stylized ``groups``."""
+    pairs, flow, terms = batch.pairs, batch.draws.flow, dict[str, Tensor]()
+    if flow is not None:
+        terms["temporal"] = temporal_loss(warp(parts["x"][::2], flow), parts["moved"], inside(flow))
+    if pairs is not None:
+        terms["temporal"] = luminance_temporal_loss(
+            parts["first"], parts["second"], pairs.first, pairs.second, pairs.flow, pairs.valid
+        )
+    if "noisy" in groups:
+        terms["noise"] = noise_loss(_still(parts["x"]), parts["noisy"])
+    if "plain" in groups:
+        terms["plain"] = plain_loss(parts["plain"], groups["plain"])
+    return terms
 
 
 def read_painting(file: Path) -> RGB:

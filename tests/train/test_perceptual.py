@@ -14,6 +14,8 @@ from train.losses.perceptual import (
     luminance,
     luminance_temporal_loss,
     noise_loss,
+    plain,
+    plain_loss,
     range_loss,
     straight_clamp,
     style_distances,
@@ -170,6 +172,28 @@ def test_lattice_is_what_repeats_in_every_cell() -> None:
     assert lattice_loss(strokes) < 1e-4 / 2, "texture averages out"
     assert lattice_loss(mesh + strokes) > lattice_loss(strokes) + 5e-5
     assert lattice_loss(torch.full((1, 3, 17, 19), 0.3)) == 0, "sides may be odd and short"
+
+
+def test_plain_is_what_is_painted_where_nothing_is() -> None:
+    x = plain(noise(2, 3, 96, 128))
+    dashes = 0.1 * torch.eye(2).repeat(48, 64)
+    assert plain_loss(x, x) == 0
+    assert plain_loss(x + 0.3, x) == pytest.approx(0, abs=1e-9), "skies may have another colour"
+    assert plain_loss(plain(1 - x), x) < 1e-3, "and may be light where they were dark"
+    assert plain_loss(x + dashes, x) == pytest.approx(0.0025, rel=0.05), "the variance of the dashes"
+    assert x.std() < noise(2, 3, 96, 128).std() / 10, "no detail is left"
+    assert plain_loss(plain(noise(1, 3, 5, 7)), plain(noise(1, 3, 5, 7))) == 0, "a picture may be tiny"
+
+
+def test_content_of_a_face_weighs_more_by_its_share() -> None:
+    original = noise(1, 8, 12, 12) + 0.1
+    stylized = original.clone()
+    stylized[:, :, :6] = 0
+    top, bottom = torch.zeros(1, 1, 96, 96), torch.zeros(1, 1, 96, 96)
+    top[:, :, :48] = bottom[:, :, 48:] = 3
+    plainly = content_loss(stylized, original)
+    assert content_loss(stylized, original, bottom) == pytest.approx(float(plainly)), "nothing is wrong in the face"
+    assert content_loss(stylized, original, top) == pytest.approx(4 * float(plainly))
 
 
 def test_variation_of_a_ramp_is_its_slope() -> None:

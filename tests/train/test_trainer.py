@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
+import train
 from engines.errors import TrainError
 from engines.model.generator import Arch, Generator, load_generator, stylize
 from engines.style_file import StyleModel
 from tests.train.messages import logged
 from tests.train.pictures import texture, write_picture
 from train.config.schema import TrainConfig
-from train.data.batches import Batch, Draws
+from train.data.batches import Batch, BatchLoader, Draws
+from train.data.pictures import read_picture
 from train.inference import stylize_picture
 from train.losses.vgg_features import load_features
 from train.trainer import Trainer
@@ -62,6 +64,24 @@ def test_no_work_at_all_is_told(config: Make, works: Path) -> None:
     settings = config(data={"style_picture": None, "style_pictures": works})
     with pytest.raises(TrainError, match="no work can be read"):
         Trainer(settings, load_features(settings.data.features))
+
+
+def test_faces_and_plain_walls_count_if_they_are_given_a_weight(config: Make, tmp_path: Path) -> None:
+    portrait = Path(train.__file__).parent / "photographs" / "astronaut.jpg"
+    (tmp_path / "portraits").mkdir()
+    write_picture(tmp_path / "portraits" / "one.png", read_picture(portrait)[:200, 100:300])
+
+    def terms(**losses: float) -> dict[str, float]:
+        data = {"content": tmp_path / "portraits", "hold_out": 0, "crop": 192, "batch": 2}
+        settings = config(data=data, losses=losses)
+        batch = BatchLoader(settings)(0)
+        found = Trainer(settings, load_features(settings.data.features)).losses(batch).terms
+        return {name: float(value.detach()) for name, value in found.items()}
+
+    without, weighed = terms(noise=0.0, temporal=0.0), terms(noise=0.0, temporal=0.0, faces=3.0)
+    assert 1.1 < weighed["content"] / without["content"] < 4.0, "the face fills a part of each crop"
+    assert weighed["style"] == without["style"]
+    assert "plain" not in without and terms(plain=1.0)["plain"] > 0
 
 
 def test_a_layer_weighs_what_it_is_given(config: Make) -> None:

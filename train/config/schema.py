@@ -130,6 +130,8 @@ class LossWeights:
     """Weight of each loss term; all terms but the pixel errors are relative, so that 1 is a natural unit."""
 
     content: StrictFloat = weight(2.5, "squared error of features, relative to the picture's own, by content_layers")
+    # Eyes are the darkest places of a face, and where a style asks for black it puts it there first.
+    faces: StrictFloat = weight(0.0, "what the content of faces weighs in addition; 3 counts a face four times")
     style: StrictFloat = weight(5.0, "squared error of Gram matrices, relative to the painting's, by style_layers")
     # A single picture may lack what others of the batch have.
     batch_style: StrictFloat = weight(5.0, "the same for the mean over the batch")
@@ -140,6 +142,10 @@ class LossWeights:
     variation: StrictFloat = weight(0.0, "total variation: mean absolute difference of neighbouring pixels")
     tone: StrictFloat = weight(20.0, "squared error of large patches' luminance, photograph in the painting's range")
     lattice: StrictFloat = weight(10000.0, "squared mean difference within 2×2 cells: the mesh of the pixel shuffle")
+    # The canvas paints there, and what it paints stands on the screen.
+    plain: StrictFloat = weight(
+        0.0, "squared pixel error of detail that is painted where a picture has none: skies, walls"
+    )
     range: StrictFloat = weight(10.0, "squared excess over [0, 1]")
 
 

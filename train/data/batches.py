@@ -14,6 +14,7 @@ from engines.cache_dirs import cache_folder
 from engines.model.generator import CANVAS
 from train.config.schema import TrainConfig
 from train.data.clips import PairBatch, PairSet, build_pairs, clip_files
+from train.data.face_finder import FaceFinder
 from train.data.pictures import Pictures, picture_files, prefetch, split
 from train.data.synthetic_motion import random_flow, sensor_noise
 from train.distributed import SINGLE_PROCESS, ProcessGroup
@@ -77,11 +78,13 @@ class Batch:
         x: photographs, (N, 3, crop, crop), float32 in [0, 1].
         draws: random numbers.
         pairs: ⌈N / 2⌉ pairs of frames if the step learns from real motion, else ``None``.
+        faces: 1 where faces are, (N, 1, crop, crop); ``None`` unless they weigh more than the rest.
     """
 
     x: Tensor
     draws: Draws
     pairs: PairBatch | None = None
+    faces: Tensor | None = None
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
         """Return the batch with a function applied to every tensor."""
@@ -89,7 +92,8 @@ class Batch:
         if pairs is not None:
             pairs = PairBatch(*(change(part) for part in (pairs.first, pairs.second, pairs.flow, pairs.valid)))
         parts = (None if part is None else change(part) for part in (draws.flow, draws.moved_noise, draws.still_noise))
-        return Batch(change(self.x), Draws(draws.shift, *parts), pairs)
+        faces = None if self.faces is None else change(self.faces)
+        return Batch(change(self.x), Draws(draws.shift, *parts), pairs, faces)
 
     def to(self, device: torch.device) -> Batch:
         """Copy the batch to a device; the host does not wait for copies from pinned memory."""
@@ -132,6 +136,7 @@ class BatchLoader:
         self.pictures = Pictures(
             files, data.batch, data.crop, config.run.seed, places=self.places, in_memory=data.in_memory
         )
+        self.find_faces = FaceFinder() if config.losses.content and config.losses.faces else None
         self.pairs: PairSet | None = None
         if data.clips is not None and _learns_from_clips(config):
             cache, side = cache_folder("features").parent / "pairs", max(CLIP_SIDE, data.crop)
@@ -146,7 +151,8 @@ class BatchLoader:
             own = slice(self.places.start // 2, (self.places.stop + 1) // 2)
             pairs = PairBatch(whole.first[own], whole.second[own], whole.flow[own], whole.valid[own])
         draws = Draws.of_step(self.config, step, self.places, has_pairs=pairs is not None)
-        batch = Batch(self.pictures(step), draws, pairs)
+        x = self.pictures(step)
+        batch = Batch(x, draws, pairs, self.find_faces(x) if self.find_faces is not None else None)
         return batch.map(Tensor.pin_memory) if self.pin_memory else batch
 
     def from_step(self, step: int) -> Iterator[Batch]:

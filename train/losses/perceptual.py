@@ -19,6 +19,9 @@ from train.data.synthetic_motion import warp
 PATCH = 24
 """Side of a patch larger than a stroke, pixels."""
 
+PLAIN, DETAIL = 32, 25
+"""Sides of the squares that are averaged in a plain picture, and around a pixel to find its detail, pixels."""
+
 PHOTOGRAPH_MEAN, PHOTOGRAPH_SPREAD = 0.47, 0.24
 """Mean and standard deviation of ``tones`` over a few hundred photographs of people, rooms, streets and landscapes."""
 
@@ -50,11 +53,20 @@ def gram(features: Tensor) -> Tensor:
     return product.float() / flat.shape[1]
 
 
-def content_loss(stylized: Tensor, original: Tensor) -> Tensor:
-    """‖F(y) − F(x)‖² / ‖F(x)‖², per picture. Gatys et al. 2016, eq. 1, made relative."""
+def content_loss(stylized: Tensor, original: Tensor, faces: Tensor | None = None) -> Tensor:
+    """Σ (1 + w) (F(y) − F(x))² / ‖F(x)‖², per picture. Gatys et al. 2016, eq. 1, made relative.
+
+    Args:
+        stylized: F(y), (N, C, h, w).
+        original: F(x), same shape.
+        faces: additional weight of each pixel, (N, 1, H, W), averaged down to the features; ``None`` is 0.
+    """
     stylized, original = stylized.float(), original.float()
     energy = original.square().sum((1, 2, 3)).clamp_min(1e-8)
-    return ((stylized - original).square().sum((1, 2, 3)) / energy).mean()
+    error = (stylized - original).square()
+    if faces is not None:
+        error = error * (1 + F.adaptive_avg_pool2d(faces, (error.shape[2], error.shape[3])))
+    return (error.sum((1, 2, 3)) / energy).mean()
 
 
 def style_distances(stylized: Sequence[Tensor], painting: Sequence[Tensor]) -> list[Tensor]:
@@ -161,6 +173,24 @@ def lattice_loss(y: Tensor) -> Tensor:
     places = F.pixel_unshuffle(y[..., : 2 * high, : 2 * wide], 2).view(-1, 3, 4, high, wide)
     apart = (places - places.mean(2, keepdim=True)).view(-1, 12, high, wide)
     return F.avg_pool2d(apart, min(16, high, wide)).square().mean()
+
+
+def detail(x: Tensor) -> Tensor:
+    """Return what is finer than a square of ``DETAIL`` pixels: x minus its mean around each pixel. Any (N, C, H, W)."""
+    side = min(DETAIL, *x.shape[-2:])
+    side -= 1 - side % 2
+    return x - F.avg_pool2d(x, side, 1, side // 2, count_include_pad=False)
+
+
+def plain(x: Tensor) -> Tensor:
+    """Take all detail from pictures: what is left are skies and walls. (N, C, H, W) → same shape."""
+    size = max(1, x.shape[2] // PLAIN), max(1, x.shape[3] // PLAIN)
+    return F.interpolate(F.adaptive_avg_pool2d(x, size), x.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def plain_loss(stylized: Tensor, original: Tensor) -> Tensor:
+    """Mean (d(G(x)) − d(x))², d = ``detail``, of ``plain`` pictures x. (N, 3, H, W), twice → scalar."""
+    return (detail(stylized) - detail(original)).square().mean()
 
 
 def variation_loss(y: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ MEANING: Mapping[str, str] = {
     "temporal": "How much strokes drift when the scene moves. Lower is steadier.",
     "noise": "How much camera noise disturbs the result. Lower is steadier.",
     "tone": "How far brightness differs from the photograph's.",
+    "plain": "Detail painted where a picture has none. Much of it: dashes in skies, a maze on walls.",
     "lattice": "A fine grid pattern that the last layer can leave in flat areas. It should stay near 0.",
     "variation": "How much neighbouring pixels differ.",
     "range": "How far colours exceed the displayable range. It should stay near 0.",
