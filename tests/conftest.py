@@ -37,6 +37,13 @@ def _reset_signals() -> None:
             signal.signal(getattr(signal, name), signal.SIG_DFL)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let live video miss its time once or twice: other programs, or another test, may take the cores."""
+    for item in items:
+        if item.get_closest_marker("real_time"):
+            item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=1))
+
+
 @pytest.fixture(scope="session")
 def tiny_style(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a style called ``tiny``: a narrow generator with seeded weights that visibly changes a picture."""

@@ -22,6 +22,8 @@ from engines.install_hint import pip_install
 from engines.style_file import StyleModel
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.real_time
+
 
 def test_auto_is_the_cpu_engine(tiny_style: Path) -> None:
     assert engines.load(tiny_style).info.name == "cpu"

@@ -15,6 +15,8 @@ from engines.errors import SourceError
 from rtstyle.sources.camera import CameraSource, to_rgb
 from rtstyle.sources.opencv_capture import open_device
 
+pytestmark = pytest.mark.real_time
+
 
 class FakeDevice:
     """A camera of known pictures: the first pixel of each, blue, green and red, holds its number.

@@ -30,6 +30,8 @@ from rtstyle.sources.pattern import PatternSource
 from tests.rtstyle.test_style_switcher import NAMES, FakeEngines, until
 from tests.rtstyle.test_webcam import Identity
 
+pytestmark = pytest.mark.real_time
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -31,6 +31,8 @@ from rtstyle.stats import Stats
 from tests.rtstyle.streams import LiveServer, Sender
 from tests.rtstyle.test_webcam import Identity
 
+pytestmark = pytest.mark.real_time
+
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 4.0
 BEGAN_S = 1234.5

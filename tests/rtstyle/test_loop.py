@@ -19,6 +19,8 @@ from rtstyle.sources.loop import LoopSource
 from rtstyle.sources.pacing import Pace
 from tests.rtstyle.clips import Clip, number_of
 
+pytestmark = pytest.mark.real_time
+
 
 @pytest.fixture
 def clip(tmp_path: Path) -> Path:

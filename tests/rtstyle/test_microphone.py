@@ -33,6 +33,8 @@ from rtstyle.stats import Stats
 from tests.rtstyle.test_style_switcher import until
 from tests.rtstyle.test_webcam import Identity
 
+pytestmark = pytest.mark.real_time
+
 
 @dataclass
 class Times:
@@ -243,6 +245,11 @@ def test_it_moves_settings(library: FakeLibrary) -> None:
     def begin(actions: Actions) -> None:
         actions.change("modulate", "strength=level 0.2..1")
 
-    job = WebcamJob("pattern", ("null",), (64, 48), 30.0, 60, microphone="usb")
-    run_webcam(job, Identity, controls, on_ready=begin, on_frame=lambda _: strengths.append(controls.strength))
+    def follow(_: Stats) -> None:
+        strengths.append(controls.strength)
+        if strengths[-1] > 0.9:
+            controls.request_stop()
+
+    job = WebcamJob("pattern", ("null",), (64, 48), 30.0, 600, microphone="usb")
+    run_webcam(job, Identity, controls, on_ready=begin, on_frame=follow)
     assert strengths[0] < 0.5 and strengths[-1] > 0.9, "the tone begins, and stays"

@@ -29,6 +29,8 @@ from rtstyle.sources.pattern import PatternSource
 from rtstyle.style_library import find
 from tests.rtstyle.test_style_switcher import until
 
+pytestmark = pytest.mark.real_time
+
 NAMES = ("vangogh", "wave", "mosaic")
 PHOTO: RGB = np.random.default_rng(3).integers(0, 255, (6, 10, 3)).astype(np.uint8).repeat(8, 0).repeat(8, 1)
 

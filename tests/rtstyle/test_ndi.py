@@ -38,6 +38,8 @@ from tests.conftest import ROOT
 from tests.rtstyle.test_style_switcher import until
 from tests.rtstyle.test_webcam import Identity
 
+pytestmark = pytest.mark.real_time
+
 pytest.importorskip("cyndilib", reason="needs the extra `ndi`")
 
 FPS = 30

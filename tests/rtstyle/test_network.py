@@ -26,6 +26,8 @@ from tests.conftest import ROOT
 from tests.rtstyle.clips import Clip, number_of
 from tests.rtstyle.streams import FPS, FolderServer, LiveServer, Sender, free_port
 
+pytestmark = pytest.mark.real_time
+
 FFMPEG = shutil.which("ffmpeg")
 
 

@@ -26,6 +26,8 @@ from rtstyle.live.osc import FEW, MOST_BYTES, OscServer, newest, split_bundle
 from rtstyle.live.session import LiveSession
 from rtstyle.sources.pattern import PatternSource
 
+pytestmark = pytest.mark.real_time
+
 STYLES = ("wave", "scream", "udnie")
 
 

@@ -28,7 +28,7 @@ from tests.rtstyle.test_style_switcher import until
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.real_time]
 
 
 @pytest.fixture(scope="module")

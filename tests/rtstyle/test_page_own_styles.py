@@ -30,7 +30,7 @@ from tests.train.features import write_features
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.real_time]
 
 DROP = """
 ([data, name]) => {

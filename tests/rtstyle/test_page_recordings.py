@@ -26,7 +26,7 @@ from tests.rtstyle.page_scripts import FLASHES
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.real_time]
 
 NO_MICROPHONE = """
 () => { navigator.mediaDevices.getUserMedia = async () => { throw new DOMException("", "NotFoundError"); }; }

@@ -26,6 +26,8 @@ from rtstyle.sources.pattern import PatternSource
 from rtstyle.web.rooms import Rooms, WebSettings
 from tests.rtstyle.browsers import Tint, in_loop
 
+pytestmark = pytest.mark.real_time
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -20,6 +20,8 @@ from rtstyle.sources.pattern import PatternSource
 from rtstyle.sources.reconnecting import REPEAT_S, STABLE_S, ReconnectingSource
 from tests.rtstyle.clips import number_of, numbered
 
+pytestmark = pytest.mark.real_time
+
 SOON = Backoff(0.01, 0.01)
 
 

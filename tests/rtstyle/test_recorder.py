@@ -29,6 +29,8 @@ from tests.rtstyle.clips import Seen, frames, numbered
 from tests.rtstyle.test_style_switcher import until
 from tests.rtstyle.test_webcam import Identity
 
+pytestmark = pytest.mark.real_time
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -22,6 +22,8 @@ from engines.install_hint import pip_install
 from rtstyle.sources.factory import open_source
 from rtstyle.sources.screen import ScreenArea, ScreenSource, parse_area
 
+pytestmark = pytest.mark.real_time
+
 pytest.importorskip("mss")
 
 

@@ -37,6 +37,8 @@ from tests.rtstyle.test_mixing_live import NAMES, PHOTO, Ticking, load, off, pai
 from tests.rtstyle.test_style_switcher import until
 from tests.rtstyle.test_webcam import Identity
 
+pytestmark = pytest.mark.real_time
+
 SECONDS = 4.0
 
 

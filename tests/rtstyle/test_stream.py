@@ -36,6 +36,8 @@ from tests.rtstyle.clips import number_of, numbered
 from tests.rtstyle.test_style_switcher import until
 from tests.rtstyle.test_webcam import Identity
 
+pytestmark = pytest.mark.real_time
+
 ROOT = Path(__file__).resolve().parents[2]
 FPS = 30
 

@@ -26,6 +26,8 @@ from tests.rtstyle.test_live_recording import ROOT
 from tests.rtstyle.test_stream import free_port
 from tests.rtstyle.test_style_switcher import until
 
+pytestmark = pytest.mark.real_time
+
 SECONDS = 5.0
 
 RECEIVER = """

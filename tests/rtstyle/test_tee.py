@@ -19,6 +19,8 @@ from rtstyle.sinks.tee import WAITING, TeeSink
 from tests.rtstyle.test_style_switcher import until
 from tests.rtstyle.test_webcam import Identity
 
+pytestmark = pytest.mark.real_time
+
 
 def frame(number: int) -> Frame:
     return Frame(np.full((16, 16, 3), number, np.uint8), number, number, Fraction(1, 30), time.monotonic())

@@ -32,6 +32,8 @@ from rtstyle.web.rooms import Rooms, WebSettings
 from rtstyle.web.server import Server
 from tests.rtstyle.browsers import GREY, SHADES, Browser, Camera, Tint, in_loop, serving, status_of
 
+pytestmark = pytest.mark.real_time
+
 
 @in_loop
 async def test_a_browser_gets_its_own_picture_back_painted_and_changes_the_settings() -> None:

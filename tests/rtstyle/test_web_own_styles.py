@@ -42,6 +42,8 @@ from tests.rtstyle.browsers import Browser, Camera, in_loop
 from tests.rtstyle.paintings import painting, tiny_training
 from tests.train.features import write_features
 
+pytestmark = pytest.mark.real_time
+
 ENDED = ("done", "failed", "stopped")
 
 

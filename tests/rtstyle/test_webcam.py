@@ -17,6 +17,8 @@ from rtstyle.sources.base import Source
 from rtstyle.sources.pattern import PatternSource
 from rtstyle.stats import Stats
 
+pytestmark = pytest.mark.real_time
+
 
 class Identity:
     """Gives every frame back."""

@@ -26,6 +26,8 @@ from rtstyle.frame import Frame
 from rtstyle.sinks import whip as module
 from rtstyle.sinks.whip import WhipSink
 
+pytestmark = pytest.mark.real_time
+
 COLOUR = (200, 60, 30)
 
 

@@ -18,6 +18,8 @@ from rtstyle.webrtc.sound_track import BLOCK, SoundTrack
 from tests.rtstyle.test_whip import Media, serving
 from tests.rtstyle.test_whip import feed as write_until
 
+pytestmark = pytest.mark.real_time
+
 
 class Clock:
     """Time that a test sets."""

@@ -29,7 +29,7 @@ from rtstyle.sources.camera_discovery import list_cameras
 from rtstyle.sources.factory import open_source
 from rtstyle.sources.reconnecting import STALL_S
 
-pytestmark = pytest.mark.v4l2
+pytestmark = [pytest.mark.v4l2, pytest.mark.real_time]
 
 DRIVER = Path("/sys/bus/platform/drivers/vivid")
 LOOPBACK = "/dev/video10"
