@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -36,6 +36,9 @@ WINDOW_P95_MS, WINDOW_DROPS = 70.0, 0.5
 HELD_SIZE, HELD_FPS, HELD_P95_MS, LOST = "1280x720", 28.0, 80.0, 0.5
 """A size that is too much for most processors, and the bars there: frames per second, and age, milliseconds; and frames
 lost at 640×360, percent."""
+
+GLIDING = "vangogh,wave,scream"
+"""Styles that glide into each other."""
 
 SLOWED_MS, SLOWED_S = 100.0, 60
 """The slowed engine: milliseconds for each frame, and for how many seconds."""
@@ -85,6 +88,7 @@ def measure(subject: Subject) -> Section:
         at_most("age at the sink, p95", how, figures["age_p95_ms"], P95_MS, " ms"),
         Row("age, median and largest", how, f"{figures['age_p50_ms']:.1f} ms, {figures['age_max_ms']:.1f} ms"),
         at_most("frames dropped", how, 100 * figures["dropped"] / figures["frames_in"], LOST, " %", 2),
+        *_gliding(subject),
         *_held(subject),
         at_most("age at the sink, p95", slowed, percentile(sorted(ages), 95), SLOW_MS, " ms"),
         at_most("age at the sink, largest", slowed, max(ages), SLOW_MS, " ms"),
@@ -112,13 +116,30 @@ def _held(subject: Subject) -> list[Row]:
     ]
 
 
+def _gliding(subject: Subject) -> list[Row]:
+    """A playlist whose styles glide into each other half of the time: every frame of a glide has weights of its own."""
+    options = ["--playlist", GLIDING, "--every", "2", "--glide", "1"]
+    figures = _webcam("null", subject, FPS * SECONDS, options=options)
+    how = f"`rtstyle webcam --source pattern --fps {FPS} --sink null {' '.join(options)}`"
+    how += f", 640×360 stylized at {figures['work_width']}×{figures['work_height']}"
+    return [
+        at_most("age at the sink, p95", how, figures["age_p95_ms"], P95_MS, " ms"),
+        at_most("frames dropped", how, 100 * figures["dropped"] / figures["frames_in"], LOST, " %", 2),
+    ]
+
+
 def _webcam(
-    sink: str, subject: Subject, frames: int, env: Mapping[str, str] | None = None, size: str = "640x360"
+    sink: str,
+    subject: Subject,
+    frames: int,
+    env: Mapping[str, str] | None = None,
+    size: str = "640x360",
+    options: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Figures of `rtstyle webcam` with the pattern."""
     arguments = ["webcam", "--source", "pattern", "--fps", str(FPS), "--sink", sink, "--frames", str(frames)]
-    arguments += ["--size", size]
-    return run_json(*arguments, "--style", str(subject.style.folder), "--json", timeout_s=600.0, env=env)
+    arguments += ["--size", size, *(options or ("--style", str(subject.style.folder)))]
+    return run_json(*arguments, "--json", timeout_s=600.0, env=env)
 
 
 def _window(subject: Subject) -> list[Row]:

@@ -26,6 +26,9 @@ from train.evaluate.similarity import ssim
 SHORT_SIDE = 360
 """Of the pictures, as of a 640×360 camera, pixels."""
 
+PICTURES = 28
+"""Pictures that are looked at; training has held out the first ``HELD_OUT`` of them."""
+
 LEAST_SIDE = 40
 """Smaller boxes hold too few pixels for the window of SSIM."""
 
@@ -36,12 +39,12 @@ Portrait = tuple[RGB, list[tuple[slice, slice]], StrengthMap]
 
 
 def measure(subject: Subject) -> Section:
-    """Compare faces in the held-out photographs with their paintings."""
+    """Compare faces in photographs with their paintings."""
     if not (subject.data / "content").is_dir():
         raise NotMeasuredError(f"no pictures in {subject.data}; set RTSTYLE_DATA")
     portraits = list(_portraits(subject))
     count = sum(len(boxes) for _, boxes, _ in portraits)
-    how = f"{count} faces in {len(portraits)} held-out pictures, short side {SHORT_SIDE}, cpu"
+    how = f"{count} faces in {len(portraits)} pictures, short side {SHORT_SIDE}, cpu"
     rows: list[Row] = []
     for entry in style_library.installed():
         engine = CpuEngine(StyleModel.open(style_library.find(entry.name)))
@@ -53,13 +56,17 @@ def measure(subject: Subject) -> Section:
             at_least(f"`{entry.name}`", "smallest of them", min(alone), WORST, "", 2),
             at_least(f"`{entry.name}`", f"median with `--faces {KEPT:g}`", median(kept), SSIM, "", 2),
         ]
-    return Section("faces", "Faces", "all styles", rows, ["Boxes are those of the face detector."])
+    notes = [
+        "Boxes are those of the face detector.",
+        f"{PICTURES} pictures were looked at. Training has held out {HELD_OUT} of them, and has seen crops of the others.",
+    ]
+    return Section("faces", "Faces", "all styles", rows, notes)
 
 
 def _portraits(subject: Subject) -> Iterator[Portrait]:
     """Yield the pictures with faces, the boxes of the faces, and the mask of them."""
     network, mask = FaceNetwork(), FaceMask()
-    for file in split(picture_files(subject.data / "content"), HELD_OUT)[1]:
+    for file in split(picture_files(subject.data / "content"), PICTURES)[1]:
         rgb = read_picture(file)
         scale = SHORT_SIDE / min(rgb.shape[:2])
         size = round(rgb.shape[1] * scale), round(rgb.shape[0] * scale)
