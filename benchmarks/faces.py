@@ -58,7 +58,7 @@ def measure(subject: Subject) -> Section:
         ]
     notes = [
         "Boxes are those of the face detector.",
-        f"{PICTURES} pictures were looked at. Training has held out {HELD_OUT} of them, and has seen crops of the others.",
+        f"{PICTURES} pictures were looked at. {HELD_OUT} are held out of training, which has seen crops of the others.",
     ]
     return Section("faces", "Faces", "all styles", rows, notes)
 
