@@ -118,7 +118,7 @@ def preview(
     engine = load_engine()
     try:
         # The stills also prepare the engine for the size.
-        with closing(StrengthMaps(job.controls())) as maps:
+        with closing(StrengthMaps(job.controls(), whole)) as maps:
             clips = _clips(job, pattern, _offsets(length, stills), length)
             shown = dict(_still(job, engine, maps, clip) for clip in clips)
         samples = _samples(job, engine, pattern, length)

@@ -25,8 +25,8 @@ Mask = Annotated[
     Path | None,
     typer.Option(
         metavar="FILE",
-        help="Stylize only where this picture or clip is white; a clip runs along with the input. Together with "
-        "--only, where both say so.",
+        help="Stylize only where this picture or clip is white. A clip runs along with the input; numbered pictures "
+        "like masks/%06d.png do, one for each frame. Together with --only, where both say so.",
     ),
 ]
 Inside = Annotated[

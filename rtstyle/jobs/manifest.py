@@ -13,6 +13,7 @@ from typing import Any, Self
 from engines.atomic_write import atomic_write
 from engines.errors import ConfigError
 from rtstyle.masks.settings import MaskSettings
+from rtstyle.media.picture_sequence import PictureSequence
 
 JOB_SUFFIX = ".rtstyle-job"
 """Ending of a job folder beside its output."""
@@ -157,8 +158,17 @@ def describe_masks(only: str, masks: MaskSettings) -> dict[str, Any]:
     """
     if only == "all" and masks.file is None:
         return {}
-    file = None if masks.file is None else identify(str(masks.file))
+    file = None if masks.file is None else _identify_mask(masks.file)
     return {"only": only, "mask": file, "inside": masks.inside, "outside": masks.outside, "feather": masks.feather}
+
+
+def _identify_mask(path: Path) -> dict[str, Any]:
+    pictures = PictureSequence.parse(str(path))
+    if pictures is None:
+        return identify(str(path))
+    files = [pictures.path(number) for number in pictures.numbers()]
+    sizes = json.dumps([[file.name, file.stat().st_size] for file in files])
+    return {"name": path.name, "pictures": len(files), "sizes_sha256": hashlib.sha256(sizes.encode()).hexdigest()}
 
 
 def hash_file(path: Path) -> str:

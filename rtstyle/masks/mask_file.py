@@ -1,10 +1,11 @@
-"""A mask from a file: a picture, or a clip that runs along with the frames."""
+"""A mask from files: a picture, a clip that runs along with the frames, or numbered pictures, one for each frame."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Generator
 from contextlib import closing
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,7 +17,11 @@ from engines.errors import SourceError
 from rtstyle.frame import Frame
 from rtstyle.media.container import check_file
 from rtstyle.media.image_files import FORMATS, is_moving, read_picture
+from rtstyle.media.picture_sequence import PictureSequence
 from rtstyle.sources.file import FileSource
+from rtstyle.sources.sequence import SequenceSource
+
+UNKNOWN_RATE = Fraction(0)
 
 ASPECT_TOLERANCE = 0.02
 """Relative difference of aspect ratios from which on a mask counts as stretched."""
@@ -28,18 +33,20 @@ class MaskFile:
     """Returns the mask of any time, in the size of the frames. Transparent parts of a picture count as black.
 
     Args:
-        path: a picture or a clip.
+        path: a picture or a clip, or pictures, as in ``masks/%06d.png``.
         loops: start a clip again at its end, instead of holding its last picture.
+        fps: frames per second, which are those of numbered pictures too; 0 for 25.
 
     Raises:
         SourceError: there is no such file, or it cannot be read.
     """
 
-    def __init__(self, path: Path, *, loops: bool = False) -> None:
-        check_file(path)
-        self._path = path
-        still = path.suffix.lower() in FORMATS and not is_moving(path)
-        self._clip = None if still else _Clip(path, loops=loops)
+    def __init__(self, path: Path, *, loops: bool = False, fps: Fraction = UNKNOWN_RATE) -> None:
+        self._path, pictures = path, PictureSequence.parse(str(path))
+        if pictures is None:
+            check_file(path)
+        still = pictures is None and path.suffix.lower() in FORMATS and not is_moving(path)
+        self._clip = None if still else _Clip(path, pictures, fps or None, loops=loops)
         self._grey = _read_still(path) if still else None
         self._fitted: StrengthMap | None = None
         self._told = False
@@ -81,8 +88,8 @@ class MaskFile:
 class _Clip:
     """A clip of masks, read forwards; it is opened again to go back."""
 
-    def __init__(self, path: Path, *, loops: bool) -> None:
-        self._path, self._loops = path, loops
+    def __init__(self, path: Path, pictures: PictureSequence | None, fps: Fraction | None, *, loops: bool) -> None:
+        self._path, self._pictures, self._fps, self._loops = path, pictures, fps, loops
         self._length_s: float | None = None
         self._next: Frame | None
         self._source, self._frames, self._next = self._open()
@@ -99,8 +106,7 @@ class _Clip:
             self._now_s, self._grey = self._time_s(self._next), _luminance(self._next.rgb)
             self._next = next(self._frames, None)
             if self._next is None and self._length_s is None:
-                end = self._source.end_pts or self._source.first_pts
-                self._length_s = float((end - self._source.first_pts) * self._source.time_base)
+                self._length_s = self._end_s()
                 if self._loops and at_s >= self._length_s > 0.0:
                     return self.at(time_s)
         return self._grey
@@ -109,9 +115,13 @@ class _Clip:
         self._source.close()
         self._frames.close()
 
-    def _open(self) -> tuple[FileSource, Generator[Frame], Frame]:
+    def _open(self) -> tuple[FileSource | SequenceSource, Generator[Frame], Frame]:
         """Open the clip; return also its frames, and the first of them."""
-        source = FileSource(str(self._path))
+        source: FileSource | SequenceSource
+        if self._pictures is None:
+            source = FileSource(str(self._path))
+        else:
+            source = SequenceSource(self._pictures, fps=self._fps)
         frames = cast("Generator[Frame]", source.frames())
         first = next(frames, None)
         if first is None:
@@ -120,7 +130,14 @@ class _Clip:
         return source, frames, first
 
     def _time_s(self, frame: Frame) -> float:
-        return float((frame.pts - self._source.first_pts) * self._source.time_base)
+        first_pts = self._source.first_pts if isinstance(self._source, FileSource) else 0
+        return float((frame.pts - first_pts) * frame.time_base)
+
+    def _end_s(self) -> float:
+        if isinstance(self._source, SequenceSource):
+            return float(self._source.end_pts / self._source.info.fps)
+        end = self._source.end_pts or self._source.first_pts
+        return float((end - self._source.first_pts) * self._source.time_base)
 
 
 _EARLY_S = 0.002

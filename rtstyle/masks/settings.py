@@ -19,7 +19,7 @@ class MaskSettings:
     """What a mask is, and what it does. It restricts the style together with the part that ``only`` names.
 
     Attributes:
-        file: a picture or a clip, white where the style shows; ``None`` for no such mask.
+        file: a picture, a clip, or pictures as in ``masks/%06d.png``, white where the style shows; ``None`` for none.
         inside, outside: strengths where the mask is white and black, 0 … 1. The live strength multiplies both.
         feather: half the width of the soft border, pixels of the frame.
     """

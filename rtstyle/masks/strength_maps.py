@@ -86,7 +86,8 @@ class StrengthMaps:
         if controls.masks.file is not None:
             from rtstyle.masks.mask_file import MaskFile
 
-            self._file = MaskFile(controls.masks.file, loops=live)
+            fps = Fraction(0) if source is None else source.info.fps
+            self._file = MaskFile(controls.masks.file, loops=live, fps=fps)
 
     def __call__(self, frame: Frame) -> float | StrengthMap:
         """Return the strength of a frame; the map is as large as the frame, float32.

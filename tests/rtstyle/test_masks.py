@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from engines.base import RGB, StrengthMap
-from engines.errors import ConfigError, EngineError
+from engines.errors import ConfigError, EngineError, SourceError
 from engines.vision.face_network import Face, FaceNetwork
 from rtstyle.controls import Controls
 from rtstyle.frame import Frame, SourceInfo
@@ -114,6 +114,23 @@ def test_a_looping_clip_starts_again(tmp_path: Path) -> None:
         10,
     ]
     mask.close()
+
+
+def test_numbered_pictures_run_at_the_rate_of_the_frames(tmp_path: Path) -> None:
+    for number, value in ((7, 10), (8, 60), (10, 160)):  # one is missing
+        cv2.imwrite(str(tmp_path / f"m{number:03d}.png"), np.full((24, 32), value, np.uint8))
+    pattern = tmp_path / "m%03d.png"
+    mask = MaskFile(pattern, fps=Fraction(5))
+    assert [level(mask, number / 5) for number in (0, 1, 2, 3, 9, 1)] == [10, 60, 60, 160, 160, 60]
+    mask.close()
+    looping = MaskFile(pattern, fps=Fraction(5), loops=True)
+    assert [level(looping, number / 5) for number in (3, 4, 5)] == [160, 10, 60]
+    looping.close()
+    maps = StrengthMaps(Controls(masks=MaskSettings(pattern)), Camera())  # type: ignore[arg-type]
+    assert [round(255 * float(np.mean(maps(frame(number))))) for number in (0, 1, 3)] == [10, 60, 160]
+    maps.close()
+    with pytest.raises(SourceError, match="no picture is named like"):
+        MaskFile(tmp_path / "n%03d.png")
 
 
 # Strengths.
