@@ -219,14 +219,19 @@ class Trainer:
 
     def _picture_terms(self, x: Tensor, raw: Tensor, y: Tensor, faces: Tensor | None) -> dict[str, Tensor]:
         """Compute the terms that look at single pictures: input x, output raw, and y, the output clamped."""
-        extra = None if faces is None else self.config.losses.faces * faces
         weights = {name: weight for name, weight in vars(self.config.content_layers).items() if weight}
         with torch.no_grad():
             original = self.features.layers(x, weights)
         found = self.features.layers(y, {*STYLE_LAYERS, *weights})
         grams = [gram(found[name]) for name in STYLE_LAYERS]
-        content = [weight * content_loss(found[name], original[name], extra) for name, weight in weights.items()]
-        terms = {"content": torch.stack(content).sum() if content else y.new_zeros(()), "style": self._style(grams)}
+
+        def content(mask: Tensor | None = None) -> Tensor:
+            losses = [weight * content_loss(found[name], original[name], mask) for name, weight in weights.items()]
+            return torch.stack(losses).sum() if losses else y.new_zeros(())
+
+        terms = {"content": content(), "style": self._style(grams)}
+        if faces is not None:
+            terms["faces"] = content(faces)
         if self.config.losses.batch_style:
             terms["batch_style"] = self._style([self.group.mean(g.mean(0, keepdim=True)) for g in grams])
         if self.config.losses.tone:

@@ -131,7 +131,7 @@ class LossWeights:
 
     content: StrictFloat = weight(2.5, "squared error of features, relative to the picture's own, by content_layers")
     # Eyes are the darkest places of a face, and where a style asks for black it puts it there first.
-    faces: StrictFloat = weight(0.0, "what the content of faces weighs in addition; 3 counts a face four times")
+    faces: StrictFloat = weight(0.0, "the same within faces, which weigh so much more than the rest")
     style: StrictFloat = weight(5.0, "squared error of Gram matrices, relative to the painting's, by style_layers")
     # A single picture may lack what others of the batch have.
     batch_style: StrictFloat = weight(5.0, "the same for the mean over the batch")

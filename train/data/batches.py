@@ -78,7 +78,7 @@ class Batch:
         x: photographs, (N, 3, crop, crop), float32 in [0, 1].
         draws: random numbers.
         pairs: ⌈N / 2⌉ pairs of frames if the step learns from real motion, else ``None``.
-        faces: 1 where faces are, (N, 1, crop, crop); ``None`` unless they weigh more than the rest.
+        faces: 1 where faces are, (N, 1, crop, crop); ``None`` unless they have a weight of their own.
     """
 
     x: Tensor
@@ -136,7 +136,7 @@ class BatchLoader:
         self.pictures = Pictures(
             files, data.batch, data.crop, config.run.seed, places=self.places, in_memory=data.in_memory
         )
-        self.find_faces = FaceFinder() if config.losses.content and config.losses.faces else None
+        self.find_faces = FaceFinder() if config.losses.faces else None
         self.pairs: PairSet | None = None
         if data.clips is not None and _learns_from_clips(config):
             cache, side = cache_folder("features").parent / "pairs", max(CLIP_SIDE, data.crop)

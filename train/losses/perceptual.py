@@ -53,19 +53,19 @@ def gram(features: Tensor) -> Tensor:
     return product.float() / flat.shape[1]
 
 
-def content_loss(stylized: Tensor, original: Tensor, faces: Tensor | None = None) -> Tensor:
-    """Σ (1 + w) (F(y) − F(x))² / ‖F(x)‖², per picture. Gatys et al. 2016, eq. 1, made relative.
+def content_loss(stylized: Tensor, original: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Σ m (F(y) − F(x))² / ‖F(x)‖², per picture. Gatys et al. 2016, eq. 1, made relative.
 
     Args:
         stylized: F(y), (N, C, h, w).
         original: F(x), same shape.
-        faces: additional weight of each pixel, (N, 1, H, W), averaged down to the features; ``None`` is 0.
+        mask: m, the share of each pixel, (N, 1, H, W), averaged down to the features; ``None`` is 1.
     """
     stylized, original = stylized.float(), original.float()
     energy = original.square().sum((1, 2, 3)).clamp_min(1e-8)
     error = (stylized - original).square()
-    if faces is not None:
-        error = error * (1 + F.adaptive_avg_pool2d(faces, (error.shape[2], error.shape[3])))
+    if mask is not None:
+        error = error * F.adaptive_avg_pool2d(mask, (error.shape[2], error.shape[3]))
     return (error.sum((1, 2, 3)) / energy).mean()
 
 

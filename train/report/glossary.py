@@ -7,6 +7,7 @@ from collections.abc import Mapping
 MEANING: Mapping[str, str] = {
     "total": "Weighted sum of all terms.",
     "content": "How much of the photograph is lost. It rises as the style takes hold, then settles.",
+    "faces": "How much of faces is lost.",
     "style": "How far strokes and colours are from the painting's. It should keep falling.",
     "batch_style": "The same, for a batch of pictures together.",
     "adversarial": "How easily the discriminator tells stylized pictures from the artist's. It may go up and down.",
