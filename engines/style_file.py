@@ -37,7 +37,8 @@ WEIGHTS = "weights.safetensors"
 GRAPH = "graph.onnx"
 PREVIEW = "preview.jpg"
 
-Ranges: TypeAlias = Mapping[str, tuple[float, float]]
+Bounds: TypeAlias = tuple[float, ...]
+Ranges: TypeAlias = Mapping[str, tuple[Bounds, Bounds]]
 """Smallest and largest input of convolutions, by the name of their weights."""
 
 LARGEST_SPAN = 65504.0
@@ -142,9 +143,14 @@ class StyleModel(StyleMeta):
     def with_ranges(self, ranges: Ranges) -> StyleModel:
         """Record ranges in ``style.json``. Raise StyleError if they are impossible, or it cannot be written."""
         path = self.folder / MANIFEST
-        bounds = {name: [float(f"{low:.4g}"), float(f"{high:.4g}")] for name, (low, high) in ranges.items()}
+        bounds = stored_ranges(ranges)
         _ranges(self.folder, bounds)
-        text = json.dumps({**_read_manifest(self.folder), "ranges": bounds}, indent=2, ensure_ascii=False)
+        manifest = _read_manifest(self.folder)
+        manifest.pop("ranges", None)
+        # A line for each layer: a number a line would be a thousand.
+        lines = ",\n".join(f"    {json.dumps(name)}: {json.dumps(pair)}" for name, pair in bounds.items())
+        text = json.dumps(manifest, indent=2, ensure_ascii=False).removesuffix("\n}")
+        text += f',\n  "ranges": {{\n{lines}\n  }}\n}}'
         try:
             with atomic_write(path) as file:
                 file.write(f"{text}\n".encode())
@@ -209,18 +215,38 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     return dict(manifest)
 
 
+def stored_ranges(ranges: Ranges) -> dict[str, list[float | list[float]]]:
+    """Return ranges as ``style.json`` holds them: a number for each bound that all channels share, else a list."""
+
+    def stored(bounds: Bounds) -> float | list[float]:
+        numbers = [float(f"{number:.4g}") for number in bounds]
+        return numbers if len(set(numbers)) > 1 else numbers[0]
+
+    return {name: [stored(low), stored(high)] for name, (low, high) in ranges.items()}
+
+
 def _ranges(folder: Path, stored: object) -> Ranges:
     """Return the ranges as stored; they are numbers that a multiplication by their inverse survives."""
     found = {}
-    for name, bounds in stored.items() if isinstance(stored, dict) else [("ranges", stored)]:
-        numbers = bounds if isinstance(bounds, list) else []
-        if len(numbers) != 2 or not all(isinstance(number, int | float) for number in numbers):
-            raise _damaged(folder, f"has a range of {name} that is not two numbers")
-        low, high = (float(number) if abs(number) < LARGEST_SPAN else math.nan for number in numbers)
-        if not (low <= 0.0 < high and high - low < LARGEST_SPAN):
+    for name, pair in stored.items() if isinstance(stored, dict) else [("ranges", stored)]:
+        low, high = (_bounds(one) for one in pair) if isinstance(pair, list) and len(pair) == 2 else ((), ())
+        channels = max(len(low), len(high))
+        if not low or not high or not {len(low), len(high)} <= {1, channels}:
+            raise _damaged(folder, f"has a range of {name} that is not two numbers, or two for each channel")
+        # A channel that is always 0 has no use for its range, but its inverse must be a number.
+        pairs = zip(low * (channels // len(low)), high * (channels // len(high)), strict=True)
+        if not all(-LARGEST_SPAN < a <= 0.0 < b < LARGEST_SPAN and b - a < LARGEST_SPAN for a, b in pairs):
             raise _damaged(folder, f"has an impossible range of {name}")
         found[name] = low, high
     return found
+
+
+def _bounds(stored: object) -> Bounds:
+    """Return the bounds of all channels, or of each; empty if they are no numbers."""
+    numbers: list[Any] = stored if isinstance(stored, list) else [stored]
+    if not all(isinstance(number, int | float) for number in numbers):
+        return ()
+    return tuple(float(number) if abs(number) < LARGEST_SPAN else math.nan for number in numbers)
 
 
 def _check_files(folder: Path, files: Mapping[str, Any]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from engines.errors import StyleError
 from engines.mixing.mixed_weights import Moments, Tensors, channel_moments, mix_weights
-from engines.style_file import MANIFEST, WEIGHTS, Ranges, StyleModel, sha256, sha256_of
+from engines.style_file import MANIFEST, WEIGHTS, Bounds, Ranges, StyleModel, sha256, sha256_of, stored_ranges
 
 KEPT = 32
 """Mixes and styles whose weights are kept, 0.7 and 1.4 MB each."""
@@ -46,7 +46,9 @@ class MixedStyle(StyleModel):
         manifest = json.loads((self.folder / MANIFEST).read_bytes())
         described = {key: getattr(self, key) for key in ("name", "title", "painter", "work", "licence", "training")}
         digests = {name: sha256_of(data) for name, data in files.items()}
-        files[MANIFEST] = json.dumps({**manifest, **described, "files": digests, "ranges": self.ranges}).encode()
+        files[MANIFEST] = json.dumps(
+            {**manifest, **described, "files": digests, "ranges": stored_ranges(self.ranges)}
+        ).encode()
         return files
 
     def _weights_file(self) -> bytes:
@@ -98,10 +100,16 @@ def _joined(ranges: Sequence[Ranges]) -> Ranges:
     """Return the ranges that hold those of all styles; empty if one has none."""
     shared = set.intersection(*(set(one) for one in ranges))
     return {
-        name: (min(one[name][0] for one in ranges), max(one[name][1] for one in ranges))
+        name: (_each(min, [one[name][0] for one in ranges]), _each(max, [one[name][1] for one in ranges]))
         for name in ranges[0]
         if name in shared
     }
+
+
+def _each(choose: Callable[..., float], bounds: Sequence[Bounds]) -> Bounds:
+    """Choose one of several bounds for each channel; a single one is that of all channels."""
+    channels = max(len(one) for one in bounds)
+    return tuple(choose(*each) for each in zip(*(one * (channels // len(one)) for one in bounds), strict=True))
 
 
 def with_weights(style: StyleModel, weights: Mapping[str, npt.NDArray[np.floating]]) -> MixedStyle:

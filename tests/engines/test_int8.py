@@ -27,6 +27,7 @@ from engines.openvino.quantized_graph import (
     BLUR,
     LARGEST,
     LARGEST_UNSAFE,
+    LEAST,
     PIXELS,
     REST,
     SCALE,
@@ -177,7 +178,7 @@ def test_the_offset_of_a_range_is_taken_from_the_bias(photograph: RGB) -> None:
     wide = dict(style.ranges)
     for name, (low, high) in style.ranges.items():
         if name not in PIXELS:
-            wide[name] = low - 0.3 * high, 1.3 * high
+            wide[name] = (min(low) - 0.3 * max(high),), (1.3 * max(high),)
     shifted = CpuEngine(replace(style, ranges=wide), precision="int8")(photograph)
     plain = CpuEngine(style)(photograph)
     assert abs(float(shifted.mean()) - float(plain.mean())) < 1.0
@@ -189,7 +190,12 @@ def test_measured_ranges_are_those_of_the_style() -> None:
     found = measure_ranges(style, [np.ascontiguousarray(data.coffee()[:256, :384])])
     assert found.keys() == style.ranges.keys()
     for name, (low, high) in found.items():
-        assert style.ranges[name][0] <= 0.7 * low and 0.3 * style.ranges[name][1] <= high, name
+        known_low, known_high = style.ranges[name]
+        assert min(known_low) <= 0.7 * min(low) and 0.3 * max(known_high) <= max(high), name
+        if name not in PIXELS:
+            assert len(set(high)) > 8, "each channel has its own"
+            spans = np.subtract(high, low)
+            assert spans.min() >= LEAST * spans.max() - 1e-4
 
 
 def test_a_style_without_ranges_is_refused(tiny_style: Path) -> None:
@@ -208,8 +214,12 @@ def test_engine_names_with_a_precision(tiny_style: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "stored", [{"stem": [0]}, {"stem": [1, 0]}, {"stem": [0, 1e9]}, {"stem": ["0", 1]}, [1, 2], "wide"]
-)
+    "stored",
+    [
+        {"stem": [0]}, {"stem": [1, 0]}, {"stem": [0, 1e9]}, {"stem": ["0", 1]}, {"stem": [0, []]},
+        {"stem": [0, [1, 0]]}, {"stem": [[0, 0, 0], [1, 1]]}, {"stem": [[[0]], 1]}, [1, 2], "wide",
+    ],
+)  # fmt: skip
 def test_a_damaged_range_is_named(stored: object, tmp_path: Path) -> None:
     folder = tmp_path / "style"
     shutil.copytree(style_library.find("vangogh"), folder)
@@ -220,10 +230,14 @@ def test_a_damaged_range_is_named(stored: object, tmp_path: Path) -> None:
 
 
 def test_ranges_of_other_weights_are_refused() -> None:
-    style = replace(gallery_style("vangogh"), ranges={"none.conv.weight": (0.0, 1.0)})
+    vangogh = gallery_style("vangogh")
+    style = replace(vangogh, ranges={"none.conv.weight": ((0.0,), (1.0,))})
+    narrow = replace(vangogh, ranges={"up.conv.weight": ((0.0,), (1.0, 2.0, 3.0))})
     for kind in (CpuEngine, SharedCpuEngine):
         with pytest.raises(StyleError, match="ranges of other weights"):
             kind(style, precision="int8")
+        with pytest.raises(EngineError, match="another number of channels"):
+            kind(narrow, precision="int8")
 
 
 def test_the_times_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
