@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pillow_heif
 import pytest
 from PIL import Image
 
@@ -44,6 +45,8 @@ LOSSLESS: list[tuple[str, dict[str, Any]]] = [
     ("a.gif", {}),
     ("a.ico", {"sizes": [(40, 24)]}),
 ]
+
+pillow_heif.register_heif_opener()  # tests write such pictures, too
 
 LOSSY: list[tuple[str, dict[str, Any]]] = [
     ("a.jpg", {"quality": 100, "subsampling": 0}),
