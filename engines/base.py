@@ -36,6 +36,7 @@ class EngineInfo:
         device: the chip that it runs on.
         precision: arithmetic of the convolutions, e.g. ``fp32``.
         style: name of the loaded style.
+        in_flight: frames of a clip that a ``PipelinedEngine`` should be given before the first is fetched.
     """
 
     name: str
@@ -43,6 +44,7 @@ class EngineInfo:
     device: str
     precision: str
     style: str
+    in_flight: int = 3
 
 
 class Engine(Protocol):
@@ -97,7 +99,7 @@ class PendingFrame(Protocol):
 
 @runtime_checkable
 class PipelinedEngine(Engine, Protocol):
-    """An engine that accepts frames while it works on earlier ones, so that transfers and arithmetic overlap.
+    """An engine that accepts frames while it works on earlier ones, so that they overlap: more in a second, later each.
 
     Results come in the order of submission, whatever the frame sizes. ``engine(rgb, strength, colours)`` equals
     ``engine.submit(rgb, strength, colours).result()``.

@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 
 from engines.base import RGB, Engine, PendingFrame, PipelinedEngine, check_size
-from rtstyle.pipeline import IN_FLIGHT
 
 SIZES = ((640, 360), (1280, 720), (1920, 1080))
 """Default frame sizes, (width, height) in pixels."""
@@ -29,7 +28,7 @@ class Timing:
         width, height: pixels.
         median_ms, p95_ms: time of one call, uint8 in to uint8 out, milliseconds.
         fps: frames per second at the median, one frame at a time, as of a camera.
-        pipelined_fps: frames per second with ``IN_FLIGHT`` frames under way, as of a file; ``None`` if the engine takes
+        pipelined_fps: frames per second with several frames under way, as of a file; ``None`` if the engine takes
             one at a time.
         first_ms: the first call, which compiles for the size, milliseconds.
         calls: number of calls that were timed.
@@ -74,7 +73,7 @@ def _pipelined_fps(engine: PipelinedEngine, frames: list[RGB], seconds: float, c
     flight: deque[PendingFrame] = deque()
     start_s, submitted = clock(), 0
     while clock() - start_s < seconds or submitted < 5:
-        if len(flight) == IN_FLIGHT:
+        if len(flight) == engine.info.in_flight:
             flight.popleft().result()
         flight.append(engine.submit(frames[submitted % len(frames)]))
         submitted += 1

@@ -26,9 +26,6 @@ from rtstyle.stroke_scale import nearest_scale, stylize, work_size
 LOSSLESS_CAPACITY = 3
 """Frames of a file that may wait between two stages: enough to even out slow frames, 18 MB per queue at 1080p."""
 
-IN_FLIGHT = 3
-"""Frames of a file that an engine may hold at once: one in upload, one in computation, one in download."""
-
 
 class Hold(Protocol):
     """Chooses the size to stylize at, as ``rtstyle.live.rate_hold`` does."""
@@ -203,7 +200,8 @@ class _Pipeline:
                 if overlapped is not None:
                     flight.append(_InFlight(frame, overlapped, self._controls, maps))
                 # If the source is slower than the engine, nothing is gained by holding a frame back.
-                while flight and not (overlapped and len(flight) < IN_FLIGHT and self._captured.waiting):
+                most = overlapped.info.in_flight if overlapped is not None else 0
+                while flight and not (len(flight) < most and self._captured.waiting):
                     yield self._finish_first(flight)
                 if overlapped is None:
                     yield frame, self._stylize_now(frame, maps)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from engines.base import RGB, BaseEngine, EngineInfo, StrengthMap, check_colours, check_rgb
+from engines.base import RGB, BaseEngine, EngineInfo, PendingFrame, StrengthMap, check_colours, check_rgb
 from engines.errors import EngineError, StyleError
 from engines.mixing.mixed_style import MixedStyle
 from engines.model.own_colours import with_own_colours
+from engines.openvino.frame_streams import FrameStreams, stream_options
 from engines.openvino.quantized_graph import Floats, check_ranges, quantize, quantized_weights
 from engines.openvino.runtime import (
     as_engine_errors,
@@ -20,7 +22,7 @@ from engines.openvino.runtime import (
     replace_weights,
     shared_core,
 )
-from engines.strength_map import blend, check_strength_for, graph_strength
+from engines.strength_map import blend, blend_pending, check_strength_for, graph_strength
 from engines.style_file import MANIFEST, StyleModel
 
 if TYPE_CHECKING:
@@ -42,7 +44,9 @@ _HINTS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 
 
 class CpuEngine(BaseEngine):
-    """Stylizes on the CPU; implements ``engines.base.Engine``.
+    """Stylizes on the CPU; implements ``engines.base.PipelinedEngine``.
+
+    A call has all cores to itself, for a camera; ``submit`` gives each frame a core of its own, for clips.
 
     Args:
         threads: CPU threads; ``None`` uses one for each core that this process may use.
@@ -68,6 +72,8 @@ class CpuEngine(BaseEngine):
             self._options["INFERENCE_NUM_THREADS"] = threads
         self._graph: ov.Model | None = None
         self._sized: OrderedDict[tuple[int, int], SizedGraph] = OrderedDict()
+        self._streams: FrameStreams | None = None
+        self._inputs: list[Floats] = []
         self._closed = False
         self._style, self._colours = style, 0.0
         self._threads, self._precision = threads, precision
@@ -78,6 +84,7 @@ class CpuEngine(BaseEngine):
             device=str(self._core.get_property("CPU", "FULL_DEVICE_NAME")).strip(),
             precision=precision,
             style=style.name,
+            in_flight=(threads or _cores()) + 1,
         )
 
     def __call__(self, rgb: RGB, strength: float | StrengthMap = 1.0, colours: float = 0.0) -> RGB:
@@ -87,9 +94,7 @@ class CpuEngine(BaseEngine):
         check_colours(colours)
         frame = np.ascontiguousarray(rgb)[None]
         with as_engine_errors(rgb.shape[0], rgb.shape[1]):
-            if colours != self._colours and not self._closed:
-                self._colours = colours
-                self._take_weights()
+            self._take_colours(colours)
             request = self._graph_for(rgb.shape[0], rgb.shape[1]).request
             # The runtime copies neither input nor output. The output is the request's own buffer, which the next call
             # overwrites, so copy it here.
@@ -99,8 +104,25 @@ class CpuEngine(BaseEngine):
             stylized: RGB = outputs[0][0].copy()
         return blend(stylized, rgb, strength)
 
+    def submit(self, rgb: RGB, strength: float | StrengthMap = 1.0, colours: float = 0.0) -> PendingFrame:
+        """Start on one frame; see ``engines.base.PipelinedEngine``."""
+        check_rgb(rgb)
+        check_strength_for(rgb, strength)
+        check_colours(colours)
+        if self._closed:
+            raise EngineError("the engine is closed")
+        height, width = rgb.shape[:2]
+        with as_engine_errors(height, width):
+            self._take_colours(colours)
+            if self._streams is None or self._streams.size != (height, width):
+                self._streams = None  # frees its memory first
+                self._streams = self._open_streams(height, width)
+        pending = self._streams.submit(rgb, graph_strength(strength), self._inputs)
+        return blend_pending(pending, rgb, strength)
+
     def close(self) -> None:
         """Free the graph and everything compiled from it. May be called twice."""
+        self._streams = None
         self._sized.clear()
         self._graph = None
         self._closed = True
@@ -109,9 +131,15 @@ class CpuEngine(BaseEngine):
         """Read the graph; it is compiled for the first frame."""
         self._take_weights()
 
+    def _take_colours(self, colours: float) -> None:
+        if colours != self._colours and not self._closed:
+            self._colours = colours
+            self._take_weights()
+
     def _take_weights(self) -> None:
         """Take the weights of the style and of the share of own colours. They are folded into a graph to compile."""
         self._sized.clear()
+        self._streams = None
         self._graph = graph = read_graph(self._core, self._style)
         if self._precision == "int8":
             weights = self._weights()
@@ -150,6 +178,16 @@ class CpuEngine(BaseEngine):
         assert self._graph is not None
         graph = compile_graph(self._core, self._graph, height, width, self._options, self._device)
         return SizedGraph(graph, graph.create_infer_request())
+
+    def _open_streams(self, height: int, width: int) -> FrameStreams:
+        assert self._graph is not None
+        options = stream_options(self._options, height, width)
+        return FrameStreams(compile_graph(self._core, self._graph, height, width, options), height, width)
+
+
+def _cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class SizedGraph(NamedTuple):

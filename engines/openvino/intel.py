@@ -11,13 +11,13 @@ Source: https://docs.openvino.ai/2026/openvino-workflow/running-inference/infere
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import cv2
 import numpy as np
 
-from engines.base import RGB
+from engines.base import RGB, PendingFrame, StrengthMap
 from engines.cache_dirs import cache_folder
 from engines.errors import EngineError
 from engines.openvino.engine import CpuEngine, SizedGraph
@@ -65,6 +65,10 @@ class IntelEngine(CpuEngine):
         self._device, self._fall_back = device, fall_back
         self.info = replace(self.info, name=NAMES[device], device=full_name, precision="fp16")
 
+    def submit(self, rgb: RGB, strength: float | StrengthMap = 1.0, colours: float = 0.0) -> PendingFrame:
+        """Stylize one frame at once: a stream for each core is the CPU's."""
+        return _Finished(self(rgb, strength, colours))
+
     def _compile(self, height: int, width: int) -> SizedGraph:
         """Compile for a frame size, in fp32 if fp16 looks different from the CPU."""
         assert self._graph is not None
@@ -101,6 +105,16 @@ class IntelEngine(CpuEngine):
         except OSError:
             return {}
         return {"CACHE_DIR": str(folder)}
+
+
+@dataclass(frozen=True)
+class _Finished:
+    """A frame that is done; see ``engines.base.PendingFrame``."""
+
+    painting: RGB
+
+    def result(self) -> RGB:
+        return self.painting
 
 
 def device_name(device: Device) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 from engines.base import check_size
 from engines.errors import EngineError, StyleError
 from engines.openvino.engine import CpuEngine, SizedGraph
+from engines.openvino.frame_streams import FIRST_WEIGHT, FrameStreams, stream_options
 from engines.openvino.quantized_graph import Floats, quantize
 from engines.openvino.runtime import as_engine_errors, compile_graph, import_openvino, read_graph, replace_weights
 from engines.style_file import StyleModel, sha256
@@ -34,7 +35,6 @@ class SharedCpuEngine(CpuEngine):
     """
 
     _shared: _SharedGraph | None
-    _inputs: list[Floats]
 
     def prepare(self, height: int, width: int) -> None:
         """See ``engines.base.SharedGraphEngine``."""
@@ -55,6 +55,7 @@ class SharedCpuEngine(CpuEngine):
             self._precision = "fp32"
             self.info = replace(self.info, precision=self._precision)
             self._sized.clear()
+            self._streams = None
             self._open()
         else:
             self._take_weights()
@@ -76,6 +77,11 @@ class SharedCpuEngine(CpuEngine):
         self._set_weights(request)
         return SizedGraph(graph, request)
 
+    def _open_streams(self, height: int, width: int) -> FrameStreams:
+        assert self._shared is not None
+        graph = self._shared.compiled(height, width, streams=True)
+        return FrameStreams(graph.model, height, width, owner=graph)
+
     def _take_weights(self) -> None:
         assert self._shared is not None
         self._inputs = self._shared.ordered(self._style, self._weights())
@@ -85,10 +91,6 @@ class SharedCpuEngine(CpuEngine):
     def _set_weights(self, request: ov.InferRequest) -> None:
         for index, weight in enumerate(self._inputs, start=FIRST_WEIGHT):
             request.set_input_tensor(index, import_openvino().Tensor(weight, shared_memory=True))
-
-
-FIRST_WEIGHT = 2
-"""Index of the first weight among the inputs: the frame and the strength come before."""
 
 
 class _Key(NamedTuple):
@@ -113,7 +115,7 @@ class _SharedGraph:
         self._core, self._options = core, dict(key.options)
         self._graph = read_graph(core, style)
         self._shapes = _make_inputs(self._graph, key.quantized)
-        self._compiled: WeakValueDictionary[tuple[int, int], _Compiled] = WeakValueDictionary()
+        self._compiled: WeakValueDictionary[tuple[int, int, bool], _Compiled] = WeakValueDictionary()
         self._lock = Lock()
 
     def ordered(self, style: StyleModel, weights: Mapping[str, Floats]) -> list[Floats]:
@@ -126,14 +128,18 @@ class _SharedGraph:
             raise StyleError(f"{style.weights} does not fit {style.graph}", hint="get the style again")
         return [np.ascontiguousarray(weights[name]) for name in self._shapes]
 
-    def compiled(self, height: int, width: int) -> _Compiled:
-        """Return the graph for one frame size; compile it if nobody has. May raise OpenVINO's RuntimeError."""
-        size = (height, width)
+    def compiled(self, height: int, width: int, *, streams: bool = False) -> _Compiled:
+        """Return the graph for one frame size; compile it if nobody has. May raise OpenVINO's RuntimeError.
+
+        ``streams`` compiles it for several frames at once.
+        """
+        key = (height, width, streams)
         with self._lock:
-            found = self._compiled.get(size)
+            found = self._compiled.get(key)
             if found is None:
-                found = _Compiled(compile_graph(self._core, self._graph, height, width, self._options))
-                self._compiled[size] = found
+                options = stream_options(self._options, height, width) if streams else self._options
+                found = _Compiled(compile_graph(self._core, self._graph, height, width, options))
+                self._compiled[key] = found
             return found
 
 

@@ -11,7 +11,6 @@ import pytest
 from engines.base import RGB, EngineInfo
 from rtstyle.bench import WARM_UP, measure
 from rtstyle.cli import main
-from rtstyle.pipeline import IN_FLIGHT
 
 INFO = EngineInfo("fake", "none", "none", "fp32", "none")
 
@@ -43,7 +42,7 @@ class OneAtATime:
 
 
 class Overlapping(OneAtATime):
-    """Finishes a frame every 0.025 s if it holds ``IN_FLIGHT`` of them, and every 0.1 s if it holds one."""
+    """Finishes a frame every 0.025 s if it holds ``in_flight`` of them, and every 0.1 s if it holds one."""
 
     held = most = submitted = 0
 
@@ -54,7 +53,7 @@ class Overlapping(OneAtATime):
         return self
 
     def result(self) -> RGB:
-        self.clock.now_s += 0.025 if self.submitted >= IN_FLIGHT else 0.1
+        self.clock.now_s += 0.025 if self.submitted >= self.info.in_flight else 0.1
         self.held -= 1
         return np.zeros((16, 16, 3), np.uint8)
 
@@ -72,7 +71,7 @@ def test_frames_that_overlap_are_measured_too() -> None:
     engine = Overlapping(clock)
     timing = measure(engine, 64, 48, seconds=2.0, clock=clock)
     assert timing.fps == pytest.approx(10.0) and timing.pipelined_fps == pytest.approx(40.0)
-    assert engine.most == IN_FLIGHT and engine.held == 0
+    assert engine.most == engine.info.in_flight and engine.held == 0
 
 
 def test_the_table_and_the_json_have_both_rates(

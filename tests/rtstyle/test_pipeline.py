@@ -8,11 +8,11 @@ from threading import Event
 import numpy as np
 import pytest
 
-from engines.base import RGB, PendingFrame
+from engines.base import RGB, EngineInfo, PendingFrame
 from engines.errors import EngineError, ShapeError, SinkError, SourceError
 from rtstyle.controls import Controls
 from rtstyle.frame import Frame, SourceInfo
-from rtstyle.pipeline import IN_FLIGHT, run
+from rtstyle.pipeline import run
 from rtstyle.sinks.null import NullSink
 from rtstyle.stats import Stats
 from tests.rtstyle.clips import Still, frames, number_of
@@ -292,7 +292,7 @@ class Full(Source):
 
     def frames(self) -> Iterator[Frame]:
         for frame in super().frames():
-            if frame.index == IN_FLIGHT:
+            if frame.index == EngineInfo.in_flight:
                 self.taken.set()
             yield frame
         self.taken.set()
@@ -302,7 +302,7 @@ def test_frames_of_a_file_overlap_in_order() -> None:
     engine, sink, stats = Late(), Sink(), Stats()
     run(Full(40, engine), engine, sink, Controls(), stats)
     assert [number_of(frame.rgb) for frame in sink.frames] == list(range(40))
-    assert engine.most == IN_FLIGHT and not engine.in_flight
+    assert engine.most == EngineInfo.in_flight and not engine.in_flight
     assert sink.completed == [True]
     assert stats.snapshot().frames_out == 40
     assert stats.snapshot().engine_s >= 0
