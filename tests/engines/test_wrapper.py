@@ -24,7 +24,7 @@ ENGINES: dict[str, Callable[[StyleModel], Engine]] = {
     "cuda": lambda style: CudaEngine(style, device="cpu"),
     "torch": lambda style: EagerEngine(style, device="cpu"),
 }
-CAN = {"cpu": "", "cpu shared": "prepare", "cuda": "prepare submit", "torch": ""}
+CAN = {"cpu": "submit", "cpu shared": "prepare submit", "cuda": "prepare submit", "torch": ""}
 
 
 def never_built(height: int, width: int) -> EngineBuild:
