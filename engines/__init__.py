@@ -145,14 +145,15 @@ def _auto(makers: Mapping[str, _Maker], style: StyleModel, threads: int | None, 
 
     order = [name for name in AUTO_ORDER if name != "tensorrt" and (name != "cuda" or driver.device_count())]
     failures: dict[str, EngineError] = {}
+    unused = "" if "cuda" in order else driver.why_unavailable()
     for name in order:
         try:
             engine = _fastest(makers["cpu"], style, threads) if name == "cpu" else makers[name](style, threads)
         except EngineError as error:
             failures[name] = error
             continue
-        if "cuda" in failures:
-            _warn_without_gpu(name, str(failures["cuda"]))
+        if unused := str(failures.get("cuda", unused)):
+            _warn_without_gpu(name, unused)
         return _with_hot_swap(engine, style) if name == "cuda" and build_ahead else engine
     raise failures["cpu"]  # the one that every machine can have
 

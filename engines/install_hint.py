@@ -1,4 +1,4 @@
-"""The command that adds an extra to this installation."""
+"""The commands that add an extra to this installation, or another build of torch."""
 
 from __future__ import annotations
 
@@ -9,6 +9,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+_INSTALLERS = {
+    "pip": "pip install",
+    "pipx": "pipx install --force",
+    "uv tool": "uv tool install --force",
+    "uvx": "uvx --from",
+}
+
 
 def pip_install(extra: str) -> str:
     """Return the command that installs an extra of rtstyle, for hints.
@@ -16,17 +23,32 @@ def pip_install(extra: str) -> str:
     An installation from a folder names that folder, because the package index may hold another version or none.
     """
     source = _source_folder()
-    return f'{_installer()} "{"rtstyle" if source is None else source}[{extra}]"'
+    return f'{_INSTALLERS[_owner()]} "{"rtstyle" if source is None else source}[{extra}]"'
 
 
-def _installer() -> str:
-    """Return the command that changes this environment: pipx and uv own theirs, and pip would change another one."""
+def pip_upgrade(requirement: str, index: str, *, replace: bool = False) -> str:
+    """Return the command that installs or upgrades a package from one of PyTorch's indexes, like ``cu130``.
+
+    With ``replace``, another build is removed first, which pip may take for a newer version.
+    """
+    runner = {"pip": "pip", "pipx": "pipx runpip rtstyle"}.get(_owner(), "uv pip")
+    python = f' --python "{sys.executable}"' if runner == "uv pip" else ""
+    yes = "" if runner == "uv pip" else " -y"
+    first = f"{runner} uninstall{python}{yes} {requirement.partition('>')[0]}, then " if replace else ""
+    option = "" if replace else " --upgrade"
+    return (
+        f'{first}{runner} install{python}{option} "{requirement}" --index-url https://download.pytorch.org/whl/{index}'
+    )
+
+
+def _owner() -> str:
+    """Return what made this environment: pipx and uv own theirs, and pip would change another one."""
     parts = Path(sys.prefix).parts
     if "pipx" in parts:
-        return "pipx install --force"
+        return "pipx"
     if "uv" in parts:
-        return "uv tool install --force" if "tools" in parts else "uvx --from"
-    return "pip install"
+        return "uv tool" if "tools" in parts else "uvx"
+    return "pip"
 
 
 def _source_folder() -> Path | None:

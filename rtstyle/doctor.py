@@ -36,7 +36,15 @@ EXTRAS: dict[str, tuple[str, ...]] = {
 }
 """Extra → modules that it installs."""
 
-ONLY_ON = {"spout": ("win32",), "syphon": ("darwin",), "cameras": ("win32", "darwin")}
+NVIDIA = ("cuda", "tensorrt", "rtx")
+"""Extras that need a torch for CUDA."""
+
+ONLY_ON = {
+    "spout": ("win32",),
+    "syphon": ("darwin",),
+    "cameras": ("win32", "darwin"),
+    **dict.fromkeys(NVIDIA, ("linux", "win32")),
+}
 """Extra → the systems that have a use for it; Linux names cameras itself."""
 
 FEATURES = (
@@ -102,7 +110,22 @@ def _machine() -> list[Finding]:
         Finding("rtstyle", True, f"{rtstyle.__version__} on Python {platform.python_version()}"),
         Finding("system", True, platform.platform(terse=True)),
         Finding("processor", True, processor + (f" ({' '.join(features)})" if features else "")),
+        *_cards(),
     ]
+
+
+def _cards() -> list[Finding]:
+    """Report the NVIDIA cards, or why one cannot be used; nothing without one."""
+    from engines.cuda import driver
+
+    found = driver.driver()
+    cards = [
+        f"{number}: {card.name} ({'.'.join(map(str, card.capability))})" for number, card in enumerate(found.cards)
+    ]
+    if cards:
+        return [Finding("NVIDIA", True, f"{', '.join(cards)}; driver for CUDA {'.'.join(map(str, found.cuda))}")]
+    why = driver.why_unavailable()
+    return [Finding("NVIDIA", False, f"there is a card, and {why}", driver.NO_CARD)] if why else []
 
 
 def _cpuinfo(*names: str) -> str:
@@ -270,8 +293,20 @@ def _extras() -> list[Finding]:
         if sys.platform not in ONLY_ON.get(extra, (sys.platform,)):
             continue
         present = all(util.find_spec(module) is not None for module in modules)
-        if extra == "cuda" and present:  # importing torch would take seconds
-            present = "+cpu" not in metadata.version("torch") and sys.platform != "darwin"
-        hint = "" if present else pip_install(extra)
-        findings.append(Finding(f"extra {extra}", present, "installed" if present else "not installed", hint))
+        found, hint = ("installed", "") if present else ("not installed", pip_install(extra))
+        if extra in NVIDIA:
+            found, hint = _for_nvidia(extra, present)
+        findings.append(Finding(f"extra {extra}", not hint, found, hint))
     return findings
+
+
+def _for_nvidia(extra: str, present: bool) -> tuple[str, str]:
+    """Say whether an extra for NVIDIA cards is installed, with a torch for CUDA, and what to do; no torch is loaded."""
+    from engines.cuda.torch_build import add_packages, torch_build, torch_for_cuda
+
+    if not present:
+        return "not installed", add_packages(extra)
+    build = torch_build()
+    if build is None or build.cuda is None:
+        return f"torch {build.version if build else ''} is a CPU build", torch_for_cuda(extra)
+    return f"installed, torch {build.version} for CUDA {build.cuda}", ""

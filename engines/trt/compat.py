@@ -32,6 +32,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from engines.cuda.torch_build import add_packages
 from engines.errors import EngineError
 from engines.install_hint import pip_install
 
@@ -80,8 +81,20 @@ def installed(version_of: Callable[[str], str] = version) -> Flavour:
         runtime = _versions([module + suffix for suffix in _CUDA_SUFFIXES], version_of)
         if not runtime:
             raise EngineError(f"{builder} needs {module}", hint=f"pip install --force-reinstall {package}")
+        _check_torch(builder, version_of)
         return Flavour(module, runtime, builder)
     raise EngineError("the tensorrt engine needs Torch-TensorRT", hint=pip_install("tensorrt"))
+
+
+def _check_torch(builder: str, version_of: Callable[[str], str]) -> None:
+    """Raise EngineError unless torch has the minor version that Torch-TensorRT was built for: others do not load."""
+    try:
+        torch = version_of("torch")
+    except PackageNotFoundError:
+        return
+    if torch.split(".")[:2] != builder.rpartition(" ")[2].split(".")[:2]:
+        engine = "rtx" if "-rtx " in builder else "tensorrt"
+        raise EngineError(f"{builder} does not fit torch {torch}", hint=add_packages(engine))
 
 
 def _versions(packages: Sequence[str], version_of: Callable[[str], str]) -> str:

@@ -7,7 +7,6 @@ import threading
 import warnings
 import weakref
 from collections.abc import Iterator
-from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from engines.base import MIN_SIDE, RGB, PipelinedEngine, SharedGraphEngine
 from engines.cuda import driver, fp16, shared_graphs
 from engines.cuda.engine import CudaEngine
 from engines.cuda.fp16 import Fp16Graph, reflect_index
+from engines.cuda.torch_build import TorchBuild
 from engines.errors import EngineError, ShapeError, StyleError
 from engines.export import save_style
 from engines.mixing.mixed_style import with_weights
@@ -242,7 +242,7 @@ def test_refuses_no_threads(style: StyleModel) -> None:
     ("cards", "built", "told"),
     [
         (0, None, "needs an NVIDIA GPU"),
-        (1, None, "needs torch with CUDA.*pytorch.org"),
+        (1, None, "needs torch with CUDA.*is a CPU build.*pytorch.org"),
         (1, "13.0", "driver on your system is too old.*nvidia-smi"),
     ],
 )
@@ -257,7 +257,7 @@ def test_says_why_there_is_no_cuda(
     monkeypatch.setattr(torch.cuda, "is_available", absent)
     monkeypatch.setattr(torch.version, "cuda", built)
     monkeypatch.setattr(driver, "device_count", lambda: cards)
-    monkeypatch.setattr(metadata, "version", lambda _: "2.13.0")
+    monkeypatch.setattr(driver, "torch_build", lambda: TorchBuild("2.13.0", built))
     with pytest.raises(EngineError, match=told) as caught:
         CudaEngine(style)
     assert "\n" not in str(caught.value)

@@ -2,52 +2,118 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
-from importlib import metadata
+from importlib import metadata, util
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
-from engines.cuda import driver
+from engines.cuda import driver, torch_build
+from engines.cuda.torch_build import torch_for_cuda
 from engines.errors import EngineError
 from engines.install_hint import pip_install
+from tests.conftest import ROOT
 
 SOURCE = """
+#include <string.h>
 int cuInit(unsigned flags) { return INIT; }
+int cuGetErrorString(int code, const char **text) { *text = "system has unsupported display driver"; return 0; }
+int cuDriverGetVersion(int *version) { *version = VERSION; return 0; }
 int cuDeviceGetCount(int *count) { *count = COUNT; return 0; }
+int cuDeviceGetName(char *name, int size, int device) { strncpy(name, device ? "Second" : "First", size); return 0; }
+int cuDeviceGetAttribute(int *value, int attribute, int device) {
+    *value = attribute == 75 ? CAPABILITY / 10 : CAPABILITY % 10; return 0;
+}
 """
+
+VALUES = {"INIT": 0, "COUNT": 1, "VERSION": 13000, "CAPABILITY": 89}
 
 
 @pytest.fixture(autouse=True)
 def ask_again() -> Iterator[None]:
-    ask = driver.device_count
+    ask = driver.driver
     ask.cache_clear()
     yield
     ask.cache_clear()
 
 
 def fake_driver(folder: Path, monkeypatch: pytest.MonkeyPatch, **values: int) -> None:
-    """A driver of two functions, as a library."""
+    """A driver of a few functions, as a library."""
     if shutil.which("cc") is None:
         pytest.skip("needs a compiler")
+    folder.mkdir(exist_ok=True)
     source, library = folder / "driver.c", folder / "driver.so"
     source.write_text(SOURCE)
-    defines = [f"-D{name}={value}" for name, value in values.items()]
+    defines = [f"-D{name}={value}" for name, value in (VALUES | values).items()]
     subprocess.run(["cc", "-shared", "-fPIC", *defines, str(source), "-o", str(library)], check=True)
     monkeypatch.setitem(driver._DRIVERS, sys.platform, str(library))
 
 
+def torch_installed(folder: Path, monkeypatch: pytest.MonkeyPatch, version: str, cuda: str | None) -> None:
+    """Make this the torch that is found: its metadata, and its version.py as PyTorch's builds write it."""
+    package = folder / "site" / "torch"
+    package.mkdir(parents=True, exist_ok=True)
+    lines = f"__version__ = '{version}'\ndebug = False\ncuda: Optional[str] = {cuda!r}\nhip: Optional[str] = None\n"
+    (package / "version.py").write_text(lines)
+    spec = ModuleSpec("torch", None, is_package=True)
+    spec.submodule_search_locations = [str(package)]
+    known = util.find_spec
+    monkeypatch.setattr(util, "find_spec", lambda name: spec if name == "torch" else known(name))
+    monkeypatch.setattr(metadata, "version", lambda _: version.partition("+")[0])
+
+
 def test_cards_are_those_that_the_driver_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake_driver(tmp_path, monkeypatch, INIT=0, COUNT=2)
+    fake_driver(tmp_path, monkeypatch, COUNT=2, VERSION=12080)
     assert driver.device_count() == 2
+    assert driver.driver().cuda == (12, 8)
+    assert driver.driver().cards == (driver.Card("First", (8, 9)), driver.Card("Second", (8, 9)))
+    assert driver.why_unavailable() == ""
 
 
-def test_a_driver_that_does_not_start_has_no_cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake_driver(tmp_path, monkeypatch, INIT=100, COUNT=2)  # CUDA_ERROR_NO_DEVICE
+def test_a_driver_that_does_not_start_has_no_cards_and_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_driver(tmp_path, monkeypatch, INIT=803, COUNT=2)
     assert driver.device_count() == 0
+    with pytest.raises(EngineError, match="does not start: CUDA error 803, system has unsupported display driver"):
+        driver.check("cuda")
+
+
+def pci_bus(folder: Path, monkeypatch: pytest.MonkeyPatch, *devices: tuple[str, str]) -> None:
+    """Make these (vendor, class) the devices on the PCI bus."""
+    bus = folder / "pci"
+    for number, (vendor, kind) in enumerate(devices):
+        (bus / str(number)).mkdir(parents=True)
+        (bus / str(number) / "vendor").write_text(f"{vendor}\n")
+        (bus / str(number) / "class").write_text(f"{kind}\n")
+    monkeypatch.setattr(driver, "_PCI", bus)
+
+
+def test_a_card_without_a_driver_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(driver._DRIVERS, sys.platform, "no-such-library.so")
+    pci_bus(
+        tmp_path / "other", monkeypatch, ("0x8086", "0x030000"), ("0x10de", "0x040300")
+    )  # Intel's; the card's sound
+    assert driver.why_unavailable() == ""
+    pci_bus(tmp_path, monkeypatch, ("0x8086", "0x060000"), ("0x10de", "0x030000"))
+    assert driver.why_unavailable().startswith("its driver is not installed")
+
+
+def test_a_card_that_is_hidden_on_purpose_is_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_driver(tmp_path, monkeypatch, INIT=100)  # CUDA_ERROR_NO_DEVICE
+    pci_bus(tmp_path, monkeypatch, ("0x10de", "0x030200"))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert driver.device_count() == 0 and driver.why_unavailable() == ""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert driver.why_unavailable() == "its driver does not find it"
 
 
 @pytest.mark.parametrize("library", ["no-such-library.so", None])
@@ -59,13 +125,84 @@ def test_without_a_driver_there_are_no_cards(library: str | None, monkeypatch: p
     assert "nvidia-smi" in caught.value.hint
 
 
-def test_what_is_missing_is_named_with_the_line_that_adds_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(driver, "device_count", lambda: 1)
+def test_what_is_missing_is_named_with_the_line_that_adds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_driver(tmp_path, monkeypatch)
+    torch_installed(tmp_path, monkeypatch, "2.13.0", "13.0")
+    driver.check("cuda")
     with pytest.raises(EngineError, match="needs no_such_module") as caught:
         driver.check("tensorrt", ("torch", "no_such_module"))
     assert caught.value.hint == pip_install("tensorrt")
-    monkeypatch.setattr(metadata, "version", lambda _: "2.13.0+cpu")
-    with pytest.raises(EngineError, match=r"torch with CUDA; torch 2\.13\.0\+cpu"):
+    monkeypatch.setattr(torch_build.sys, "platform", "win32")
+    with pytest.raises(EngineError, match="needs no_such_module") as caught:
+        driver.check("tensorrt", ("torch", "no_such_module"))
+    assert caught.value.hint == f"{torch_for_cuda('tensorrt')}, then {pip_install('tensorrt')}"
+
+
+@pytest.mark.parametrize("version", ["2.14.1", "2.14.1+cpu"])  # PyPI's for Windows has no suffix in its metadata
+def test_a_cpu_build_is_told_with_the_line_that_replaces_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    fake_driver(tmp_path, monkeypatch)
+    torch_installed(tmp_path, monkeypatch, version, None)
+    with pytest.raises(EngineError, match=r"torch with CUDA; torch 2\.14\.1 is a CPU build") as caught:
         driver.check("cuda")
-    monkeypatch.setattr(metadata, "version", lambda _: "2.13.0")
+    assert caught.value.hint == (
+        'pip install --upgrade "torch>=2.11" --index-url https://download.pytorch.org/whl/cu130'
+    )
+
+
+def test_an_older_driver_and_an_older_card_need_torch_for_cuda_12(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake_driver(tmp_path, monkeypatch, VERSION=12080, CAPABILITY=61)
+    torch_installed(tmp_path, monkeypatch, "2.14.1", "13.0")
+    with pytest.raises(
+        EngineError, match=r"built for CUDA 13\.0, and the NVIDIA driver supports only CUDA 12\.8"
+    ) as old:
+        driver.check("cuda")
+    assert "580" in old.value.hint and "pip uninstall -y torch, then pip install" in old.value.hint
+    torch_installed(tmp_path, monkeypatch, "2.14.1", "12.6")
     driver.check("cuda")
+    driver.driver.cache_clear()
+    fake_driver(tmp_path / "newer", monkeypatch, CAPABILITY=61)
+    driver.check("cuda")
+    torch_installed(tmp_path, monkeypatch, "2.14.1", "13.0")
+    with pytest.raises(EngineError, match=r"no kernels for the First \(compute capability 6\.1") as caught:
+        driver.check("cuda")
+    assert "whl/cu126" in caught.value.hint
+
+
+def test_the_torch_of_this_installation_is_found_without_importing_it() -> None:
+    import torch
+
+    assert torch_build.torch_build() == (metadata.version("torch"), torch.version.cuda)
+
+
+def test_versions_of_pyproject_and_hints_are_the_same() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for extra, requirement in torch_build.TORCH.items():
+        assert requirement in extras[extra]
+
+
+@pytest.mark.network
+@pytest.mark.parametrize("platform", ["win_amd64", "manylinux_2_28_x86_64"])
+def test_torch_tensorrt_and_torch_fit_each_other(platform: str, tmp_path: Path) -> None:
+    """The newest Torch-TensorRT that the extras allow wants a torch that they allow, on each system."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for extra, package in (("tensorrt", "torch-tensorrt"), ("rtx", "torch-tensorrt-rtx")):
+        wanted = next(line.partition(";")[0] for line in extras[extra] if line.startswith(f"{package}>"))
+        report = tmp_path / f"{extra}.json"
+        subprocess.run(
+            [
+                sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed", "--no-deps",
+                "--only-binary", ":all:", "--python-version", "3.12", "--platform", platform, "--target",
+                str(tmp_path / "target"), "--report", str(report), wanted,
+            ],
+            check=True,
+        )  # fmt: skip
+        (found,) = json.loads(report.read_text())["install"]
+        needs = next(Requirement(line) for line in found["metadata"]["requires_dist"] if re.match(r"torch\b[^-]", line))
+        minor = found["metadata"]["version"].rpartition(".")[0]
+        ours = Requirement(torch_build.TORCH[extra]).specifier
+        assert f"{minor}.0" in needs.specifier and f"{minor}.0" in ours
+        assert not any(f"{minor.partition('.')[0]}.{other}.0" in needs.specifier for other in (0, 99))

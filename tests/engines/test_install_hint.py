@@ -8,8 +8,10 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
-from engines.install_hint import pip_install
+from engines.install_hint import pip_install, pip_upgrade
 from tests.conftest import ROOT
 
 
@@ -64,3 +66,28 @@ def test_environments_that_pip_must_not_change(monkeypatch: pytest.MonkeyPatch, 
     installed_from(monkeypatch, None)
     monkeypatch.setattr(sys, "prefix", prefix)
     assert pip_install("web") == f'{command} "rtstyle[web]"'
+
+
+@pytest.mark.parametrize(
+    ("prefix", "command"),
+    [
+        ("/home/me/.local/share/pipx/venvs/rtstyle", "pipx runpip rtstyle install --upgrade"),
+        ("/home/me/.local/share/uv/tools/rtstyle", f'uv pip install --python "{sys.executable}" --upgrade'),
+        ("/home/me/venv", "pip install --upgrade"),
+    ],
+)
+def test_another_build_of_torch(monkeypatch: pytest.MonkeyPatch, prefix: str, command: str) -> None:
+    monkeypatch.setattr(sys, "prefix", prefix)
+    index = "--index-url https://download.pytorch.org/whl/cu130"
+    assert pip_upgrade("torch>=2.11", "cu130") == f'{command} "torch>=2.11" {index}'
+
+
+def test_pip_replaces_a_cpu_build_by_one_for_cuda() -> None:
+    """As the hint does it: both satisfy the requirement, and the version for CUDA counts as newer."""
+    versions = {"2.14.1": "2.14.1+cu130", "2.14.1+cpu": "2.14.1+cu130", "2.15.0+cpu": "2.14.1+cu130"}
+    requirement = SpecifierSet(">=2.11,<2.15")
+    for installed, newer in versions.items():
+        assert newer in requirement
+        assert installed not in requirement or Version(newer) > Version(installed)
+    assert Version("2.14.1+cu126") < Version("2.14.1+cu130"), "so the older one needs `replace`"
+    assert pip_upgrade("torch>=2.11", "cu126", replace=True).startswith("pip uninstall -y torch, then pip install ")

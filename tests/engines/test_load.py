@@ -128,6 +128,19 @@ def test_auto_says_once_that_it_leaves_the_card_unused(
     assert len(caplog.messages) == 1
 
 
+def test_auto_says_why_a_card_in_the_machine_cannot_be_used(
+    tiny_style: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    engines._warn_without_gpu.cache_clear()
+    card(monkeypatch, "cpu")
+    monkeypatch.setattr(driver, "device_count", lambda: 0)
+    monkeypatch.setattr(driver, "why_unavailable", lambda: "its driver does not start: CUDA error 999")
+    engines.load(tiny_style)
+    assert caplog.messages == [
+        "the NVIDIA GPU is not used, and cpu is slower: its driver does not start: CUDA error 999"
+    ]
+
+
 def test_auto_does_not_try_a_card_that_is_not_there(tiny_style: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     card(monkeypatch, "cuda", "cpu")
     monkeypatch.setattr(driver, "device_count", lambda: 0)

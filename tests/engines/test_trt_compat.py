@@ -54,6 +54,14 @@ def test_what_is_missing_is_told(packages: dict[str, str], told: str) -> None:
     assert "pip install" in error.value.hint
 
 
+def test_torch_of_another_version_is_told_before_it_fails_to_load() -> None:
+    found = {"torch_tensorrt": "2.13.0", "tensorrt": "11.0.0"}
+    assert installed(versions(**found, torch="2.13.1+cu130")).module == "tensorrt"
+    with pytest.raises(EngineError, match=r"torch-tensorrt 2\.13\.0 does not fit torch 2\.15\.0") as error:
+        installed(versions(**found, torch="2.15.0"))
+    assert error.value.hint == pip_install("tensorrt")
+
+
 @pytest.mark.parametrize("capability", ["8.0", "9.0", "10.0"])
 def test_the_rtx_flavour_is_refused_on_cards_of_data_centres(capability: str) -> None:
     with pytest.raises(EngineError, match=f"does not run on a GPU of compute capability {capability}"):

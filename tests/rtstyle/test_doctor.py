@@ -8,12 +8,12 @@ import pytest
 
 import engines
 from engines.base import Engine
-from engines.cuda import driver
+from engines.cuda import driver, torch_build
 from engines.errors import EngineError
 from engines.install_hint import pip_install
 from engines.trt import background_build
 from engines.trt.plan_cache import PlanCache
-from rtstyle.doctor import Finding, _extras, examine
+from rtstyle.doctor import Finding, _cards, _extras, examine
 from tests.engines.plans import KEY, OTHER
 from tests.engines.test_load import Painter
 
@@ -62,6 +62,30 @@ def test_it_counts_what_was_built(tiny_style: Path, tmp_path: Path, monkeypatch:
     PlanCache().mark_failed(OTHER, "no kernel for this")
     built = findings(tiny_style)["built engines"]
     assert not built.good and "1 could not be built" in built.found and built.hint == "rtstyle engine list"
+
+
+def test_it_says_that_torch_is_a_cpu_build_and_how_to_replace_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {finding.topic: finding for finding in _extras()}["extra cuda"]
+    build = torch_build.torch_build()
+    assert build is not None
+    if build.cuda is None:
+        assert found == Finding(
+            "extra cuda", False, f"torch {build.version} is a CPU build", torch_build.torch_for_cuda("cuda")
+        )
+    monkeypatch.setattr(torch_build, "torch_build", lambda: torch_build.TorchBuild("2.14.1", "13.0"))
+    found = {finding.topic: finding for finding in _extras()}["extra cuda"]
+    assert found == Finding("extra cuda", True, "installed, torch 2.14.1 for CUDA 13.0")
+
+
+def test_it_lists_the_cards_or_why_one_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    cards = (driver.Card("NVIDIA GeForce GTX 1660", (7, 5)), driver.Card("NVIDIA A2", (8, 6)))
+    monkeypatch.setattr(driver, "driver", lambda: driver._Driver(cards, (13, 0)))
+    (found,) = _cards()
+    assert found.good
+    assert found.found == "0: NVIDIA GeForce GTX 1660 (7.5), 1: NVIDIA A2 (8.6); driver for CUDA 13.0"
+    monkeypatch.setattr(driver, "driver", lambda: driver._Driver(fault="CUDA error 999, unknown error"))
+    (found,) = _cards()
+    assert not found.good and "its driver does not start: CUDA error 999" in found.found
 
 
 def test_doctor_names_the_extras_of_this_system(monkeypatch: pytest.MonkeyPatch) -> None:
