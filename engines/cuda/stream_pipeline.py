@@ -41,8 +41,14 @@ BYTES_KEPT = 1 << 30
 SMALLER = (1080, 720, 480, 360)
 """Heights, in pixels, that are suggested when the memory is too small."""
 
-_OUT_OF_MEMORY = ("out of memory", "unable to find an engine", "ALLOC_FAILED", "OutOfMemory", "not enough memory")
-"""How torch, CUDA, cuDNN, cuBLAS and TensorRT say it; cuDNN finds no engine whose scratch memory it can get."""
+_OUT_OF_MEMORY = ("out of memory", "ALLOC_FAILED", "OutOfMemory", "not enough memory")
+"""How torch, CUDA, cuDNN, cuBLAS and TensorRT say it."""
+
+NO_KERNEL = "unable to find an engine"
+"""What cuDNN says if each kernel failed: for lack of memory, or because it has none for this card and these types."""
+
+AMPLE = 512 << 20, 100
+"""Free device memory in bytes, and for each pixel of the frame, with which a kernel does not fail for lack of it."""
 
 
 class Body(Protocol):
@@ -155,11 +161,8 @@ class StreamPipeline:
     def _to_pinned(self, rgb: RGB) -> Buffer:
         """Copy a frame to page-locked memory."""
         buffer = self._pinned.take(rgb.shape)
-        copy = buffer.tensor(rgb.shape)
-        if rgb.flags.c_contiguous and rgb.flags.writeable:
-            copy.copy_(torch.from_numpy(rgb))  # on several cores, without the GIL
-        else:
-            np.copyto(copy.numpy(), rgb)
+        # Not by torch, whose copy waits for threads on all cores: on a busy machine that takes longer than the copy.
+        np.copyto(buffer.tensor(rgb.shape).numpy(), rgb)
         return buffer
 
     def _enqueue(
@@ -192,7 +195,7 @@ class StreamPipeline:
         with download.entered():
             download.wait(computed)
             buffers[1].tensor(shape).copy_(staging.stylized[0], non_blocking=True)
-            staging.fetched = download.mark()
+            staging.fetched = download.mark(awaited=True)
         self._pinned.give_back(buffers[0], uploaded)
         return _Download(self._pinned.lend(buffers[1], shape, staging.fetched), staging.fetched)
 
@@ -222,7 +225,7 @@ class StreamPipeline:
             try:
                 return self._compile(height, width)
             except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error) or not self._compiled:
+                if not is_out_of_memory(error, height * width) or not self._compiled:
                     raise
             # The exception is gone, and what it held with it: try once more without the other sizes.
             self._forget(0)
@@ -272,7 +275,7 @@ class StreamPipeline:
 def as_engine_error(error: BaseException, height: int, width: int) -> EngineError:
     """Return a runtime's error on a frame of this size, in pixels, as one line with a hint."""
     frame = f"a frame of {width}×{height}"
-    if is_out_of_memory(error):
+    if is_out_of_memory(error, height * width):
         smaller = next((side for side in SMALLER if side < height), None)
         hint = (
             f"use a smaller working size: --height {smaller} (in Python: height={smaller})"
@@ -280,6 +283,9 @@ def as_engine_error(error: BaseException, height: int, width: int) -> EngineErro
             else "close other programs that use the GPU"
         )
         return EngineError(f"the GPU memory is too small for {frame}", hint=hint)
+    if NO_KERNEL in str(error):
+        hint = "another version of torch may have one; --engine cpu (in Python: engine='cpu') needs none"
+        return EngineError(f"cuDNN has no kernel for {frame} on this GPU", hint=hint)
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return EngineError(
         f"the GPU failed on {frame}: {lines[0].strip().rstrip('.')}",
@@ -287,10 +293,20 @@ def as_engine_error(error: BaseException, height: int, width: int) -> EngineErro
     )
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Return True if a runtime reports a lack of memory."""
+def is_out_of_memory(error: BaseException, pixels: int = 0) -> bool:
+    """Return True if a runtime reports a lack of memory, for a frame of this many pixels."""
     text = str(error)
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(words in text for words in _OUT_OF_MEMORY)
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(words in text for words in _OUT_OF_MEMORY):
+        return True
+    return NO_KERNEL in text and _free_bytes() < AMPLE[0] + AMPLE[1] * pixels
+
+
+def _free_bytes() -> int:
+    """Return the device memory that torch can still get, bytes; 0 if unknown."""
+    with suppress(RuntimeError):
+        if torch.cuda.is_initialized():
+            return torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+    return 0
 
 
 class _Stream:
@@ -302,9 +318,14 @@ class _Stream:
     def entered(self) -> AbstractContextManager[object]:
         return nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
 
-    def mark(self) -> torch.cuda.Event | None:
-        """Return an event after everything enqueued so far; always a new one, so that nobody waits for a later one."""
-        return None if self._stream is None else self._stream.record_event()
+    def mark(self, *, awaited: bool = False) -> torch.cuda.Event | None:
+        """Return an event after everything enqueued so far; always a new one, so that nobody waits for a later one.
+
+        A thread that waits for an ``awaited`` one sleeps; for others it would keep a core busy.
+        """
+        if self._stream is None:
+            return None
+        return self._stream.record_event(torch.cuda.Event(blocking=True) if awaited else None)
 
     def wait(self, mark: torch.cuda.Event | None) -> None:
         if self._stream is not None and mark is not None:

@@ -22,7 +22,7 @@ OLDER_CUDA = "cu126"
 """The one for older drivers, and for cards from Maxwell to Volta."""
 
 TORCH = {"cuda": "torch>=2.11", "tensorrt": "torch>=2.11,<2.15", "rtx": "torch>=2.11,<2.15"}
-"""Versions of torch by extra, as in pyproject.toml; Torch-TensorRT, whose latest is 2.14, needs its own minor version."""
+"""Versions of torch by extra, as in pyproject.toml. Torch-TensorRT needs its own minor version; its latest is 2.14."""
 
 _CUDA_LINE = re.compile(r"^cuda\b[^=\n]*=\s*(?:None|['\"]([\d.]+)['\"])", re.MULTILINE)
 

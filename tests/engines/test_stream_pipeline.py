@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import itertools
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from engines.base import RGB
 from engines.cuda.graph_capture import capture
-from engines.cuda.stream_pipeline import STAGING_BUFFERS, Body, StreamPipeline, as_engine_error
+from engines.cuda.stream_pipeline import STAGING_BUFFERS, Body, StreamPipeline, _Stream, as_engine_error
 from engines.errors import EngineError
 from tests.engines.test_golden import picture
 
@@ -167,6 +169,71 @@ def test_out_of_memory_names_the_size_and_a_smaller_one_and_spoils_nothing() -> 
 def test_every_error_is_one_line_with_a_hint(error: BaseException, told: str) -> None:
     fault = str(as_engine_error(error, 2160, 3840))
     assert "3840×2160" in fault and told in fault and "\n" not in fault and "DSA" not in fault
+
+
+@pytest.mark.parametrize(
+    ("free", "told"), [(1 << 30, "too small for a frame"), (4 << 30, "cuDNN has no kernel for a frame")]
+)
+def test_a_kernel_that_is_missing_is_no_lack_of_memory(monkeypatch: pytest.MonkeyPatch, free: int, told: str) -> None:
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (free - (100 << 20), 8 << 30))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: 300 << 20)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: 200 << 20)
+    error = RuntimeError("GET was unable to find an engine to execute this computation")
+    assert told in str(as_engine_error(error, 2160, 3840))
+    made: list[tuple[int, int]] = []
+
+    def make(height: int, width: int) -> Body:
+        made.append((height, width))
+        if height > 1000:
+            raise error
+        return Adding(height, width, torch.ones(1))
+
+    pipeline = StreamPipeline(make, "cpu")
+    pipeline.submit(still(3), 1.0).result()
+    with pytest.raises(EngineError, match=told):
+        pipeline.submit(np.zeros((2160, 3840, 3), np.uint8), 1.0)
+    room_was_made = made.count((2160, 3840)) == 2
+    assert room_was_made == (free < 2 << 30), "the other sizes are kept where that does not help"
+
+
+class Copies(TorchDispatchMode):
+    """Counts the copies that torch makes."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += "copy" in str(func)
+        return func(*args, **(kwargs or {}))
+
+
+def test_frames_are_not_copied_by_the_threads_of_torch() -> None:
+    pipeline = StreamPipeline(Made(), "cpu")
+    frame = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    for rgb in (frame, frame[::2, ::-1], frame[:, :, ::-1]):
+        with Copies() as copies:
+            buffer = pipeline._to_pinned(rgb)
+        np.testing.assert_array_equal(buffer.tensor(rgb.shape).numpy(), rgb)
+        assert copies.count == 0
+    pipeline.close()
+
+
+def test_whoever_waits_for_a_frame_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the event that ``result`` waits for: those between streams are never waited for by a thread."""
+
+    class Stream:
+        def record_event(self, event: object = None) -> object:
+            return event or "another"
+
+    monkeypatch.setattr(torch.cuda, "Event", lambda *, blocking: f"{blocking=}")
+    stream = _Stream(Stream())  # type: ignore[arg-type]
+    assert stream.mark(awaited=True) == "blocking=True" and stream.mark() == "another"
+    events: list[bool] = []
+    monkeypatch.setattr(_Stream, "mark", lambda self, *, awaited=False: events.append(awaited))
+    pipeline = StreamPipeline(Made(), "cpu")
+    pipeline.submit(still(3), 1.0).result()
+    assert events == [False, False, False, True]
+    pipeline.close()
 
 
 def test_what_was_prepared_is_not_made_again() -> None:
