@@ -7,6 +7,7 @@ the memory is NumPy's, registered with CUDA, and giving a buffer back only puts 
 
 from __future__ import annotations
 
+import logging
 import math
 import weakref
 from collections import deque
@@ -31,8 +32,13 @@ IDLE_BYTES = 128 << 20
 LOCKED_BYTES = 1 << 30
 """Most memory that is locked at a time, bytes. Frames beyond it are in ordinary memory."""
 
+TRIES = 2
+"""Refusals after which no more memory is locked: WSL2 and containers may allow none, and each try takes time."""
+
 CAPTURE_S = 0.05
 """How long to wait for another thread's capture, seconds; frames of others must not stall."""
+
+logger = logging.getLogger(__name__)
 
 _PORTABLE = 1
 """cudaHostRegisterPortable: locked for every device."""
@@ -47,14 +53,20 @@ class Event(Protocol):
 
 
 class Buffer:
-    """Page-aligned memory of a multiple of ``PAGE`` bytes, locked if CUDA can register it; else copies are slower."""
+    """Page-aligned memory of a multiple of ``PAGE`` bytes, locked if CUDA can register it; else copies are slower.
+
+    Attributes:
+        locked: CUDA has registered it.
+        refused: CUDA was asked to, and could not.
+    """
 
     def __init__(self, size: int, *, locked: bool) -> None:
         self.size = size
         self._bytes = np.empty(size + PAGE, np.uint8)
         start = -self._bytes.ctypes.data % PAGE
         self._tensor = torch.from_numpy(self._bytes)[start : start + size]
-        self.locked = locked and _register(self._tensor, size)
+        registered = _register(self._tensor, size) if locked else None
+        self.locked, self.refused = registered is True, registered is False
 
     def tensor(self, shape: tuple[int, ...]) -> Tensor:
         """Return the beginning of the buffer as a uint8 tensor of this shape."""
@@ -75,7 +87,7 @@ class PinnedPool:
     """Buffers to reuse, ``locked`` unless there is no GPU; one pool for each process, or for a test."""
 
     def __init__(self, *, locked: bool) -> None:
-        self._locked = locked
+        self._locked, self._refusals = locked, 0
         self._lock = Lock()
         self._returned: deque[tuple[Buffer, Event | None]] = deque()  # by any thread, at any time
         self._idle: list[tuple[Buffer, Event | None]] = []
@@ -90,6 +102,7 @@ class PinnedPool:
                 self._trim(IDLE_BYTES)
                 locked = sum(held.size for held in self._held.values() if held.locked)
                 buffer = Buffer(size, locked=self._locked and locked + size <= LOCKED_BYTES)
+                self._count(buffer)
                 # Held until it is unlocked: freed memory must not stay registered.
                 self._held[id(buffer)] = buffer
             return buffer
@@ -115,6 +128,13 @@ class PinnedPool:
         """Return the bytes of all buffers."""
         with self._lock:
             return sum(buffer.size for buffer in self._held.values())
+
+    def _count(self, buffer: Buffer) -> None:
+        """Stop locking memory after ``TRIES`` refusals; from then on ordinary memory is reused instead."""
+        self._refusals += buffer.refused
+        if self._locked and self._refusals >= TRIES:
+            self._locked = False
+            logger.info("this system does not allow page-locked memory: copies to and from the GPU take longer")
 
     def _reuse(self, size: int) -> Buffer | None:
         """Return an idle buffer that is large enough and at most twice as large."""
@@ -171,11 +191,11 @@ def _no_capture() -> Iterator[bool]:
             capture_lock.release()
 
 
-def _register(tensor: Tensor, size: int) -> bool:
-    """Register memory with CUDA. Returns: True if that worked."""
+def _register(tensor: Tensor, size: int) -> bool | None:
+    """Register memory with CUDA. Returns: True if that worked, ``None`` if it had to wait too long for a capture."""
     with _no_capture() as free:
         if not free:
-            return False
+            return None
         cuda = torch.cuda.cudart()  # type: ignore[no-untyped-call]
         if int(cuda.cudaHostRegister(tensor.data_ptr(), size, _PORTABLE)) == 0:
             return True

@@ -175,6 +175,44 @@ def test_nobody_waits_for_a_capture(monkeypatch: pytest.MonkeyPatch) -> None:
     assert calls == ["lock", "lock", "unlock"] and pool.held == 10 * PAGE
 
 
+@pytest.mark.parametrize("allowed", [0, 3])
+def test_memory_that_cannot_be_locked_is_asked_for_twice_and_no_more(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, allowed: int
+) -> None:
+    """As in WSL2 and in containers, which allow none or little."""
+    caplog.set_level("INFO")
+    calls: list[str] = []
+
+    class Runtime:
+        def cudaHostRegister(  # noqa: N802 - CUDA's name
+            self, place: int, size: int, flags: int
+        ) -> int:
+            calls.append("lock")
+            return 0 if len(calls) <= allowed else 1
+
+        def cudaHostUnregister(self, place: int) -> int:  # noqa: N802 - CUDA's name
+            calls.append("unlock")
+            return 0
+
+    monkeypatch.setattr(torch.cuda, "cudart", Runtime)
+    monkeypatch.setattr(torch, "zeros", lambda *_, **__: None)  # what takes the error from CUDA
+    pool = PinnedPool(locked=True)
+    buffers = [pool.take((PAGE,)) for _ in range(20)]
+    assert calls.count("lock") == allowed + 2 and sum(buffer.locked for buffer in buffers) == allowed
+    assert [record.getMessage() for record in caplog.records] == [
+        "this system does not allow page-locked memory: copies to and from the GPU take longer"
+    ]
+    event = Event()
+    for buffer in buffers:
+        pool.give_back(buffer, event)
+    assert pool.take((PAGE,)) not in buffers, "its copy is still running"
+    event.come = True
+    assert pool.take((PAGE,)) in buffers, "ordinary memory is reused from now on"
+    assert calls.count("lock") == allowed + 2
+    pool.trim()
+    assert calls.count("unlock") in {allowed, allowed - 1}
+
+
 def test_threads_never_share_a_buffer(pool: PinnedPool) -> None:
     wrong = []
 
