@@ -89,7 +89,8 @@ class Fp16Graph(FrameGraph):
 def without_tf32(*, benchmark: bool) -> Iterator[None]:
     """Give cuDNN full fp32: TF32 has the ten bits of fp16, which are too few for contrasts.
 
-    With ``benchmark``, cuDNN times the deterministic kernels and takes the fastest, once for each size.
+    With ``benchmark``, cuDNN times the deterministic kernels and takes the fastest, once for each size. A first guess
+    that is replaced while frames run would save the wait, but change the last bits of a picture from frame to frame.
     """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Please use the new API settings")

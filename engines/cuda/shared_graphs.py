@@ -7,6 +7,7 @@ megabyte of weights to that place, on the stream on which the frames are compute
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -22,6 +23,8 @@ from engines.model.generator import Arch, Generator, unfit
 from engines.model.own_colours import with_own_colours
 from engines.shared_pool import SharedPool
 from engines.style_file import StyleModel
+
+logger = logging.getLogger(__name__)
 
 BodyName = Literal["eager", "compile", "triton"]
 """How the graph's body is made: torch's own kernels; kernels that torch.compile makes and times, in minutes; or torch's
@@ -91,6 +94,8 @@ class SharedGraphs:
         self._stylize = _closed
 
     def _make(self, height: int, width: int) -> Fp16Body:
+        if self._device.type == "cuda":  # cuDNN times its kernels for each layer
+            logger.info("preparing the GPU for frames of %d×%d, which may take seconds", width, height)
         if self._body == "eager":
             return Fp16Body(self._stylize, height, width, self._device)
         if self._body == "triton":
