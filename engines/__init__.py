@@ -143,19 +143,46 @@ def _auto(makers: Mapping[str, _Maker], style: StyleModel, threads: int | None, 
     """Return the first engine that works. Skip ``cuda`` without a GPU: torch would take seconds to find out."""
     from engines.cuda import driver
 
-    order = [name for name in AUTO_ORDER if name != "tensorrt" and (name != "cuda" or driver.device_count())]
-    failures: dict[str, EngineError] = {}
-    unused = "" if "cuda" in order else driver.why_unavailable()
-    for name in order:
+    if not driver.device_count():
+        return _without_gpu(makers, style, threads, driver.why_unavailable())
+    try:
+        engine = _proven(makers["cuda"], style, threads)
+    except EngineError as error:
+        return _without_gpu(makers, style, threads, str(error))
+    from engines.fallback import FallbackEngine
+
+    engine = FallbackEngine(engine, style, lambda other: _without_gpu(makers, other, threads))
+    return _with_hot_swap(engine, style) if build_ahead else engine
+
+
+def _proven(cuda: _Maker, style: StyleModel, threads: int | None) -> Engine:
+    """Return the CUDA engine. Raise EngineError if it does not work, or stylizes otherwise than the CPU."""
+    engine = cuda(style, threads)
+    from engines.cuda.proof import prove
+
+    try:
+        prove(engine, style)
+    except BaseException:
+        engine.close()
+        raise
+    return engine
+
+
+def _without_gpu(makers: Mapping[str, _Maker], style: StyleModel, threads: int | None = None, why: str = "") -> Engine:
+    """Return the first engine that works without an NVIDIA GPU, and say once why there is none, if it is known."""
+    failures: list[EngineError] = []
+    for name in AUTO_ORDER:
+        if name in GPU_ENGINES:
+            continue
         try:
             engine = _fastest(makers["cpu"], style, threads) if name == "cpu" else makers[name](style, threads)
         except EngineError as error:
-            failures[name] = error
+            failures.append(error)
             continue
-        if unused := str(failures.get("cuda", unused)):
-            _warn_without_gpu(name, unused)
-        return _with_hot_swap(engine, style) if name == "cuda" and build_ahead else engine
-    raise failures["cpu"]  # the one that every machine can have
+        if why:
+            _warn_without_gpu(name, why)
+        return engine
+    raise failures[0]  # the one that every machine can have
 
 
 def _fastest(cpu: _Maker, style: StyleModel, threads: int | None) -> Engine:

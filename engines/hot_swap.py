@@ -18,11 +18,11 @@ from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from engines.base import RGB, Engine, EngineInfo, PendingFrame, PipelinedEngine, StrengthMap, check_rgb
+from engines.base import RGB, Engine, EngineInfo, PendingFrame, StrengthMap, check_rgb
 from engines.errors import EngineError
 from engines.parity import mismatch
 from engines.strength_map import is_map, mean_strength
-from engines.wrapper import EngineWrapper
+from engines.wrapper import EngineWrapper, submit_to
 
 MIN_STRENGTH = 0.5
 """Frames of a lower strength are not compared: they are mostly the input, on which all engines agree."""
@@ -116,7 +116,7 @@ class HotSwapEngine(EngineWrapper):
         swap = self._swap(rgb)
         if (engine := swap.engine) is not None:
             with suppress(EngineError):
-                fast = swap.watch(lambda: _submitted(engine, rgb, strength, colours))
+                fast = swap.watch(lambda: submit_to(engine, rgb, strength, colours))
                 return _Pending(lambda: swap.watch(fast.result))
         wanted = swap.wants(rgb, strength)
         pending = super()._submit(rgb, strength, colours)
@@ -305,10 +305,3 @@ class _Pending:
 
     def __init__(self, result: Callable[[], RGB]) -> None:
         self.result = result
-
-
-def _submitted(engine: Engine, rgb: RGB, strength: float | StrengthMap, colours: float) -> PendingFrame:
-    if isinstance(engine, PipelinedEngine):
-        return engine.submit(rgb, strength, colours)
-    stylized = engine(rgb, strength, colours)
-    return _Pending(lambda: stylized)

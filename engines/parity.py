@@ -10,6 +10,20 @@ NEAR, NEAR_SHARE, FARTHEST = 2, 0.999, 6
 """At least ``NEAR_SHARE`` of the values differ by at most ``NEAR`` steps of 255, and none by more than ``FARTHEST``."""
 
 
+DETAIL = 8
+"""Pixels of the patches of one colour in a test frame."""
+
+
+def detailed_frame(height: int, width: int) -> RGB:
+    """Return patches of random colours with noise: edges, flat areas and fine detail. (height, width, 3)."""
+    rng = np.random.default_rng(0)
+    rows, columns = -(-height // DETAIL), -(-width // DETAIL)
+    patches = rng.integers(0, 256, (rows, columns, 3)).astype(np.int16)
+    large = patches.repeat(DETAIL, axis=0).repeat(DETAIL, axis=1)[:height, :width]
+    frame: RGB = np.clip(large + rng.integers(-4, 5, large.shape), 0, 255).astype(np.uint8)
+    return frame
+
+
 def mismatch(expected: RGB, actual: RGB) -> str:
     """Describe how two stylized frames differ; empty if nobody could see it."""
     if expected.shape != actual.shape:

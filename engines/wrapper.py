@@ -55,3 +55,21 @@ class EngineWrapper:
 
     def _prepare(self, height: int, width: int) -> None:
         cast("SharedGraphEngine", self._inner).prepare(height, width)
+
+
+class ReadyFrame:
+    """A frame that is stylized already; see ``PendingFrame``."""
+
+    def __init__(self, stylized: RGB) -> None:
+        self._stylized = stylized
+
+    def result(self) -> RGB:
+        """Return the stylized frame."""
+        return self._stylized
+
+
+def submit_to(engine: Engine, rgb: RGB, strength: float | StrengthMap, colours: float) -> PendingFrame:
+    """Start on one frame, or stylize it at once if the engine works on one frame at a time."""
+    if isinstance(engine, PipelinedEngine):
+        return engine.submit(rgb, strength, colours)
+    return ReadyFrame(engine(rgb, strength, colours))

@@ -11,6 +11,7 @@ from importlib import metadata, util
 from pathlib import Path
 
 import rtstyle
+from engines.base import Engine
 from engines.errors import StylerError
 
 PACKAGES = ("numpy", "opencv-python-headless", "av", "openvino", "pillow", "pygame-ce", "safetensors", "typer", "rich")
@@ -163,6 +164,8 @@ def _engines(style: str) -> list[Finding]:
     for name in engines.NAMES[1:]:  # the first is auto
         try:
             engine = engines.load(folder, name)
+            if name == "cuda":
+                _prove(engine, folder)
         except StylerError as error:
             findings.append(Finding(f"engine {name}", False, error.problem, error.hint))
             continue
@@ -182,6 +185,18 @@ def _engines(style: str) -> list[Finding]:
     if chosen == "tensorrt":
         reason += f"; until it is built for a frame size, cuda is used{_speedups(folder)}"
     return [*findings, Finding("engine auto", True, f"takes {chosen}: {reason}", _faster(findings, chosen))]
+
+
+def _prove(engine: Engine, folder: Path) -> None:
+    """Close an engine on an NVIDIA card and raise EngineError if ``auto`` would not take it."""
+    from engines.cuda.proof import prove
+    from engines.style_file import StyleModel
+
+    try:
+        prove(engine, StyleModel.open(folder))
+    except StylerError:
+        engine.close()
+        raise
 
 
 def _fastest_processor(folder: Path) -> str:

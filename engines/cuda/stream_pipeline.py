@@ -304,7 +304,7 @@ def is_out_of_memory(error: BaseException, pixels: int = 0) -> bool:
 def _free_bytes() -> int:
     """Return the device memory that torch can still get, bytes; 0 if unknown."""
     with suppress(RuntimeError):
-        if torch.cuda.is_initialized():
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             return torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
     return 0
 
@@ -325,7 +325,9 @@ class _Stream:
         """
         if self._stream is None:
             return None
-        return self._stream.record_event(torch.cuda.Event(blocking=True) if awaited else None)
+        event = torch.cuda.Event(blocking=True) if awaited else None  # type: ignore[no-untyped-call]
+        marked: torch.cuda.Event = self._stream.record_event(event)
+        return marked
 
     def wait(self, mark: torch.cuda.Event | None) -> None:
         if self._stream is not None and mark is not None:

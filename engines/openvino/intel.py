@@ -14,7 +14,6 @@ import logging
 from dataclasses import dataclass, replace
 from typing import Literal
 
-import cv2
 import numpy as np
 
 from engines.base import RGB, PendingFrame, StrengthMap
@@ -22,7 +21,7 @@ from engines.cache_dirs import cache_folder
 from engines.errors import EngineError
 from engines.openvino.engine import CpuEngine, SizedGraph
 from engines.openvino.runtime import cause_of, compile_graph, shared_core
-from engines.parity import mismatch
+from engines.parity import detailed_frame, mismatch
 from engines.style_file import StyleModel
 from engines.trusted_files import make_folder
 
@@ -39,9 +38,6 @@ DRIVERS: dict[Device, str] = {
     "GPU": "an Intel GPU needs its driver: on Linux the package intel-opencl-icd, on Windows the graphics driver",
     "NPU": "an NPU (Core Ultra) needs its driver: on Linux github.com/intel/linux-npu-driver",
 }
-
-DETAIL = 8
-"""Pixels of the test frame's patches of one colour."""
 
 
 class IntelEngine(CpuEngine):
@@ -72,7 +68,7 @@ class IntelEngine(CpuEngine):
     def _compile(self, height: int, width: int) -> SizedGraph:
         """Compile for a frame size, in fp32 if fp16 looks different from the CPU."""
         assert self._graph is not None
-        frame = _test_frame(height, width)
+        frame = detailed_frame(height, width)
         on_cpu = compile_graph(self._core, self._graph, height, width, {"INFERENCE_PRECISION_HINT": "f32"})
         expected = _stylized(SizedGraph(on_cpu, on_cpu.create_infer_request()), frame)
         problem = ""
@@ -127,17 +123,6 @@ def device_name(device: Device) -> str:
     except RuntimeError as error:
         why = f": {cause_of(error)}"
     raise EngineError(f"the {NAMES[device]} engine finds no such processor{why}", hint=DRIVERS[device])
-
-
-def _test_frame(height: int, width: int) -> RGB:
-    """Return patches of random colours with noise: edges, flat areas and fine detail. (height, width, 3)."""
-    rng = np.random.default_rng(0)
-    rows, columns = -(-height // DETAIL), -(-width // DETAIL)
-    patches = rng.integers(0, 256, (rows, columns, 3)).astype(np.uint8)
-    large = cv2.resize(patches, (columns * DETAIL, rows * DETAIL), interpolation=cv2.INTER_NEAREST)[:height, :width]
-    noise = rng.integers(-4, 5, large.shape)
-    frame: RGB = np.clip(large.astype(np.int16) + noise, 0, 255).astype(np.uint8)
-    return frame
 
 
 def _stylized(sized: SizedGraph, frame: RGB) -> RGB:

@@ -18,6 +18,7 @@ import engines
 from engines.base import RGB, Engine, EngineInfo
 from engines.cuda import driver
 from engines.errors import EngineError, StyleError
+from engines.hot_swap import HotSwapEngine
 from engines.install_hint import pip_install
 from engines.style_file import StyleModel
 from tests.conftest import ROOT
@@ -100,6 +101,7 @@ def card(monkeypatch: pytest.MonkeyPatch, *working: str) -> None:
         return Painter(name)
 
     monkeypatch.setattr(driver, "device_count", lambda: 1)
+    monkeypatch.setattr("engines.cuda.proof.prove", lambda *_: None)
     for name in engines._ENGINES:
         monkeypatch.setitem(engines._ENGINES, name, lambda *_, name=name: start(name))
 
@@ -141,6 +143,45 @@ def test_auto_says_why_a_card_in_the_machine_cannot_be_used(
     ]
 
 
+def test_auto_leaves_a_card_that_stylizes_wrongly(
+    tiny_style: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    engines._warn_without_gpu.cache_clear()
+    card(monkeypatch, "cuda", "cpu")
+    started: list[Painter] = []
+
+    def refuse(engine: Painter, style: StyleModel) -> None:
+        started.append(engine)
+        raise EngineError("GTX 1660 does not stylize as the CPU does")
+
+    monkeypatch.setattr("engines.cuda.proof.prove", refuse)
+    assert engines.load(tiny_style).info.name == "cpu"
+    assert [engine.closed for engine in started] == [True]
+    assert caplog.messages == [
+        "the NVIDIA GPU is not used, and cpu is slower: GTX 1660 does not stylize as the CPU does"
+    ]
+
+
+def test_auto_continues_on_the_cpu_where_the_first_frame_fails(
+    tiny_style: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    card(monkeypatch, "cuda", "cpu")
+
+    class Small(Painter):
+        def __call__(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
+            raise EngineError("the GPU memory is too small for a frame of 64×48")
+
+    monkeypatch.setitem(engines._ENGINES, "cuda", lambda *_: Small("cuda"))
+    engine = engines.load(tiny_style)
+    assert engine.info.name == "cuda"
+    assert engine(np.zeros((48, 64, 3), np.uint8)).max() == 7
+    assert engine.info.name == "cpu"
+    assert caplog.messages == ["cuda failed, and cpu continues: the GPU memory is too small for a frame of 64×48"]
+    named = engines.load(tiny_style, "cuda")
+    with pytest.raises(EngineError, match="too small"):
+        named(np.zeros((48, 64, 3), np.uint8))
+
+
 def test_auto_does_not_try_a_card_that_is_not_there(tiny_style: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     card(monkeypatch, "cuda", "cpu")
     monkeypatch.setattr(driver, "device_count", lambda: 0)
@@ -179,10 +220,10 @@ def test_auto_switches_to_tensorrt_with_build_ahead(
 ) -> None:
     caplog.set_level(logging.INFO)
     card(monkeypatch, "cuda", "cpu")
-    assert isinstance(engines.load(tiny_style, build_ahead=True), Painter), "Torch-TensorRT is not installed here"
+    assert not isinstance(engines.load(tiny_style, build_ahead=True), HotSwapEngine), "Torch-TensorRT is not installed"
     monkeypatch.setattr(driver, "check", lambda *_: None)
     monkeypatch.setattr("engines.trt.background_build.BackgroundBuild", Ahead)
-    assert isinstance(engines.load(tiny_style), Painter), "not asked for"
+    assert not isinstance(engines.load(tiny_style), HotSwapEngine), "not asked for"
     engine = engines.load(tiny_style, build_ahead=True)
     frame = np.random.default_rng(0).integers(0, 256, (32, 48, 3), np.uint8)
     end_s = time.monotonic() + 20

@@ -8,7 +8,7 @@ import pytest
 
 import engines
 from engines.base import Engine
-from engines.cuda import driver, torch_build
+from engines.cuda import driver, proof, torch_build
 from engines.errors import EngineError
 from engines.install_hint import pip_install
 from engines.trt import background_build
@@ -30,6 +30,7 @@ def broken(*_: object) -> Engine:
 
 def test_it_says_what_auto_takes_and_what_would_be_faster(tiny_style: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(driver, "device_count", lambda: 1)
+    monkeypatch.setattr(proof, "prove", lambda *_: None)
     monkeypatch.setitem(engines._ENGINES, "cuda", lambda *_: Painter("cuda"))
     monkeypatch.setitem(engines._ENGINES, "tensorrt", broken)
     auto = findings(tiny_style)["engine auto"]
@@ -39,8 +40,24 @@ def test_it_says_what_auto_takes_and_what_would_be_faster(tiny_style: Path, monk
     assert auto.found.startswith("takes tensorrt") and "cuda is used" in auto.found and auto.hint == ""
 
 
+def test_it_says_that_a_card_stylizes_wrongly_and_what_auto_takes(
+    tiny_style: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise EngineError("GTX 1660 does not stylize as the CPU does")
+
+    monkeypatch.setattr(driver, "device_count", lambda: 1)
+    monkeypatch.setattr(proof, "prove", refuse)
+    painter = Painter("cuda")
+    monkeypatch.setitem(engines._ENGINES, "cuda", lambda *_: painter)
+    found = findings(tiny_style)
+    assert found["engine cuda"] == Finding("engine cuda", False, "GTX 1660 does not stylize as the CPU does")
+    assert found["engine auto"].found.startswith("takes cpu") and painter.closed
+
+
 def test_it_says_what_tensorrt_gains_and_where_cuda_stays(tiny_style: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(driver, "device_count", lambda: 1)
+    monkeypatch.setattr(proof, "prove", lambda *_: None)
     monkeypatch.setitem(engines._ENGINES, "cuda", lambda *_: Painter("cuda"))
     monkeypatch.setitem(engines._ENGINES, "tensorrt", lambda *_: Painter("tensorrt"))
     monkeypatch.setattr(background_build, "speedups", lambda _: {(360, 640): 1.04, (720, 1280): 1.6})
