@@ -121,10 +121,11 @@ def _cards() -> list[Finding]:
 
     found = driver.driver()
     cards = [
-        f"{number}: {card.name} ({'.'.join(map(str, card.capability))})" for number, card in enumerate(found.cards)
+        f"{number}: {card.name} ({card.capability[0]}.{card.capability[1]}{', used' if card is found.cards[0] else ''})"
+        for number, card in driver.numbered_cards().items()
     ]
     if cards:
-        return [Finding("NVIDIA", True, f"{', '.join(cards)}; driver for CUDA {'.'.join(map(str, found.cuda))}")]
+        return [Finding("NVIDIA", True, f"{', '.join(cards)}; driver for CUDA {found.cuda[0]}.{found.cuda[1]}")]
     why = driver.why_unavailable()
     return [Finding("NVIDIA", False, f"there is a card, and {why}", driver.NO_CARD)] if why else []
 

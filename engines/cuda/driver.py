@@ -1,8 +1,8 @@
 """Ask NVIDIA's driver without torch: importing torch takes seconds, too long only to find that there is no GPU.
 
 Source:
-    CUDA Driver API: ``cuInit``, ``cuDriverGetVersion``, ``cuDeviceGetCount``, ``cuDeviceGetName`` and
-    ``cuDeviceGetAttribute``. They honour ``CUDA_VISIBLE_DEVICES``.
+    CUDA Driver API: ``cuInit``, ``cuDriverGetVersion``, ``cuDeviceGetCount``, ``cuDeviceGetName``,
+    ``cuDeviceGetPCIBusId`` and ``cuDeviceGetAttribute``. They honour ``CUDA_VISIBLE_DEVICES``.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from engines.errors import EngineError
 
 NO_CARD = "`nvidia-smi` must list the GPU; the cpu engine needs none"
 
+NUMBERS = "`rtstyle doctor` lists the GPUs with their numbers"
+
 OLDEST = (7, 5)
 """Oldest compute capability of the kernels in torch for CUDA 13, and in NVIDIA's compiler for it."""
 
@@ -35,18 +37,27 @@ _MAJOR, _MINOR = 75, 76
 """CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR."""
 
 
+_VISIBLE, _ORDER = "CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"
+"""Environment variables of CUDA, read when the driver starts: the GPUs to use, and how they are numbered."""
+
+
+_chosen: list[int] = []
+"""The number that ``use_card`` was given last."""
+
+
 class Card(NamedTuple):
-    """An NVIDIA GPU: its name, and its compute capability as (major, minor)."""
+    """An NVIDIA GPU: its name, its compute capability as (major, minor), and its place on the PCI bus."""
 
     name: str
     capability: tuple[int, int]
+    bus: str = ""
 
 
 class _Driver(NamedTuple):
     """What the driver says.
 
     Attributes:
-        cards: those that this process may use, in CUDA's order.
+        cards: those that this process may use, in CUDA's order: the first one is used.
         cuda: the newest CUDA that it supports, (major, minor); (0, 0) if unknown.
         fault: why it does not start; empty if it does, has no GPU, or is not installed.
         installed: False if its library is not found.
@@ -79,11 +90,14 @@ def driver() -> _Driver:
 
 
 def _card(library: ctypes.CDLL, number: int) -> Card:
-    name, values = ctypes.create_string_buffer(96), [ctypes.c_int(0), ctypes.c_int(0)]
+    name, bus = ctypes.create_string_buffer(96), ctypes.create_string_buffer(32)
+    values = [ctypes.c_int(0), ctypes.c_int(0)]
     library.cuDeviceGetName(name, len(name), number)
+    library.cuDeviceGetPCIBusId(bus, len(bus), number)
     for value, attribute in zip(values, (_MAJOR, _MINOR), strict=True):
         library.cuDeviceGetAttribute(ctypes.byref(value), attribute, number)
-    return Card(name.value.decode("utf-8", "replace"), (values[0].value, values[1].value))
+    capability = values[0].value, values[1].value
+    return Card(name.value.decode("utf-8", "replace"), capability, bus.value.decode("ascii", "replace"))
 
 
 def _error_text(library: ctypes.CDLL, code: int) -> str:
@@ -95,6 +109,44 @@ def _error_text(library: ctypes.CDLL, code: int) -> str:
 def device_count() -> int:
     """Return how many NVIDIA GPUs this process may use; 0 without a driver."""
     return len(driver().cards)
+
+
+def use_card(number: int) -> None:
+    """Let this process and those that it starts use one NVIDIA GPU only, before anything has used any.
+
+    Args:
+        number: as ``nvidia-smi`` counts, from 0; among those of ``CUDA_VISIBLE_DEVICES``, if that is set.
+
+    Raises:
+        EngineError: there is no such GPU, or the driver has started already.
+    """
+    if driver.cache_info().currsize and driver().cards:
+        raise EngineError("a GPU must be chosen before the driver starts", hint=f"set {_VISIBLE} instead")
+    before = {name: os.environ.get(name) for name in (_VISIBLE, _ORDER)}
+    if visible := before[_VISIBLE]:
+        names = [name.strip() for name in visible.split(",")]
+        os.environ[_VISIBLE] = names[number] if number < len(names) else ""
+    else:
+        os.environ |= {_VISIBLE: str(number), _ORDER: "PCI_BUS_ID"}
+    driver.cache_clear()
+    if not device_count():
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+        why = why_unavailable()
+        raise EngineError(f"there is no NVIDIA GPU {number}" + (f": {why}" if why else ""), hint=NUMBERS)
+    _chosen.append(number)
+
+
+def numbered_cards() -> dict[int, Card]:
+    """Return the GPUs that this process may use, by the numbers that ``use_card`` takes."""
+    cards = list(driver().cards)
+    if _chosen:
+        return dict(zip(_chosen[-1:], cards, strict=False))
+    if not os.environ.get(_VISIBLE):  # CUDA's own order begins with the fastest
+        cards.sort(key=lambda card: card.bus)
+    return dict(enumerate(cards))
 
 
 def why_unavailable() -> str:
@@ -111,7 +163,7 @@ def why_unavailable() -> str:
         return ""
     if not found.installed:
         return "its driver is not installed, or a container was started without it (docker run --gpus all)"
-    return "" if "CUDA_VISIBLE_DEVICES" in os.environ else "its driver does not find it"
+    return "" if _VISIBLE in os.environ else "its driver does not find it"
 
 
 def _is_plugged_in() -> bool:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rtstyle.commands.options import EngineName, Json, Style, Threads, load_engine, print_json
+from rtstyle.commands.options import Device, EngineName, Json, Style, Threads, load_engine, print_json
 from rtstyle.commands.styles import table
 from rtstyle.commands.values import SIZE, Size, number
 from rtstyle.defaults import DEFAULT_STYLE
@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 def bench(
     style: Style = DEFAULT_STYLE,
     engine: EngineName = "auto",
+    device: Device = None,  # noqa: ARG001  # its callback has chosen it
     size: Annotated[
         list[Size] | None,
         typer.Option(

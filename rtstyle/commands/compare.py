@@ -8,7 +8,16 @@ from typing import Annotated
 
 import typer
 
-from rtstyle.commands.options import EngineName, Overwrite, Painting, Quiet, Strength, StyleArgument, load_engine
+from rtstyle.commands.options import (
+    Device,
+    EngineName,
+    Overwrite,
+    Painting,
+    Quiet,
+    Strength,
+    StyleArgument,
+    load_engine,
+)
 from rtstyle.commands.values import number, whole
 
 logger = logging.getLogger(__name__)
@@ -28,6 +37,7 @@ def compare(
     painting: Painting = None,
     strength: Strength = 1.0,
     engine: EngineName = "auto",
+    device: Device = None,  # noqa: ARG001  # its callback has chosen it
     height: Annotated[int, typer.Option(metavar="PX", parser=whole(16), help="Height of the results in pixels.")] = 480,
     seconds: Annotated[
         float, typer.Option(metavar="N", parser=number(0.1, 60), help="How much of each clip is shown, in seconds.")

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import typer
 
-from rtstyle.commands.options import Json, Style, print_json
+from rtstyle.commands.options import Device, Json, Style, print_json
 from rtstyle.defaults import DEFAULT_STYLE
 
 
-def doctor(style: Style = DEFAULT_STYLE, as_json: Json = False) -> None:
+def doctor(
+    style: Style = DEFAULT_STYLE,
+    device: Device = None,  # noqa: ARG001  # its callback has chosen it
+    as_json: Json = False,
+) -> None:
     """Check engines, cameras, display and extras.
 
     Each line that names something missing ends with the command that adds it.

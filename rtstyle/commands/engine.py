@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rtstyle.commands.help import Commands, PlainCommand
-from rtstyle.commands.options import Json, print_json
+from rtstyle.commands.options import Device, Json, print_json
 from rtstyle.commands.values import SIZE, Size
 
 if TYPE_CHECKING:
@@ -64,7 +64,11 @@ def list_engines(as_json: Json = False) -> None:
 
 
 @engine.command(cls=PlainCommand)
-def build(styles: Styles, size: Sizes) -> None:
+def build(
+    styles: Styles,
+    size: Sizes,
+    device: Device = None,  # noqa: ARG001  # its callback has chosen it
+) -> None:
     """Build engines for the given styles and frame sizes; those that are finished survive an interruption.
 
     Examples:

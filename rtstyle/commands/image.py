@@ -57,6 +57,7 @@ def image(
     scale: options.Scale = 1.0,
     colours: options.Colours = 0.0,
     engine: options.EngineName = "auto",
+    device: options.Device = None,  # noqa: ARG001  # its callback has chosen it
     height: Height = None,
     picture_format: Format = None,
     *,

@@ -45,6 +45,15 @@ def apply_quiet(quiet: bool) -> bool:
     return quiet
 
 
+def use_card(number: int | None) -> int | None:
+    """Use one NVIDIA GPU only. Raise EngineError if there is none of this number."""
+    if number is not None:
+        from engines.cuda import driver
+
+        driver.use_card(number)
+    return number
+
+
 def spelled_style(style: str) -> str:
     """Return a style, or a mix, as it is written everywhere."""
     from rtstyle.style_library import spelled
@@ -198,6 +207,15 @@ EngineName = Annotated[
         show_envvar=False,
         help="What runs the network: tensorrt, cuda, intel-gpu, intel-npu, cpu (or cpu:fp32, cpu:int8, cpu:bf16), "
         "torch; auto takes the fastest that works on this machine.",
+    ),
+]
+Device = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        parser=whole(0),
+        callback=use_card,
+        help="Which NVIDIA card to use, as `rtstyle doctor` and nvidia-smi number them. [default: the fastest]",
     ),
 ]
 Threads = Annotated[

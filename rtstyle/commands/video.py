@@ -55,6 +55,7 @@ def video(
     scale: options.Scale = 1.0,
     colours: options.Colours = 0.0,
     engine: options.EngineName = "auto",
+    device: options.Device = None,  # noqa: ARG001  # its callback has chosen it
     height: Height = None,
     preview: Preview = None,
     *,

@@ -119,6 +119,7 @@ def web(
     train: Train = True,
     play: Play,
     engine: options.EngineName = "auto",
+    device: options.Device = None,  # noqa: ARG001  # its callback has chosen it
     threads: options.Threads = None,
     config: options.Config = None,  # noqa: ARG001  # its callback has read it
     quiet: options.Quiet = False,  # noqa: ARG001  # its callback has set the level of messages

@@ -111,6 +111,7 @@ def webcam(
     masking: Masking,
     frames: Frames = None,
     engine: options.EngineName = "auto",
+    device: options.Device = None,  # noqa: ARG001  # its callback has chosen it
     threads: options.Threads = None,
     bits: options.Bitrate = None,
     encoder: options.Encoder = "software",

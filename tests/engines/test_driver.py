@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -23,12 +24,21 @@ from engines.install_hint import pip_install
 from tests.conftest import ROOT
 
 SOURCE = """
-#include <string.h>
+#include <stdio.h>
+#include <stdlib.h>
 int cuInit(unsigned flags) { return INIT; }
 int cuGetErrorString(int code, const char **text) { *text = "system has unsupported display driver"; return 0; }
 int cuDriverGetVersion(int *version) { *version = VERSION; return 0; }
-int cuDeviceGetCount(int *count) { *count = COUNT; return 0; }
-int cuDeviceGetName(char *name, int size, int device) { strncpy(name, device ? "Second" : "First", size); return 0; }
+static int chosen(void) { /* as the real one, which reads it when it starts */
+    const char *visible = getenv("CUDA_VISIBLE_DEVICES");
+    return visible ? (*visible ? atoi(visible) : COUNT) : -1;
+}
+int cuDeviceGetCount(int *count) { *count = chosen() < 0 ? COUNT : chosen() < COUNT; return 0; }
+static int place(int device) { return chosen() < 0 ? COUNT - 1 - device : chosen(); }
+int cuDeviceGetName(char *name, int size, int device) { snprintf(name, size, "Card %d", place(device)); return 0; }
+int cuDeviceGetPCIBusId(char *bus, int size, int device) {
+    snprintf(bus, size, "0000:%02x:00.0", place(device)); return 0;
+}
 int cuDeviceGetAttribute(int *value, int attribute, int device) {
     *value = attribute == 75 ? CAPABILITY / 10 : CAPABILITY % 10; return 0;
 }
@@ -38,9 +48,13 @@ VALUES = {"INIT": 0, "COUNT": 1, "VERSION": 13000, "CAPABILITY": 89}
 
 
 @pytest.fixture(autouse=True)
-def ask_again() -> Iterator[None]:
+def ask_again(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     ask = driver.driver
     ask.cache_clear()
+    monkeypatch.setattr(driver, "_chosen", [])
+    for name in ("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"):
+        monkeypatch.setenv(name, "")  # so that it is restored
+        monkeypatch.delenv(name)
     yield
     ask.cache_clear()
 
@@ -74,7 +88,9 @@ def test_cards_are_those_that_the_driver_counts(tmp_path: Path, monkeypatch: pyt
     fake_driver(tmp_path, monkeypatch, COUNT=2, VERSION=12080)
     assert driver.device_count() == 2
     assert driver.driver().cuda == (12, 8)
-    assert driver.driver().cards == (driver.Card("First", (8, 9)), driver.Card("Second", (8, 9)))
+    cards = [driver.Card(f"Card {place}", (8, 9), f"0000:{place:02x}:00.0") for place in (0, 1)]
+    assert driver.driver().cards == (cards[1], cards[0]), "CUDA's order begins with the fastest"
+    assert driver.numbered_cards() == {0: cards[0], 1: cards[1]}, "and nvidia-smi's follows the bus"
     assert driver.why_unavailable() == ""
 
 
@@ -85,6 +101,36 @@ def test_a_driver_that_does_not_start_has_no_cards_and_says_why(
     assert driver.device_count() == 0
     with pytest.raises(EngineError, match="does not start: CUDA error 803, system has unsupported display driver"):
         driver.check("cuda")
+
+
+def test_a_card_is_chosen_by_its_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_driver(tmp_path, monkeypatch, COUNT=3)
+    driver.use_card(2)
+    assert {number: card.name for number, card in driver.numbered_cards().items()} == {2: "Card 2"}
+    assert os.environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID", "as nvidia-smi counts"
+    with pytest.raises(EngineError, match="before the driver starts"):
+        driver.use_card(1)
+
+
+def test_a_card_is_chosen_among_those_that_are_visible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_driver(tmp_path, monkeypatch, COUNT=3)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2, 1")
+    driver.use_card(1)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "1"
+    assert [card.name for card in driver.driver().cards] == ["Card 1"]
+
+
+@pytest.mark.parametrize("visible", [None, "0,1"])
+def test_a_card_that_is_not_there_cannot_be_chosen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, visible: str | None
+) -> None:
+    fake_driver(tmp_path, monkeypatch, COUNT=2)
+    if visible:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    with pytest.raises(EngineError, match="there is no NVIDIA GPU 2") as caught:
+        driver.use_card(2)
+    assert "doctor" in caught.value.hint
+    assert os.environ.get("CUDA_VISIBLE_DEVICES") == visible
 
 
 def pci_bus(folder: Path, monkeypatch: pytest.MonkeyPatch, *devices: tuple[str, str]) -> None:
@@ -167,7 +213,7 @@ def test_an_older_driver_and_an_older_card_need_torch_for_cuda_12(
     fake_driver(tmp_path / "newer", monkeypatch, CAPABILITY=61)
     driver.check("cuda")
     torch_installed(tmp_path, monkeypatch, "2.14.1", "13.0")
-    with pytest.raises(EngineError, match=r"no kernels for the First \(compute capability 6\.1") as caught:
+    with pytest.raises(EngineError, match=r"no kernels for the Card 0 \(compute capability 6\.1") as caught:
         driver.check("cuda")
     assert "whl/cu126" in caught.value.hint
 

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 import rtstyle
+from engines.cuda import driver
 from engines.install_hint import pip_install
 from rtstyle.cli import main
 
@@ -116,6 +117,17 @@ def test_an_error_is_one_line_and_exit_1(run: Run, arguments: list[str], problem
 def test_engine_that_does_not_exist(run: Run, tiny_style: Path) -> None:
     assert run("webcam", "--style", tiny_style, "--engine", "abacus", *PATTERN) == 1
     assert "abacus" in run.err and "cpu" in run.err
+
+
+@pytest.mark.parametrize("command", [["doctor"], ["bench"], ["engine", "build", "vangogh", "--size", "64x48"]])
+def test_a_card_that_is_not_there(run: Run, monkeypatch: pytest.MonkeyPatch, command: list[str]) -> None:
+    monkeypatch.setattr("engines.cuda.driver._DRIVERS", {})
+    driver.driver.cache_clear()
+    assert run(*command, "--device", "3") == 1
+    assert run.err.splitlines()[0].startswith("rtstyle: there is no NVIDIA GPU 3")
+    assert run.err.splitlines()[1] == "hint: `rtstyle doctor` lists the GPUs with their numbers"
+    assert run(*command, "--device", "first") == 2
+    driver.driver.cache_clear()
 
 
 def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,6 +47,7 @@ GOOD: dict[str, tuple[str, Any]] = {
     "hold-fps": ("false", False),
     "train": ("false", False),
     "engine": ('"cpu"', "cpu"),
+    "device": ("1", 1),
     "threads": ("2", 2),
     "bitrate": ("4000", "4000"),
     "control": ('"127.0.0.1:0"', "127.0.0.1:0"),
@@ -84,7 +85,7 @@ BAD = {
     "loop": "1", "reconnect": '"no"', "hold-fps": "0", "train": "1",
     "style": "7", "source": "-1", "sink": "[1]", "size": '"large"', "fps": "0", "mirror": '"yes"', "strength": "1.5",
     "scale": "nan", "colours": "2", "only": '"hands"', "faces": "-1", "mask": "1", "inside": "2", "outside": "-1",
-    "feather": "1000", "engine": "true", "threads": "0", "bitrate": "1.5", "control": "8765",
+    "feather": "1000", "engine": "true", "device": "-1", "threads": "0", "bitrate": "1.5", "control": "8765",
     "control-token": "[]", "height": '"720"', "codec": "{}", "crf": "true", "preset": '""', "encoder": "1",
     "microphone": "0",
     "hwaccel": "0", "segment": "-1", "cluster": "true", "workers": "0",
@@ -177,7 +178,9 @@ def test_the_documented_example_works(tmp_path: Path, jobs: list[tuple[WebcamJob
     of_files = {"height", "codec", "crf", "preset", "segment", "hwaccel", "cluster", "workers", "send-limit"}
     of_the_page = {"host", "port", "token", "cert", "key", "stun", "peers", "files", "files-limit", "train"}
     played = {"osc", "osc-feedback", "midi", "midi-map", "modulate"}  # on a page of their own
-    assert set(read_config(path)) == set(SETTINGS) - {"control-token", "mask"} - of_files - of_the_page - played
+    assert (
+        set(read_config(path)) == set(SETTINGS) - {"control-token", "mask", "device"} - of_files - of_the_page - played
+    )
     main(["webcam", "--config", str(path)])
     ((job, controls),) = jobs
     assert (job.sinks, job.size, job.bits) == (("window", "virtual"), (1280, 720), 4_000_000)

@@ -95,11 +95,12 @@ def test_it_says_that_torch_is_a_cpu_build_and_how_to_replace_it(monkeypatch: py
 
 
 def test_it_lists_the_cards_or_why_one_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    cards = (driver.Card("NVIDIA GeForce GTX 1660", (7, 5)), driver.Card("NVIDIA A2", (8, 6)))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    cards = (driver.Card("NVIDIA A2", (8, 6), "0000:41:00.0"), driver.Card("GeForce GTX 1660", (7, 5), "0000:01:00.0"))
     monkeypatch.setattr(driver, "driver", lambda: driver._Driver(cards, (13, 0)))
     (found,) = _cards()
     assert found.good
-    assert found.found == "0: NVIDIA GeForce GTX 1660 (7.5), 1: NVIDIA A2 (8.6); driver for CUDA 13.0"
+    assert found.found == "0: GeForce GTX 1660 (7.5), 1: NVIDIA A2 (8.6, used); driver for CUDA 13.0"
     monkeypatch.setattr(driver, "driver", lambda: driver._Driver(fault="CUDA error 999, unknown error"))
     (found,) = _cards()
     assert not found.good and "its driver does not start: CUDA error 999" in found.found
