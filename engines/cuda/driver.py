@@ -18,7 +18,7 @@ from typing import NamedTuple
 from engines.cuda.torch_build import TorchBuild, add_packages, torch_build, torch_for_cuda, torch_for_older_cuda
 from engines.errors import EngineError
 
-NO_CARD = "`nvidia-smi` must list the GPU; the cpu engine needs none"
+NO_CARD = "`nvidia-smi` must list the GPU, also in a container; the cpu engine needs none"
 
 NUMBERS = "`rtstyle doctor` lists the GPUs with their numbers"
 
@@ -162,7 +162,7 @@ def why_unavailable() -> str:
     if not _is_plugged_in():
         return ""
     if not found.installed:
-        return "its driver is not installed, or a container was started without it (docker run --gpus all)"
+        return "its driver is not installed, or a container was started without it"
     return "" if _VISIBLE in os.environ else "its driver does not find it"
 
 
@@ -196,7 +196,7 @@ def _check_driver(build: TorchBuild) -> None:
     assert build.cuda is not None
     needed = int(build.cuda.partition(".")[0])
     supported = driver().cuda
-    older = f"install torch for CUDA 12, which --engine cuda runs with: {torch_for_older_cuda()}"
+    older = f"install torch for CUDA 12, which the cuda engine runs with: {torch_for_older_cuda()}"
     if 0 < supported[0] < needed:
         raise EngineError(
             f"torch {build.version} is built for CUDA {build.cuda}, and the NVIDIA driver supports only "

@@ -31,8 +31,8 @@ COMMAND_LINE_ONLY = (
 )  # fmt: skip
 """Nothing in ``import rtstyle`` leads there."""
 
-A_COMMAND = re.compile(r"rtstyle |pip|uvx? |--(child|builder|cache|style|size)$", re.MULTILINE)
-"""Whole lines for a shell, and the arguments of a process of ours."""
+A_COMMAND = re.compile(r"rtstyle |pip|uvx? |--(child|builder|cache|style|size)$|--(upgrade|index-url)\b", re.MULTILINE)
+"""Whole lines for a shell, the arguments of a process of ours, and pip's options."""
 
 
 def _texts(tree: ast.Module) -> Iterator[tuple[int, str]]:
