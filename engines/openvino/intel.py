@@ -11,7 +11,7 @@ Source: https://docs.openvino.ai/2026/openvino-workflow/running-inference/infere
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -24,6 +24,7 @@ from engines.openvino.runtime import cause_of, compile_graph, shared_core
 from engines.parity import detailed_frame, mismatch
 from engines.style_file import StyleModel
 from engines.trusted_files import make_folder
+from engines.wrapper import ReadyFrame
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ class IntelEngine(CpuEngine):
 
     def submit(self, rgb: RGB, strength: float | StrengthMap = 1.0, colours: float = 0.0) -> PendingFrame:
         """Stylize one frame at once: a stream for each core is the CPU's."""
-        return _Finished(self(rgb, strength, colours))
+        return ReadyFrame(self(rgb, strength, colours))
 
     def _compile(self, height: int, width: int) -> SizedGraph:
         """Compile for a frame size, in fp32 if fp16 looks different from the CPU."""
@@ -101,16 +102,6 @@ class IntelEngine(CpuEngine):
         except OSError:
             return {}
         return {"CACHE_DIR": str(folder)}
-
-
-@dataclass(frozen=True)
-class _Finished:
-    """A frame that is done; see ``engines.base.PendingFrame``."""
-
-    painting: RGB
-
-    def result(self) -> RGB:
-        return self.painting
 
 
 def device_name(device: Device) -> str:
