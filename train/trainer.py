@@ -109,6 +109,7 @@ class Trainer:
         self.config, self.features, self.group = config, features, group
         self.device = device or torch.device("cpu")
         self.generator = self.make_network().to(self.device)
+        self._hold_canvas(self.generator)
         if not group.is_single:
             share_statistics(self.generator)
         self.average = copy.deepcopy(self.generator).requires_grad_(False) if config.generator.ema else None
@@ -145,6 +146,15 @@ class Trainer:
             return plain
         files, _ = split(picture_files(data.content), data.hold_out)
         return with_norms(plain, Pictures(files, CALIBRATION_CROPS, data.crop, self.config.run.seed)(0))
+
+    def _hold_canvas(self, *networks: nn.Module | None) -> None:
+        """Leave the canvas blank if the settings say so."""
+        for network in networks:
+            if isinstance(network, Generator) and not self.config.generator.canvas:
+                network.canvas.requires_grad_(False)
+                nn.init.zeros_(network.canvas.mix.conv.weight)
+                assert network.canvas.mix.conv.bias is not None
+                nn.init.zeros_(network.canvas.mix.conv.bias)
 
     def stylize(self, network: nn.Module, x: Tensor, shift: tuple[int, int] = (0, 0)) -> Tensor:
         """Run the network. (N, 3, H, W) in [0, 1] → same shape, roughly in [0, 1].
@@ -297,6 +307,7 @@ class Trainer:
             if self.average is not None:
                 # A run that turns averaging on halfway starts from the current weights.
                 self.average.load_state_dict(state["average"] or state["generator"])
+            self._hold_canvas(self.generator, self.average)
         except (RuntimeError, ValueError) as error:
             raise TrainError("the checkpoint does not fit this version's generator", hint="start over") from error
         self.step, self.seconds = state["step"], state["seconds"]

@@ -84,6 +84,22 @@ def test_faces_and_plain_walls_count_if_they_are_given_a_weight(config: Make, tm
     assert "plain" not in without and terms(plain=1.0)["plain"] > 0
 
 
+def test_a_blank_canvas_stays_blank(config: Make, tiny_style: Path) -> None:
+    settings = config(generator={"init": tiny_style, "canvas": False, "ema": 0.9})
+    painting = config(generator={"init": tiny_style, "ema": 0.9})
+    features = load_features(settings.data.features)
+    trainer = Trainer(settings, features)
+    for _ in range(2):
+        trainer.restore(Trainer(painting, features).state())  # one that had a canvas until now
+        trainer.losses(BatchLoader(settings)(0)).raw.mean().backward()
+        trainer.update()
+    for network in (trainer.generator, trainer.average):
+        assert isinstance(network, Generator)
+        with torch.no_grad():
+            shifted = [stylize(network, torch.full((1, 3, 64, 64), 0.5), shift) for shift in ((0, 0), (5, 9))]
+        assert torch.equal(*shifted), "nothing in the picture belongs to the screen"
+
+
 def test_a_layer_weighs_what_it_is_given(config: Make) -> None:
     features = load_features(config().data.features)
     x = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(3))

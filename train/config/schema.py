@@ -99,6 +99,8 @@ class GeneratorConfig:
     head: StrictInt = setting(16, "channels at 1/2 resolution", ge=1, le=512)
     norm: StrictBool = setting(True, "use batch normalisation during training")
     freeze_at: StrictFloat = setting(0.4, "share of the run after which its statistics are fixed", ge=0, le=1)
+    # What it paints stands still while the scene moves: right for brush strokes on a wall, wrong for flat colours.
+    canvas: StrictBool = setting(True, "let a learned texture that is fixed to the screen paint plain walls")
     init: OptionalPath = setting(None, "folder of a trained style to start from, which sets the shape")
     # The average becomes the style.
     ema: StrictFloat = setting(0.0, "decay per step of the moving average of the weights; 0 turns it off", ge=0, lt=1)
