@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from engines.base import RGB, Engine, PendingFrame, PipelinedEngine
+from engines.base import RGB, Engine, PipelinedEngine
 from engines.errors import EngineError, SourceError
 from rtstyle.controls import Controls
 from rtstyle.frame import Frame
@@ -21,7 +21,7 @@ from rtstyle.playlist_engine import PlaylistEngine
 from rtstyle.sinks.base import Sink
 from rtstyle.sources.base import Source
 from rtstyle.stats import Stats
-from rtstyle.stroke_scale import nearest_scale, stylize, work_size
+from rtstyle.stroke_scale import nearest_scale, stylize, submit, work_size
 
 LOSSLESS_CAPACITY = 3
 """Frames of a file that may wait between two stages: enough to even out slow frames, 18 MB per queue at 1080p."""
@@ -92,7 +92,7 @@ class _InFlight:
     def __init__(self, frame: Frame, engine: PipelinedEngine, controls: Controls, maps: StrengthMaps) -> None:
         start_s = time.monotonic()
         self.frame = frame
-        self.pending: PendingFrame = engine.submit(frame.rgb, maps(frame), controls.colours)
+        self.pending = submit(engine, frame.rgb, maps(frame), controls.scale, controls.colours)
         self.busy_s = time.monotonic() - start_s
 
 
@@ -196,15 +196,13 @@ class _Pipeline:
         try:
             for captured in self._captured.receive():
                 frame = self._prepare(captured)
-                overlapped = engine if self._controls.scale == 1.0 else None
-                if overlapped is not None:
-                    flight.append(_InFlight(frame, overlapped, self._controls, maps))
-                # If the source is slower than the engine, nothing is gained by holding a frame back.
-                most = overlapped.info.in_flight if overlapped is not None else 0
-                while flight and not (len(flight) < most and self._captured.waiting):
-                    yield self._finish_first(flight)
-                if overlapped is None:
+                if engine is None:
                     yield frame, self._stylize_now(frame, maps)
+                    continue
+                flight.append(_InFlight(frame, engine, self._controls, maps))
+                # If the source is slower than the engine, nothing is gained by holding a frame back.
+                while flight and not (len(flight) < engine.info.in_flight and self._captured.waiting):
+                    yield self._finish_first(flight)
         except Exception:
             while flight:
                 yield self._finish_first(flight)

@@ -37,9 +37,20 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from engines.base import MAX_SIZE, MIN_SIDE, RGB, Engine, StrengthMap, check_colours, check_rgb
+from engines.base import (
+    MAX_SIZE,
+    MIN_SIDE,
+    RGB,
+    Engine,
+    PendingFrame,
+    PipelinedEngine,
+    StrengthMap,
+    check_colours,
+    check_rgb,
+)
 from engines.errors import ShapeError
 from engines.strength_map import blend, check_strength_for, graph_strength
+from engines.wrapper import ReadyFrame
 
 SCALES = (0.5, 2.0)
 """Smallest and largest scale."""
@@ -79,24 +90,60 @@ def stylize(
     Raises:
         ShapeError: not an RGB picture, or size, strength, scale or colours out of range.
     """
+    resized = _reduced(rgb, strength, scale, colours, share)
+    if resized is None:
+        return engine(rgb, strength, colours)
+    if graph_strength(strength) == 0.0:
+        return rgb.copy()
+    return _restored(engine(resized, 1.0, colours), resized, rgb, strength)
+
+
+def submit(
+    engine: PipelinedEngine,
+    rgb: RGB,
+    strength: float | StrengthMap = 1.0,
+    scale: float = 1.0,
+    colours: float = 0.0,
+) -> PendingFrame:
+    """Start on one frame of a clip; arguments, errors and picture are those of ``stylize``."""
+    resized = _reduced(rgb, strength, scale, colours)
+    if resized is None:
+        return engine.submit(rgb, strength, colours)
+    if graph_strength(strength) == 0.0:
+        return ReadyFrame(rgb.copy())
+    copied = strength.copy() if isinstance(strength, np.ndarray) else strength
+    return _Reduced(engine.submit(resized, 1.0, colours), resized, rgb.copy(), copied)
+
+
+class _Reduced:
+    """A resized frame under way, and what brings it back to its size; see ``PendingFrame``."""
+
+    def __init__(self, pending: PendingFrame, resized: RGB, rgb: RGB, strength: float | StrengthMap) -> None:
+        self._pending, self._resized, self._rgb, self._strength = pending, resized, rgb, strength
+
+    def result(self) -> RGB:
+        return _restored(self._pending.result(), self._resized, self._rgb, self._strength)
+
+
+def _reduced(rgb: RGB, strength: float | StrengthMap, scale: float, colours: float, share: float = 1.0) -> RGB | None:
+    """Check the arguments of ``stylize``; return the frame to stylize, ``None`` for the frame as it is."""
     check_scale(scale)
     if scale == share == 1.0:
-        return engine(rgb, strength, colours)
+        return None  # the engine checks the rest
     check_rgb(rgb)
     check_strength_for(rgb, strength)
     check_colours(colours)
     height, width = rgb.shape[:2]
     size = work_size(height, width, nearest_scale(scale, height, width), share)
-    if size == (height, width):
-        return engine(rgb, strength, colours)
-    whole = graph_strength(strength)
-    if whole == 0.0:
-        return rgb.copy()
-    resized = _resized(rgb, size)
-    stylized = guided_resize(engine(resized, 1.0, colours), resized, rgb)
+    return None if size == (height, width) else _resized(rgb, size)
+
+
+def _restored(stylized: RGB, resized: RGB, rgb: RGB, strength: float | StrengthMap) -> RGB:
+    """Bring a stylized frame back to its size, and blend it with the frame."""
+    whole, full = graph_strength(strength), guided_resize(stylized, resized, rgb)
     if whole == 1.0:
-        return blend(stylized, rgb, strength)
-    return np.asarray(cv2.addWeighted(stylized, whole, rgb, 1.0 - whole, 0.0), np.uint8)
+        return blend(full, rgb, strength)
+    return np.asarray(cv2.addWeighted(full, whole, rgb, 1.0 - whole, 0.0), np.uint8)
 
 
 def check_scale(scale: float, height: int | None = None, width: int | None = None) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from engines.mixing.mixed_style import MixedStyle, with_weights
+from engines.mixing.mixed_style import MixedStyle, joined_ranges, with_weights
 from engines.style_file import StyleModel
 from rtstyle.style_library import open_style
 from rtstyle.style_mix import Mix
@@ -34,7 +35,9 @@ class StylePath:
         self.start, self.end = start, end
         steps = max(1, math.ceil(start.distance(end) / STEP - 1e-6))
         models = [open_style(str(start.toward(end, step / steps))) for step in range(steps + 1)]
-        self._style = with_weights(models[0], models[0].tensors())
+        # In int8, all weights on the way need the ranges of both ends.
+        first = replace(models[0], ranges=joined_ranges([model.ranges for model in models]))
+        self._style = with_weights(first, first.tensors())
         self._points = [_flat(model) for model in models]
         self._changes = [other - one for one, other in pairwise(self._points)]
 

@@ -91,12 +91,12 @@ def mix_styles(styles: Sequence[StyleModel], shares: Sequence[float]) -> MixedSt
         training={"mixed": {one.name: share for one, share in zip(styles, shares, strict=True)}},
         folder=first.folder,
         arch=first.arch,
-        ranges=_joined([one.ranges for one in styles]),
+        ranges=joined_ranges([one.ranges for one in styles]),
         mixed=_mixed(tuple(parts)),
     )
 
 
-def _joined(ranges: Sequence[Ranges]) -> Ranges:
+def joined_ranges(ranges: Sequence[Ranges]) -> Ranges:
     """Return the ranges that hold those of all styles; empty if one has none."""
     shared = set.intersection(*(set(one) for one in ranges))
     return {

@@ -12,7 +12,7 @@ from engines.base import RGB, BaseEngine, EngineInfo, PendingFrame, StrengthMap,
 from engines.errors import EngineError, StyleError
 from engines.mixing.mixed_style import MixedStyle
 from engines.model.own_colours import with_own_colours
-from engines.openvino.frame_streams import FrameStreams, stream_options
+from engines.openvino.frame_streams import MOST_BYTES, FrameStreams, stream_options
 from engines.openvino.quantized_graph import Floats, check_ranges, quantize, quantized_weights
 from engines.openvino.runtime import (
     as_engine_errors,
@@ -72,7 +72,7 @@ class CpuEngine(BaseEngine):
             self._options["INFERENCE_NUM_THREADS"] = threads
         self._graph: ov.Model | None = None
         self._sized: OrderedDict[tuple[int, int], SizedGraph] = OrderedDict()
-        self._streams: FrameStreams | None = None
+        self._streams: OrderedDict[tuple[int, int], FrameStreams] = OrderedDict()
         self._inputs: list[Floats] = []
         self._closed = False
         self._style, self._colours = style, 0.0
@@ -114,15 +114,13 @@ class CpuEngine(BaseEngine):
         height, width = rgb.shape[:2]
         with as_engine_errors(height, width):
             self._take_colours(colours)
-            if self._streams is None or self._streams.size != (height, width):
-                self._streams = None  # frees its memory first
-                self._streams = self._open_streams(height, width)
-        pending = self._streams.submit(rgb, graph_strength(strength), self._inputs)
+            streams = self._streams_for(height, width)
+        pending = streams.submit(rgb, graph_strength(strength), self._inputs)
         return blend_pending(pending, rgb, strength)
 
     def close(self) -> None:
         """Free the graph and everything compiled from it. May be called twice."""
-        self._streams = None
+        self._streams.clear()
         self._sized.clear()
         self._graph = None
         self._closed = True
@@ -139,7 +137,7 @@ class CpuEngine(BaseEngine):
     def _take_weights(self) -> None:
         """Take the weights of the style and of the share of own colours. They are folded into a graph to compile."""
         self._sized.clear()
-        self._streams = None
+        self._streams.clear()
         self._graph = graph = read_graph(self._core, self._style)
         if self._precision == "int8":
             weights = self._weights()
@@ -178,6 +176,17 @@ class CpuEngine(BaseEngine):
         assert self._graph is not None
         graph = compile_graph(self._core, self._graph, height, width, self._options, self._device)
         return SizedGraph(graph, graph.create_infer_request())
+
+    def _streams_for(self, height: int, width: int) -> FrameStreams:
+        """Return the streams for one frame size; open them if they are not kept."""
+        size = (height, width)
+        if size in self._streams:
+            self._streams.move_to_end(size)
+            return self._streams[size]
+        while len(self._streams) >= KEPT_SIZES or sum(one.bytes for one in self._streams.values()) > MOST_BYTES / 2:
+            self._streams.popitem(last=False)
+        self._streams[size] = self._open_streams(height, width)
+        return self._streams[size]
 
     def _open_streams(self, height: int, width: int) -> FrameStreams:
         assert self._graph is not None

@@ -46,12 +46,16 @@ class FrameStreams:
         height: of the frames, pixels.
         width: likewise.
         owner: must live as long as this does.
+
+    Attributes:
+        bytes: of memory that its frames may take, estimated.
     """
 
     def __init__(self, graph: ov.CompiledModel, height: int, width: int, owner: object = None) -> None:
-        self.size, self._owner = (height, width), owner
+        self._owner = owner
         # One more than there are streams: it waits for the first to be free, while the painting of another is copied.
         count = graph.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") + 1
+        self.bytes = count * height * width * BYTES_PER_PIXEL
         self._free = deque(_Slot(graph, height, width) for _ in range(count))
         self._busy: deque[StreamedFrame] = deque()
 

@@ -55,7 +55,7 @@ class SharedCpuEngine(CpuEngine):
             self._precision = "fp32"
             self.info = replace(self.info, precision=self._precision)
             self._sized.clear()
-            self._streams = None
+            self._streams.clear()
             self._open()
         else:
             self._take_weights()

@@ -9,8 +9,8 @@ import pytest
 
 from engines.base import RGB, PipelinedEngine
 from engines.errors import EngineError, ShapeError
-from engines.openvino.engine import CpuEngine
-from engines.openvino.frame_streams import BYTES_PER_PIXEL, MOST_BYTES, stream_options
+from engines.openvino.engine import KEPT_SIZES, CpuEngine
+from engines.openvino.frame_streams import BYTES_PER_PIXEL, MOST_BYTES, FrameStreams, stream_options
 from engines.openvino.shared_weights import SharedCpuEngine
 from engines.style_file import StyleModel
 from rtstyle import style_library
@@ -82,6 +82,26 @@ def test_sizes_change_and_the_engine_closes_with_frames_under_way(kind: type[Cpu
         np.testing.assert_array_equal(frame.result(), kind(style)(picture(1, *size)))
     with pytest.raises(EngineError, match="closed"):
         engine.submit(picture(0))
+
+
+def test_sizes_that_come_back_are_not_compiled_again(style: StyleModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, opened = CpuEngine(style, 1), []
+    open_streams = engine._open_streams
+
+    def counted(height: int, width: int) -> FrameStreams:
+        opened.append((height, width))
+        return open_streams(height, width)
+
+    monkeypatch.setattr(engine, "_open_streams", counted)
+    for number in range(12):
+        engine.submit(picture(number, 48 + 8 * (number % 3), 64)).result()
+    assert len(opened) == 3, "as many as there are sizes"
+    for number in range(KEPT_SIZES + 2):
+        engine.submit(picture(number, 48, 64 + 8 * number)).result()
+    assert len(engine._streams) == KEPT_SIZES
+    monkeypatch.setattr("engines.openvino.engine.MOST_BYTES", 0)
+    engine.submit(picture(0, 56, 56)).result()
+    assert len(engine._streams) == 1, "large frames leave no room for those of other sizes"
 
 
 @KINDS

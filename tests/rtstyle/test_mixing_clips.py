@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from engines.base import RGB
+from engines.base import RGB, PendingFrame
 from engines.errors import EngineError
 from engines.openvino.engine import CpuEngine
 from rtstyle.cli import main
@@ -67,17 +67,17 @@ def test_a_playlist_follows_the_time_of_the_clip(clip: Path, tmp_path: Path) -> 
 def test_a_mix_goes_on_only_with_the_same_mix(
     clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls, stylize = 0, CpuEngine.__call__
+    calls, submit = 0, CpuEngine.submit
 
-    def fail_later(engine: CpuEngine, rgb: RGB, *settings: float) -> RGB:
+    def fail_later(engine: CpuEngine, rgb: RGB, *settings: float) -> PendingFrame:
         nonlocal calls
         calls += 1
         if calls > 40:
             raise EngineError("the power went out")
-        return stylize(engine, rgb, *settings)
+        return submit(engine, rgb, *settings)
 
     output, segments = tmp_path / "mix.mp4", ("--segment", "0.5")
-    monkeypatch.setattr(CpuEngine, "__call__", fail_later)
+    monkeypatch.setattr(CpuEngine, "submit", fail_later)
     assert video(clip, output, "--style", "wave:0.25+vangogh:0.75", *segments) == 1
     monkeypatch.undo()
     (manifest,) = tmp_path.glob(f"*/{MANIFEST}")

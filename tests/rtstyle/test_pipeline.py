@@ -336,10 +336,10 @@ def test_live_frames_do_not_overlap() -> None:
     assert engine.most == 0 and sink.frames
 
 
-def test_what_is_painted_at_another_scale_does_not_overlap() -> None:
+def test_frames_of_a_file_overlap_at_every_scale() -> None:
     engine, sink = Late(), Sink()
-    run(Source(10), engine, sink, Controls(scale=2.0), Stats())
-    assert engine.most == 0 and sunk(sink) == list(range(10))
+    run(Full(10, engine), engine, sink, Controls(scale=2.0), Stats())
+    assert engine.most == EngineInfo.in_flight and sunk(sink) == list(range(10))
 
 
 def test_a_change_of_scale_keeps_the_order() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import engines
-from engines.base import MIN_SIDE, RGB, Engine, EngineInfo, check_size
+from engines.base import MIN_SIDE, RGB, Engine, EngineInfo, PipelinedEngine, check_size
 from engines.errors import ConfigError, ShapeError
 from rtstyle.commands.options import Scale
 from rtstyle.controls import Controls
@@ -19,7 +19,16 @@ from rtstyle.pipeline import run
 from rtstyle.sinks.null import NullSink
 from rtstyle.sources.pattern import PatternSource
 from rtstyle.stats import Stats
-from rtstyle.stroke_scale import SCALES, SIZE_STEP, check_scale, guided_resize, nearest_scale, stylize, work_size
+from rtstyle.stroke_scale import (
+    SCALES,
+    SIZE_STEP,
+    check_scale,
+    guided_resize,
+    nearest_scale,
+    stylize,
+    submit,
+    work_size,
+)
 from rtstyle.video import VideoJob, stylize_video
 from tests.rtstyle.clips import Clip, Still
 
@@ -98,6 +107,18 @@ def test_own_colours_at_every_scale(engine: Engine, scale: float) -> None:
     colourful = np.ptp(stylize(engine, grey, 1.0, scale).astype(int), axis=2).mean()
     own = np.ptp(stylize(engine, grey, 1.0, scale, 1.0).astype(int), axis=2).mean()
     assert own < 1.0 < colourful
+
+
+@pytest.mark.parametrize("scale", ALL)
+@pytest.mark.parametrize("strength", [1.0, 0.4, 0.0, "map"])
+def test_frames_of_a_clip_are_the_same(engine: Engine, scale: float, strength: float | str) -> None:
+    assert isinstance(engine, PipelinedEngine)
+    rgb, given = scene(), np.tile(np.linspace(0, 1, 150, dtype=np.float32), (90, 1)) if strength == "map" else strength
+    pending = [submit(engine, rgb, given, scale, 0.5) for _ in range(3)]  # type: ignore[arg-type]
+    expected = stylize(engine, rgb.copy(), given, scale, 0.5)  # type: ignore[arg-type]
+    rgb[:] = 0
+    for one in pending:
+        np.testing.assert_array_equal(one.result(), expected)
 
 
 @pytest.mark.parametrize("scale", ALL)
