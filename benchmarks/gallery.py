@@ -26,12 +26,13 @@ from engines.openvino.engine import CpuEngine
 from engines.style_card import CARD, model_card
 from engines.style_file import StyleModel, sha256
 from rtstyle import style_library
+from rtstyle.style_previews import jpeg
 from train import evaluate
 from train.config.recipe import recorded_painting
 from train.data.pictures import picture_files, read_picture, split
 from train.evaluate import StyleDistance
+from train.evaluate.photographs import photographs
 from train.losses.vgg_features import Vgg19, load_features
-from train.report.preview import jpeg, photographs
 
 DOCS = ROOT / "docs"
 PICTURES = DOCS / "styles"

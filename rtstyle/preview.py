@@ -188,7 +188,7 @@ def _still(job: VideoJob, engine: Engine, maps: StrengthMaps, clip: Source) -> t
         raise SourceError(f"no picture in {clip.info.name} can be decoded")
     time_s = float(first.pts * first.time_base - (clip.begin_s if isinstance(clip, FileSource) else 0))
     strength = maps.of_picture(first.rgb, time_s)
-    return time_s, Still(_label(time_s), first.rgb, stylize(engine, first.rgb, strength, job.scale, job.colours))
+    return time_s, Still(_label(time_s), (first.rgb, stylize(engine, first.rgb, strength, job.scale, job.colours)))
 
 
 def _samples(

@@ -26,7 +26,7 @@ from engines.atomic_write import atomic_folder, atomic_write
 from engines.errors import StyleError, StylerError
 from engines.os_errors import advice, reason
 from engines.style_card import CARD
-from engines.style_file import GRAPH, MANIFEST, PREVIEW, WEIGHTS, StyleModel, sha256
+from engines.style_file import GRAPH, MANIFEST, PREVIEW, WEIGHTS, StyleModel, sha256, sha256_of
 
 VARIABLE = "RTSTYLE_STYLES"
 """Environment variable that names another folder of one's own styles."""
@@ -93,8 +93,7 @@ def add(files: Mapping[str, bytes], taken: Mapping[str, object], name: str = "",
                 (draft / part).write_bytes(files[part])
         name = name or StyleModel.open(draft).name
         check_name(name, taken, replace=replace)
-        _rename_manifest(draft, name)
-        _try(StyleModel.open(draft))
+        _complete(draft, name, _try(StyleModel.open(draft)))
         target = home() / name
         if target.exists() and not (target / MANIFEST).is_file():
             raise StyleError(f"{target} exists and is not a style", hint="--name gives the style another name")
@@ -144,7 +143,7 @@ def rename(old: str, new: str, taken: Mapping[str, object]) -> Path:
         raise StyleError(f"{target} exists and is not a style", hint="choose another name")
     try:
         folder.rename(target)
-        _rename_manifest(target, new)
+        _complete(target, new)
     except OSError as error:
         raise StyleError(f"cannot rename {folder}: {reason(error)}", hint=advice(error)) from error
     return target
@@ -227,26 +226,40 @@ def read_folder(folder: Path) -> dict[str, bytes]:
         raise StyleError(f"{folder} cannot be read: {reason(error)}", hint=advice(error)) from error
 
 
-def _rename_manifest(folder: Path, name: str) -> None:
-    """Write another name into ``style.json``."""
+def _complete(folder: Path, name: str, preview: bytes | None = None) -> None:
+    """Write another name into ``style.json``, and a preview beside it if there is a new one.
+
+    A style whose title is its name, as without ``--title``, has its new name as its title, too.
+    """
     path = folder / MANIFEST
     manifest = json.loads(path.read_text(encoding="utf-8"))
-    if manifest["name"] != name:
+    changed = {**manifest, "name": name}
+    if manifest["title"] == manifest["name"]:
+        changed["title"] = name
+    if preview is not None:
+        (folder / PREVIEW).write_bytes(preview)
+        changed["files"] = {**manifest["files"], PREVIEW: sha256_of(preview)}
+    if changed != manifest:
         with atomic_write(path) as file:
-            file.write(f"{json.dumps({**manifest, 'name': name}, indent=2, ensure_ascii=False)}\n".encode())
+            file.write(f"{json.dumps(changed, indent=2, ensure_ascii=False)}\n".encode())
 
 
-def _try(style: StyleModel) -> None:
-    """Stylize a small frame, so that a style that cannot run is not added."""
+def _try(style: StyleModel) -> bytes | None:
+    """Stylize a small frame, so that a style that cannot run is not added; return a preview if it has none."""
     import engines
+    from rtstyle.style_previews import is_preview, make_preview
 
     frame = np.random.default_rng(0).integers(0, 256, (*TRIED, 3), np.uint8)
+    preview = None
     try:
-        for name in ("cpu:fp32", "cpu:int8") if style.ranges else ("cpu:fp32",):
+        for name in ("cpu:int8", "cpu:fp32") if style.ranges else ("cpu:fp32",):
             with closing(engines.load(style, name)) as engine:
                 engine(frame)
+                if name == "cpu:fp32" and not (style.preview and is_preview(style.preview)):
+                    preview = make_preview(engine)
     except StylerError as error:
         raise StyleError(f"the style {style.name} cannot be used: {error.problem}", hint="get it again") from error
+    return preview
 
 
 _BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError)

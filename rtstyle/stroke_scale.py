@@ -8,7 +8,7 @@ fast guided filter plus the residual of its fit, the strokes; in this form b can
 nothing is added, and the result is the enlarged picture. Below 1 the frame is enlarged and the stylized picture
 reduced, and the same formula restores what two resizings soften.
 
-Alternatives measured at scale 2 on the four photographs of ``train.report.preview`` in the style ``vangogh``. Edges:
+Alternatives measured at scale 2 on four photographs (``train.evaluate.photographs``) in the style ``vangogh``. Edges:
 correlation of gradient magnitudes with the photograph's around its strongest 5 %, and the mean gradient there, both
 relative to scale 1. Strokes: standard deviation of luminance finer than σ = 2 pixels away from those edges. Noise:
 standard deviation between two stylizations of one photograph with noise of σ = 4 (5.6 at scale 1).

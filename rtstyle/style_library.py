@@ -36,6 +36,7 @@ class StyleEntry:
         licence: of the weights.
         fault: why it cannot be used; empty if it can.
         own: it does not come with rtstyle.
+        preview: path of a picture that shows it; empty if there is none.
     """
 
     name: str
@@ -46,6 +47,7 @@ class StyleEntry:
     path: str
     fault: str = ""
     own: bool = False
+    preview: str = ""
 
 
 def find(style: str, gallery: Path | None = None) -> Path:
@@ -162,7 +164,10 @@ def _entry(folder: Path, *, own: bool) -> StyleEntry:
         model = StyleModel.open(folder)
     except StyleError as error:
         return StyleEntry(folder.name, "", "", "", "", str(folder), error.problem, own)
-    return StyleEntry(folder.name, model.title, model.painter, model.work, model.licence, str(folder), own=own)
+    preview = str(model.preview or "")
+    return StyleEntry(
+        folder.name, model.title, model.painter, model.work, model.licence, str(folder), own=own, preview=preview
+    )
 
 
 def _nearest(style: str, names: list[str]) -> str:

@@ -283,6 +283,7 @@ def _run(config: TrainConfig, resume: bool, record: dict[str, str]) -> None:
     logger.info("saving the style")
     model = finish(trainer, **record)
     print(f"the style is in {model.folder}: try `rtstyle image photo.jpg stylized.jpg --style {model.folder}`")
+    print(f"{model.preview} shows it")
     print(f"`rtstyle styles add {config.run.out} --name {model.name}` lists it beside the others")
 
 

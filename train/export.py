@@ -17,12 +17,12 @@ from engines.export import rounded, save_style
 from engines.model.generator import Generator, fold
 from engines.openvino.quantized_graph import measure_ranges
 from engines.style_file import StyleMeta, StyleModel
+from rtstyle.style_previews import make_preview
 from train.config.schema import TrainConfig
 from train.data.pictures import Pictures, fill, picture_files, read_picture, split
 from train.inference import stylize_picture
 from train.live_preview import SNAPSHOT
 from train.report.contact_sheet import CELL
-from train.report.preview import small_preview
 from train.trainer import Trainer, versions
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def finish(trainer: Trainer, *, title: str = "", artist: str = "", licence: str 
     trained = trainer.result
     assert isinstance(trained, Generator)  # the engines support no other network
     plain = rounded(fold(trained))
-    preview = small_preview(lambda rgb: stylize_picture(plain, rgb))
+    preview = make_preview(lambda rgb: stylize_picture(plain, rgb))
     model = save_style(config.run.out / "style", plain, meta, preview)
     verify(model, trainer)
     try:

@@ -15,6 +15,7 @@ from rtstyle.commands.options import Json, complete_style, print_json
 
 if TYPE_CHECKING:
     from rtstyle.style_download import OnBytes
+    from rtstyle.style_library import StyleEntry
 
 styles = typer.Typer(cls=Commands, rich_markup_mode=None, invoke_without_command=True)
 
@@ -24,7 +25,14 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what has t
 
 
 @styles.callback()
-def list_styles(ctx: typer.Context, as_json: Json = False) -> None:
+def list_styles(
+    ctx: typer.Context,
+    sheet: Annotated[
+        Path | None, typer.Option("--sheet", metavar="FILE.jpg", help="Write one picture that shows them all.")
+    ] = None,
+    overwrite: Overwrite = False,
+    as_json: Json = False,
+) -> None:
     """List the styles that come with rtstyle and your own, or add, pack and remove your own.
 
     KEY is the key that chooses the style in the window of `rtstyle webcam`. A style that you trained also works by its
@@ -33,6 +41,7 @@ def list_styles(ctx: typer.Context, as_json: Json = False) -> None:
 
     Examples:
         rtstyle styles
+        rtstyle styles --sheet styles.jpg
         rtstyle styles add runs/wave --name my-wave
         rtstyle image photo.jpg painting.jpg --style my-wave
     """
@@ -41,6 +50,9 @@ def list_styles(ctx: typer.Context, as_json: Json = False) -> None:
     from rtstyle.style_library import installed
 
     entries = installed()
+    if sheet is not None:
+        _write_sheet(sheet, entries, overwrite)
+        return
     if as_json:
         print_json({"styles": entries})
         return
@@ -52,6 +64,17 @@ def list_styles(ctx: typer.Context, as_json: Json = False) -> None:
     rows += [(keys.get(e.name, ""), e.name, e.fault or e.title, e.painter, e.licence, e.path) for e in entries]
     if entries:
         typer.echo(table(rows))
+
+
+def _write_sheet(file: Path, entries: Sequence[StyleEntry], overwrite: bool) -> None:
+    from engines.errors import SinkError
+    from rtstyle.media.image_files import write_picture
+    from rtstyle.style_previews import style_sheet
+
+    if file.exists() and not overwrite:
+        raise SinkError(f"{file} exists already", hint="--overwrite replaces it")
+    write_picture(file, style_sheet(entries))
+    typer.echo(f"{file} shows your styles and those that come with rtstyle")
 
 
 @styles.command(cls=PlainCommand)
@@ -75,6 +98,7 @@ def add(
         rtstyle styles add wave.rtstyle
         rtstyle styles add hf://somebody/rtstyle-wave
     """
+    from engines.style_file import PREVIEW
     from rtstyle import shelf
     from rtstyle.style_library import gallery_styles
 
@@ -83,6 +107,7 @@ def add(
         shelf.check_name(name, taken, replace=overwrite)  # before a download
     folder = shelf.add(_files(source, sha256), taken, name, replace=overwrite)
     typer.echo(f"added {folder.name}; try `rtstyle image photo.jpg painting.jpg --style {folder.name}`")
+    typer.echo(f"{folder / PREVIEW} shows it")
 
 
 def _files(source: str, sha256: str) -> dict[str, bytes]:
@@ -157,6 +182,7 @@ def info(name: Name, as_json: Json = False) -> None:
         "work": style.work,
         "licence": style.licence,
         "folder": str(style.folder),
+        "preview": str(style.preview or ""),
         "bytes": sum(len(data) for data in style.files().values()),
         "weights sha256": style.weights_sha256(),
         "int8": bool(style.ranges),

@@ -1,4 +1,4 @@
-"""Stills of a clip on one picture, each input above its stylized version."""
+"""Stills of a clip, or of styles, on one picture."""
 
 from __future__ import annotations
 
@@ -24,19 +24,18 @@ BACKGROUND, INK = 24, (230, 230, 230)
 
 @dataclass(frozen=True)
 class Still:
-    """A frame of a clip: its label, e.g. its time, the input and the stylized picture of the same size."""
+    """A label, e.g. the time in a clip, and pictures of one size: the input above the stylized one, or only one."""
 
     label: str
-    input: RGB
-    stylized: RGB
+    pictures: tuple[RGB, ...]
 
 
-def contact_sheet(stills: Sequence[Still]) -> RGB:
+def contact_sheet(stills: Sequence[Still], most_columns: int = COLUMNS) -> RGB:
     """Draw stills of one size side by side, from left to right and top to bottom."""
-    height, width = _reduced(stills[0].input).shape[:2]
-    rows = -(-len(stills) // COLUMNS)
+    height, width = _reduced(stills[0].pictures[0]).shape[:2]
+    rows = -(-len(stills) // most_columns)
     columns = -(-len(stills) // rows)
-    cell_height, cell_width = BAND + 2 * (height + GAP), width + GAP
+    cell_height, cell_width = BAND + len(stills[0].pictures) * (height + GAP), width + GAP
     sheet = np.full((rows * cell_height + GAP, columns * cell_width + GAP, 3), BACKGROUND, np.uint8)
     for number, still in enumerate(stills):
         row, column = divmod(number, columns)
@@ -44,7 +43,7 @@ def contact_sheet(stills: Sequence[Still]) -> RGB:
         cv2.putText(
             sheet, still.label, (left, top + BAND - GAP), cv2.FONT_HERSHEY_SIMPLEX, 0.5, INK, 1, cv2.LINE_AA
         )  # fmt: skip
-        for place, picture in enumerate((still.input, still.stylized)):
+        for place, picture in enumerate(still.pictures):
             y = top + BAND + place * (height + GAP)
             sheet[y : y + height, left : left + width] = _reduced(picture, (width, height))
     return sheet

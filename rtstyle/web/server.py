@@ -133,10 +133,13 @@ class Server:
 
     async def _preview(self, request: web.Request) -> web.StreamResponse:
         entry = next((e for e in self._rooms.entries if e.name == request.match_info["name"]), None)
-        path = Path(entry.path) / "preview.jpg" if entry else None
-        if path is None or not path.is_file():
+        if entry is None or not entry.preview:
             raise web.HTTPNotFound
-        return web.Response(body=path.read_bytes(), content_type="image/jpeg")
+        try:
+            body = Path(entry.preview).read_bytes()
+        except OSError:  # it was removed just now
+            raise web.HTTPNotFound from None
+        return web.Response(body=body, content_type="image/jpeg")
 
     async def _stats(self, _: web.Request) -> web.StreamResponse:
         return json_response({**self._rooms.stats(), "peers": self._rooms.state()})
@@ -163,8 +166,8 @@ class Server:
 def _described(name: str, entry: StyleEntry | None) -> dict[str, str | bool]:
     if entry is None:  # a path, not a style of the library
         return {"name": name, "title": Path(name).name, "painter": "", "own": False}
-    preview = f"styles/{name}.jpg"
-    return {"name": name, "title": entry.title, "painter": entry.painter, "preview": preview, "own": entry.own}
+    preview = {"preview": f"styles/{name}.jpg"} if entry.preview else {}
+    return {"name": name, "title": entry.title, "painter": entry.painter, **preview, "own": entry.own}
 
 
 def _tls(settings: WebSettings) -> ssl.SSLContext | None:

@@ -17,7 +17,7 @@ from engines.export import OPSET
 from engines.model.generator import FrameGraph, load_generator
 from engines.style_file import StyleModel
 from rtstyle.style_library import find
-from train.report.preview import photographs
+from train.evaluate.photographs import photographs
 
 CAPABILITIES = ("SM75", "SM86", "SM89", "SM120")
 """Turing, Ampere, Ada and Blackwell: the cards that TensorRT for RTX builds for, without having one."""

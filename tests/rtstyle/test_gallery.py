@@ -14,8 +14,9 @@ from engines.style_file import StyleModel
 from rtstyle.controls import Controls
 from rtstyle.live.style_switcher import StyleSwitcher
 from rtstyle.style_library import GALLERY, find, installed
+from rtstyle.style_previews import LIMIT
 from tests.conftest import ROOT
-from train.report.preview import SMALL_LIMIT, photographs
+from train.evaluate.photographs import photographs
 
 NAMES = sorted(entry.name for entry in installed())
 WANTED = {"vangogh", "wave", "scream", "udnie", "composition", "monet", "klimt", "engraving", "mosaic", "pointillism"}
@@ -40,7 +41,7 @@ def test_they_are_small() -> None:
 def test_each_has_a_preview_a_licence_and_a_record(name: str) -> None:
     style = StyleModel.open(find(name))
     assert style.name == name and style.licence == "Apache-2.0"
-    assert style.preview is not None and style.preview.stat().st_size <= SMALL_LIMIT
+    assert style.preview is not None and style.preview.stat().st_size <= LIMIT
     assert style.training["steps_done"] > 500 and len(style.training["data"]["style_picture"]) == 64
 
 

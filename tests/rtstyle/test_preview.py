@@ -129,7 +129,7 @@ def test_an_engine_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
 def test_large_stills_are_reduced_and_many_fill_rows() -> None:
     picture = np.full((1080, 1920, 3), 90, np.uint8)
-    sheet = contact_sheet([Still("0:00.0", picture, picture)] * 5)
+    sheet = contact_sheet([Still("0:00.0", (picture, picture))] * 5)
     height = round(LONGEST_SIDE * 1080 / 1920)
     assert sheet.shape == (2 * (BAND + 2 * (height + GAP)) + GAP, 3 * (LONGEST_SIDE + GAP) + GAP, 3)
 

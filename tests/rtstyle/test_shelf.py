@@ -11,12 +11,14 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from engines.errors import StyleError
-from engines.style_file import FORMAT, GRAPH, MANIFEST, WEIGHTS, StyleModel
+from engines.style_file import FORMAT, GRAPH, MANIFEST, PREVIEW, WEIGHTS, StyleModel, sha256
 from rtstyle import shelf, style_download, style_library
 from rtstyle.cli import main
+from rtstyle.style_previews import is_preview, jpeg
 
 GALLERY = style_library.gallery_styles()
 
@@ -56,6 +58,28 @@ def test_a_trained_style_gets_a_name(tiny_style: Path, capsys: pytest.CaptureFix
     listed = json.loads(run(capsys, "--json"))["styles"]
     assert listed[-1]["name"] == "mine" and listed[-1]["own"] is True
     assert "mine" in run(capsys)
+
+
+def test_a_style_without_a_good_preview_gets_one(files: dict[str, bytes]) -> None:
+    made = []
+    for name, given in (("none", {}), ("bad", {PREVIEW: b"<html>"})):
+        style = StyleModel.open(shelf.add({**files, **given}, GALLERY, name))
+        assert style.preview is not None and is_preview(style.preview)
+        made.append(style.preview.read_bytes())
+        assert json.loads((style.folder / MANIFEST).read_text())["files"][PREVIEW] == sha256(style.preview)
+    assert made[0] == made[1]
+    own = jpeg(np.full((32, 64, 3), 9, np.uint8), 1000)
+    assert (shelf.add({**files, PREVIEW: own}, GALLERY, "own") / PREVIEW).read_bytes() == own
+    assert all(Path(entry.preview).is_file() for entry in style_library.installed())
+
+
+def test_a_title_that_is_the_name_follows_it(files: dict[str, bytes], home: Path) -> None:
+    untitled = json.dumps({**json.loads(files[MANIFEST]), "title": "tiny"}).encode()
+    shelf.add({**files, MANIFEST: untitled}, GALLERY, "sea")
+    shelf.add(files, GALLERY, "titled")
+    assert (StyleModel.open(home / "sea").title, StyleModel.open(home / "titled").title) == ("sea", "Tiny · for tests")
+    shelf.rename("sea", "lake", GALLERY)
+    assert StyleModel.open(home / "lake").title == "lake"
 
 
 def test_a_pack_goes_from_one_machine_to_another(

@@ -16,8 +16,8 @@ from rtstyle import style_library
 from rtstyle.sources.file import FileSource
 from train.data.pictures import central_square, picture_files, read_picture, split, with_short_side
 from train.evaluate.lpips import Lpips, load_lpips
+from train.evaluate.photographs import PHOTOGRAPHS, photographs
 from train.losses.vgg_features import Features, load_features, network_files
-from train.report.preview import PHOTOGRAPHS, photographs
 
 MAX_ARTIST_PICTURES = 200
 """Largest number of the artist's pictures that are read."""

@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 
 from engines.errors import TrainError
+from rtstyle.style_previews import jpeg
 from train.data.pictures import read_picture
 from train.html import Html, picture
-from train.report.preview import jpeg
 
 MAX_SHEETS = 8
 """Largest number of sheets in a page."""
