@@ -64,7 +64,9 @@ def _group(heading: str) -> Callable[..., Any]:
 
 
 DATA = _group("Training data")
-StylePicture = Annotated[Path | None, DATA("The painting; with --recipe STYLE also the folder that holds it.", "FILE")]
+StylePicture = Annotated[
+    list[Path] | None, DATA("The painting; with --recipe STYLE also the folder that holds it.", "FILE")
+]
 StylePictures = Annotated[
     Path | None, DATA("Works of one artist, for the discriminator; with or without --style-picture.", "DIR")
 ]
@@ -133,8 +135,9 @@ Licence = Annotated[str, RECORD("Licence of the trained style.", "TEXT", default
 EPILOG = "\b\nRecipes:" + "".join(f"\n  {name:<9}{line}" for name, line in recipes().items())
 
 
-@app.command(cls=PlainCommand, epilog=EPILOG)
+@app.command(cls=PlainCommand, epilog=EPILOG, context_settings={"allow_extra_args": True})
 def run(
+    context: typer.Context,
     style_picture: StylePicture = None,
     style_pictures: StylePictures = None,
     content: Content = None,
@@ -180,8 +183,9 @@ def run(
         rtstyle train --style-picture wave.jpg --content photos/ --minutes 20 --set losses.style=12
         torchrun --nproc-per-node 4 -m train --style-picture wave.jpg …  # one run on four GPUs, which share --batch
     """
+    painting = _painting(style_picture or [], context.args)
     flags = {
-        "data.style_picture": style_picture, "data.style_pictures": style_pictures, "data.content": content,
+        "data.style_picture": painting, "data.style_pictures": style_pictures, "data.content": content,
         "data.clips": clips, "data.features": features, "data.batch": batch, "data.crop": crop,
         "data.style_size": style_size, "data.hold_out": hold_out, "generator.init": init,
         "losses.content": content_weight, "losses.style": style_weight, "losses.temporal": temporal_weight,
@@ -198,6 +202,16 @@ def run(
             config = with_preview(config)
         with live_preview(config, preview_source):
             _run(config, resume, _record(known, title, artist, licence))
+
+
+def _painting(given: list[Path], more: list[str]) -> Path | None:
+    """Return the painting; ``more`` are arguments without an option, as the shell makes them of ``*.jpg``."""
+    if more and not given:
+        raise ConfigError(f"unexpected argument {more[0]}", hint="a painting is given as --style-picture FILE")
+    if len(given) + len(more) > 1:
+        hint = "give one; --style-pictures DIR learns from a folder of one artist's works"
+        raise ConfigError(f"--style-picture takes one painting, got {len(given) + len(more)}", hint=hint)
+    return given[0] if given else None
 
 
 def _settings(

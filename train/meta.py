@@ -23,13 +23,14 @@ from rtstyle.signals import STOPPER
 from train.config.recipe import resolve
 from train.config.schema import TrainConfig
 from train.data.batches import Batch
+from train.data.painting import read_painting
 from train.data.pictures import picture_files
 from train.distributed import SINGLE_PROCESS, ProcessGroup
 from train.export import finish
 from train.loop import train
 from train.losses.vgg_features import Features
 from train.progress_bar import show_progress
-from train.trainer import StepOutput, Trainer, mean_and_deviation, read_painting
+from train.trainer import StepOutput, Trainer, mean_and_deviation
 
 INNER_STEPS = 8
 """Steps on one painting before the start moves towards what they found."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import tempfile
+import zipfile
 from pathlib import Path
 
 from engines.errors import ConfigError, TrainError
@@ -40,6 +41,37 @@ def _check_inputs(config: TrainConfig) -> None:
     missing = [f"{option} {path}" for option, path in inputs.items() if path is not None and not path.exists()]
     if missing:
         raise TrainError(f"there is no {' and no '.join(missing)}", hint="check the names and the current folder")
+    for option, path in inputs.items():
+        if path is not None and path.is_file() and option != "--style-picture":
+            _refuse_file(option, path)
+    if data.style_picture is not None:
+        _check_painting(data.style_picture)
+
+
+def _refuse_file(option: str, file: Path) -> None:
+    """Raise TrainError for a file where a folder is needed."""
+    hint = f"{option} takes a folder"
+    if zipfile.is_zipfile(file):
+        hint = f"unpack it first; {hint}"
+    elif option == "--style-pictures":
+        hint = f"--style-picture {file} learns from one painting; {hint}"
+    raise TrainError(f"{option} {file} is a file", hint=hint)
+
+
+def _check_painting(file: Path) -> None:
+    """Raise TrainError if no style can be learned from a file: it is not one picture, or shows nothing."""
+    if file.is_dir():
+        hint = f"give one of its pictures; `--style-pictures {file}` learns from all works of one artist"
+        raise TrainError(f"--style-picture takes one painting, and {file} is a folder", hint=hint)
+    from train.data.painting import read_painting  # which imports torch
+
+    try:
+        read_painting(file)
+    except TrainError as error:
+        if not zipfile.is_zipfile(file):
+            raise
+        hint = "unpack it and give one of its pictures, or with --style-pictures the folder of one artist's works"
+        raise TrainError(f"--style-picture takes one painting, and {file} is an archive", hint=hint) from error
 
 
 def _check_apart(config: TrainConfig) -> None:

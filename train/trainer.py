@@ -23,7 +23,8 @@ from train.config.diff import diff
 from train.config.schema import STYLE_LAYERS, DataConfig, TrainConfig
 from train.data.batches import Batch
 from train.data.clips import clip_files
-from train.data.pictures import Pictures, fingerprint, picture_files, read_picture, split, to_tensor, with_short_side
+from train.data.painting import read_painting
+from train.data.pictures import Pictures, fingerprint, picture_files, split, to_tensor, with_short_side
 from train.data.synthetic_motion import add_noise, inside, warp
 from train.distributed import SINGLE_PROCESS, ProcessGroup, share_statistics
 from train.inference import stylize_picture
@@ -57,9 +58,6 @@ PACKAGES = ("rtstyle", "torch", "numpy", "opencv-python-headless")
 
 CALIBRATION_CROPS = 16
 """Photographs over which the statistics of an initial style are taken."""
-
-MIN_SIDE = 32
-"""Smallest short side of a painting, pixels."""
 
 MAX_WORKS = 32
 """Most works of an artist whose Gram matrices are averaged when there is no single painting."""
@@ -186,7 +184,10 @@ class Trainer:
             # Small works are not enlarged: their strokes would grow as large as the blur between them.
             short = min(rgb.shape[:2])
             if short < crop:
-                logger.warning("%s is %d×%d: smaller than a crop of %d pixels", file, rgb.shape[1], rgb.shape[0], crop)
+                logger.warning(
+                    "%s has only %d×%d pixels, which show hardly any strokes; %d or more on the short side are better",
+                    file, rgb.shape[1], rgb.shape[0], self.config.data.style_size,
+                )  # fmt: skip
             side = self.config.data.style_size if len(files) == 1 else min(short, self.config.data.style_size)
             grams, shades = self._measure(rgb, side)
             sums = [a + b for a, b in zip(sums, grams, strict=True)] if sums else grams
@@ -328,15 +329,6 @@ def _pair_terms(batch: Batch, groups: dict[str, Tensor], parts: dict[str, Tensor
     if "plain" in groups:
         terms["plain"] = plain_loss(parts["plain"], groups["plain"])
     return terms
-
-
-def read_painting(file: Path) -> RGB:
-    """Read a painting. Raise TrainError if it cannot be read, or is too small to show strokes."""
-    rgb = read_picture(file)
-    if min(rgb.shape[:2]) < MIN_SIDE:
-        problem = f"{file} is {rgb.shape[1]}×{rgb.shape[0]}: too small to show brush strokes"
-        raise TrainError(problem, hint=f"a painting needs at least {MIN_SIDE} pixels a side, better a thousand")
-    return rgb
 
 
 def mean_and_deviation(x: Tensor) -> tuple[float, float]:

@@ -195,7 +195,7 @@ async def test_pictures_that_cannot_be_learned_from_are_refused_in_a_line() -> N
         status, said = await visitor.learn(small)
         assert (status, said["error"]) == (422, "the painting has 40×40 pixels") and "200" in said["hint"]
         status, said = await visitor.learn(grey, content_type="image/jpeg")
-        assert (status, said["error"]) == (422, "the picture has one colour only")
+        assert (status, said["error"]) == (422, "the painting has one colour only")
         status, said = await visitor.learn(b"no picture at all")
         assert (status, said["error"]) == (422, "wave at sea.png is not a picture, or is damaged")
         assert (await visitor.learn(b""))[1]["error"] == "the picture is empty"

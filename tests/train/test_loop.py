@@ -126,7 +126,8 @@ def test_a_small_painting_is_reported(config: Make, tmp_path: Path, caplog: pyte
     train(
         config(schedule={"steps": 1}, data={"style_picture": tmp_path / "small.png"}, run={"out": tmp_path / "small"}),
     )
-    assert logged(caplog) == [f"{tmp_path / 'small.png'} is 50×40: smaller than a crop of 64 pixels"]
+    advice = "which show hardly any strokes; 64 or more on the short side are better"
+    assert logged(caplog) == [f"{tmp_path / 'small.png'} has only 50×40 pixels, {advice}"]
 
 
 def test_a_painting_without_room_for_a_stroke_is_refused(config: Make, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from engines.base import RGB
 from engines.errors import SourceError
 from rtstyle.media.image_files import read_picture, write_picture
+from rtstyle.painting import check_painting
 
 SHORTEST = 200
 """Least short side of a painting, pixels; smaller ones have no strokes to learn from."""
@@ -19,12 +20,6 @@ MOST_PIXELS = 64_000_000
 
 LONGEST = 2048
 """Long side to which a painting is reduced, pixels: training looks at 512 on the short side."""
-
-NARROWEST = 8
-"""Most that the long side of a painting may be of the short one."""
-
-FEWEST_SHADES = 2.0
-"""Least standard deviation of a painting's values, 8-bit steps; less is one colour and the noise of its format."""
 
 
 def prepare_painting(upload: Path, target: Path) -> tuple[int, int]:
@@ -43,12 +38,8 @@ def prepare_painting(upload: Path, target: Path) -> tuple[int, int]:
     if min(height, width) < SHORTEST:
         problem = f"the painting has {width}×{height} pixels"
         raise SourceError(problem, hint=f"{SHORTEST} or more on the short side are needed, better 600")
-    if max(height, width) > NARROWEST * min(height, width):
-        raise SourceError(f"the painting is too narrow, {width}×{height} pixels", hint="use a part of it")
-    small = _reduced(rgb)
-    if float(small.std(axis=(0, 1)).max()) < FEWEST_SHADES:
-        raise SourceError("the picture has one colour only", hint="a style is learned from strokes and colours")
-    write_picture(target, small)
+    check_painting(rgb, "the painting")
+    write_picture(target, _reduced(rgb))
     return width, height
 
 
