@@ -16,8 +16,8 @@ import stat
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +70,14 @@ def own_styles() -> dict[str, Path]:
     return {name: found[name] for name in sorted(found) if not name.startswith(".")}
 
 
-def add(files: Mapping[str, bytes], taken: Mapping[str, object], name: str = "", *, replace: bool = False) -> Path:
+def add(
+    files: Mapping[str, bytes],
+    taken: Mapping[str, object],
+    name: str = "",
+    *,
+    replace: bool = False,
+    source: str = "the new style",
+) -> Path:
     """Put a style on the shelf.
 
     Args:
@@ -78,6 +85,7 @@ def add(files: Mapping[str, bytes], taken: Mapping[str, object], name: str = "",
         taken: names that it cannot have: those of the gallery.
         name: its name on the shelf; by default the one that it has.
         replace: take the place of a style of one's own with this name.
+        source: what messages call the folder or pack that the files come from.
 
     Returns:
         its folder.
@@ -85,15 +93,20 @@ def add(files: Mapping[str, bytes], taken: Mapping[str, object], name: str = "",
     Raises:
         StyleError: it is damaged, cannot be used by this version, or has a name that is taken; the shelf is unchanged.
     """
-    with tempfile.TemporaryDirectory(prefix="rtstyle-") as scratch:
-        draft = Path(scratch) / "style"
+    with scratch_folder() as scratch:
+        draft = scratch / "style"
         draft.mkdir()
         for part in PARTS:
             if part in files:
                 (draft / part).write_bytes(files[part])
-        name = name or StyleModel.open(draft).name
+        try:
+            style = StyleModel.open(draft)
+            preview = _try(style)
+        except StyleError as error:
+            raise StyleError(error.problem.replace(str(draft), source), hint=error.hint) from error
+        name = name or style.name
         check_name(name, taken, replace=replace)
-        _complete(draft, name, _try(StyleModel.open(draft)))
+        _complete(draft, name, preview)
         target = home() / name
         if target.exists() and not (target / MANIFEST).is_file():
             raise StyleError(f"{target} exists and is not a style", hint="--name gives the style another name")
@@ -105,6 +118,17 @@ def add(files: Mapping[str, bytes], taken: Mapping[str, object], name: str = "",
         except OSError as error:
             raise StyleError(f"cannot write {target}: {reason(error)}", hint=_OTHER_HOME) from error
     return target
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Yield a folder for a moment. Raise StyleError if something cannot be written there."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="rtstyle-") as folder:
+            yield Path(folder)
+    except OSError as error:
+        problem = f"cannot unpack a style in the folder for temporary files: {reason(error)}"
+        raise StyleError(problem, hint=advice(error, "the environment variable TMPDIR names another")) from error
 
 
 def check_name(name: str, taken: Mapping[str, object], *, replace: bool = False) -> None:
@@ -211,7 +235,8 @@ def _unpacked(file: Path, archive: zipfile.ZipFile) -> dict[str, bytes]:
             # The size that the archive states may be false.
             found[name] = content.read(room + 1)
         if len(found[name]) > room:
-            raise StyleError(f"{file} unpacks to more than {LIMIT >> 20} MB, which no style does")
+            problem = f"{file} unpacks to more than {LIMIT >> 20} MB, which no style does"
+            raise StyleError(problem, hint="get it from somebody you trust")
     return found
 
 
@@ -220,7 +245,7 @@ def read_folder(folder: Path) -> dict[str, bytes]:
     paths = {part: folder / part for part in PARTS if (folder / part).is_file()}
     try:
         if sum(path.stat().st_size for path in paths.values()) > LIMIT:
-            raise StyleError(f"{folder} is larger than {LIMIT >> 20} MB, which no style is")
+            raise StyleError(f"{folder} is larger than {LIMIT >> 20} MB, which no style is", hint="get it again")
         return {part: path.read_bytes() for part, path in paths.items()}
     except OSError as error:
         raise StyleError(f"{folder} cannot be read: {reason(error)}", hint=advice(error)) from error
@@ -249,6 +274,7 @@ def _try(style: StyleModel) -> bytes | None:
     import engines
     from rtstyle.style_previews import is_preview, make_preview
 
+    _check_weights(style)
     frame = np.random.default_rng(0).integers(0, 256, (*TRIED, 3), np.uint8)
     preview = None
     try:
@@ -260,6 +286,22 @@ def _try(style: StyleModel) -> bytes | None:
     except StylerError as error:
         raise StyleError(f"the style {style.name} cannot be used: {error.problem}", hint="get it again") from error
     return preview
+
+
+def _check_weights(style: StyleModel) -> None:
+    """Raise StyleError if the weights are not numbers, or of other widths than the style says: GPUs go by these."""
+    tensors = style.tensors()
+    if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
+        raise StyleError(f"{style.weights} holds values that are not numbers", hint="train it again, or get another")
+    widths = {"stem": "stem", "body": "down", "head": "refine"}
+    try:
+        found = {name: len(tensors[f"{layer}.conv.bias"]) for name, layer in widths.items()}
+    except KeyError as error:
+        raise StyleError(f"{style.weights} has no {error}", hint="it is from another version of rtstyle") from error
+    found["blocks"] = sum(name.endswith(".first.conv.bias") for name in tensors)
+    if found != dict(style.arch):
+        problem = f"{style.weights} has another shape than {style.folder / MANIFEST} says"
+        raise StyleError(problem, hint="it is damaged, or from another version of rtstyle")
 
 
 _BROKEN = (zipfile.BadZipFile, zlib.error, lzma.LZMAError)

@@ -12,15 +12,14 @@ import hashlib
 import http.client
 import os
 import re
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Callable
-from pathlib import Path
 from urllib.parse import quote
 
 from engines.errors import StyleError
-from rtstyle.shelf import LIMIT, NEEDED, PARTS, unpack
+from engines.os_errors import reason
+from rtstyle.shelf import LIMIT, NEEDED, PARTS, scratch_folder, unpack
 
 HUB = "hf://"
 """Start of the address of a repository: hf://OWNER/NAME or hf://OWNER/NAME@REVISION."""
@@ -59,8 +58,8 @@ def download(source: str, on_bytes: OnBytes, sha256: str = "") -> dict[str, byte
     data = _get(source, on_bytes)
     if sha256 and hashlib.sha256(data).hexdigest() != sha256.lower():
         raise StyleError(f"{source} has another sha256 than you gave", hint="do not use it; ask where it comes from")
-    with tempfile.TemporaryDirectory(prefix="rtstyle-") as scratch:
-        file = Path(scratch) / "downloaded pack"
+    with scratch_folder() as scratch:
+        file = scratch / "downloaded pack"
         file.write_bytes(data)
         try:
             return unpack(file)
@@ -100,19 +99,30 @@ def _get(url: str, on_bytes: OnBytes, before: int = 0) -> bytes:
             while block := answer.read(BLOCK):
                 data += block
                 if before + len(data) > LIMIT:
-                    raise StyleError(f"{url} sends more than {LIMIT >> 20} MB, which no style has")
+                    problem = f"{url} sends more than {LIMIT >> 20} MB, which no style has"
+                    raise StyleError(problem, hint="is it the address of a style?")
                 on_bytes(before + len(data), None if answer.length is None else before + len(data) + answer.length)
             if answer.length:  # what is still missing
                 raise StyleError(f"{url} stopped {answer.length} bytes before the end", hint="try again")
-    except urllib.error.HTTPError as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise _failed(url, error) from error
+    return bytes(data)
+
+
+def _failed(url: str, error: Exception) -> StyleError:
+    """Return what to say of a download that failed."""
+    if isinstance(error, urllib.error.HTTPError):
         error.close()  # it holds the connection
         if error.code == http.HTTPStatus.NOT_FOUND:
-            raise _MissingError(f"there is nothing at {url}", hint="check the address") from error
-        raise StyleError(f"{url} answers {error.code} {error.reason}", hint=_refusal(error.code)) from error
-    except (OSError, http.client.HTTPException, ValueError) as error:  # IncompleteRead is an HTTPException
-        reason = getattr(error, "reason", None) or error
-        raise StyleError(f"cannot download {url}: {reason}", hint="check the address and the connection") from error
-    return bytes(data)
+            return _MissingError(f"there is nothing at {url}", hint="check the address")
+        return StyleError(f"{url} answers {error.code} {error.reason}", hint=_refusal(error.code))
+    if isinstance(error, http.client.IncompleteRead):
+        return StyleError(f"{url} stopped before the end", hint="try again")
+    cause = error.reason if isinstance(error, urllib.error.URLError) else error
+    if isinstance(cause, TimeoutError):
+        return StyleError(f"{url} sent nothing for {TIMEOUT_S:.0f} s", hint="try again later")
+    why = reason(cause) if isinstance(cause, OSError) else cause
+    return StyleError(f"cannot download {url}: {why}", hint="check the address and the connection")
 
 
 def _token(url: str) -> str:

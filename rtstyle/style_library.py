@@ -77,7 +77,7 @@ def _not_found(style: str, path: Path, names: list[str]) -> StyleError:
     if path.exists():
         hint = "weights of other programs cannot be used: rtstyle reads safetensors only, never a pickle"
         if path.suffix.lower() in PICTURES:
-            hint = f"`rtstyle train --style-picture {style} --content PHOTOS --out runs/mine` learns a style from it"
+            hint = f"`rtstyle train --style-picture {style}` learns a style from it"
         return StyleError(f"{style} is a file; a style is a folder with a {MANIFEST}", hint=hint)
     if path.name != style:
         return StyleError(f"no such folder: {style}", hint="check the path, or give a name from `rtstyle styles`")

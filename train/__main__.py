@@ -45,9 +45,11 @@ FEW, FEW_FROM_START = 1000, 150
 UNSPECIFIED = "unspecified"
 """Licence of a style if none is given."""
 
+CONTEXT = {"help_option_names": ["-h", "--help"]}
+
 app = typer.Typer(
     add_completion=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=CONTEXT,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -135,7 +137,7 @@ Licence = Annotated[str, RECORD("Licence of the trained style.", "TEXT", default
 EPILOG = "\b\nRecipes:" + "".join(f"\n  {name:<9}{line}" for name, line in recipes().items())
 
 
-@app.command(cls=PlainCommand, epilog=EPILOG, context_settings={"allow_extra_args": True})
+@app.command(cls=PlainCommand, epilog=EPILOG, context_settings={**CONTEXT, "allow_extra_args": True})
 def run(
     context: typer.Context,
     style_picture: StylePicture = None,

@@ -1,14 +1,12 @@
-"""One's own styles: adding, packing, downloading, renaming, removing."""
+"""One's own styles: adding, packing, renaming, removing."""
 
 from __future__ import annotations
 
 import hashlib
-import http.server
 import json
 import stat
-import threading
+import tempfile
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +14,9 @@ import pytest
 
 from engines.errors import StyleError
 from engines.style_file import FORMAT, GRAPH, MANIFEST, PREVIEW, WEIGHTS, StyleModel, sha256
-from rtstyle import shelf, style_download, style_library
-from rtstyle.cli import main
+from rtstyle import shelf, style_library
 from rtstyle.style_previews import is_preview, jpeg
+from tests.rtstyle.styles_command import run, zipped
 
 GALLERY = style_library.gallery_styles()
 
@@ -33,20 +31,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def files(tiny_style: Path) -> dict[str, bytes]:
     return shelf.read_folder(tiny_style)
-
-
-def run(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> str:
-    assert main(["styles", *arguments]) == code
-    captured = capsys.readouterr()
-    assert "Traceback" not in captured.err
-    return captured.out if code == 0 else captured.err
-
-
-def zipped(path: Path, files: dict[str, bytes], folder: str = "") -> Path:
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, data in files.items():
-            archive.writestr(folder + name, data)
-    return path
 
 
 def test_a_trained_style_gets_a_name(tiny_style: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -150,8 +134,31 @@ def test_a_name_that_exists(files: dict[str, bytes], home: Path) -> None:
 def test_damaged_styles_are_refused(
     change: dict[str, bytes], problem: str, files: dict[str, bytes], home: Path
 ) -> None:
-    with pytest.raises(StyleError, match=problem):
-        shelf.add(files | change, GALLERY)
+    with pytest.raises(StyleError, match=problem) as told:
+        shelf.add(files | change, GALLERY, source="tiny.rtstyle")
+    assert "tiny.rtstyle" in told.value.problem and tempfile.gettempdir() not in told.value.problem
+    assert not home.exists()
+
+
+def test_weights_of_another_shape_or_without_numbers_are_refused(
+    files: dict[str, bytes], home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The CPU reads the shape from the graph, GPUs from ``style.json``."""
+    manifest = json.loads(files[MANIFEST])
+    folder = tmp_path / "given"
+    folder.mkdir()
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    wider = {**manifest, "arch": {**manifest["arch"], "body": 2 * manifest["arch"]["body"]}}
+    (folder / MANIFEST).write_text(json.dumps(wider))
+    said = run(capsys, "add", str(folder), code=1)
+    assert f"{folder / WEIGHTS} has another shape than {folder / MANIFEST} says" in said
+    start = 8 + int.from_bytes(files[WEIGHTS][:8], "little")
+    weights = files[WEIGHTS][:start] + b"\xff\x7f" * ((len(files[WEIGHTS]) - start) // 2)
+    (folder / WEIGHTS).write_bytes(weights)
+    manifest["files"][WEIGHTS] = hashlib.sha256(weights).hexdigest()
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+    assert f"{folder / WEIGHTS} holds values that are not numbers" in run(capsys, "add", str(folder), code=1)
     assert not home.exists()
 
 
@@ -212,6 +219,14 @@ def test_a_full_disk_leaves_nothing(files: dict[str, bytes], home: Path, monkeyp
     assert list(home.iterdir()) == []
 
 
+def test_no_room_for_temporary_files(
+    files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, home: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    assert "folder for temporary files" in _problem(lambda: shelf.add(files, GALLERY)).problem
+    assert not home.exists()
+
+
 def test_the_shelf_is_a_file(files: dict[str, bytes], home: Path) -> None:
     home.write_text("")
     assert shelf.own_styles() == {}
@@ -264,103 +279,3 @@ def test_info(capsys: pytest.CaptureFixture[str], tiny_style: Path) -> None:
     facts = json.loads(run(capsys, "info", "vangogh", "--json"))
     assert facts["int8"] is True and facts["steps"] > 0 and len(facts["weights sha256"]) == 64
     assert "unknown" in run(capsys, "info", str(tiny_style))
-
-
-class _Server(http.server.ThreadingHTTPServer):
-    """Serves what the tests put there: by path, status, bytes, and how many of them to send."""
-
-    pages: dict[str, tuple[int, bytes, int | None]]
-    asked: list[tuple[str, str]]
-
-
-class _Handler(http.server.BaseHTTPRequestHandler):
-    server: _Server
-
-    def do_GET(self) -> None:
-        self.server.asked.append((self.path, self.headers.get("Authorization", "")))
-        status, data, sent = self.server.pages.get(self.path, (404, b"", None))
-        self.send_response(status)
-        if status == 302:
-            self.send_header("Location", data.decode())
-            data = b""
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data[:sent])
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
-
-
-@pytest.fixture
-def server() -> Iterator[_Server]:
-    with _Server(("127.0.0.1", 0), _Handler) as found:
-        found.pages, found.asked = {}, []
-        threading.Thread(target=found.serve_forever, daemon=True).start()
-        yield found
-        found.shutdown()
-
-
-def url(server: _Server, path: str) -> str:
-    return f"http://127.0.0.1:{server.server_port}{path}"
-
-
-def test_a_pack_at_an_address(
-    server: _Server, files: dict[str, bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    data = zipped(tmp_path / "p.rtstyle", files).read_bytes()
-    server.pages["/tiny.rtstyle"] = (200, data, None)
-    assert "another sha256" in run(capsys, "add", url(server, "/tiny.rtstyle"), "--sha256", "1" * 64, code=1)
-    run(capsys, "add", url(server, "/tiny.rtstyle"), "--sha256", hashlib.sha256(data).hexdigest())
-    assert "tiny" in shelf.own_styles()
-    progress: list[tuple[int, int | None]] = []
-    style_download.download(url(server, "/tiny.rtstyle"), lambda done, total: progress.append((done, total)))
-    assert progress[-1] == (len(data), len(data))
-
-
-def test_a_repository_of_the_hub(
-    server: _Server, files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    elsewhere = "http://localhost"  # another host than 127.0.0.1
-    for name, data in files.items():
-        server.pages[f"/me/tiny/resolve/main/{name}"] = (200, data, None)
-    server.pages[f"/me/tiny/resolve/main/{WEIGHTS}"] = (302, f"{elsewhere}:{server.server_port}/cdn".encode(), None)
-    server.pages["/cdn"] = (200, files[WEIGHTS], None)
-    monkeypatch.setenv("HF_ENDPOINT", url(server, ""))
-    monkeypatch.setenv("HF_TOKEN", "secret\n")
-    run(capsys, "add", "hf://me/tiny")
-    assert "tiny" in shelf.own_styles()
-    given = dict(server.asked)
-    assert given[f"/me/tiny/resolve/main/{MANIFEST}"] == "Bearer secret" and given["/cdn"] == ""
-    assert f"hf://me/other has no {MANIFEST}" in run(capsys, "add", "hf://me/other", code=1)
-    assert "not the address" in run(capsys, "add", "hf://me", code=1)
-    assert "several files" in run(capsys, "add", "hf://me/tiny", "--sha256", "0", code=1)
-
-
-@pytest.mark.parametrize(
-    ("page", "problem"),
-    [
-        ((200, b"x" * 5000, 4000), "stopped 1000 bytes before the end"),
-        ((500, b"", None), "answers 500"),
-        ((403, b"", None), "answers 403"),
-        ((200, b"no archive", None), "is not a zip file"),
-        ((302, b"file:///etc/passwd", None), "answers 302"),
-    ],
-)
-def test_what_a_server_may_do(
-    page: tuple[int, bytes, int | None], problem: str, server: _Server, home: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    server.pages["/p"] = page
-    assert problem in run(capsys, "add", url(server, "/p"), code=1)
-    assert not home.exists()
-
-
-def test_a_server_that_sends_too_much(
-    server: _Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(style_download, "LIMIT", 1 << 20)
-    server.pages["/p"] = (200, bytes(3 << 20), None)
-    assert "more than 1 MB" in run(capsys, "add", url(server, "/p"), code=1)
-
-
-def test_nobody_answers(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "cannot download http://127.0.0.1:9/x" in run(capsys, "add", "http://127.0.0.1:9/x", code=1)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from aiohttp import ClientError, web
@@ -105,8 +103,8 @@ class OwnStyles:
             folder = shelf.own_styles().get(name)
             if folder is None:
                 raise web.HTTPNotFound
-            with tempfile.TemporaryDirectory(prefix="rtstyle-") as scratch:
-                target = Path(scratch) / f"style{shelf.SUFFIX}"
+            with shelf.scratch_folder() as scratch:
+                target = scratch / f"style{shelf.SUFFIX}"
                 shelf.pack(StyleModel.open(folder), target)
                 return target.read_bytes()
 
