@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,8 +19,17 @@ PART = ".part"
 ABANDONED_S = 600
 """Age in seconds at which an unfinished file has no writer any more: a writer changes it every few seconds."""
 
+OLD = ".old"
+"""Suffix of a folder that is being replaced; its name is ``.NAME.8 hex digits.old``."""
+
+ABANDONED_FOLDER_S = 86_400
+"""Age in seconds at which such a folder, or an unfinished one, has no writer any more: none takes a day."""
+
 NAME_BYTES = 255
 """Longest name of a file on common systems."""
+
+
+_ABANDONED = re.compile(rf"\.(.+)\.[0-9a-f]{{8}}({re.escape(PART)}|{re.escape(OLD)})")
 
 
 def hidden_name(name: str, ending: str) -> str:
@@ -66,10 +75,13 @@ def atomic_write(path: Path, *, durable: bool = False, private: bool = False) ->
 def atomic_folder(folder: Path) -> Iterator[Path]:
     """Yield an empty, private folder beside the target to fill, then let it replace the target.
 
-    If the body of the context raises, or the folder cannot replace the target, the target stays as it is.
+    If the body of the context raises, or the folder cannot replace the target, the target stays as it is. What a writer
+    that was killed has left is removed a day later, see ``remove_abandoned_folders``.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    remove_abandoned_folders(folder.parent, folder.name)
+    draft = folder.with_name(hidden_name(folder.name, f".{secrets.token_hex(4)}{PART}"))
+    draft.mkdir(mode=0o700)
     try:
         yield draft
         _replace_folder(folder, draft)
@@ -81,17 +93,41 @@ def _replace_folder(folder: Path, draft: Path) -> None:
     if not folder.exists():
         draft.rename(folder)
         return
-    aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-old-", dir=folder.parent))
-    old = aside / folder.name
+    aside = folder.with_name(hidden_name(folder.name, f".{secrets.token_hex(4)}{OLD}"))
+    folder.rename(aside)
     try:
-        folder.rename(old)
         draft.rename(folder)
     except OSError:
-        if old.exists():
-            old.rename(folder)  # if even this fails, the old folder stays aside and is not deleted
-        aside.rmdir()
+        aside.rename(folder)  # if even this fails, the old folder stays aside and is not deleted
         raise
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def remove_folder(folder: Path) -> None:
+    """Delete a folder: it is there or not, even if deleting its files fails halfway. Raises OSError if it stays."""
+    aside = folder.with_name(hidden_name(folder.name, f".{secrets.token_hex(4)}{PART}"))
+    folder.rename(aside)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def remove_abandoned_folders(parent: Path, name: str = "") -> None:
+    """Remove what writers of folders that were killed have left in a folder more than a day ago.
+
+    A folder that was to be replaced, and has no successor, gets its name back.
+
+    Args:
+        parent: the folder of the folders.
+        name: of the only one to look at; by default all.
+    """
+    for path in parent.glob(escape(f".{name}.") + "????????.*" if name else ".*.????????.*"):
+        match = _ABANDONED.fullmatch(path.name)
+        with suppress(OSError):  # another process may have removed it just now
+            if match is None or not path.is_dir() or time.time() - path.lstat().st_ctime < ABANDONED_FOLDER_S:
+                continue
+            if match[2] == OLD and not (successor := parent / match[1]).exists():
+                path.rename(successor)
+            else:
+                shutil.rmtree(path)
 
 
 def _remove_abandoned(path: Path) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engines.atomic_write import atomic_folder, atomic_write
+from engines.atomic_write import atomic_folder, atomic_write, remove_abandoned_folders, remove_folder
 from engines.errors import StyleError, StylerError
 from engines.os_errors import advice, reason
 from engines.style_card import CARD
@@ -110,6 +110,7 @@ def add(
         target = home() / name
         if target.exists() and not (target / MANIFEST).is_file():
             raise StyleError(f"{target} exists and is not a style", hint="--name gives the style another name")
+        remove_abandoned_folders(target.parent)
         try:
             with atomic_folder(target) as place:
                 place.chmod(0o755)
@@ -146,12 +147,8 @@ def check_name(name: str, taken: Mapping[str, object], *, replace: bool = False)
 def remove(name: str) -> Path:
     """Delete a style of one's own; return the folder that is gone. Raise StyleError if there is none."""
     folder = _own(name)
-    aside = folder.with_name(f".{name}-removed")
     try:
-        # Renamed first: a style is there or not, even if deleting its files fails halfway.
-        shutil.rmtree(aside, ignore_errors=True)
-        folder.rename(aside)
-        shutil.rmtree(aside, ignore_errors=True)
+        remove_folder(folder)
     except OSError as error:
         raise StyleError(f"cannot remove {folder}: {reason(error)}", hint=advice(error)) from error
     return folder

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from pathlib import Path
 
 import pytest
 
-from engines.atomic_write import atomic_folder, atomic_write
+from engines.atomic_write import atomic_folder, atomic_write, remove_abandoned_folders, remove_folder
 
 
 def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
@@ -91,3 +92,24 @@ def test_a_folder_appears_complete_and_replaces_the_old_one(tmp_path: Path) -> N
         (draft / "style.json").write_text(f"{1 // 0}")
     assert (folder / "style.json").read_text() == "new"
     assert os.listdir(folder.parent) == ["style"]
+
+
+def test_folders_of_a_killed_writer_are_removed_after_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The old folder of a replacement that was cut between its two steps comes back."""
+    left = [".style.0123abcd.part", ".style.89abcdef.old", ".other.01234567.part", ".lost.01234567.old"]
+    kept = [".style.notes.part", ".cache", "style.0123abcd.part"]
+    for name in [*left, *kept, "style"]:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "style.json").write_text(name)
+    with atomic_folder(tmp_path / "style"):
+        pass
+    assert {path.name for path in tmp_path.iterdir()} == {*left, *kept, "style"}, "they may have writers"
+    monkeypatch.setattr(time, "time", lambda: time.time_ns() / 1e9 + 86_401)
+    with atomic_folder(tmp_path / "style"):
+        pass
+    assert {path.name for path in tmp_path.iterdir()} == {*left[2:], *kept, "style"}
+    remove_abandoned_folders(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {*kept, "style", "lost"}
+    assert (tmp_path / "lost" / "style.json").read_text() == ".lost.01234567.old"
+    remove_folder(tmp_path / "lost")
+    assert {path.name for path in tmp_path.iterdir()} == {*kept, "style"}

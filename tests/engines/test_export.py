@@ -137,5 +137,5 @@ def test_the_old_style_survives_where_it_cannot_even_be_put_back(
         patch.setattr(Path, "rename", refuse)
         with pytest.raises(StyleError, match="device reports an error"):
             save_style(folder, unlike_identity(narrow()), META)
-    (kept,) = tmp_path.glob(f".tiny-old-*/tiny/{MANIFEST}")
+    (kept,) = tmp_path.glob(f".tiny.*.old/{MANIFEST}")
     assert kept.read_text() == text

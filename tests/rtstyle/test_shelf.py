@@ -6,6 +6,7 @@ import hashlib
 import json
 import stat
 import tempfile
+import time
 import zipfile
 from pathlib import Path
 
@@ -279,3 +280,17 @@ def test_info(capsys: pytest.CaptureFixture[str], tiny_style: Path) -> None:
     facts = json.loads(run(capsys, "info", "vangogh", "--json"))
     assert facts["int8"] is True and facts["steps"] > 0 and len(facts["weights sha256"]) == 64
     assert "unknown" in run(capsys, "info", str(tiny_style))
+
+
+def test_what_a_killed_add_has_left_goes_with_the_next_one_a_day_later(
+    files: dict[str, bytes], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draft, notes = home / ".tiny.0123abcd.part", home / ".notes"
+    for folder in (draft, notes):
+        folder.mkdir(parents=True)
+        (folder / MANIFEST).write_text("half")
+    shelf.add(files, GALLERY, "first")
+    assert draft.is_dir() and list(shelf.own_styles()) == ["first"]
+    monkeypatch.setattr(time, "time", lambda: time.time_ns() / 1e9 + 86_401)
+    shelf.add(files, GALLERY, "second")
+    assert not draft.exists() and notes.is_dir()
