@@ -17,7 +17,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +68,15 @@ def own_styles() -> dict[str, Path]:
     """Return the folders of one's own styles by name, sorted."""
     found = {path.parent.name: path.parent for path in home().glob(f"*/{MANIFEST}")}
     return {name: found[name] for name in sorted(found) if not name.startswith(".")}
+
+
+def stamps() -> dict[str, int]:
+    """Return when each of one's own styles was changed, nanoseconds: it tells whether a list of them is still true."""
+    found = {}
+    for name, folder in own_styles().items():
+        with suppress(OSError):  # it was removed just now
+            found[name] = (folder / MANIFEST).stat().st_mtime_ns
+    return found
 
 
 def add(
@@ -154,17 +163,23 @@ def remove(name: str) -> Path:
     return folder
 
 
-def rename(old: str, new: str, taken: Mapping[str, object]) -> Path:
-    """Give a style of one's own another name; return its new folder. Raise StyleError if that is not possible."""
+def rename(old: str, new: str, taken: Mapping[str, object], title: str = "") -> Path:
+    """Give a style of one's own another name, and another title if one is given; return its new folder.
+
+    Raises:
+        StyleError: that is not possible. With a title, the new name may be the old one.
+    """
     folder = _own(old)
-    check_name(new, taken)
-    StyleModel.open(folder)  # a damaged one keeps its name
     target = folder.with_name(new)
-    if target.exists():
-        raise StyleError(f"{target} exists and is not a style", hint="choose another name")
+    if not (title and new == old):
+        check_name(new, taken)
+        if target.exists():
+            raise StyleError(f"{target} exists and is not a style", hint="choose another name")
+    StyleModel.open(folder)  # a damaged one keeps its name
     try:
-        folder.rename(target)
-        _complete(target, new)
+        if target != folder:
+            folder.rename(target)
+        _complete(target, new, title=title)
     except OSError as error:
         raise StyleError(f"cannot rename {folder}: {reason(error)}", hint=advice(error)) from error
     return target
@@ -248,7 +263,7 @@ def read_folder(folder: Path) -> dict[str, bytes]:
         raise StyleError(f"{folder} cannot be read: {reason(error)}", hint=advice(error)) from error
 
 
-def _complete(folder: Path, name: str, preview: bytes | None = None) -> None:
+def _complete(folder: Path, name: str, preview: bytes | None = None, title: str = "") -> None:
     """Write another name into ``style.json``, and a preview beside it if there is a new one.
 
     A style whose title is its name, as without ``--title``, has its new name as its title, too.
@@ -256,8 +271,8 @@ def _complete(folder: Path, name: str, preview: bytes | None = None) -> None:
     path = folder / MANIFEST
     manifest = json.loads(path.read_text(encoding="utf-8"))
     changed = {**manifest, "name": name}
-    if manifest["title"] == manifest["name"]:
-        changed["title"] = name
+    if title or manifest["title"] == manifest["name"]:
+        changed["title"] = title or name
     if preview is not None:
         (folder / PREVIEW).write_bytes(preview)
         changed["files"] = {**manifest["files"], PREVIEW: sha256_of(preview)}

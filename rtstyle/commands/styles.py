@@ -139,12 +139,16 @@ def remove(name: OwnName) -> None:
 
 
 @styles.command(cls=PlainCommand)
-def rename(name: OwnName, new: Annotated[str, typer.Argument(metavar="NEW", help="Its new name.")]) -> None:
+def rename(
+    name: OwnName,
+    new: Annotated[str, typer.Argument(metavar="NEW", help="Its new name.")],
+    title: Annotated[str, typer.Option("--title", metavar="TEXT", help="Its new title, which the page shows.")] = "",
+) -> None:
     """Give a style of your own another name."""
     from rtstyle import shelf
     from rtstyle.style_library import gallery_styles
 
-    typer.echo(f"{name} is now {shelf.rename(name, new, gallery_styles()).name}")
+    typer.echo(f"{name} is now {shelf.rename(name, new, gallery_styles(), title).name}")
 
 
 @styles.command(cls=PlainCommand)

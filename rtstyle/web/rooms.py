@@ -21,6 +21,7 @@ from rtstyle.live.engine_pool import EnginePool
 from rtstyle.live.http_guard import Address, Guard, is_loopback
 from rtstyle.masks.settings import NO_MASK, MaskSettings
 from rtstyle.playlist import EVERY_S
+from rtstyle.shelf import stamps
 from rtstyle.sources.base import Source
 from rtstyle.style_library import StyleEntry, choices, installed, parse
 from rtstyle.web.peer import OnEnd, Peer
@@ -100,6 +101,7 @@ class Rooms:
 
     Attributes:
         entries: the styles of the library.
+        revision: changes with ``entries``.
         unfinished: name under which visitors see the style that is being learned, if there is something to see.
     """
 
@@ -113,6 +115,7 @@ class Rooms:
     ) -> None:
         self.settings = settings
         self._on_source, self._microphone = on_source, microphone
+        self._stamps, self.revision = stamps(), 0
         self.entries = _usable()
         self.watchable = source is not None
         self.unfinished: str | None = None
@@ -141,8 +144,15 @@ class Rooms:
 
         Those whose style is gone see ``instead``, by default the style that every visitor begins with.
         """
+        self._stamps = await asyncio.to_thread(stamps)  # before the styles: what changes between is seen later
         self.entries = await asyncio.to_thread(_usable)
+        self.revision += 1
         self._offer(instead)
+
+    async def refresh_if_changed(self) -> None:
+        """Read the library again if styles have come or gone, by `rtstyle styles` or by another server."""
+        if await asyncio.to_thread(stamps) != self._stamps:
+            await self.refresh()
 
     def show_unfinished(self, folder: Path) -> None:
         """Let visitors choose a style that is being learned in a folder."""

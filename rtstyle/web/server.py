@@ -116,6 +116,7 @@ class Server:
     async def _styles(self, _: web.Request) -> web.StreamResponse:
         """Return the answer of ``--control``, and what the page needs first: its styles and initial settings."""
         settings, rooms = self._rooms.settings, self._rooms
+        await rooms.refresh_if_changed()
         known = {entry.name: entry for entry in rooms.entries}
         entries = [_described(name, known.get(name)) for name in rooms.styles]
         masks = settings.masks

@@ -100,7 +100,7 @@ def test_a_painting_is_dropped_learned_watched_used_downloaded_and_removed(
     assert fits(page)
     page.get_by_role("button", name="Learn it").click()
     watch = page.get_by_role("button", name="Watch it")
-    page.locator("#watch:enabled").wait_for(timeout=90_000)
+    page.locator("#watch:enabled").wait_for(timeout=240_000)
     watch.click()
     shoot(page, "learning")
     assert fits(page)
@@ -110,7 +110,7 @@ def test_a_painting_is_dropped_learned_watched_used_downloaded_and_removed(
     shoot(page, "unfinished")
     page.get_by_role("button", name="Stop", exact=True).click()  # frames go first, and the training would wait
     finished = page.get_by_role("radio", name="My sea 1", exact=True)
-    finished.wait_for(timeout=120_000)
+    finished.wait_for(timeout=240_000)
     page.locator("#status", has_text="My sea 1 is learned.").wait_for()
     assert finished.is_checked() and list(shelf.own_styles()) == ["my-sea-1"]
     shoot(page, "finished")
@@ -128,6 +128,43 @@ def test_a_painting_is_dropped_learned_watched_used_downloaded_and_removed(
     page.get_by_role("button", name="All styles").click()
     assert finished.count() == 0 and page.get_by_role("radio", name="The Great Wave").is_checked()
     assert not shelf.own_styles()
+
+
+def test_an_own_style_is_renamed(page: Page, served: str, tiny_style: Path) -> None:
+    shelf.add(shelf.read_folder(tiny_style), {}, "tiny")
+    page.goto(served)
+    page.get_by_role("radio", name="Tiny · for tests").check(force=True)
+    page.get_by_role("button", name="+ Your style").click()
+    shoot(page, "own-renaming")
+    assert page.evaluate("document.querySelector('#own img').naturalWidth") == 640, "it has a preview"
+    page.get_by_role("button", name="Rename Tiny").click()
+    name = page.get_by_role("textbox", name="New name of Tiny")
+    name.press("End")
+    name.press_sequentially(" a1")  # keys of the page elsewhere
+    shoot(page, "renaming")
+    assert fits(page)
+    name.press("Escape")
+    assert page.locator("#own .name").text_content() == "Tiny · for tests"
+    page.get_by_role("button", name="Rename Tiny").click()
+    name.fill("Lake")
+    name.press("Enter")
+    page.get_by_role("button", name="Remove Lake").wait_for()
+    page.get_by_role("button", name="All styles").click()
+    assert page.get_by_role("radio", name="Lake").is_checked() and list(shelf.own_styles()) == ["lake"]
+
+
+def test_other_pages_learn_of_new_styles_by_themselves(page: Page, served: str, tiny_style: Path) -> None:
+    page.goto(served)
+    page.get_by_role("radio", name="The Great Wave").wait_for()
+    shelf.add(shelf.read_folder(tiny_style), {}, "tiny")  # as `rtstyle styles add`, or another visitor
+    page.get_by_role("radio", name="Tiny · for tests").wait_for(timeout=15_000)
+    page.get_by_role("radio", name="Tiny · for tests").check(force=True)
+    shelf.rename("tiny", "small", {}, "Small")
+    page.get_by_role("radio", name="Small").wait_for(timeout=15_000)
+    assert page.locator("input[name=style]:checked").count() == 1
+    shelf.remove("small")
+    page.get_by_role("radio", name="Small").wait_for(state="detached", timeout=15_000)
+    assert page.locator("input[value=wave]").is_checked()
 
 
 def test_what_is_no_painting_is_told_in_a_line(page: Page, served: str) -> None:

@@ -27,6 +27,7 @@ pytest.importorskip("onnxscript")
 from aiohttp import ClientSession
 
 from engines.errors import StyleError
+from engines.style_file import StyleModel
 from rtstyle import shelf
 from rtstyle.commands.options import load_engine
 from rtstyle.controls import Controls
@@ -85,6 +86,10 @@ class Visitor:
         async with self.session.get(f"{self.address}/styles") as answer:
             return [entry["name"] for entry in (await answer.json())["entries"]]
 
+    async def rename(self, name: str, title: str) -> tuple[int, dict[str, Any]]:
+        async with self.session.patch(f"{self.address}/styles/{name}", params={"title": title}) as answer:
+            return answer.status, await answer.json()
+
     async def delete(self, path: str) -> tuple[int, dict[str, Any]]:
         async with self.session.delete(f"{self.address}/styles/{path}") as answer:
             return answer.status, await answer.json()
@@ -128,6 +133,10 @@ def test_a_style_is_learned_watched_used_downloaded_and_removed(home: Path) -> N
             # Whoever saw the unfinished style sees the finished one.
             await browser.until(lambda: browser.messages[-1].get("style") == "wave-at-sea", 60)
             assert not browser.messages[-1].get("fault")
+            await visitor.rename("wave-at-sea", "Wave")  # a name of the gallery
+            await browser.until(lambda: browser.messages[-1].get("style") == "wave-2", 60)
+            assert not browser.messages[-1].get("fault")
+            assert (await visitor.rename("wave-2", "Wave at sea"))[1]["renamed"] == "wave-at-sea"
             await browser.close()
             assert list(shelf.own_styles()) == ["wave-at-sea"] and "wave-at-sea" in await visitor.names()
             assert not list(Path(tempfile.gettempdir()).iterdir()), "nothing is left behind"
@@ -228,6 +237,7 @@ async def test_only_who_has_the_token_may_learn_and_download() -> None:
     async with hosting(token="a long token") as visitor, ClientSession() as stranger:
         for method, path in (
             ("POST", "styles"), ("GET", "styles/training"), ("DELETE", "styles/training"), ("DELETE", "styles/wave"),
+            ("PATCH", "styles/wave"),
             ("GET", "styles/wave.rtstyle"),
         ):  # fmt: skip
             async with stranger.request(method, f"{visitor.address}/{path}") as answer:
@@ -258,6 +268,42 @@ async def test_a_missing_extra_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         status, said = await visitor.learn(painting())
         assert (status, said) == (501, {"error": "learning a style needs torch", "hint": "pip install it"})
         assert (await visitor.state())["missing"]
+
+
+@in_loop
+async def test_own_styles_are_renamed(tiny_style: Path) -> None:
+    files = shelf.read_folder(tiny_style)
+    for name in ("sea", "lake"):
+        shelf.add(files, {}, name)
+    async with hosting() as visitor:
+        assert (await visitor.rename("sea", " Café\n d'été "))[1]["renamed"] == "cafe-d-ete"
+        assert StyleModel.open(shelf.own_styles()["cafe-d-ete"]).title == "Café d'été"
+        assert (await visitor.rename("cafe-d-ete", "Café d'Été"))[1]["renamed"] == "cafe-d-ete", "only the title"
+        assert StyleModel.open(shelf.own_styles()["cafe-d-ete"]).title == "Café d'Été"
+        assert (await visitor.rename("lake", "Training"))[1]["renamed"] == "training-2", "an address of the page"
+        assert (await visitor.rename("training-2", " "))[1]["error"] == "the new name is empty"
+        assert (await visitor.rename("wave", "Mine"))[0] == 404, "it comes with rtstyle"
+        (shelf.home() / "training-2" / "style.json").write_text("{")
+        assert (await visitor.rename("training-2", "Mine"))[0] == 409
+
+
+@in_loop
+async def test_styles_that_others_add_are_seen(tiny_style: Path) -> None:
+    """By `rtstyle styles add` while the server runs: the page asks for the state, and sees another revision."""
+    async with hosting() as visitor:
+        first = (await visitor.state())["revision"]
+        assert (await visitor.state())["revision"] == first
+        shelf.add(shelf.read_folder(tiny_style), {}, "sea")
+        second = (await visitor.state())["revision"]
+        assert second != first and "sea" in await visitor.names()
+        shelf.rename("sea", "lake", {})
+        assert "lake" in await visitor.names() and (await visitor.state())["revision"] not in (first, second)
+        (shelf.home() / "lake" / "preview.jpg").unlink()
+        manifest = shelf.home() / "lake" / "style.json"
+        manifest.write_text(tiny_style.joinpath("style.json").read_text().replace('"tiny"', '"lake"'))
+        async with visitor.session.get(f"{visitor.address}/styles") as answer:
+            entry = (await answer.json())["entries"][-1]
+        assert entry["name"] == "lake" and entry["own"] and "preview" not in entry, "the page shows no broken picture"
 
 
 def test_names_are_unique_and_titles_plain() -> None:

@@ -1,8 +1,9 @@
-// Your style: let the server learn one from a painting, follow that, watch it on the picture, download and remove styles.
+// Your style: let the server learn one from a painting, follow that, watch it on the picture, download, rename and
+// remove styles. Looks now and then whether there are new ones, of other visitors.
 import { explain } from "./connection.js";
 import { asking, clock, make } from "./files.js";
 
-const BUSY_MS = 1000;
+const BUSY_MS = 1000, IDLE_MS = 5000;
 const LARGEST = 20e6; // bytes of a painting
 
 const $ = (id) => document.getElementById(id);
@@ -51,7 +52,9 @@ export class YourStyle {
     event.preventDefault();
     event.stopPropagation();
     $("yours").classList.remove("over");
-    this.choose(event.dataTransfer.files[0]);
+    const { files } = event.dataTransfer;
+    if (files.length > 1) return this.options.setStatus("A style is learned from one painting: drop one picture.", true);
+    this.choose(files[0]);
   }
 
   choose(file) {
@@ -82,30 +85,38 @@ export class YourStyle {
     }
   }
 
-  // Ask the server for something about styles, show its answer, and return whether it did it.
-  async ask(method, path, { body, type } = {}) {
+  // Ask the server for something about styles, show its answer, and return that, or null if it refused; `quiet` is for
+  // what nobody has asked for.
+  async ask(method, path, { body, type, quiet } = {}) {
     clearTimeout(this.timer);
-    let done = false;
+    let done = null;
     try {
       const headers = { ...this.options.headers, ...(type ? { "Content-Type": type } : {}) };
       const answer = await fetch(`styles${path.startsWith("?") ? "" : "/"}${path}`, { method, headers, body });
       const said = await answer.json();
-      done = answer.ok;
-      if (done) this.show(said);
-      else {
-        this.options.setStatus(explain(said), true);
+      if (answer.ok) {
+        done = said;
+        await this.show(said);
+      } else {
+        if (!quiet) this.options.setStatus(explain(said), true);
         if (method !== "GET") await this.ask("GET", "training");
+        else this.later();
       }
     } catch (error) {
-      this.options.setStatus(`The server does not respond: ${error.message}`, true);
+      if (!quiet) this.options.setStatus(`The server does not respond: ${error.message}`, true);
       this.later();
     }
     return done;
   }
 
+  // Look again, for others may learn, rename and remove styles, too; a page that nobody sees does not.
   later() {
     clearTimeout(this.timer);
-    if (this.busy()) this.timer = setTimeout(() => this.ask("GET", "training"), BUSY_MS);
+    this.timer = setTimeout(() => {
+      const busy = this.busy();
+      if (busy || !document.hidden) this.ask("GET", "training", { quiet: !busy });
+      else this.later();
+    }, this.busy() ? BUSY_MS : IDLE_MS);
   }
 
   busy() {
@@ -113,15 +124,15 @@ export class YourStyle {
   }
 
   // Show the state of the training; `entries` are the styles that may be chosen, if they are new.
-  show(state, entries = null) {
+  async show(state, entries = null) {
     const before = this.state;
     this.state = state;
     if (entries) this.drawOwn(entries.filter((one) => one.own));
     this.draw();
     this.later();
-    if (entries || before.state === state.state && before.unfinished === state.unfinished) return;
-    if (before.unfinished !== state.unfinished || state.state === "done") this.options.relearn().then(() => this.ended(before));
-    else this.ended(before);
+    if (entries) return;
+    if (before.revision !== state.revision || before.unfinished !== state.unfinished) await this.options.relearn();
+    if (before.state !== state.state) this.ended(before);
   }
 
   // Say how a training ended, and use its style if it was begun here.
@@ -159,14 +170,42 @@ export class YourStyle {
   }
 
   drawOwn(styles) {
+    this.own = styles;
+    if (this.renaming) return; // what is being typed stays
     $("own").replaceChildren(...styles.map((style) => {
-      const line = make("li"), save = make("button", "small", "Download"), remove = make("button", "small", "Remove");
-      for (const one of [save, remove]) Object.assign(one, { type: "button", ariaLabel: `${one.textContent} ${style.title}` });
+      const line = make("li"), acts = make("div", "acts"), name = make("span", "name", style.title);
+      const [rename, save, remove] = ["Rename", "Download", "Remove"].map((text) =>
+        Object.assign(make("button", "small", text), { type: "button", ariaLabel: `${text} ${style.title}` }));
+      rename.onclick = () => this.rename(style, name);
       save.onclick = () => this.download(style.name);
-      remove.onclick = async () => { if (await this.ask("DELETE", style.name)) await this.options.relearn(); };
-      line.append(make("span", "name", style.title), save, asking(remove));
+      remove.onclick = () => this.ask("DELETE", style.name);
+      acts.append(rename, save, asking(remove));
+      line.append(style.preview ? Object.assign(new Image(), { src: style.preview, alt: "" }) : make("i"), name, acts);
       return line;
     }));
+  }
+
+  // Let a name be typed in place of the old one: Enter, or a click elsewhere, keeps it, and Escape does not.
+  rename(style, name) {
+    const input = Object.assign(make("input"), { type: "text", value: style.title, maxLength: $("title").maxLength, ariaLabel: `New name of ${style.title}` });
+    this.renaming = true;
+    const end = async (title) => {
+      if (!this.renaming) return;
+      this.renaming = false;
+      const chosen = document.querySelector("input[name=style]:checked")?.value === style.name;
+      const query = new URLSearchParams({ title });
+      const said = title && title !== style.title ? await this.ask("PATCH", `${style.name}?${query}`) : null;
+      if (said && chosen) this.options.use(said.renamed);
+      this.drawOwn(this.own);
+    };
+    input.onkeydown = (event) => {
+      if (event.key === "Enter") { event.preventDefault(); end(input.value.trim()); }
+      if (event.key === "Escape") end("");
+    };
+    input.onblur = () => end(input.value.trim());
+    name.replaceWith(input);
+    input.select();
+    input.focus();
   }
 
   // A link cannot send the token, so the script fetches the pack.

@@ -1,4 +1,4 @@
-"""HTTP of one's own styles: learn one from a painting, follow and stop that, download and remove styles."""
+"""HTTP of one's own styles: learn one from a painting, follow and stop that, download, rename and remove styles."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from typing import Any
 
 from aiohttp import ClientError, web
 
-from engines.errors import SinkError, StylerError
+from engines.errors import SinkError, StyleError, StylerError
 from engines.style_file import StyleModel
 from rtstyle import shelf
 from rtstyle.live.http_server import json_error, json_response
+from rtstyle.style_library import gallery_styles
 from rtstyle.web.files.names import attachment, shown_name
 from rtstyle.web.rooms import Rooms
-from rtstyle.web.training.run import StyleTraining, TrainingSettings, missing_packages
+from rtstyle.web.training.names import title_of, unique_name
+from rtstyle.web.training.run import StyleTraining, TrainingSettings, missing_packages, taken_names
 
 LARGEST = 20_000_000
 """Most bytes of a painting."""
@@ -41,6 +43,7 @@ class OwnStyles:
         app.router.add_get("/styles/training", self._state, allow_head=False)
         app.router.add_delete("/styles/training", self._stop)
         app.router.add_get("/styles/{name}.rtstyle", self._download, allow_head=False)
+        app.router.add_patch("/styles/{name}", self._rename)
         app.router.add_delete("/styles/{name}", self._remove)
 
     async def close(self) -> None:
@@ -48,8 +51,8 @@ class OwnStyles:
         await self._training.close()
 
     def described(self) -> dict[str, Any]:
-        """Return what the page needs to know: the state of the training, and why there can be none."""
-        return {**self._training.described(), "missing": self._missing}
+        """Return what the page needs to know: the training, why there can be none, and whether styles have changed."""
+        return {**self._training.described(), "missing": self._missing, "revision": self._rooms.revision}
 
     @staticmethod
     def is_upload(request: web.Request) -> bool:
@@ -90,6 +93,7 @@ class OwnStyles:
         return None
 
     async def _state(self, _: web.Request) -> web.StreamResponse:
+        await self._rooms.refresh_if_changed()
         return json_response(self.described())
 
     async def _stop(self, _: web.Request) -> web.StreamResponse:
@@ -112,15 +116,44 @@ class OwnStyles:
         headers = {"Content-Disposition": attachment(f"{name}{shelf.SUFFIX}")}
         return web.Response(body=data, content_type="application/zip", headers=headers)
 
+    async def _rename(self, request: web.Request) -> web.StreamResponse:
+        old, wanted = request.match_info["name"], request.query.get("title", "")
+        refusal = self._locked(old)
+        if refusal is not None:
+            return refusal
+        if not wanted.strip():
+            return json_error(422, "the new name is empty", "PATCH /styles/NAME?title=My+wave")
+
+        def rename() -> str:
+            name, title = unique_name(title_of(wanted, ""), taken_names() - {old})
+            return shelf.rename(old, name, gallery_styles(), title).name
+
+        try:
+            new = await asyncio.to_thread(rename)
+        except StyleError as error:
+            return json_error(409, error.problem, error.hint)
+        await self._rooms.refresh(new)  # whoever sees it goes on seeing it
+        return json_response({**self.described(), "renamed": new})
+
     async def _remove(self, request: web.Request) -> web.StreamResponse:
         name = request.match_info["name"]
+        refusal = self._locked(name)
+        if refusal is not None:
+            return refusal
+        try:
+            await asyncio.to_thread(shelf.remove, name)
+        except StyleError as error:
+            return json_error(409, error.problem, error.hint)
+        await self._rooms.refresh()
+        return json_response(self.described())
+
+    def _locked(self, name: str) -> web.StreamResponse | None:
+        """Return why a style cannot be changed, or ``None`` if it can."""
         if name not in shelf.own_styles():
             return json_error(404, f"there is no style {name[:64]!r} of your own")
         if name in self._rooms.needed:
             return json_error(409, f"every visitor begins with {name}", "start rtstyle web with another --style")
-        await asyncio.to_thread(shelf.remove, name)
-        await self._rooms.refresh()
-        return json_response(self.described())
+        return None
 
 
 async def _received(request: web.Request) -> bytes:

@@ -161,7 +161,7 @@ class StyleTraining:
         try:
             await asyncio.to_thread(_check_shelf, self._settings.most_styles)
             self._title = title_of(title, file)
-            self._name, self._title = unique_name(self._title, await asyncio.to_thread(_taken))
+            self._name, self._title = unique_name(self._title, await asyncio.to_thread(taken_names))
             folder = Path(tempfile.mkdtemp(prefix="rtstyle-training-"))
             await asyncio.to_thread((folder / UPLOAD).write_bytes, data)
             await self._learn(Task(str(folder), file, self._arguments()), checked)
@@ -258,7 +258,7 @@ class StyleTraining:
         self._step = self._settings.steps
 
         def add() -> str:
-            name, _ = unique_name(self._name, _taken())
+            name, _ = unique_name(self._name, taken_names())
             shelf.add(shelf.read_folder(folder / RUN / RUN_STYLE), gallery_styles(), name)
             return name
 
@@ -279,7 +279,7 @@ def _check_shelf(most: int) -> None:
         raise SinkError(problem, hint=advice(error)) from error
 
 
-def _taken() -> set[str]:
+def taken_names() -> set[str]:
     """Return the names that a new style cannot have; one of them is an address of the server."""
     home = shelf.home()
     others = {path.name for path in home.iterdir()} if home.is_dir() else set()  # folders that are no styles
