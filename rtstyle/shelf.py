@@ -114,7 +114,7 @@ def add(
         except StyleError as error:
             raise StyleError(error.problem.replace(str(draft), source), hint=error.hint) from error
         name = name or style.name
-        check_name(name, taken, replace=replace)
+        check_name(name, taken, adding=True, replace=replace)
         _complete(draft, name, preview)
         target = home() / name
         if target.exists() and not (target / MANIFEST).is_file():
@@ -141,16 +141,17 @@ def scratch_folder() -> Iterator[Path]:
         raise StyleError(problem, hint=advice(error, "the environment variable TMPDIR names another")) from error
 
 
-def check_name(name: str, taken: Mapping[str, object], *, replace: bool = False) -> None:
-    """Raise StyleError unless a style of one's own can have this name."""
+def check_name(name: str, taken: Mapping[str, object], *, adding: bool = False, replace: bool = False) -> None:
+    """Raise StyleError unless a style of one's own can have this name, which is given or that of a style to add."""
     if not NAME.fullmatch(name):
         raise StyleError(f"{name!r} is not a valid style name", hint="use up to 64 of a-z, 0-9, _ and -")
+    hint = "--name NAME gives it another name" if adding else "choose another name"
     if name in taken:
-        raise StyleError(f"{name} is a style that comes with rtstyle", hint="choose another name")
+        raise StyleError(f"{name} is a style that comes with rtstyle", hint=hint)
     if name == RESERVED:
-        raise StyleError(f"the page of rtstyle needs the name {name}", hint="choose another name")
+        raise StyleError(f"the page of rtstyle needs the name {name}", hint=hint)
     if name in own_styles() and not replace:
-        raise StyleError(f"you have a style {name!r} already", hint="choose another name, or --overwrite it in `add`")
+        raise StyleError(f"you have a style {name!r} already", hint=hint + ", --overwrite replaces yours" * adding)
 
 
 def remove(name: str) -> Path:
@@ -170,11 +171,11 @@ def rename(old: str, new: str, taken: Mapping[str, object], title: str = "") -> 
         StyleError: that is not possible. With a title, the new name may be the old one.
     """
     folder = _own(old)
-    target = folder.with_name(new)
     if not (title and new == old):
         check_name(new, taken)
-        if target.exists():
-            raise StyleError(f"{target} exists and is not a style", hint="choose another name")
+    target = folder.with_name(new)
+    if target != folder and target.exists():
+        raise StyleError(f"{target} exists and is not a style", hint="choose another name")
     StyleModel.open(folder)  # a damaged one keeps its name
     try:
         if target != folder:

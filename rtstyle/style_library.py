@@ -11,6 +11,7 @@ from pathlib import Path
 from engines.errors import StyleError
 from engines.style_file import MANIFEST, StyleModel, sha256
 from rtstyle.shelf import SUFFIX, own_styles
+from rtstyle.shell_word import shell_word
 from rtstyle.style_mix import Mix, is_normal
 
 logger = logging.getLogger(__name__)
@@ -21,6 +22,8 @@ GALLERY = Path(__file__).parent / "gallery"
 RUN_STYLE = "style"
 """Folder of the finished style within a training run."""
 
+RUN_CHECKPOINT = "checkpoint.pt"
+"""File of a training run from which it can be continued."""
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".heic", ".avif")
 """Suffixes of pictures, which people give instead of a style."""
@@ -67,17 +70,22 @@ def find(style: str, gallery: Path | None = None) -> Path:
 
 def _not_found(style: str, path: Path, names: list[str]) -> StyleError:
     """Return the error for something that is not a style."""
+    if (path / RUN_CHECKPOINT).is_file():
+        hint = "`rtstyle train … --resume`, the command that began it with --resume, continues it"
+        return StyleError(f"{style} is a training that has not finished", hint=hint)
     if path.is_dir():
         problem = f"{style} is not a style: it has no {MANIFEST}"
         return StyleError(
             problem, hint="give the --out folder of `rtstyle train`; a run has a style once it has finished"
         )
     if path.suffix == SUFFIX and path.is_file():
-        return StyleError(f"{style} is a pack", hint=f"`rtstyle styles add {style}` makes it a style with a name")
+        return StyleError(
+            f"{style} is a pack", hint=f"`rtstyle styles add {shell_word(style)}` makes it a style with a name"
+        )
     if path.exists():
         hint = "weights of other programs cannot be used: rtstyle reads safetensors only, never a pickle"
         if path.suffix.lower() in PICTURES:
-            hint = f"`rtstyle train --style-picture {style}` learns a style from it"
+            hint = f"`rtstyle train --style-picture {shell_word(style)}` learns a style from it"
         return StyleError(f"{style} is a file; a style is a folder with a {MANIFEST}", hint=hint)
     if path.name != style:
         return StyleError(f"no such folder: {style}", hint="check the path, or give a name from `rtstyle styles`")

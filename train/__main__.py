@@ -20,6 +20,7 @@ from engines.errors import ConfigError, SettingsError
 from rtstyle import style_library
 from rtstyle.commands import logs
 from rtstyle.commands.help import PlainCommand
+from rtstyle.shell_word import shell_word
 from rtstyle.signals import STOPPER
 from train.config.recipe import recipes, recorded_painting, recorded_style, resolve, to_toml
 from train.config.schema import TrainConfig
@@ -270,11 +271,6 @@ def _default_recipe() -> str:
 def _run(config: TrainConfig, resume: bool, record: dict[str, str]) -> None:
     """Raises: StylerError: the run failed. typer.Exit: the run was stopped."""
     check_start(config)
-    if config.data.content == PHOTOGRAPHS:
-        logger.info(
-            "learning on the photographs that come with rtstyle; --content DIR, a few hundred like those that you will "
-            "film, gives a better style"
-        )
     from train.distributed import ProcessGroup
     from train.export import finish
     from train.loop import train
@@ -286,6 +282,11 @@ def _run(config: TrainConfig, resume: bool, record: dict[str, str]) -> None:
     if not check_run(config, resume):  # before joining the others: the main process may then already write there
         logger.info("the run is already finished; give more --steps or --minutes to train on")
         return
+    if config.data.content == PHOTOGRAPHS:
+        logger.info(
+            "learning on the photographs that come with rtstyle; --content DIR, a few hundred like those that you will "
+            "film, gives a better style"
+        )
     stop = threading.Event()
     with group.joined(), STOPPER.installed(), _stop_on_signals(group, stop), show_progress(group.is_main) as show:
         trainer = train(config, resume=resume, on_progress=show, stop=stop.is_set, group=group)
@@ -295,12 +296,19 @@ def _run(config: TrainConfig, resume: bool, record: dict[str, str]) -> None:
     if not group.is_main:
         return
     if trainer.step < (few := FEW_FROM_START if config.generator.init else FEW):
-        logger.warning("%d steps are far too few: a style needs at least %d; give more --minutes", trainer.step, few)
+        advice = "add --resume and more --minutes"
+        logger.warning("%d steps are far too few: a style needs at least %d; %s", trainer.step, few, advice)
     logger.info("saving the style")
     model = finish(trainer, **record)
-    print(f"the style is in {model.folder}: try `rtstyle image photo.jpg stylized.jpg --style {model.folder}`")
+    _tell(model, config.run.out)
+
+
+def _tell(model: StyleModel, out: Path) -> None:
+    """Print where the style is, and what can be done with it."""
+    style = shell_word(model.folder)
+    print(f"the style is in {model.folder}: try `rtstyle image photo.jpg stylized.jpg --style {style}`")
     print(f"{model.preview} shows it")
-    print(f"`rtstyle styles add {config.run.out} --name {model.name}` lists it beside the others")
+    print(f"`rtstyle styles add {shell_word(out)} --name {model.name}` lists it beside the others")
 
 
 def _stop_on_signals(group: ProcessGroup, stop: threading.Event) -> AbstractContextManager[None]:

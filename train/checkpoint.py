@@ -9,8 +9,9 @@ import torch
 
 from engines.atomic_write import atomic_write
 from engines.errors import TrainError
+from rtstyle.style_library import RUN_CHECKPOINT
 
-CHECKPOINT = "checkpoint.pt"
+CHECKPOINT = RUN_CHECKPOINT
 """Name of the checkpoint file in the run folder."""
 
 FORMAT = 1

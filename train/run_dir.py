@@ -10,6 +10,7 @@ from pathlib import Path
 from engines.errors import ConfigError, TrainError
 from engines.install_hint import pip_install
 from engines.style_file import MANIFEST
+from rtstyle.shell_word import shell_word
 from train.config.diff import blocking_changes
 from train.config.schema import TrainConfig
 
@@ -54,14 +55,14 @@ def _refuse_file(option: str, file: Path) -> None:
     if zipfile.is_zipfile(file):
         hint = f"unpack it first; {hint}"
     elif option == "--style-pictures":
-        hint = f"--style-picture {file} learns from one painting; {hint}"
+        hint = f"--style-picture {shell_word(file)} learns from one painting; {hint}"
     raise TrainError(f"{option} {file} is a file", hint=hint)
 
 
 def _check_painting(file: Path) -> None:
     """Raise TrainError if no style can be learned from a file: it is not one picture, or shows nothing."""
     if file.is_dir():
-        hint = f"give one of its pictures; `--style-pictures {file}` learns from all works of one artist"
+        hint = f"give one of its pictures; `--style-pictures {shell_word(file)}` learns from all works of one artist"
         raise TrainError(f"--style-picture takes one painting, and {file} is a folder", hint=hint)
     from train.data.painting import read_painting  # which imports torch
 

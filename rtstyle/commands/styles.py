@@ -104,7 +104,7 @@ def add(
 
     taken = gallery_styles()
     if name:
-        shelf.check_name(name, taken, replace=overwrite)  # before a download
+        shelf.check_name(name, taken, adding=True, replace=overwrite)  # before a download
     folder = shelf.add(_files(source, sha256), taken, name, replace=overwrite, source=source)
     typer.echo(f"added {folder.name}; try `rtstyle image photo.jpg painting.jpg --style {folder.name}`")
     typer.echo(f"{folder / PREVIEW} shows it")

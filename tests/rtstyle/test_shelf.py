@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import stat
 import tempfile
 import time
@@ -56,6 +57,22 @@ def test_a_style_without_a_good_preview_gets_one(files: dict[str, bytes]) -> Non
     own = jpeg(np.full((32, 64, 3), 9, np.uint8), 1000)
     assert (shelf.add({**files, PREVIEW: own}, GALLERY, "own") / PREVIEW).read_bytes() == own
     assert all(Path(entry.preview).is_file() for entry in style_library.installed())
+
+
+def test_a_training_that_has_not_finished(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_folder = tmp_path / "my run"
+    run_folder.mkdir()
+    (run_folder / style_library.RUN_CHECKPOINT).touch()
+    said = run(capsys, "add", str(run_folder), code=1)
+    assert "is a training that has not finished" in said and "--resume" in said
+
+
+def test_commands_that_are_shown_can_be_copied(tmp_path: Path) -> None:
+    picture, pack = tmp_path / "my wave.jpg", tmp_path / "my wave.rtstyle"
+    for path, words in ((picture, ["train", "--style-picture"]), (pack, ["styles", "add"])):
+        path.touch()
+        shown = _problem(lambda path=path: style_library.find(str(path))).hint.split("`")[1]
+        assert shlex.split(shown) == ["rtstyle", *words, str(path)]
 
 
 def test_a_title_that_is_the_name_follows_it(files: dict[str, bytes], home: Path) -> None:
@@ -117,8 +134,14 @@ def test_names_that_a_style_cannot_have(name: str, files: dict[str, bytes], home
 
 def test_a_name_that_exists(files: dict[str, bytes], home: Path) -> None:
     shelf.add(files, GALLERY)
-    with pytest.raises(StyleError, match="you have a style 'tiny' already"):
+    with pytest.raises(StyleError, match="you have a style 'tiny' already") as told:
         shelf.add(files, GALLERY)
+    assert "--name NAME" in told.value.hint and "--overwrite" in told.value.hint
+    shelf.add(files, GALLERY, "other")
+    with pytest.raises(StyleError, match="you have a style 'tiny' already") as told:
+        shelf.rename("other", "tiny", GALLERY)
+    assert told.value.hint == "choose another name"
+    shelf.remove("other")
     shelf.add(files, GALLERY, replace=True)
     assert [path.name for path in home.iterdir()] == ["tiny"]
 
