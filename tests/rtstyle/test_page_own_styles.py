@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.browser, pytest.mark.real_time]
 
 DROP = """
-([data, name]) => {
-  const carried = new DataTransfer();
-  carried.items.add(new File([Uint8Array.from(atob(data), (one) => one.charCodeAt(0))], name, { type: "image/png" }));
+([data, ...names]) => {
+  const carried = new DataTransfer(), bytes = Uint8Array.from(atob(data), (one) => one.charCodeAt(0));
+  for (const name of names) carried.items.add(new File([bytes], name, { type: "image/png" }));
   for (const type of ["dragover", "drop"])
     document.getElementById("stage").dispatchEvent(
       new DragEvent(type, { dataTransfer: carried, bubbles: true, cancelable: true }));
@@ -70,8 +70,8 @@ def shoot(page: Page, name: str) -> None:
         page.screenshot(path=Path(folder) / f"{name}.png")
 
 
-def drop(page: Page, data: bytes, name: str) -> None:
-    page.evaluate(DROP, [base64.b64encode(data).decode(), name])
+def drop(page: Page, data: bytes, *names: str) -> None:
+    page.evaluate(DROP, [base64.b64encode(data).decode(), *names])
 
 
 def fits(page: Page) -> bool:
@@ -170,6 +170,9 @@ def test_other_pages_learn_of_new_styles_by_themselves(page: Page, served: str, 
 def test_what_is_no_painting_is_told_in_a_line(page: Page, served: str) -> None:
     page.goto(served)
     page.get_by_role("button", name="+ Your style").click()
+    drop(page, painting(), "one.png", "two.png")
+    page.locator("#status", has_text="learned from one painting").wait_for()
+    assert page.get_by_role("button", name="Learn it").is_hidden()
     drop(page, b"no picture", "notes.png")
     page.get_by_role("button", name="Learn it").click()
     page.locator("#status", has_text="notes.png is not a picture, or is damaged").wait_for(timeout=30_000)
