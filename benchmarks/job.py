@@ -98,7 +98,7 @@ def _painted(engine: Engine, frames: list[RGB]) -> list[RGB]:
         return [engine(rgb) for rgb in frames]
     flight, painted = deque[PendingFrame](), list[RGB]()
     for rgb in frames:
-        if len(flight) == engine.info.in_flight:
+        if len(flight) >= engine.info.in_flight:
             painted.append(flight.popleft().result())
         flight.append(engine.submit(rgb))
     return painted + [pending.result() for pending in flight]

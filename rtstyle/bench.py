@@ -73,7 +73,7 @@ def _pipelined_fps(engine: PipelinedEngine, frames: list[RGB], seconds: float, c
     flight: deque[PendingFrame] = deque()
     start_s, submitted = clock(), 0
     while clock() - start_s < seconds or submitted < 5:
-        if len(flight) == engine.info.in_flight:
+        if len(flight) >= engine.info.in_flight:
             flight.popleft().result()
         flight.append(engine.submit(frames[submitted % len(frames)]))
         submitted += 1

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
@@ -84,7 +84,6 @@ class CpuEngine(BaseEngine):
             device=str(self._core.get_property("CPU", "FULL_DEVICE_NAME")).strip(),
             precision=precision,
             style=style.name,
-            in_flight=(threads or _cores()) + 1,
         )
 
     def __call__(self, rgb: RGB, strength: float | StrengthMap = 1.0, colours: float = 0.0) -> RGB:
@@ -185,18 +184,14 @@ class CpuEngine(BaseEngine):
             return self._streams[size]
         while len(self._streams) >= KEPT_SIZES or sum(one.bytes for one in self._streams.values()) > MOST_BYTES / 2:
             self._streams.popitem(last=False)
-        self._streams[size] = self._open_streams(height, width)
-        return self._streams[size]
+        self._streams[size] = streams = self._open_streams(height, width)
+        self.info = replace(self.info, in_flight=streams.count)
+        return streams
 
     def _open_streams(self, height: int, width: int) -> FrameStreams:
         assert self._graph is not None
         options = stream_options(self._options, height, width)
         return FrameStreams(compile_graph(self._core, self._graph, height, width, options), height, width)
-
-
-def _cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class SizedGraph(NamedTuple):

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 FIRST_WEIGHT = 2
 """Index of the first weight among the inputs: the frame and the strength come before."""
 
+MOST_STREAMS = 16
+"""Most frames at once: more cores share them, since no decoder keeps up with more."""
+
 MOST_BYTES, BYTES_PER_PIXEL = 1 << 30, 64
 """Memory for the frames under way, and what one takes for each pixel of it; rounded up from 110 MB at 1920×1080."""
 
@@ -34,7 +37,7 @@ def stream_options(options: dict[str, Any], height: int, width: int) -> dict[str
 
     Large frames are fewer, each on more cores, so that their memory is bounded.
     """
-    most = max(1, MOST_BYTES // (BYTES_PER_PIXEL * height * width))
+    most = min(MOST_STREAMS, max(1, MOST_BYTES // (BYTES_PER_PIXEL * height * width)))
     return {**options, "PERFORMANCE_HINT": "THROUGHPUT", "PERFORMANCE_HINT_NUM_REQUESTS": most}
 
 
@@ -48,15 +51,16 @@ class FrameStreams:
         owner: must live as long as this does.
 
     Attributes:
+        count: frames that may be under way.
         bytes: of memory that its frames may take, estimated.
     """
 
     def __init__(self, graph: ov.CompiledModel, height: int, width: int, owner: object = None) -> None:
         self._owner = owner
         # One more than there are streams: it waits for the first to be free, while the painting of another is copied.
-        count = graph.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") + 1
-        self.bytes = count * height * width * BYTES_PER_PIXEL
-        self._free = deque(_Slot(graph, height, width) for _ in range(count))
+        self.count: int = graph.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS") + 1
+        self.bytes = self.count * height * width * BYTES_PER_PIXEL
+        self._free = deque(_Slot(graph, height, width) for _ in range(self.count))
         self._busy: deque[StreamedFrame] = deque()
 
     def submit(self, rgb: RGB, strength: float, weights: Sequence[Floats]) -> StreamedFrame:
