@@ -50,7 +50,8 @@ part() {
     shift 2
     if [ -e "$out/done/$name" ]; then
         echo "$name: done before, $(cat "$out/done/$name")"
-        return 0
+        [ "$(cat "$out/done/$name")" = finished ]
+        return
     fi
     if [ "$left" -lt "$least" ]; then
         echo "$name: no time is left"

@@ -151,8 +151,8 @@ def _auto(makers: Mapping[str, _Maker], style: StyleModel, threads: int | None, 
         return _without_gpu(makers, style, threads, str(error))
     from engines.fallback import FallbackEngine
 
-    engine = FallbackEngine(engine, style, lambda other: _without_gpu(makers, other, threads))
-    return _with_hot_swap(engine, style) if build_ahead else engine
+    first = FallbackEngine(engine, style, lambda other: _without_gpu(makers, other, threads))
+    return _with_hot_swap(first, style) if build_ahead else first
 
 
 def _proven(cuda: _Maker, style: StyleModel, threads: int | None) -> Engine:

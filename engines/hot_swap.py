@@ -84,7 +84,7 @@ class HotSwapEngine(EngineWrapper):
         self, first: Engine, start_build: Callable[[int, int], EngineBuild], *, settled_s: float = SETTLED_S
     ) -> None:
         super().__init__(first)
-        self._start_build, self._settled_s = start_build, settled_s
+        self._start_build, self._settled_s, self._first_name = start_build, settled_s, first.info.name
         self._swaps: OrderedDict[tuple[int, int], _Swap] = OrderedDict()
         self._leaving: list[_Swap] = []
         self._closed = False
@@ -152,11 +152,15 @@ class HotSwapEngine(EngineWrapper):
         if last is not None and not last.settled:
             self._leave(last)
         if size not in self._swaps:
-            self._swaps[size] = _Swap(size, self._start_build, self._settled_s)
+            self._swaps[size] = _Swap(size, self._start_build, self._settled_s, self._may_build)
         self._swaps.move_to_end(size)
         while len(self._swaps) > KEPT_SIZES:
             self._leave(next(iter(self._swaps.values())))
         return self._swaps[size]
+
+    def _may_build(self) -> bool:
+        """Return False if the card has failed, and another engine continues."""
+        return self._inner.info.name == self._first_name
 
     def _leave(self, swap: _Swap) -> None:
         """Drop a size without waiting for its thread."""
@@ -176,12 +180,18 @@ class _Swap:
         thread: once it has ended, everything is freed.
     """
 
-    def __init__(self, size: tuple[int, int], start_build: Callable[[int, int], EngineBuild], settled_s: float) -> None:
+    def __init__(
+        self,
+        size: tuple[int, int],
+        start_build: Callable[[int, int], EngineBuild],
+        settled_s: float,
+        may_build: Callable[[], bool],
+    ) -> None:
         self.size = size
         self.engine: Engine | None = None
         self.progress = ""
         self.settled = False
-        self._start_build, self._settled_s = start_build, settled_s
+        self._start_build, self._settled_s, self._may_build = start_build, settled_s, may_build
         self._changed = Condition()
         self._stopped = self._waits_for_sample = False
         self._refused_s = math.inf  # when the first unsuitable frame came
@@ -240,7 +250,7 @@ class _Swap:
 
     def _load(self) -> Engine | None:
         """Return the faster engine once it is built, or ``None`` if it is time to stop."""
-        if self._wait(self._settled_s):
+        if self._wait(self._settled_s) or not self._may_build():
             return None
         with closing(self._start_build(*self.size)) as build:
             while (fault := build.poll()) is None:

@@ -233,9 +233,8 @@ def _ranges(folder: Path, stored: object) -> Ranges:
         channels = max(len(low), len(high))
         if not low or not high or not {len(low), len(high)} <= {1, channels}:
             raise _damaged(folder, f"has a range of {name} that is not two numbers, or two for each channel")
-        # A channel that is always 0 has no use for its range, but its inverse must be a number.
         pairs = zip(low * (channels // len(low)), high * (channels // len(high)), strict=True)
-        if not all(-LARGEST_SPAN < a <= 0.0 < b < LARGEST_SPAN and b - a < LARGEST_SPAN for a, b in pairs):
+        if not all(a <= 0.0 <= b and 0.0 < b - a < LARGEST_SPAN for a, b in pairs):
             raise _damaged(folder, f"has an impossible range of {name}")
         found[name] = low, high
     return found

@@ -12,8 +12,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import av
+import numpy as np
 
-from engines.base import Engine, check_size
+from engines.base import Engine, PipelinedEngine, check_size
 from engines.errors import ConfigError, SourceError
 from rtstyle.clip_length import ClipLength, clip_length
 from rtstyle.frame import Frame, SourceInfo
@@ -30,7 +31,7 @@ from rtstyle.sources.base import Source
 from rtstyle.sources.file import FileSource
 from rtstyle.sources.timestamps import FALLBACK_FPS
 from rtstyle.stats import Stats
-from rtstyle.stroke_scale import check_scale, stylize
+from rtstyle.stroke_scale import check_scale, stylize, submit
 from rtstyle.target_size import bits_for_size
 from rtstyle.video_ends import open_clip, sink_settings, track_source
 from rtstyle.video_job import PIPE, VideoJob
@@ -121,6 +122,8 @@ def preview(
         with closing(StrengthMaps(job.controls(), whole)) as maps:
             clips = _clips(job, pattern, _offsets(length, stills), length)
             shown = dict(_still(job, engine, maps, clip) for clip in clips)
+        if isinstance(engine, PipelinedEngine):  # for clips it compiles what stills do not need
+            submit(engine, np.zeros((info.height, info.width, 3), np.uint8), scale=job.scale).result()
         samples = _samples(job, engine, pattern, length)
     finally:
         engine.close()

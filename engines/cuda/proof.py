@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from importlib import metadata
 from pathlib import Path
 from threading import Lock
 
@@ -63,7 +64,7 @@ def _try(engine: Engine, style: StyleModel, key: str) -> None:
     if known[key]:
         raise EngineError(
             f"{engine.info.device} does not stylize as the CPU does: {known[key]}",
-            hint="a newer driver or version of torch may help",
+            hint=f"a newer driver or version of torch may help; without {_file()} it is tried again",
         )
 
 
@@ -89,7 +90,14 @@ def _key(engine: Engine, style: StyleModel) -> str:
         known += f", driver {driver_version()}"
     except EngineError:  # as in some containers
         known += f", driver for CUDA {driver.driver().cuda[0]}.{driver.driver().cuda[1]}"
-    return f"{known} | {versions} | {engine.info.name} {engine.info.precision} | {arch}"
+    return f"{known} | {versions}, rtstyle {_version()} | {engine.info.name} {engine.info.precision} | {arch}"
+
+
+def _version() -> str:
+    try:
+        return metadata.version("rtstyle")
+    except metadata.PackageNotFoundError:  # run from a checkout
+        return "?"
 
 
 def _file() -> Path:

@@ -29,7 +29,7 @@ MOST_STREAMS = 16
 """Most frames at once: more cores share them, since no decoder keeps up with more."""
 
 MOST_BYTES, BYTES_PER_PIXEL = 1 << 30, 64
-"""Memory for the frames under way, and what one takes for each pixel of it; rounded up from 110 MB at 1920×1080."""
+"""Memory for the streams, and what a frame takes for each pixel of it; rounded up from 110 MB at 1920×1080."""
 
 
 def stream_options(options: dict[str, Any], height: int, width: int) -> dict[str, Any]:
@@ -71,7 +71,8 @@ class FrameStreams:
             strength: share of the style.
             weights: of the graph's inputs after the first two; not copied, and they must not change.
         """
-        if not self._free:
+        # Frames that were fetched, and one more if there is no room: its painting waits, and holds no stream.
+        while self._busy and (self._busy[0].is_finished or not self._free):
             self._busy.popleft().finish()
         slot = self._free.popleft()
         try:
@@ -92,6 +93,11 @@ class StreamedFrame:
         self._free = free
         self._painting: RGB | None = None
         self._failure: BaseException | None = None
+
+    @property
+    def is_finished(self) -> bool:
+        """True if it holds no stream any more."""
+        return self._slot is None
 
     def result(self) -> RGB:
         """See ``PendingFrame``."""

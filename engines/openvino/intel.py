@@ -60,7 +60,7 @@ class IntelEngine(CpuEngine):
         super().__init__(style, threads)
         self._options = {"PERFORMANCE_HINT": "LATENCY"}
         self._device, self._fall_back = device, fall_back
-        self.info = replace(self.info, name=NAMES[device], device=full_name, precision="fp16")
+        self.info = replace(self.info, name=NAMES[device], device=full_name, precision="fp16", in_flight=1)
 
     def submit(self, rgb: RGB, strength: float | StrengthMap = 1.0, colours: float = 0.0) -> PendingFrame:
         """Stylize one frame at once: a stream for each core is the CPU's."""

@@ -55,7 +55,7 @@ def video(
     scale: options.Scale = 1.0,
     colours: options.Colours = 0.0,
     engine: options.EngineName = "auto",
-    device: options.Device = None,  # noqa: ARG001  # its callback has chosen it
+    device: options.Device = None,
     height: Height = None,
     preview: Preview = None,
     *,
@@ -101,6 +101,8 @@ def video(
         clips[0], Path(output), strength, height, overwrite=overwrite, audio=not no_audio, scale=scale, colours=colours,
         modulate=tuple(modulate), **vars(masking), **vars(reading), **vars(encoding), **vars(resuming),
     )  # fmt: skip
+    if sharing.cluster and device is not None:
+        raise ConfigError("--device is a GPU of this machine", hint="leave it out: Ray gives each worker its own")
     if preview is not None and modulate:
         raise ConfigError("a preview shows settings that stand still", hint="leave out --preview or --modulate")
     first = changes.first(ctx, style)

@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import engines
 from engines import errors
 from engines.base import Engine
@@ -33,6 +35,9 @@ from rtstyle.stats import Stats, StatsSnapshot
 from rtstyle.video import VideoReport, stylize_video
 from rtstyle.video_ends import open_clip, sink_settings
 from rtstyle.video_job import VideoJob
+
+TRIAL = (64, 96)
+"""Height and width of the frame with which ``auto`` settles for an engine, pixels."""
 
 PERMANENT = (SourceError, ConfigError, StyleError, errors.ShapeError)
 """Errors of the input or its settings, which would come again."""
@@ -147,6 +152,8 @@ class Worker:
             for name, data in self._style.items():
                 (folder / name).write_bytes(data)
             self._engine = engines.load(folder, self._engine_name, threads=self._threads)
+            if self._engine_name == "auto":  # it may change with its first frame, and no more after that
+                self._engine(np.zeros((*TRIAL, 3), np.uint8))
         except StylerError as error:
             return _failure(error)
         except OSError as error:

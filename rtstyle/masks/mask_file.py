@@ -49,6 +49,7 @@ class MaskFile:
         self._clip = None if still else _Clip(path, pictures, fps or None, loops=loops)
         self._grey = _read_still(path) if still else None
         self._fitted: StrengthMap | None = None
+        self._rate = fps if pictures is not None else UNKNOWN_RATE
         self._told = False
 
     def at(self, time_s: float, height: int, width: int) -> StrengthMap:
@@ -64,6 +65,7 @@ class MaskFile:
         """
         grey = self._grey
         if self._clip is not None:
+            self._tell_rate(time_s)
             grey = self._clip.at(time_s)
         assert grey is not None
         if grey is not self._grey or self._fitted is None or self._fitted.shape != (height, width):
@@ -75,6 +77,14 @@ class MaskFile:
         """Close the clip."""
         if self._clip is not None:
             self._clip.close()
+
+    def _tell_rate(self, time_s: float) -> None:
+        place = time_s * float(self._rate)
+        if abs(place - round(place)) > _OFF_BEAT:
+            self._rate = UNKNOWN_RATE
+            logger.warning(
+                "frames come at a varying rate, which %s does not follow: a clip as the mask can", self._path
+            )
 
     def _tell_aspect(self, grey: Any, height: int, width: int) -> None:
         mask_height, mask_width = grey.shape
@@ -139,6 +149,9 @@ class _Clip:
         end = self._source.end_pts or self._source.first_pts
         return float((end - self._source.first_pts) * self._source.time_base)
 
+
+_OFF_BEAT = 0.25
+"""Distance of a frame from its place at a constant rate, as a share of a frame, that containers do not round to."""
 
 _EARLY_S = 0.002
 """How much earlier than its time a picture of a clip may be shown, seconds: containers round times to 1 ms."""

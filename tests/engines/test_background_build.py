@@ -24,8 +24,6 @@ from tests.engines import standin
 from tests.engines.fake_builders import HIGH, WIDE, FakeBuilders, photograph
 from tests.engines.fake_tensorrt import plan_of
 
-pytestmark = pytest.mark.real_time
-
 
 class Process:
     """A stand-in for the build's process: a test decides how it ends."""

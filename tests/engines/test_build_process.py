@@ -23,8 +23,6 @@ from tests.conftest import ROOT
 from tests.engines.plans import names
 from tests.engines.site import STANDIN, TIMEOUT_S, Site, end_of
 
-pytestmark = pytest.mark.real_time
-
 
 def started(build: BuildProcess) -> tuple[int, int]:
     """The processes of a build that lingers: its own number, and that of its child."""

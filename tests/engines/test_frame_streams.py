@@ -105,6 +105,24 @@ def test_sizes_that_come_back_are_not_compiled_again(style: StyleModel, monkeypa
 
 
 @KINDS
+@pytest.mark.parametrize("held", [0, 1, 7])
+def test_no_painting_is_kept_that_was_fetched(kind: type[CpuEngine], held: int, style: StyleModel) -> None:
+    """As in a film: fetched one by one, some under way, and at first some that nobody ever fetches."""
+    engine, flight = kind(style, 2), []
+    for number in range(held):
+        engine.submit(picture(number))
+    for number in range(40):
+        while len(flight) >= 1 + number % 6:
+            flight.pop(0).result()
+        flight.append(engine.submit(picture(number)))
+    (streams,) = engine._streams.values()
+    assert len(streams._busy) <= streams.count
+    for one in flight:
+        one.result()
+    np.testing.assert_array_equal(engine.submit(picture(3)).result(), kind(style)(picture(3)))
+
+
+@KINDS
 def test_wrong_input_is_refused_at_once(kind: type[CpuEngine], style: StyleModel) -> None:
     engine = kind(style)
     with pytest.raises(ShapeError):

@@ -26,8 +26,6 @@ from tests.engines.fake_engines import (
     wait_for,
 )
 
-pytestmark = pytest.mark.real_time
-
 
 @pytest.fixture(autouse=True)
 def everything_is_logged(caplog: pytest.LogCaptureFixture) -> None:

@@ -21,7 +21,7 @@ from engines.base import RGB
 from engines.cache_dirs import FOLDER_VARIABLES
 from engines.errors import EngineError, StyleError
 from engines.mixing.mixed_style import mix_styles
-from engines.openvino import precision
+from engines.openvino import precision, quantized_graph
 from engines.openvino.engine import CpuEngine
 from engines.openvino.quantized_graph import (
     BLUR,
@@ -196,6 +196,14 @@ def test_measured_ranges_are_those_of_the_style() -> None:
             assert len(set(high)) > 8, "each channel has its own"
             spans = np.subtract(high, low)
             assert spans.min() >= LEAST * spans.max() - 1e-4
+
+
+def test_a_channel_that_is_never_above_0_has_a_range(tmp_path: Path) -> None:
+    folder = tmp_path / "style"
+    shutil.copytree(style_library.find("vangogh"), folder)
+    low, high = quantized_graph._narrowed(np.array([-5.0, -10.0], np.float32), np.array([0.0, 10.0], np.float32))
+    assert high[0] <= 0.0
+    assert StyleModel.open(folder).with_ranges({"up.conv.weight": (low, high)}).ranges["up.conv.weight"] == (low, high)
 
 
 def test_a_style_without_ranges_is_refused(tiny_style: Path) -> None:

@@ -23,8 +23,6 @@ from engines.install_hint import pip_install
 from engines.style_file import StyleModel
 from tests.conftest import ROOT
 
-pytestmark = pytest.mark.real_time
-
 
 def test_auto_is_the_cpu_engine(tiny_style: Path) -> None:
     assert engines.load(tiny_style).info.name == "cpu"
@@ -215,6 +213,7 @@ class Ahead:
         pass
 
 
+@pytest.mark.real_time
 def test_auto_switches_to_tensorrt_with_build_ahead(
     tiny_style: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engines.base import RGB
+from engines.base import RGB, PendingFrame, StrengthMap
 from engines.errors import EngineError, SinkError, SourceError, StylerError
 from engines.wrapper import EngineWrapper
 from rtstyle import style_library
@@ -51,11 +51,11 @@ class FailingEngine(EngineWrapper):
         super().__init__(load(STYLE, ENGINE, threads=1))
         self._left = at
 
-    def __call__(self, rgb: RGB, strength: float = 1.0, colours: float = 0.0) -> RGB:
+    def _submit(self, rgb: RGB, strength: float | StrengthMap = 1.0, colours: float = 0.0) -> PendingFrame:
         self._left -= 1
         if self._left < 0:
             raise EngineError("the power went out")
-        return super().__call__(rgb, strength)
+        return super()._submit(rgb, strength, colours)
 
 
 @pytest.fixture(scope="module")

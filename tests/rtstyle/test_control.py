@@ -31,8 +31,6 @@ from rtstyle.media.image_files import read_picture
 from tests.rtstyle.clips import Still
 from tests.rtstyle.test_style_switcher import until
 
-pytestmark = pytest.mark.real_time
-
 ROOT = Path(__file__).resolve().parents[2]
 STYLES = ("wave", "scream", "udnie")
 

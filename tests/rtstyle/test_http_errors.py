@@ -26,8 +26,6 @@ from rtstyle.web.rooms import Rooms, WebSettings
 from rtstyle.web.server import Server
 from tests.rtstyle.browsers import Tint, in_loop
 
-pytestmark = pytest.mark.real_time
-
 ROOT = Path(__file__).resolve().parents[2]
 JSON = {"Content-Type": "application/json"}
 

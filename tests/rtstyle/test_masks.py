@@ -116,7 +116,7 @@ def test_a_looping_clip_starts_again(tmp_path: Path) -> None:
     mask.close()
 
 
-def test_numbered_pictures_run_at_the_rate_of_the_frames(tmp_path: Path) -> None:
+def test_numbered_pictures_run_at_the_rate_of_the_frames(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for number, value in ((7, 10), (8, 60), (10, 160)):  # one is missing
         cv2.imwrite(str(tmp_path / f"m{number:03d}.png"), np.full((24, 32), value, np.uint8))
     pattern = tmp_path / "m%03d.png"
@@ -129,6 +129,12 @@ def test_numbered_pictures_run_at_the_rate_of_the_frames(tmp_path: Path) -> None
     maps = StrengthMaps(Controls(masks=MaskSettings(pattern)), Camera())  # type: ignore[arg-type]
     assert [round(255 * float(np.mean(maps(frame(number))))) for number in (0, 1, 3)] == [10, 60, 160]
     maps.close()
+    assert not caplog.records
+    uneven = MaskFile(pattern, fps=Fraction(5))
+    for time_s in (0.0, 0.2, 0.3, 0.5):
+        uneven.at(time_s, 48, 64)
+    assert ["varying rate" in record.getMessage() for record in caplog.records] == [True], "told once"
+    uneven.close()
     with pytest.raises(SourceError, match="no picture is named like"):
         MaskFile(tmp_path / "n%03d.png")
 

@@ -20,7 +20,7 @@ from tests.rtstyle.uploads import command, listed
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
-pytestmark = [pytest.mark.browser, pytest.mark.real_time]
+pytestmark = pytest.mark.browser
 
 DROP = """
 ([files, type]) => {

@@ -30,8 +30,6 @@ from rtstyle.sources.factory import kind_of, open_source
 from rtstyle.sources.polled import PolledSource, Received
 from tests.rtstyle.test_style_switcher import until
 
-pytestmark = pytest.mark.real_time
-
 INFO = SourceInfo("test", 64, 48, Fraction(30), None, live=True)
 
 

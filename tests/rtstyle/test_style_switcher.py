@@ -16,8 +16,6 @@ from rtstyle.live import style_switcher as module
 from rtstyle.live.engine_pool import EnginePool
 from rtstyle.live.style_switcher import StyleSwitcher
 
-pytestmark = pytest.mark.real_time
-
 NAMES = ("black", "grey", "white", "pale", "dark", "broken")
 SHADES = {"black": 0, "dark": 50, "grey": 100, "pale": 150, "white": 200}
 

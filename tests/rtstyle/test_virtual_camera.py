@@ -22,8 +22,6 @@ from rtstyle.sinks.paused_slate import paused_slate
 from rtstyle.sinks.virtual_camera import HINTS, VirtualCameraSink, device_file, virtual_cameras
 from tests.rtstyle.test_style_switcher import until
 
-pytestmark = pytest.mark.real_time
-
 pyvirtualcam = pytest.importorskip("pyvirtualcam")
 
 

@@ -21,8 +21,6 @@ from rtstyle.live import http_server
 from rtstyle.web.rooms import WebSettings
 from tests.rtstyle.browsers import SHADES, Browser, Camera, gone, in_loop, serving, status_of
 
-pytestmark = pytest.mark.real_time
-
 
 @in_loop
 async def test_other_pages_and_other_names_are_refused() -> None:

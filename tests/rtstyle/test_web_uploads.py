@@ -25,8 +25,6 @@ from tests.rtstyle.browsers import gone, in_loop, status_of
 from tests.rtstyle.clips import Clip
 from tests.rtstyle.uploads import GB, Visitor, command, hosting, put
 
-pytestmark = pytest.mark.real_time
-
 RUBBISH = b"no clip" * 1000
 
 

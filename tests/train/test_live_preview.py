@@ -17,8 +17,6 @@ from train.config.schema import TrainConfig
 from train.live_preview import EVERY_S, SNAPSHOT, live_preview, with_preview
 from train.loop import train
 
-pytestmark = pytest.mark.real_time
-
 WINDOW = """
 import sys, time
 from pathlib import Path
