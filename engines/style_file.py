@@ -145,15 +145,10 @@ class StyleModel(StyleMeta):
         path = self.folder / MANIFEST
         bounds = stored_ranges(ranges)
         _ranges(self.folder, bounds)
-        manifest = _read_manifest(self.folder)
-        manifest.pop("ranges", None)
-        # A line for each layer: a number a line would be a thousand.
-        lines = ",\n".join(f"    {json.dumps(name)}: {json.dumps(pair)}" for name, pair in bounds.items())
-        text = json.dumps(manifest, indent=2, ensure_ascii=False).removesuffix("\n}")
-        text += f',\n  "ranges": {{\n{lines}\n  }}\n}}'
+        data = manifest_bytes({**_read_manifest(self.folder), "ranges": bounds})
         try:
             with atomic_write(path) as file:
-                file.write(f"{text}\n".encode())
+                file.write(data)
         except OSError as error:
             raise StyleError(f"cannot write {path}: {reason(error)}", hint=advice(error)) from error
         return type(self).open(self.folder)
@@ -213,6 +208,16 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
             hint="pip install --upgrade rtstyle",
         )
     return dict(manifest)
+
+
+def manifest_bytes(manifest: Mapping[str, Any]) -> bytes:
+    """Return the contents of ``style.json``: indented, and the ranges a line for each layer instead of each number."""
+    rest = {key: value for key, value in manifest.items() if key != "ranges"}
+    text = json.dumps(rest, indent=2, ensure_ascii=False)
+    if ranges := manifest.get("ranges"):
+        lines = ",\n".join(f"    {json.dumps(name)}: {json.dumps(pair)}" for name, pair in ranges.items())
+        text = f'{text.removesuffix("}").rstrip()},\n  "ranges": {{\n{lines}\n  }}\n}}'
+    return f"{text}\n".encode()
 
 
 def stored_ranges(ranges: Ranges) -> dict[str, list[float | list[float]]]:

@@ -26,7 +26,7 @@ from engines.atomic_write import atomic_folder, atomic_write, remove_abandoned_f
 from engines.errors import StyleError, StylerError
 from engines.os_errors import advice, reason
 from engines.style_card import CARD
-from engines.style_file import GRAPH, MANIFEST, PREVIEW, WEIGHTS, StyleModel, sha256, sha256_of
+from engines.style_file import GRAPH, MANIFEST, PREVIEW, WEIGHTS, StyleModel, manifest_bytes, sha256, sha256_of
 
 VARIABLE = "RTSTYLE_STYLES"
 """Environment variable that names another folder of one's own styles."""
@@ -279,7 +279,7 @@ def _complete(folder: Path, name: str, preview: bytes | None = None, title: str 
         changed["files"] = {**manifest["files"], PREVIEW: sha256_of(preview)}
     if changed != manifest:
         with atomic_write(path) as file:
-            file.write(f"{json.dumps(changed, indent=2, ensure_ascii=False)}\n".encode())
+            file.write(manifest_bytes(changed))
 
 
 def _try(style: StyleModel) -> bytes | None:

@@ -139,6 +139,8 @@ def quantized_weights(weights: Mapping[str, Floats], ranges: Ranges) -> dict[str
         wanted = weights[name] * span
         found[name], scale = _scaled(wanted)
         found[name + SCALE] = scale.reshape(1, -1, 1, 1)
+        if name != BLUR and not low.any():
+            continue
         kernel = np.asarray(np.rint(found[name] * largest) / largest * scale, np.float32)
         if name == BLUR:
             found[name + REST], rest = _scaled(wanted - kernel)
@@ -151,6 +153,7 @@ def quantized_weights(weights: Mapping[str, Floats], ranges: Ranges) -> dict[str
     return found
 
 
+@functools.lru_cache(maxsize=512)  # a glide asks for the same ones with each frame
 def _spread(bounds: Bounds, channels: int) -> Floats:
     """Return the bounds of all channels or of each as (1, channels, 1, 1)."""
     return np.ascontiguousarray(np.broadcast_to(np.array(bounds, np.float32), channels).reshape(1, -1, 1, 1))

@@ -82,9 +82,8 @@ class MaskFile:
         place = time_s * float(self._rate)
         if abs(place - round(place)) > _OFF_BEAT:
             self._rate = UNKNOWN_RATE
-            logger.warning(
-                "frames come at a varying rate, which %s does not follow: a clip as the mask can", self._path
-            )
+            text = "frames come at a varying rate, which the pictures %s do not follow; a clip as the mask would"
+            logger.warning(text, self._path)
 
     def _tell_aspect(self, grey: Any, height: int, width: int) -> None:
         mask_height, mask_width = grey.shape
