@@ -24,7 +24,7 @@ from rtstyle.sources.file import FileSource
 
 T = TypeVar("T")
 
-FPS, SHARE = 30.0, 0.75
+FPS, SHARE = 30.0, 0.9
 """The bars: frames a second, and the share of what the slowest stage alone allows."""
 
 SECONDS = 24
