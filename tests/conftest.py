@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
+import sys
 import tempfile
+import warnings
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+
+UNTIDY: list[str] = []
+"""Tests that have just failed."""
 
 MOST_RERUNS = 10
 """How many tests may miss their time in a run; one or two do on two cores."""
@@ -45,6 +51,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("real_time"):
             item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=1))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.outcome in ("failed", "rerun"):
+        UNTIDY.append(report.nodeid)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Collect what a test that failed has left open, or the next one would be blamed for it."""
+    if UNTIDY:
+        UNTIDY.clear()
+        for name in ("last_type", "last_value", "last_traceback", "last_exc"):  # pytest keeps them until its next call
+            vars(sys).pop(name, None)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            gc.collect()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
