@@ -21,6 +21,7 @@ from rtstyle.frame import Alpha
 from rtstyle.media.hdr import ToneMapper
 from rtstyle.media.resize import resized
 from rtstyle.media.transparency import continue_colours, on_black
+from rtstyle.media.yuv_planes import frame_of, rgb_of
 
 UNSPECIFIED = 2
 """H.273: not stated. All these numbers come from that standard."""
@@ -138,6 +139,10 @@ class RgbReader:
         matrix = frame.colorspace
         if matrix not in _SWSCALE:
             matrix = BT2020 if hdr else ColourTags.of(frame).matrix
+        if (height, width) == (frame.height, frame.width):
+            ready = rgb_of(frame, matrix, _range(frame) == ColorRange.JPEG)
+            if ready is not None:
+                return ready
         rgb = self._scaler.reformat(
             frame,
             width=width,
@@ -185,6 +190,9 @@ class YuvWriter:
     def __call__(self, rgb: RGB, alpha: Alpha | None = None) -> VideoFrame:
         """Convert a picture, and its opacity for a pixel format that keeps it; resized if its size differs."""
         if alpha is None:
+            ready = frame_of(rgb, self._tags.matrix, self._format) if rgb.shape[:2] == self._size else None
+            if ready is not None:
+                return ready
             frame = VideoFrame.from_numpy_buffer(np.ascontiguousarray(rgb), "rgb24")
         else:
             frame = VideoFrame.from_numpy_buffer(np.dstack([rgb, alpha]), "rgba")
