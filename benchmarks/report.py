@@ -25,6 +25,7 @@ ORDER = (
     "int8",
     "masks",
     "faces",
+    "plain",
     "sync",
     "resume",
     "cluster",

@@ -7,11 +7,16 @@ Trains what is not there yet, a quarter of an hour on two idle cores; runs are k
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 
-from benchmarks.report import Row, Section, at_least, at_most
-from benchmarks.subject import NotMeasuredError, Subject
+from benchmarks.report import ROOT, Row, Section, at_least, at_most
+from benchmarks.subject import NotMeasuredError, Subject, run_json
 from benchmarks.training import RUNS, Run
+from train.live_preview import EVERY_S, SNAPSHOT
 
 PAINTINGS = (
     "cezanne__trees.jpg",
@@ -30,7 +35,7 @@ BARS: tuple[tuple[str, str, Callable[..., Row], float, str], ...] = (
 )
 """Title, name of the figure, which way, bar and unit."""
 
-MEMORY_GB = 1.5
+MEMORY_GB, PREVIEW_FPS = 1.5, 5.0
 
 
 def measure(subject: Subject) -> Section:
@@ -47,6 +52,7 @@ def measure(subject: Subject) -> Section:
     for run in runs:
         how = f"`{run.painting.stem}`, {run.record['steps_done']} steps" if run.figures else ""
         rows += [bar(title, how, run.figures[figure], limit, unit, 3) for title, figure, bar, limit, unit in BARS]
+    rows.append(_preview(runs[0]))
     peak = max(run.peak_gb for run in runs)
     rows.append(at_most("memory", "largest resident set of the five processes", peak, MEMORY_GB, " GB", 1))
     notes = [
@@ -54,6 +60,35 @@ def measure(subject: Subject) -> Section:
         "`train/base`. Judged by `rtstyle evaluate` on 20 held-out photographs.",
     ]
     return Section("starts", "Three minutes from the start", "trained for this table", rows, notes)
+
+
+def _preview(like: Run) -> Row:
+    """Train again, on one core, and show the unfinished style meanwhile, on another one."""
+    folder = RUNS / "quick-preview"
+    shutil.rmtree(folder, ignore_errors=True)
+    command = [
+        sys.executable, "-m", "train", "--recipe", "quick", "--style-picture", str(like.painting), "--content",
+        str(like.data / "content"), "--features", str(like.data / "features"), "--out", str(folder),
+        "--threads", "1", "--set", f"run.snapshot_seconds={EVERY_S}",
+    ]  # fmt: skip
+    training = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        patience = time.monotonic() + 120
+        while not (folder / SNAPSHOT / "style.json").exists():
+            if training.poll() is not None or time.monotonic() > patience:
+                raise NotMeasuredError("the training shows no style")
+            time.sleep(0.5)
+        shown = run_json(
+            "webcam", "--source", "pattern", "--fps", "60", "--size", "640x360", "--style", str(folder / SNAPSHOT),
+            "--threads", "1", "--no-hold-fps", "--sink", "null", "--frames", "600", "--json",
+        )  # fmt: skip
+        if training.poll() is not None:
+            raise NotMeasuredError("the training ended before the preview")
+    finally:
+        training.terminate()
+        training.wait()
+    rate = shown["frames_out"] / shown["seconds"]
+    return at_least("preview while training", "640×360, one core for each of the two", rate, PREVIEW_FPS, " fps")
 
 
 if __name__ == "__main__":
