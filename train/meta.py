@@ -9,7 +9,6 @@ arXiv:1812.05233.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -30,7 +29,7 @@ from train.export import finish
 from train.loop import train
 from train.losses.vgg_features import Features
 from train.progress_bar import show_progress
-from train.trainer import StepOutput, Trainer, mean_and_deviation
+from train.trainer import PaintingFigures, StepOutput, Trainer
 
 INNER_STEPS = 8
 """Steps on one painting before the start moves towards what they found."""
@@ -47,14 +46,6 @@ SETTINGS = (
 """What differs from recipe ``fast``: more of the scene and more stability, so that every style begins with both."""
 
 
-@dataclass(frozen=True)
-class Target:
-    """What the losses of one painting compare with: Gram matrices, and mean and deviation of its tones."""
-
-    grams: list[Tensor]
-    tones: tuple[float, float]
-
-
 class MetaTrainer(Trainer):
     """Trains the start of all trainings instead of a style; ``average`` holds it, ``generator`` runs ahead.
 
@@ -68,27 +59,25 @@ class MetaTrainer(Trainer):
         device: torch.device | None = None,
         group: ProcessGroup = SINGLE_PROCESS,
     ) -> None:
-        self.targets: list[Target] = []
+        self.targets: list[PaintingFigures] = []
         super().__init__(config, features, device, group)
 
     @torch.no_grad()
-    def _measure_paintings(self) -> tuple[list[Tensor], tuple[float, float]]:
-        """Measure every painting by itself; return the first one's values."""
+    def _measure_paintings(self) -> PaintingFigures:
+        """Measure every painting by itself; return the first one's figures."""
         assert self.config.data.style_pictures is not None
         for file in picture_files(self.config.data.style_pictures):
-            grams, shades = self._measure(read_painting(file), self.config.data.style_size)
+            self.targets.append(self._measure(read_painting(file), self.config.data.style_size))
             self.paintings.append(file)
-            self.targets.append(Target(grams, mean_and_deviation(shades)))
-        return self.targets[0].grams, self.targets[0].tones
+        return self.targets[0]
 
     def losses(self, batch: Batch) -> StepOutput:
         """Compute the losses with the painting whose turn it is."""
-        target = self.target()
-        self.painting_grams, self.painting_tones = target.grams, target.tones
+        self.painting = self.target()
         return super().losses(batch)
 
-    def target(self) -> Target:
-        """Return that of the painting whose turn it is; each has its turn once a round, in random order."""
+    def target(self) -> PaintingFigures:
+        """Return the figures of the painting whose turn it is; each has its turn once a round, in random order."""
         round_, place = divmod(self.step // INNER_STEPS, len(self.targets))
         order = np.random.default_rng((self.config.run.seed, round_)).permutation(len(self.targets))
         return self.targets[int(order[place])]

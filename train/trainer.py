@@ -6,8 +6,9 @@ import contextlib
 import copy
 import logging
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ from train.losses.perceptual import (
     lattice_loss,
     luminance_temporal_loss,
     noise_loss,
+    palette,
+    palette_loss,
     plain,
     plain_loss,
     range_loss,
@@ -79,6 +82,36 @@ class StepOutput:
     pictures: Tensor
 
 
+@dataclass(frozen=True)
+class PaintingFigures:
+    """What the losses compare stylized pictures with.
+
+    Attributes:
+        grams: Gram matrices, (1, C, C) per layer.
+        tones: the flat ``tones``.
+        palette: (SHADES, 4).
+    """
+
+    grams: list[Tensor]
+    tones: Tensor
+    palette: Tensor
+
+    @classmethod
+    def mean(cls, paintings: Sequence[PaintingFigures]) -> PaintingFigures:
+        """Return those of several paintings together."""
+        grams = zip(*(painting.grams for painting in paintings), strict=True)
+        return cls(
+            [torch.stack(layer).mean(0) for layer in grams],
+            torch.cat([painting.tones for painting in paintings]),
+            torch.stack([painting.palette for painting in paintings]).mean(0),
+        )
+
+    @cached_property
+    def light(self) -> tuple[float, float]:
+        """Mean and standard deviation of the tones."""
+        return float(self.tones.mean()), float(self.tones.std(False))
+
+
 class Trainer:
     """Trains a generator.
 
@@ -114,7 +147,7 @@ class Trainer:
         self.optimizer = Optimizer(self.generator, config.schedule.learning_rate, config.schedule.optimizer)
         self.step, self.seconds = 0, 0.0
         self.paintings: list[Path] = []
-        self.painting_grams, self.painting_tones = self._measure_paintings()
+        self.painting = self._measure_paintings()
         self.data_hashes = data_hashes(config.data) if group.is_main else {}
         self.changes: list[dict[str, Any]] = []
 
@@ -167,11 +200,10 @@ class Trainer:
         return stylize_picture(self.result, rgb, self.stylize)
 
     @torch.no_grad()
-    def _measure_paintings(self) -> tuple[list[Tensor], tuple[float, float]]:
-        """Return mean Gram matrices, (1, C, C) per layer, and mean and standard deviation of ``tones``."""
+    def _measure_paintings(self) -> PaintingFigures:
+        """Return the mean figures of all paintings."""
         files, crop = painting_files(self.config.data), self.config.data.crop
-        sums: list[Tensor] = []
-        light: list[Tensor] = []
+        measured: list[PaintingFigures] = []
         for file in files:
             try:
                 rgb = read_painting(file)
@@ -189,19 +221,17 @@ class Trainer:
                     file, rgb.shape[1], rgb.shape[0], self.config.data.style_size,
                 )  # fmt: skip
             side = self.config.data.style_size if len(files) == 1 else min(short, self.config.data.style_size)
-            grams, shades = self._measure(rgb, side)
-            sums = [a + b for a, b in zip(sums, grams, strict=True)] if sums else grams
-            light.append(shades)
-        if not sums:
+            measured.append(self._measure(rgb, side))
+        if not measured:
             raise TrainError(f"no work can be read: {files[0]} …", hint="give --style-pictures another folder")
-        return [value / len(self.paintings) for value in sums], mean_and_deviation(torch.cat(light))
+        return PaintingFigures.mean(measured)
 
     @torch.no_grad()
-    def _measure(self, rgb: RGB, side: int) -> tuple[list[Tensor], Tensor]:
-        """Return the Gram matrices, (1, C, C) per layer, and the flat ``tones`` of a painting at a short side."""
+    def _measure(self, rgb: RGB, side: int) -> PaintingFigures:
+        """Measure a painting at a short side."""
         x = to_tensor(with_short_side(rgb, side)).to(self.device)
         grams = [gram(features) for features in [*self.features.style(x), self.features.content(x)]]
-        return grams, tones(x).flatten()
+        return PaintingFigures(grams, tones(x).flatten(), palette(x))
 
     def losses(self, batch: Batch) -> StepOutput:
         """Stylize a batch and compute every loss term of the generator except the adversarial ones."""
@@ -246,14 +276,16 @@ class Trainer:
         if self.config.losses.batch_style:
             terms["batch_style"] = self._style([self.group.mean(g.mean(0, keepdim=True)) for g in grams])
         if self.config.losses.tone:
-            terms["tone"] = tone_loss(y, x, *self.painting_tones)
+            terms["tone"] = tone_loss(y, x, *self.painting.light)
+        if self.config.losses.palette:
+            terms["palette"] = palette_loss(self.group.mean(palette(y)), self.painting.palette)
         if self.config.losses.lattice:
             terms["lattice"] = lattice_loss(raw)
         return terms | {"variation": variation_loss(raw), "range": range_loss(raw)}
 
     def _style(self, grams: list[Tensor]) -> Tensor:
         weights = vars(self.config.style_layers).values()
-        distances = gram_distances(grams, self.painting_grams)
+        distances = gram_distances(grams, self.painting.grams)
         return torch.stack([weight * distance for weight, distance in zip(weights, distances, strict=True)]).sum()
 
     def update(self) -> None:
@@ -329,11 +361,6 @@ def _pair_terms(batch: Batch, groups: dict[str, Tensor], parts: dict[str, Tensor
     if "plain" in groups:
         terms["plain"] = plain_loss(parts["plain"], groups["plain"])
     return terms
-
-
-def mean_and_deviation(x: Tensor) -> tuple[float, float]:
-    """Return both of all values of a tensor."""
-    return float(x.mean()), float(x.std(False))
 
 
 def data_hashes(data: DataConfig) -> dict[str, str]:

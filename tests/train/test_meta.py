@@ -84,8 +84,8 @@ def test_between_the_turns_the_start_rests(settings: TrainConfig) -> None:
 
 def test_far_paintings_do_not_outweigh_near_ones(settings: TrainConfig) -> None:
     trainer = MetaTrainer(settings, load_features(settings.data.features))
-    grams = [1000 * gram for gram in trainer.painting_grams]
-    far = float(sum(gram_distances(grams, trainer.painting_grams)))
+    grams = [1000 * gram for gram in trainer.painting.grams]
+    far = float(sum(gram_distances(grams, trainer.painting.grams)))
     assert far > 1e5 and float(trainer._style(grams)) < 20
 
 

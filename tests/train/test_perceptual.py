@@ -14,6 +14,8 @@ from train.losses.perceptual import (
     luminance,
     luminance_temporal_loss,
     noise_loss,
+    palette,
+    palette_loss,
     plain,
     plain_loss,
     range_loss,
@@ -163,6 +165,23 @@ def test_tone_follows_the_photograph_in_the_range_of_the_painting() -> None:
     assert tone_loss(wanted + strokes - strokes.mean(), ramp, mean, spread) == pytest.approx(0, abs=1e-8)
     assert tone_loss(wanted + 0.1, ramp, mean, spread) == pytest.approx(0.01, rel=1e-4)
     assert tone_loss(wanted.flip(-1), ramp, mean, spread) > 0.001, "light and dark exchanged"
+
+
+def test_each_shade_gets_the_painting_s_colour() -> None:
+    greys = torch.linspace(0.1, 0.9, 64).expand(1, 3, 64, 64)
+    blue_darks = greys + torch.tensor([-0.05, -0.01, 0.24]).view(3, 1, 1) * (greys < 0.5)  # as light as before
+    painting = palette(blue_darks)
+    assert float(painting[:, 3].sum()) == pytest.approx(1, abs=1e-5)
+    assert palette_loss(painting, painting) == 0
+    shuffled = blue_darks.flatten(2)[..., torch.randperm(64 * 64, generator=torch.Generator().manual_seed(0))]
+    assert palette_loss(palette(shuffled.view(1, 3, 64, 64)), painting) == pytest.approx(0, abs=1e-9)
+    blue_lights = greys + torch.tensor([-0.05, -0.01, 0.24]).view(3, 1, 1) * (greys > 0.5)
+    assert palette_loss(palette(blue_lights), painting) > 1.5 * palette_loss(palette(greys), painting) > 0.01
+    y = greys.clone().requires_grad_()
+    palette_loss(palette(y), painting).backward()
+    assert y.grad is not None
+    dark, light = y.grad[..., 5].mean((0, 2)), y.grad[..., 60].mean((0, 2))
+    assert dark[2] < 0 < dark[0] and torch.allclose(light, torch.zeros(3), atol=1e-9)
 
 
 def test_lattice_is_what_repeats_in_every_cell() -> None:

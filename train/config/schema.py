@@ -143,6 +143,8 @@ class LossWeights:
     noise: StrictFloat = weight(1000.0, "squared pixel error, stylized with to without sensor noise")
     variation: StrictFloat = weight(0.0, "total variation: mean absolute difference of neighbouring pixels")
     tone: StrictFloat = weight(20.0, "squared error of large patches' luminance, photograph in the painting's range")
+    # Gram matrices of photographs' shadows are content with grey.
+    palette: StrictFloat = weight(0.0, "squared error of each shade's mean colour: a painting's blue darks become blue")
     lattice: StrictFloat = weight(10000.0, "squared mean difference within 2×2 cells: the mesh of the pixel shuffle")
     # The canvas paints there, and what it paints stands on the screen.
     plain: StrictFloat = weight(

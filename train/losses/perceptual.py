@@ -22,6 +22,9 @@ PATCH = 24
 PLAIN, DETAIL = 32, 25
 """Sides of the squares that are averaged in a plain picture, and around a pixel to find its detail, pixels."""
 
+SHADES = 9
+"""Steps from black to white whose colours are compared."""
+
 PHOTOGRAPH_MEAN, PHOTOGRAPH_SPREAD = 0.47, 0.24
 """Mean and standard deviation of ``tones`` over a few hundred photographs of people, rooms, streets and landscapes."""
 
@@ -157,6 +160,38 @@ def tone_loss(stylized: Tensor, original: Tensor, mean: float, spread: float) ->
     """
     wanted = mean + (tones(original) - PHOTOGRAPH_MEAN) * (spread / PHOTOGRAPH_SPREAD)
     return (tones(stylized) - wanted).square().mean()
+
+
+def palette(x: Tensor) -> Tensor:
+    """Return which colours the darks, the lights and all shades between them have.
+
+    Args:
+        x: (N, 3, H, W) in [0, 1].
+
+    Returns:
+        (SHADES, 4): sums over the pixels of each shade, divided by the number of all pixels: of R − Y, G − Y, B − Y,
+        and of 1. A pixel counts for the two shades that are nearest to its luminance Y, which gets no gradient.
+    """
+    light = luminance(x)
+    steps = torch.arange(SHADES, device=x.device, dtype=x.dtype).view(-1, 1)
+    share = (1 - (light.detach().flatten() * (SHADES - 1) - steps).abs()).clamp_min(0)
+    colour = (x - light).transpose(0, 1).flatten(1)
+    return torch.column_stack([share @ colour.t(), share.sum(1)]) / light.numel()
+
+
+def palette_loss(stylized: Tensor, painting: Tensor) -> Tensor:
+    """Σ s ‖c(y) − c(painting)‖², c = mean colour of a shade, s = √ of the product of its shares in both.
+
+    Gram matrices are content with the right colours anywhere; this term asks for the colour that the painting's darks
+    have in the darks. It compares means, and leaves all variation around them.
+
+    Args:
+        stylized: ``palette`` of the batch, (SHADES, 4).
+        painting: that of the painting, same shape.
+    """
+    shares = stylized[:, 3].detach() * painting[:, 3]
+    mean = stylized[:, :3] / stylized[:, 3:].clamp_min(1e-6)
+    return (shares.sqrt() * (mean - painting[:, :3] / painting[:, 3:].clamp_min(1e-6)).square().sum(1)).sum()
 
 
 def lattice_loss(y: Tensor) -> Tensor:

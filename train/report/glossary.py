@@ -15,6 +15,7 @@ MEANING: Mapping[str, str] = {
     "temporal": "How much strokes drift when the scene moves. Lower is steadier.",
     "noise": "How much camera noise disturbs the result. Lower is steadier.",
     "tone": "How far brightness differs from the photograph's.",
+    "palette": "How far the colours of darks, middle tones and lights are from the painting's.",
     "plain": "Detail painted where a picture has none. Much of it: dashes in skies, a maze on walls.",
     "lattice": "A fine grid pattern that the last layer can leave in flat areas. It should stay near 0.",
     "variation": "How much neighbouring pixels differ.",
