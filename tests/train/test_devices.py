@@ -81,12 +81,12 @@ def train_on_meta(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> list[
         return dict.fromkeys(values, 1.0)
 
     monkeypatch.setattr(loop, "_fetch", fetch)
-    monkeypatch.setattr(trainer, "mean_and_deviation", lambda x: (0.5, 0.2) if x.device == META else None)
+    monkeypatch.setattr(trainer.PaintingFigures, "light", (0.5, 0.2))
     monkeypatch.setattr(adversary, "_copy_to_host", on_host)
     monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())
     done = loop.train(config, group=MetaProcess(), stop=lambda: len(fetched) == 2)
     assert done.step == 2
-    tensors = [*done.generator.state_dict().values(), *done.painting_grams]
+    tensors = [*done.generator.state_dict().values(), *done.painting.grams, done.painting.palette]
     assert {x.device for x in tensors} == {META}
     return fetched
 
@@ -96,9 +96,9 @@ def train_on_meta(config: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> list[
 def test_a_whole_step_of_each_recipe_runs_where_the_pictures_are(
     given: Any, monkeypatch: pytest.MonkeyPatch, recipe: str, with_works: bool, with_clips: bool
 ) -> None:
-    steps = train_on_meta(given(recipe, with_works=with_works, with_clips=with_clips), monkeypatch)
-    for names in steps:
-        assert {"content", "style", "batch_style", "temporal", "noise", "tone", "lattice", "total"} <= set(names)
+    config = given(recipe, "losses.palette=100.0", with_works=with_works, with_clips=with_clips)
+    for names in train_on_meta(config, monkeypatch):
+        assert {"content", "style", "batch_style", "temporal", "noise", "tone", "palette", "lattice"} <= set(names)
         assert ({"discriminator", "adversarial", "feature_matching"} <= set(names)) == with_works
 
 
