@@ -42,7 +42,7 @@ def test_a_damaged_work_is_skipped_by_name(config: Make, works: Path, caplog: py
     assert logged(caplog)[0] == f"{works / 'work_0.png'} is not a picture, or is damaged; skipped"
     assert [path.name for path in trainer.paintings] == ["work_1.png", "work_2.png", "work_3.png"]
     (works / "work_0.png").unlink()
-    for ours, without in zip(trainer.painting_grams, Trainer(settings, features).painting_grams, strict=True):
+    for ours, without in zip(trainer.painting.grams, Trainer(settings, features).painting.grams, strict=True):
         assert torch.equal(ours, without)
 
 
