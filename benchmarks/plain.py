@@ -18,6 +18,7 @@ import engines
 from benchmarks.report import Row, Section, at_most
 from benchmarks.subject import Subject
 from engines.base import RGB
+from engines.model.local_contrast import LUMINANCE
 from engines.style_file import StyleModel
 from rtstyle import style_library
 
@@ -76,7 +77,7 @@ STILL: Mapping[str, Callable[[np.random.Generator], RGB]] = {"wall": wall, "nigh
 
 def detail(frames: list[RGB]) -> Plane:
     """Return what stands on the screen: the mean luminance of all frames, without what is smooth. (H, W), of 255."""
-    mean: Plane = np.mean([frame.astype(np.float64) @ (0.2126, 0.7152, 0.0722) for frame in frames], axis=0)
+    mean: Plane = np.mean([frame.astype(np.float64) @ LUMINANCE for frame in frames], axis=0)
     return np.asarray(mean - cv2.GaussianBlur(mean, (0, 0), SMOOTH), np.float64)
 
 
@@ -97,18 +98,19 @@ def mesh(standing: Plane) -> tuple[float, float]:
             at = len(along) // cell
             near = [float(along[(at + side * step) % len(along)]) for step in NEIGHBOURS for side in (-1, 1)]
             ratios.append((float(along[at]) + floor) / (float(np.mean(near)) + floor))
-            excess += max(0.0, float(along[at] - np.mean(near))) * power.shape[1 - axis] * (1 if cell == 2 else 2)
+            lines = 1 if cell == 2 else 2  # below half a cycle per pixel, each frequency is there with both signs
+            excess += max(0.0, float(along[at] - np.mean(near))) * power.shape[1 - axis] * lines
     return max(ratios), float(np.sqrt(excess / standing.size / (window**2).sum()))
 
 
 def measure(_subject: Subject) -> Section:
     """Stylize every scene in every style."""
-    rows = list[Row]()
+    rows, shown = list[Row](), scenes()
     for style in style_library.installed():
         model = StyleModel.open(style_library.find(style.name))
         engine = engines.load(model, "cpu:fp32")
         found, meshes, strengths = dict[str, float](), dict[str, float](), dict[str, float]()
-        for name, frames in scenes().items():
+        for name, frames in shown.items():
             standing = detail([engine(rgb) for rgb in frames])
             (found[name], meshes[name]), strengths[name] = mesh(standing), float(standing.std())
         engine.close()
@@ -127,7 +129,7 @@ def measure(_subject: Subject) -> Section:
 
 
 def scenes() -> dict[str, list[RGB]]:
-    """Return the frames of every scene; they are the same at every call."""
+    """Return the frames of every scene."""
     rng = np.random.default_rng(7)
     return {name: [draw(rng) for _ in range(FRAMES)] for name, draw in STILL.items()} | {"slow pan": list(pan())}
 
