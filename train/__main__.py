@@ -282,6 +282,7 @@ def _run(config: TrainConfig, resume: bool, record: dict[str, str]) -> None:
     if not check_run(config, resume):  # before joining the others: the main process may then already write there
         logger.info("the run is already finished; give more --steps or --minutes to train on")
         return
+    group.say_if_gpu_is_unused()
     if config.data.content == PHOTOGRAPHS:
         logger.info(
             "learning on the photographs that come with rtstyle; --content DIR, a few hundred like those that you will "

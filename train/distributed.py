@@ -7,6 +7,7 @@ on a picture's place in the whole batch, so several processes compute the same a
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import threading
@@ -20,8 +21,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from engines.errors import ConfigError, TrainError
+from engines.cuda import driver
+from engines.errors import ConfigError, EngineError, TrainError
 from rtstyle.signals import NAMES
+
+logger = logging.getLogger(__name__)
 
 STEP_TIMEOUT = timedelta(minutes=5)
 """Longest wait for the other processes in a step, in which the main one may write checkpoints and contact sheets."""
@@ -87,6 +91,19 @@ class ProcessGroup:
         if self.local_rank >= count:
             raise TrainError(f"no GPU for process {self.local_rank} of this machine", hint=f"it has {count}")
         return torch.device("cuda") if self.is_single else torch.device("cuda", self.local_rank)
+
+    def say_if_gpu_is_unused(self) -> None:
+        """Warn that an NVIDIA GPU of this machine does not train, and why: people would wait for hours."""
+        if not self.is_main or self.device.type != "cpu":
+            return
+        why = driver.why_unavailable()
+        try:
+            if driver.device_count():
+                driver.check("cuda")
+        except EngineError as error:
+            why = str(error)
+        if why:
+            logger.warning("the NVIDIA GPU is not used, and the CPU trains many times slower: %s", why)
 
     def places(self, batch: int) -> range:
         """Return the places of this process's pictures in a batch.

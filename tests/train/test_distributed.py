@@ -16,6 +16,8 @@ import pytest
 import torch
 import torch.multiprocessing as mp
 
+from engines.cuda import driver
+from engines.cuda.torch_build import TorchBuild
 from engines.errors import ConfigError, TrainError
 from engines.model.generator import Arch, Generator, fold
 from tests.train.pictures import texture, write_picture
@@ -195,6 +197,26 @@ def test_the_world_is_what_torchrun_tells() -> None:
     for broken in ({}, {"RANK": "x", "LOCAL_RANK": "0"}, {"RANK": "4", "LOCAL_RANK": "0"}):
         with pytest.raises(ConfigError):
             ProcessGroup.from_environment({"WORLD_SIZE": "4"} | broken)
+
+
+def test_says_why_a_card_in_the_machine_does_not_train(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(driver, "device_count", lambda: 0)
+    monkeypatch.setattr(driver, "why_unavailable", lambda: "")
+    SINGLE_PROCESS.say_if_gpu_is_unused()
+    assert caplog.messages == []
+    monkeypatch.setattr(driver, "why_unavailable", lambda: "its driver does not start: CUDA error 999")
+    SINGLE_PROCESS.say_if_gpu_is_unused()
+    assert "its driver does not start" in caplog.messages[0]
+    monkeypatch.setattr(driver, "device_count", lambda: 1)
+    monkeypatch.setattr(driver, "why_unavailable", lambda: "")
+    monkeypatch.setattr(driver, "torch_build", lambda: TorchBuild("2.13.0+cpu", None))
+    SINGLE_PROCESS.say_if_gpu_is_unused()
+    assert "torch 2.13.0+cpu is a CPU build" in caplog.messages[1] and "pip install" in caplog.messages[1]
+    ProcessGroup(rank=1, size=2, local_rank=1).say_if_gpu_is_unused()
+    assert len(caplog.messages) == 2
 
 
 def test_shares_are_equal_and_even() -> None:
