@@ -216,7 +216,8 @@ NOTES = [
     "The floor: each convolution, pooling and enlargement reads its input and its weights once and writes its output "
     "once, all else costs nothing; divided by the bandwidth of a copy that was measured in the same run.",
     "Beyond the context: the memory in use on the whole GPU, less that after starting CUDA. It includes cuDNN's code.",
-    "Triton kernels: one before the network's first layer, one after its last; the layers are torch's own.",
+    "Triton kernels: the whole frame, from compute capability 8.0 on; on older GPUs torch's own layers between a first "
+    "and a last kernel.",
 ]
 
 

@@ -27,8 +27,8 @@ from engines.style_file import StyleModel
 logger = logging.getLogger(__name__)
 
 BodyName = Literal["eager", "compile", "triton"]
-"""How the graph's body is made: torch's own kernels; kernels that torch.compile makes and times, in minutes; or torch's
-own kernels between the first and the last of ``engines.cuda.triton_kernels``."""
+"""How the graph's body is made: torch's own kernels; kernels that torch.compile makes and times, in minutes; or the
+Triton kernels of ``engines.cuda.triton_body``."""
 
 RECOMPILATIONS = 64
 """Frame sizes that torch.compile may compile for in one process; its own limit is 8."""
@@ -99,7 +99,7 @@ class SharedGraphs:
         if self._body == "eager":
             return Fp16Body(self._stylize, height, width, self._device)
         if self._body == "triton":
-            from engines.cuda.triton_kernels import TritonBody
+            from engines.cuda.triton_body import TritonBody
 
             assert self._graph is not None  # a closed pipeline makes no bodies
             return TritonBody(self._graph, height, width, self._device)

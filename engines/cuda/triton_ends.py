@@ -1,44 +1,63 @@
-"""The first and the last kernel of the graph in Triton: bytes to the network's input, and its output to bytes.
+"""The first and the last kernel of a frame in Triton: bytes to the first layer's output, the last layer's to bytes.
 
-Apart from the convolutions, a frame's time goes into memory traffic, much of it at the beginning and the end, where
-torch makes one pass over all pixels for each operation. In bytes read and written for each pixel:
+Here torch makes one pass over all pixels for each operation. In bytes read and written for each pixel:
 
-    first   torch: two selections by index, space_to_depth, fp16, division: 33     here: 3 read, 6 written
+    first   torch: two selections by index, space_to_depth, fp16, division: 33,    here: 3 read, 4 written, and 0.75
+            and the first layer: 10                                                for the colours of the contrasts
     last    torch: space_to_depth, fp16, smoothing, sum, clamp, blend, rounding,
             bytes, depth_to_space, crop: 108                                       here: 3 + 6 read, 3 written
 
-The smoothing is computed not as a convolution of cells but as what it stands for: nine neighbours of a pixel, whose
-bytes are in the L1 cache, with weights read from the style's. Where the frame keeps some of its own colours, the
-weights mix the three colours of each neighbour; see ``engines.model.own_colours``. The network's input is the same to
-the last bit. Its output is processed in fp32, where torch rounds to fp16 after each operation, so that a value of the
-stylized frame may be one step of 255 off.
-
-Imported only on demand: Triton exists for Linux and comes with torch for CUDA. It compiles each kernel on first use,
-which needs a C compiler, and caches the result in ``~/.triton``. On the CPU its interpreter runs the same code slowly,
-for tests (``TRITON_INTERPRET=1`` before the import).
+The cells are not stored: the first layer, 1×1, multiplies what was just made from the bytes. The smoothing is
+computed not as a convolution of cells but as what it stands for: nine neighbours of a pixel, whose bytes are in the L1
+cache, with weights read from the style's. Where the frame keeps some of its own colours, the weights mix the three
+colours of each neighbour; see ``engines.model.own_colours``. The network's input is the same to the last bit. Its
+output is processed in fp32, where torch rounds to fp16 after each operation.
 """
 
 from __future__ import annotations
 
-from subprocess import SubprocessError
-
 import torch
 import triton
 import triton.language as tl
-from torch import Tensor
-from triton.errors import TritonError
+from torch import Tensor, nn
 
-from engines.cuda.fp16 import Fp16Body, Fp16Graph
-from engines.errors import EngineError
+from engines.cuda.triton_tiles import block, load_bias, load_weights
 from engines.model.cells import CELL_IN, CELL_OUT, MARGIN, margins
-from engines.model.generator import Generator
+
+CELLS = 64
+"""Cells of a row for each program of the first kernel: rows of a matrix product, see ``engines.cuda.triton_tiles``."""
 
 BLOCK = 512
-"""Values for each program: four for each of its 128 threads (Triton's default), so that the bytes that the 32 threads
-of a warp read at once span one cache line, 128 bytes."""
+"""Values for each program of the other kernels: four for each of its 128 threads (Triton's default), so that the bytes
+that the 32 threads of a warp read at once span one cache line, 128 bytes."""
 
 
-def first(frame: Tensor) -> Tensor:
+def first(frame: Tensor, stem: nn.Conv2d) -> tuple[Tensor, Tensor]:
+    """Apply the first layer to the cells of a frame, and average the colours of each, in one pass.
+
+    Args:
+        frame: (1, height, width, 3), uint8, contiguous; it is reflected, see ``engines.model.cells``.
+        stem: 1×1, 48 → C; ReLU follows.
+
+    Returns:
+        (h, w, C), fp16, and (3, h, w), fp32, 0 … 1: the mean of the cell's colours in fp16.
+    """
+    _, height, width, _ = frame.shape
+    (top, bottom), (left, right) = margins(height), margins(width)
+    high, wide = (height + top + bottom) // CELL_IN, (width + left + right) // CELL_IN
+    channels, values = stem.out_channels, stem.in_channels
+    quarter = torch.empty((high, wide, channels), dtype=torch.float16, device=frame.device)
+    colours = torch.empty((3, high, wide), dtype=torch.float32, device=frame.device)
+    outputs = block(channels)
+    grid = (triton.cdiv(wide, CELLS), high, triton.cdiv(channels, outputs))
+    _first[grid](
+        frame, stem.weight, stem.bias, quarter, colours, height, width, top, left, wide,
+        channels, values, CELL_IN, CELLS, triton.next_power_of_2(values), outputs,
+    )  # fmt: skip
+    return quarter, colours
+
+
+def make_cells(frame: Tensor) -> Tensor:
     """Make the network's input, (1, h, w, 48), fp16, 0 … 1, in one pass over a contiguous (1, height, width, 3) frame.
 
     It is the reflected frame after ``generator.space_to_depth``.
@@ -49,7 +68,7 @@ def first(frame: Tensor) -> Tensor:
     cells = torch.empty((1, high, wide, 3 * CELL_IN**2), dtype=torch.float16, device=frame.device)
     row_values = cells[0, 0].numel()
     grid = (triton.cdiv(row_values, BLOCK), high)
-    _first[grid](frame, cells, height, width, top, left, row_values, CELL_IN, BLOCK)
+    _cells[grid](frame, cells, height, width, top, left, row_values, CELL_IN, BLOCK)
     return cells
 
 
@@ -73,29 +92,6 @@ def last(frame: Tensor, change: Tensor, softening: Tensor, strength: Tensor, sty
     )  # fmt: skip
 
 
-class TritonBody(Fp16Body):
-    """One frame size, with the network of a graph between the two kernels; see ``Fp16Body``.
-
-    Raises:
-        EngineError: Triton cannot compile the kernels here.
-    """
-
-    def __init__(self, graph: Fp16Graph, height: int, width: int, device: torch.device) -> None:
-        self._generator: Generator = graph.generator
-        try:
-            super().__init__(graph, height, width, device)
-        except (TritonError, SubprocessError, OSError) as error:
-            reason = (str(error).strip().splitlines() or [""])[0]
-            raise EngineError(
-                f"Triton cannot compile the kernels: {type(error).__name__}: {reason}",
-                hint='the body "eager" gives the same result without it',
-            ) from error
-
-    def _once(self) -> None:
-        change = self._generator(first(self.frame))
-        last(self.frame, change, self._generator.softening, self.strength, self.stylized)
-
-
 # Sizes and offsets that only move addresses do not specialize the kernel when they happen to be 1 or a multiple of 16.
 # Row lengths do: if they are such multiples, neighbouring values are stored together.
 
@@ -107,8 +103,52 @@ def _reflect(place: tl.tensor, size: tl.tensor) -> tl.tensor:
     return tl.minimum(place, 2 * (size - 1) - place)
 
 
-@triton.jit(do_not_specialize=("height", "width", "top", "left"))  # type: ignore[untyped-decorator]
+@triton.jit(do_not_specialize=("height", "width", "top", "left", "wide"))  # type: ignore[untyped-decorator]
 def _first(
+    frame: tl.tensor,
+    weight: tl.tensor,
+    bias: tl.tensor,
+    quarter: tl.tensor,
+    colours: tl.tensor,
+    height: tl.tensor,
+    width: tl.tensor,
+    top: tl.tensor,
+    left: tl.tensor,
+    wide: tl.tensor,
+    all_out: tl.constexpr,
+    values: tl.constexpr,
+    side: tl.constexpr,
+    cells: tl.constexpr,
+    take: tl.constexpr,
+    outputs: tl.constexpr,
+) -> None:
+    """Process ``cells`` cells of a row, each value of a cell from the byte that it comes from."""
+    row, high = tl.program_id(1), tl.num_programs(1)
+    cell = tl.program_id(0) * cells + tl.arange(0, cells)
+    there = cell < wide
+    value = tl.arange(0, take)
+    run: tl.constexpr = 3 * side  # a row of a cell is contiguous in the frame
+    y = _reflect(row * side + value // run - top, height)
+    x = _reflect(cell[:, None] * side + (value % run // 3)[None, :] - left, width)
+    mask = there[:, None] & (value < values)[None, :]
+    byte = tl.load(frame + (y[None, :] * width + x) * 3 + (value % 3)[None, :], mask=mask, other=0)
+    cell_values = (byte.to(tl.float32) / 255.0).to(tl.float16)
+
+    if tl.program_id(2) == 0:
+        for colour in tl.static_range(3):
+            of_colour = tl.where((value % 3 == colour)[None, :], cell_values.to(tl.float32), 0.0)
+            mean = tl.sum(of_colour, axis=1) / (side * side)
+            tl.store(colours + (colour * high + row) * wide + cell, mean, mask=there)
+
+    output = tl.program_id(2) * outputs + tl.arange(0, outputs)
+    weights = load_weights(weight, output, 0, values, values, all_out, take)
+    total = tl.maximum(tl.dot(cell_values, weights) + load_bias(bias, output, all_out), 0.0)
+    address = quarter + (row * wide + cell)[:, None] * all_out + output[None, :]
+    tl.store(address, total.to(tl.float16), mask=there[:, None] & (output < all_out)[None, :])
+
+
+@triton.jit(do_not_specialize=("height", "width", "top", "left"))  # type: ignore[untyped-decorator]
+def _cells(
     frame: tl.tensor,
     cells: tl.tensor,
     height: tl.tensor,

@@ -1,4 +1,4 @@
-"""The first and the last kernel in Triton without a GPU: its interpreter runs them, its compiler accepts them."""
+"""A frame in Triton without a GPU: its interpreter runs the kernels. Each alone is in `test_triton_layers.py`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from engines.base import RGB
 from engines.cuda.engine import CudaEngine
 from engines.errors import EngineError
 from engines.export import save_style
-from engines.model.cells import CELL_IN, pad_reflect, space_to_depth
 from engines.style_file import StyleMeta, StyleModel
 from rtstyle.style_library import GALLERY
 from tests.conftest import ROOT
@@ -30,9 +29,6 @@ SIZES = [(16, 16), (17, 31), (20, 20), (18, 27), (16, 400), (17, 171)]
 """A side of 20 needs no filling up; a row of 400 is wider than a program's block, one of 171 by a single value."""
 
 STRENGTHS = (0.0, 0.3, 1.0)
-
-CAPABILITIES = (75, 80, 86, 89, 90, 100, 120)
-"""Turing, Ampere, Ada, Hopper and Blackwell."""
 
 
 @pytest.fixture(scope="module")
@@ -55,11 +51,11 @@ def of_cells(kernel: Tensor) -> Tensor:
 
 
 def test_is_loaded_only_where_it_is_asked_for(tiny_style: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "engines.cuda.triton_kernels", raising=False)
+    monkeypatch.delitem(sys.modules, "engines.cuda.triton_body", raising=False)
     engine = CudaEngine(StyleModel.open(tiny_style), device="cpu")
     engine(picture(16, 16))
     engine.close()
-    assert "engines.cuda.triton_kernels" not in sys.modules
+    assert "engines.cuda.triton_body" not in sys.modules
 
 
 def test_says_that_triton_is_missing(tiny_style: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -84,23 +80,27 @@ def run(script: str, *arguments: str | Path | int, **environment: str) -> None:
 PAINTER = """
 import sys
 import numpy as np
-import torch
 from engines.cuda.engine import CudaEngine
 from engines.style_file import StyleModel
-from engines.cuda.triton_kernels import first
+from engines.cuda import triton_body
 
 source, target, *folders = sys.argv[1:]
 engines = [CudaEngine(StyleModel.open(folder), device="cpu", body="triton") for folder in folders]
 assert all(engine._graphs is engines[0]._graphs for engine in engines)
 made = {}
+uses = triton_body.has_matrix_units
 with np.load(source) as frames:
     strengths = frames["strengths"].tolist()
     for name in set(frames) - {"strengths"}:
-        made[f"{name} cells"] = first(torch.from_numpy(frames[name])[None]).numpy()
         for strength in strengths:
             for engine in engines:
                 made[f"{name} {engine.info.style} {strength}"] = engine(frames[name], strength)
-                made[f"{name} {engine.info.style} {strength} own"] = engine(frames[name], strength, 0.75)
+        for engine in engines:
+            made[f"{name} {engine.info.style} own"] = engine(frames[name], 0.3, 0.75)
+        assert np.array_equal(engine(frames[name], 0.3, 0.75), made[f"{name} {engine.info.style} own"])
+        triton_body.has_matrix_units = lambda device: False
+        made[f"{name} torch's layers"] = engines[0](frames[name])
+        triton_body.has_matrix_units = uses
 for engine in engines:
     engine.close()
 np.savez(target, **made)
@@ -124,23 +124,27 @@ def painted(
 @pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: f"{size[1]}x{size[0]}")
 class TestInterpreted:
-    def test_the_network_takes_the_same(self, painted: Mapping[str, np.ndarray], size: tuple[int, int]) -> None:
-        expected = space_to_depth(pad_reflect(torch.from_numpy(picture(*size))[None]), CELL_IN).half().div_(255.0)
-        np.testing.assert_array_equal(painted[f"{size[1]}x{size[0]} cells"], expected.numpy())
-
     def test_paints_what_the_eager_body_paints(
         self, painted: Mapping[str, np.ndarray], size: tuple[int, int], tiny_style: Path, other_style: StyleModel
     ) -> None:
         rgb = picture(*size)
         for style in (StyleModel.open(tiny_style), other_style):
             engine = CudaEngine(style, device="cpu")
-            for strength in STRENGTHS:
-                for colours, own in ((0.0, ""), (0.75, " own")):
-                    actual = painted[f"{size[1]}x{size[0]} {style.name} {strength}{own}"]
-                    off = np.abs(actual.astype(int) - engine(rgb, strength, colours))
-                    assert off.max() <= 1 and (off > 0).mean() < 0.15, (style.name, strength, colours)
+            settings = [(f"{strength}", strength, 0.0) for strength in STRENGTHS]
+            for name, strength, colours in (*settings, ("own", 0.3, 0.75)):
+                actual = painted[f"{size[1]}x{size[0]} {style.name} {name}"]
+                off = np.abs(actual.astype(int) - engine(rgb, strength, colours))
+                assert off.max() <= 1 and (off > 0).mean() < 0.15, (style.name, name)
             np.testing.assert_array_equal(painted[f"{size[1]}x{size[0]} {style.name} 0.0"], rgb)
             engine.close()
+
+    def test_torchs_layers_fit_between_the_ends(
+        self, painted: Mapping[str, np.ndarray], size: tuple[int, int], tiny_style: Path
+    ) -> None:
+        engine = CudaEngine(StyleModel.open(tiny_style), device="cpu")
+        off = np.abs(painted[f"{size[1]}x{size[0]} torch's layers"].astype(int) - engine(picture(*size)))
+        assert off.max() <= 1 and (off > 0).mean() < 0.15
+        engine.close()
 
 
 def test_every_style_smooths_pixels() -> None:
@@ -154,65 +158,21 @@ def test_every_style_smooths_pixels() -> None:
         assert torch.equal(of_cells(torch.stack(nine).reshape(3, 3)).to(weights), weights), path.parent.name
 
 
-COMPILER = """
-import sys
-import torch
-import triton
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
-from engines.cuda import triton_kernels as kernels
-
-TYPES = {torch.uint8: "*u8", torch.float16: "*fp16", torch.float32: "*fp32"}
-
-
-class Compiled:
-    def __init__(self, kernel):
-        self.kernel = kernel
-
-    def __getitem__(self, grid):
-        return self.compile
-
-    def compile(self, *values):
-        signature, constants = {}, {}
-        for parameter, value in zip(self.kernel.params, values, strict=True):
-            if parameter.is_constexpr:
-                constants[parameter.name] = value
-            fixed = "constexpr" if parameter.is_constexpr else "i32"
-            signature[parameter.name] = TYPES[value.dtype] if isinstance(value, torch.Tensor) else fixed
-        for capability in sys.argv[1:]:
-            target = GPUTarget("cuda", int(capability), 32)
-            made = triton.compile(ASTSource(self.kernel, signature, constants), target=target)
-            assert made.asm["cubin"], capability
-
-
-kernels._first, kernels._last = Compiled(kernels._first), Compiled(kernels._last)
-frame = torch.zeros(1, 16, 16, 3, dtype=torch.uint8)
-cells = kernels.first(frame)
-change = torch.zeros(1, 2 * cells.shape[1] - 6, 2 * cells.shape[2] - 6, 12).half()
-kernels.last(frame, change, torch.zeros(12, 12, 3, 3).half(), torch.ones(1), torch.empty_like(frame))
-"""
-
-
-@pytest.mark.slow
-def test_is_compiled_for_every_card(tmp_path: Path) -> None:
-    run(COMPILER, *CAPABILITIES, TRITON_CACHE_DIR=str(tmp_path), TRITON_INTERPRET="0")
-
-
 FAILING = """
 import sys
 import numpy as np
 from triton.errors import TritonError
-from engines.cuda import triton_kernels
+from engines.cuda import triton_body
 from engines.cuda.engine import CudaEngine
 from engines.errors import EngineError
 from engines.style_file import StyleModel
 
 
-def fail(frame):
+def fail(*_):
     raise TritonError("no kernel\\nfor this card")
 
 
-triton_kernels.first = fail
+triton_body.first = fail
 engine = CudaEngine(StyleModel.open(sys.argv[1]), device="cpu", body="triton")
 try:
     engine(np.zeros((16, 16, 3), np.uint8))
