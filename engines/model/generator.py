@@ -148,6 +148,14 @@ class Canvas(nn.Module):
         square: Tensor = self.mix(field)
         return square.repeat(1, 1, -(-height // CANVAS), -(-width // CANVAS))[..., :height, :width]
 
+    @torch.no_grad()
+    def weaken(self, share: float) -> None:
+        """Leave a share of the texture's contrast, 0 … 1, around the same mean; in place, of a folded generator."""
+        weight, bias = self.mix.conv.weight, self.mix.conv.bias
+        assert self.mix.norm is None and bias is not None
+        bias += (1.0 - share) * (weight[:, :, 0, 0] @ self.field.mean((0, 2, 3)))
+        weight *= share
+
 
 class Generator(nn.Module):
     """Computes from the cells of an image in [0, 1] what to add to the ``softened`` image; the sum is about in [0, 1].

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from engines.model.cells import STRIDE, crop_fill, crop_margin, depth_to_space, pad_reflect, space_to_depth
-from engines.model.generator import fold, stylize
+from engines.model.generator import CANVAS, fold, stylize
 from tests.generators import narrow, unlike_identity
 
 SIZES = [(16, 16), (17, 19), (18, 31), (21, 30), (64, 64)]
@@ -46,6 +46,16 @@ def test_softening_is_seven_tenths_of_a_binomial_blur() -> None:
     kernel[1, 1] += 0.3
     blurred = F.conv2d(x.permute(0, 3, 1, 2), kernel.expand(3, 1, 3, 3), groups=3).permute(0, 2, 3, 1)
     assert torch.allclose(soft, blurred[:, 1:-1, 1:-1], atol=1e-6)
+
+
+def test_a_weaker_canvas_has_the_same_mean() -> None:
+    canvas = fold(unlike_identity(narrow())).canvas
+    with torch.no_grad():
+        whole = canvas(CANVAS, CANVAS, (0, 0))
+        canvas.weaken(0.25)
+        weak = canvas(CANVAS, CANVAS, (0, 0))
+    mean = whole.mean((2, 3), keepdim=True)
+    assert torch.allclose(weak - mean, 0.25 * (whole - mean), atol=1e-5) and whole.std() > 0.1
 
 
 def test_a_flat_picture_on_a_flat_canvas_stays_flat_() -> None:

@@ -46,6 +46,16 @@ def test_a_trained_style_opens_and_paints_what_the_painter_paints(config: Make, 
     assert not np.array_equal(painted, picture)
 
 
+@pytest.mark.parametrize("canvas", [1.0, 0.5, False])
+def test_a_style_has_as_much_of_its_canvas_as_is_asked_for(config: Make, canvas: float) -> None:
+    trainer = train(config(schedule={"steps": 1}, generator={"norm": False, "canvas": canvas}))
+    trained, finished = trainer.generator.state_dict(), finish(trainer).tensors()
+    name = "canvas.mix.conv.weight"
+    assert np.allclose(finished[name], canvas * trained[name].numpy(), atol=1e-3)
+    assert np.abs(finished[name]).max() == 0.0 if not canvas else np.abs(finished[name]).max() > 0.05
+    assert record(trainer)["settings"]["generator"]["canvas"] == float(canvas)
+
+
 def test_the_record_tells_how_and_names_no_folder(config: Make) -> None:
     trainer = train(config(schedule={"steps": 1}))
     text = json.dumps(record(trainer))

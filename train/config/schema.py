@@ -56,6 +56,8 @@ def _unset(value: object) -> object:
 Folder = Annotated[Path, BeforeValidator(_path)]
 OptionalPath = Annotated[Folder | None, BeforeValidator(_unset)]
 OptionalNumber = Annotated[StrictFloat | None, BeforeValidator(_unset)]
+CanvasShare = Annotated[StrictFloat, BeforeValidator(lambda value: float(value) if isinstance(value, bool) else value)]
+"""The records of the first styles without a canvas say ``false``."""
 
 
 def setting(default: Any, meaning: str, **limits: Any) -> Any:
@@ -100,7 +102,12 @@ class GeneratorConfig:
     norm: StrictBool = setting(True, "use batch normalisation during training")
     freeze_at: StrictFloat = setting(0.4, "share of the run after which its statistics are fixed", ge=0, le=1)
     # What it paints stands still while the scene moves: right for brush strokes on a wall, wrong for flat colours.
-    canvas: StrictBool = setting(True, "let a learned texture that is fixed to the screen paint plain walls")
+    canvas: CanvasShare = setting(
+        1.0,
+        "contrast of the learned texture that is fixed to the screen and paints plain walls; 0 trains none",
+        ge=0,
+        le=1,
+    )
     init: OptionalPath = setting(None, "folder of a trained style to start from, which sets the shape")
     # The average becomes the style.
     ema: StrictFloat = setting(0.0, "decay per step of the moving average of the weights; 0 turns it off", ge=0, lt=1)
