@@ -112,6 +112,15 @@ class StyleModel(StyleMeta):
         return self.folder / GRAPH
 
     @property
+    def texture(self) -> float:
+        """Share of its trained texture that it has, 0 … 1, see ``engines.mixing.texture``."""
+        settings = self.training.get("settings")
+        generator = settings.get("generator") if isinstance(settings, Mapping) else None
+        share = generator.get("canvas", 1.0) if isinstance(generator, Mapping) else 1.0
+        # The records of the first styles without one say false.
+        return min(1.0, max(0.0, float(share))) if isinstance(share, int | float) else 1.0
+
+    @property
     def preview(self) -> Path | None:
         """Path of the preview image, or ``None`` if there is none."""
         path = self.folder / PREVIEW

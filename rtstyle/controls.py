@@ -10,7 +10,7 @@ from engines.errors import StyleError
 from rtstyle.masks.settings import NO_MASK, MaskSettings, check_masks, check_only
 from rtstyle.playlist import EVERY_S, check_every, check_glide, check_playlist
 from rtstyle.stroke_scale import check_scale
-from rtstyle.style_mix import Mix
+from rtstyle.style_mix import Mix, split_texture
 
 
 class Controls:
@@ -207,8 +207,8 @@ class Controls:
 
     def _found(self, name: str) -> str:
         mix = self.read(name)
-        for one in mix.names:
-            if one not in self.styles:
+        for one in mix.styles:
+            if one not in self.styles and name not in self.styles:
                 raise StyleError(f"no style {one!r} here", hint=f"there are: {', '.join(self.styles)}")
         return str(mix)
 
@@ -222,11 +222,11 @@ class Controls:
         ``instead``, one of them or a mix, is shown if they lack the present style; a playlist goes on with those left.
         """
         self.styles = tuple(dict.fromkeys((*self.styles, *styles)))  # first, so that whoever looks finds both styles
-        if not set(self.mix.names) <= set(styles):
+        if not set(self.mix.styles) <= set(styles):
             self.style = instead
-        if self.pair is not None and not set(self.pair) <= set(styles):
+        if self.pair is not None and not {split_texture(name)[0] for name in self.pair} <= set(styles):
             self.pair, self.mix_moves = None, False
-        left = tuple(one for one in self._playlist if set(self.read(one).names) <= set(styles))
+        left = tuple(one for one in self._playlist if set(self.read(one).styles) <= set(styles))
         self._playlist = left if len(left) > 1 else ()
         self.styles = tuple(styles)
 

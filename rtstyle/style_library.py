@@ -6,13 +6,14 @@ import difflib
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from engines.errors import StyleError
 from engines.style_file import MANIFEST, StyleModel, sha256
 from rtstyle.shelf import SUFFIX, own_styles
 from rtstyle.shell_word import shell_word
-from rtstyle.style_mix import Mix, is_normal
+from rtstyle.style_mix import Mix, is_normal, split_texture
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ class StyleEntry:
         fault: why it cannot be used; empty if it can.
         own: it does not come with rtstyle.
         preview: path of a picture that shows it; empty if there is none.
+        texture: share of its trained texture that it has, 0 … 1.
     """
 
     name: str
@@ -51,6 +53,7 @@ class StyleEntry:
     fault: str = ""
     own: bool = False
     preview: str = ""
+    texture: float = 0.0
 
 
 def find(style: str, gallery: Path | None = None) -> Path:
@@ -94,26 +97,44 @@ def _not_found(style: str, path: Path, names: list[str]) -> StyleError:
 
 def identify(style: str, engine: str) -> dict[str, str]:
     """Return what makes the frames of a style differ from those of another: names, shares, files, and the engine."""
-    parts = sorted((Path(name).name, sha256(find(name) / MANIFEST)[:12], share) for name, share in parse(style).parts)
+    parts = sorted(
+        (Path(name).name, sha256(find(_split(name)[0]) / MANIFEST)[:12], share) for name, share in parse(style).parts
+    )
     shares = ["" if len(parts) == 1 else f" {100 * share:.4g} %" for _, _, share in parts]
     named = [f"{name} ({digest}){share}" for (name, digest, _), share in zip(parts, shares, strict=True)]
     return {"style": " + ".join(named), "engine": engine}
 
 
 def open_style(style: str, gallery: Path | None = None) -> StyleModel:
-    """Open a style, given by name or folder, or a mix of styles, see ``rtstyle.style_mix``.
+    """Open a style, given by name or folder, or a mix of styles, with their textures; see ``rtstyle.style_mix``.
 
     Raises:
-        StyleError: a style does not exist or is damaged, the weights are wrong, or the styles do not mix.
+        StyleError: a style does not exist or is damaged, the weights are wrong, the styles do not mix, or one with a
+            texture was trained without.
     """
     mix = parse(style, gallery)
-    folders = [find(name, gallery) for name in mix.names]
-    models = [StyleModel.open(folder) for folder in folders]
+    models = [_open(*_split(name, gallery), gallery) for name in mix.names]
     if len(models) == 1:
         return models[0]
     from engines.mixing.mixed_style import mix_styles
 
     return mix_styles(models, [share for _, share in mix.parts])
+
+
+def _open(name: str, texture: float | None, gallery: Path | None) -> StyleModel:
+    model = StyleModel.open(find(name, gallery))
+    if texture is None:
+        return model
+    from engines.mixing.texture import with_texture
+
+    return with_texture(model, texture)
+
+
+def _split(name: str, gallery: Path | None = None) -> tuple[str, float | None]:
+    """Split off a texture, see ``style_mix.split_texture``; a style or folder of that very name has none."""
+    if name in folders(gallery) or Path(name).expanduser().is_dir():
+        return name, None
+    return split_texture(name)
 
 
 def parse(style: str, gallery: Path | None = None) -> Mix:
@@ -144,7 +165,7 @@ def name_of(style: str, gallery: Path | None = None) -> str:
 
 def choices(names: Sequence[str], wanted: Iterable[str]) -> list[str]:
     """Return styles to choose from: those of ``wanted``, also in mixes, that are not ``names``, and then these."""
-    own = (name for style in wanted for name in parse(style).names)
+    own = (_split(name)[0] for style in wanted for name in parse(style).names)
     return [*dict.fromkeys(name for name in own if name not in names), *names]
 
 
@@ -160,6 +181,20 @@ def gallery_styles(gallery: Path | None = None) -> dict[str, Path]:
     return {record.parent.name: record.parent for record in records}
 
 
+def texture_of(style: str) -> float:
+    """Return the share of its trained texture that a style has by itself, 0 … 1; 0 for one that cannot be read."""
+    try:
+        folder = find(style)
+        return _texture(folder, (folder / MANIFEST).stat().st_mtime_ns)
+    except (StyleError, OSError):
+        return 0.0
+
+
+@lru_cache(256)
+def _texture(folder: Path, _changed_ns: int) -> float:
+    return StyleModel.open(folder).texture
+
+
 def folders(gallery: Path | None = None) -> dict[str, Path]:
     """Return the folders of all styles by name: those of the gallery, and one's own unless a gallery is given."""
     own = own_styles() if gallery is None else {}
@@ -173,9 +208,8 @@ def _entry(folder: Path, *, own: bool) -> StyleEntry:
     except StyleError as error:
         return StyleEntry(folder.name, "", "", "", "", str(folder), error.problem, own)
     preview = str(model.preview or "")
-    return StyleEntry(
-        folder.name, model.title, model.painter, model.work, model.licence, str(folder), own=own, preview=preview
-    )
+    texts = folder.name, model.title, model.painter, model.work, model.licence, str(folder)
+    return StyleEntry(*texts, own=own, preview=preview, texture=model.texture)
 
 
 def _nearest(style: str, names: list[str]) -> str:

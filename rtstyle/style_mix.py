@@ -1,4 +1,7 @@
-"""Mixes of styles as text: ``vangogh:0.6+wave:0.4``."""
+"""Mixes of styles as text: ``vangogh:0.6+wave:0.4``, each with the texture that follows it: ``wave@0.5``.
+
+A texture is a share of the pattern that a style was trained to paint over everything, see ``engines.mixing.texture``.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,9 @@ MOST = 8
 DIGITS = 4
 """Digits of a share after the point."""
 
+TEXTURE_DIGITS = 2
+"""Digits of a texture after the point."""
+
 EXAMPLE = "for example vangogh:0.6+wave:0.4, or vangogh+wave for equal parts"
 
 _WORD = re.compile(r"[\w-]{2,}")
@@ -25,7 +31,8 @@ class Mix:
     """Styles and their shares. A single style is a mix of one.
 
     Attributes:
-        parts: name or folder of each style, and its share; the shares are positive and sum to 1.
+        parts: name or folder of each style, with ``@TEXTURE`` if it has one, and its share; the shares are positive and
+            sum to 1.
     """
 
     parts: tuple[tuple[str, float], ...]
@@ -36,12 +43,14 @@ class Mix:
 
         Args:
             text: styles with ``:WEIGHT`` after each or none, joined by ``+``.
-            spelled: returns a style's name as it is written elsewhere.
+            spelled: returns a style's name, without a texture, as it is written elsewhere.
 
         Raises:
-            StyleError: a weight is missing, negative or not a number, all are zero, or there are too many styles.
+            StyleError: a weight is missing, negative or not a number, all are zero, there are too many styles, or a
+                texture is out of range.
         """
-        return cls.of([(spelled(name), weight) for name, weight in _weights(text)])
+        parts = [(*split_texture(name), weight) for name, weight in _weights(text)]
+        return cls.of([(join_texture(spelled(name), texture), weight) for name, texture, weight in parts])
 
     @classmethod
     def of(cls, weights: list[tuple[str, float]]) -> Mix:
@@ -64,30 +73,49 @@ class Mix:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The styles."""
+        """The styles, each with its texture."""
         return tuple(name for name, _ in self.parts)
 
     @property
+    def styles(self) -> tuple[str, ...]:
+        """The styles, without textures."""
+        return tuple(dict.fromkeys(split_texture(name)[0] for name in self.names))
+
+    @property
     def main(self) -> str:
-        """The style with the largest share."""
+        """The style with the largest share, without its texture."""
+        return split_texture(self._largest)[0]
+
+    @property
+    def texture(self) -> float | None:
+        """The texture of the style with the largest share; ``None`` for the style's own."""
+        return split_texture(self._largest)[1]
+
+    @property
+    def _largest(self) -> str:
         return max(self.parts, key=lambda part: part[1])[0]
 
     @property
     def caption(self) -> str:
-        """The mix for people: ``vangogh 60 % + wave 40 %``."""
-        if len(self.parts) == 1:
-            return self.main
-        return " + ".join(f"{name} {100 * share:.3g} %" for name, share in self.parts)
+        """The mix for people: ``vangogh 60 % + wave 40 %``, or ``wave (texture 50 %)``."""
+        shown = [(_caption(name), share) for name, share in self.parts]
+        if len(shown) == 1:
+            return shown[0][0]
+        return " + ".join(f"{name} {100 * share:.3g} %" for name, share in shown)
 
     def __str__(self) -> str:
         """Return the text that ``parse`` reads."""
         if len(self.parts) == 1:
-            return self.main
+            return self.names[0]
         return "+".join(f"{name}:{round(share, DIGITS):g}" for name, share in self.parts)
 
     def share(self, name: str) -> float:
         """Return the share of a style, 0 if it is not part of the mix."""
         return dict(self.parts).get(name, 0.0)
+
+    def textured(self, texture: float | None) -> Mix:
+        """Return the mix with this texture in all its styles; ``None`` for their own."""
+        return Mix.of([(join_texture(split_texture(name)[0], texture), share) for name, share in self.parts])
 
     def toward(self, other: Mix, way: float) -> Mix:
         """Return the mix after a part of the way to another, 0 … 1."""
@@ -98,6 +126,33 @@ class Mix:
         """Return how much of the mix changes on the way to another: 0 for none, 1 for all."""
         names = {*self.names, *other.names}
         return sum(abs(self.share(name) - other.share(name)) for name in names) / 2
+
+
+def split_texture(name: str) -> tuple[str, float | None]:
+    """Return a style without the texture that follows its name, and that texture; ``None`` if it names none.
+
+    Raises:
+        StyleError: the texture is out of range, or not a number.
+    """
+    style, sign, text = name.rpartition("@")
+    if not sign:
+        return name, None
+    try:
+        texture = float(text)
+    except ValueError:
+        if _WORD.fullmatch(style):  # not a path
+            raise StyleError(
+                f"the texture of {style} is not a number: {text!r}", hint=f"for example {style}@0.5"
+            ) from None
+        return name, None
+    if not 0.0 <= texture <= 1.0:
+        raise StyleError(f"the texture of {style} is {text}", hint=f"give a value from 0 to 1, for example {style}@0.5")
+    return style, round(texture, TEXTURE_DIGITS)
+
+
+def join_texture(style: str, texture: float | None) -> str:
+    """Return the name of a style with a texture; ``None`` for its own."""
+    return style if texture is None else f"{style}@{round(texture, TEXTURE_DIGITS):g}"
 
 
 def caption_of(style: str) -> str:
@@ -128,6 +183,11 @@ def _weights(text: str) -> list[tuple[str, float]]:
     return [(name, weight) for name, weight in parts if weight is not None]
 
 
+def _caption(name: str) -> str:
+    style, texture = split_texture(name)
+    return style if texture is None else f"{style} (texture {100 * texture:.0f} %)"
+
+
 def _part(text: str) -> tuple[str, float | None]:
     name, colon, weight = text.rpartition(":")
     if not colon:
@@ -135,6 +195,6 @@ def _part(text: str) -> tuple[str, float | None]:
     try:
         return name, float(weight)
     except ValueError:
-        if _WORD.fullmatch(name):  # not the drive of a path
+        if _WORD.fullmatch(name.partition("@")[0]):  # not the drive of a path
             raise StyleError(f"the weight of {name} is not a number: {weight!r}", hint=EXAMPLE) from None
         return text, None

@@ -309,6 +309,8 @@ def _tell(model: StyleModel, out: Path) -> None:
     style = shell_word(model.folder)
     print(f"the style is in {model.folder}: try `rtstyle image photo.jpg stylized.jpg --style {style}`")
     print(f"{model.preview} shows it")
+    if model.texture:
+        print(f"too busy in flat parts? `--style {style}@0.3` paints less of its texture there")
     print(f"`rtstyle styles add {shell_word(out)} --name {model.name}` lists it beside the others")
 
 

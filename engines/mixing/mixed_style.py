@@ -7,14 +7,13 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from engines.errors import StyleError
 from engines.mixing.mixed_weights import Moments, Tensors, channel_moments, mix_weights
-from engines.style_file import MANIFEST, WEIGHTS, Bounds, Ranges, StyleModel, sha256, sha256_of, stored_ranges
+from engines.style_file import MANIFEST, WEIGHTS, Bounds, Ranges, StyleModel, sha256_of, stored_ranges
 
 KEPT = 32
 """Mixes and styles whose weights are kept, 0.7 and 1.4 MB each."""
@@ -77,9 +76,7 @@ def mix_styles(styles: Sequence[StyleModel], shares: Sequence[float]) -> MixedSt
     first = styles[0]
     for other in styles[1:]:
         check_shapes(first, other)
-    parts = sorted(
-        (sha256(one.folder / MANIFEST), one.folder, share) for one, share in zip(styles, shares, strict=True)
-    )
+    parts = sorted(_Part(one.weights_sha256(), share, one) for one, share in zip(styles, shares, strict=True))
     percents = [f"{100 * share:.3g}" for share in shares]
     named = list(zip(styles, percents, strict=True))
     return MixedStyle(
@@ -125,18 +122,31 @@ def check_shapes(one: StyleModel, other: StyleModel) -> None:
         raise StyleError(f"{one.name} and {other.name} do not mix: their networks have different shapes", hint=HINT)
 
 
+@dataclass(frozen=True, order=True)
+class _Part:
+    """A style of a mix and its share; equal to another if weights and share are.
+
+    Attributes:
+        digest: SHA-256 of the weights.
+    """
+
+    digest: str
+    share: float
+    style: StyleModel = field(compare=False)
+
+
 @lru_cache(KEPT)
-def _mixed(parts: tuple[tuple[str, Path, float], ...]) -> dict[str, npt.NDArray[np.float16]]:
-    known = [_known(folder, digest) for digest, folder, _ in parts]
+def _mixed(parts: tuple[_Part, ...]) -> dict[str, npt.NDArray[np.float16]]:
+    known = [_known(replace(part, share=1.0)) for part in parts]
     shapes = [{name: value.shape for name, value in weights.items()} for weights, _ in known]
     if any(one != shapes[0] for one in shapes):
         raise StyleError("the weights of these styles have different shapes", hint=HINT)
-    shares = [share for _, _, share in parts]
+    shares = [part.share for part in parts]
     mixed = mix_weights([weights for weights, _ in known], shares, [moments for _, moments in known])
     return {name: value.astype(np.float16) for name, value in mixed.items()}
 
 
 @lru_cache(KEPT)
-def _known(folder: Path, digest: str) -> tuple[Tensors, dict[str, Moments]]:  # noqa: ARG001  # part of the key
-    weights = {name: value.astype(np.float32) for name, value in StyleModel.open(folder).tensors().items()}
+def _known(part: _Part) -> tuple[Tensors, dict[str, Moments]]:
+    weights = {name: value.astype(np.float32) for name, value in part.style.tensors().items()}
     return weights, channel_moments(weights)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,12 +65,12 @@ def spelled_style(style: str) -> str:
 def spelled_playlist(playlist: str | None) -> str | None:
     """Return a playlist with its styles as they are written everywhere. Raise StyleError if one does not exist."""
     from rtstyle.playlist import read_playlist
-    from rtstyle.style_library import find, parse, spelled
+    from rtstyle.style_library import choices, find, spelled
 
     if playlist is None:
         return None
     styles = read_playlist(playlist, spelled)
-    for name in {name for style in styles for name in parse(style).names}:
+    for name in choices((), styles):
         find(name)
     return ",".join(styles)
 
@@ -93,7 +94,7 @@ Style = Annotated[
         callback=spelled_style,
         autocompletion=complete_style,
         help="Name of a style (`rtstyle styles` lists them), the folder of your own, or a mix of several, for example "
-        "vangogh:0.6+wave:0.4.",
+        "vangogh:0.6+wave:0.4. @0 to @1 after a name sets its texture, the pattern over everything: wave@0.5.",
     ),
 ]
 Strength = Annotated[
@@ -293,7 +294,7 @@ def load_engine(
     if shared and len(style_library.parse(style).parts) == 1 and model.folder.parent != style_library.GALLERY:
         from rtstyle.live.reloading_engine import reloading
 
-        return reloading(engine, model.folder)
+        return reloading(engine, model.folder, partial(style_library.open_style, style))
     return engine
 
 

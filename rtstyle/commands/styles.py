@@ -83,8 +83,8 @@ def add(
         str,
         typer.Argument(
             metavar="DIR|FILE|URL",
-            help="A folder of `rtstyle train`, a pack (.rtstyle or .zip), the address of a pack, or hf://OWNER/NAME "
-            "for a repository of the Hugging Face Hub.",
+            help="A folder of `rtstyle train`, a pack (.rtstyle or .zip), the address of a pack, hf://OWNER/NAME for a "
+            "repository of the Hugging Face Hub, or a mix or texture to keep, as for --style.",
         ),
     ],
     name: Annotated[str, typer.Option("--name", metavar="NAME", help="Another name than its own.")] = "",
@@ -97,6 +97,8 @@ def add(
         rtstyle styles add runs/wave --name my-wave
         rtstyle styles add wave.rtstyle
         rtstyle styles add hf://somebody/rtstyle-wave
+        rtstyle styles add runs/wave@0.3 --name calm-wave
+        rtstyle styles add vangogh:0.6+wave:0.4 --name night-sea
     """
     from engines.style_file import PREVIEW
     from rtstyle import shelf
@@ -115,7 +117,7 @@ def _files(source: str, sha256: str) -> dict[str, bytes]:
     from engines.errors import StyleError
     from engines.style_file import sha256 as sha256_of
     from rtstyle import shelf, style_download
-    from rtstyle.style_library import find
+    from rtstyle.style_library import find, open_style, parse
 
     if style_download.is_address(source):
         with _progress(source) as on_bytes:
@@ -127,6 +129,9 @@ def _files(source: str, sha256: str) -> dict[str, bytes]:
         return shelf.unpack(path)
     if sha256:
         raise StyleError(f"--sha256 is that of a pack, and {source} is a folder", hint="omit it")
+    mix = parse(source)
+    if len(mix.parts) > 1 or mix.texture is not None:
+        return open_style(source).files()
     return shelf.read_folder(find(source))
 
 
@@ -189,6 +194,7 @@ def info(name: Name, as_json: Json = False) -> None:
         "preview": str(style.preview or ""),
         "bytes": sum(len(data) for data in style.files().values()),
         "weights sha256": style.weights_sha256(),
+        "texture": style.texture,
         "int8": bool(style.ranges),
         "steps": record.get("steps_done"),
         "minutes": record.get("minutes"),

@@ -16,6 +16,7 @@ from rtstyle.controls import Controls
 from rtstyle.live.mix_slider import set_mix, step_first
 from rtstyle.live.session import LiveSession
 from rtstyle.live.snapshot import save_picture
+from rtstyle.live.texture import set_texture
 from rtstyle.masks.settings import ONLY
 
 T = TypeVar("T")
@@ -57,9 +58,9 @@ class Actions:
         """Carry out one action, and return the new setting as plain values for JSON.
 
         Args:
-            name: ``style``, ``mix``, ``glide``, ``playlist``, ``every``, ``strength``, ``scale``, ``colours``,
-                ``only``, ``faces``, ``inside``, ``outside``, ``feather``, ``mirror``, ``hold_fps``, ``pause``,
-                ``record``, ``modulate``, ``snapshot`` or ``stop``.
+            name: ``style``, ``mix``, ``glide``, ``playlist``, ``every``, ``strength``, ``scale``, ``texture``,
+                ``colours``, ``only``, ``faces``, ``inside``, ``outside``, ``feather``, ``mirror``, ``hold_fps``,
+                ``pause``, ``record``, ``modulate``, ``snapshot`` or ``stop``.
             value: a name, a number, or on or off, also as text; ``None`` toggles a switch. ``snapshot`` saves an
                 RGB picture instead of the newest frame; ``modulate`` also takes the texts of ``modulation``.
 
@@ -180,6 +181,7 @@ SETTINGS: dict[str, Callable[[Controls, object], dict[str, Any]]] = {
     "every": partial(_set, "every", "every", _number),
     "strength": partial(_set, "strength", "strength", _number),
     "scale": partial(_set, "scale", "scale", _number),
+    "texture": set_texture,
     "colours": partial(_set, "colours", "colours", _number),
     "only": _set_only,
     "faces": partial(_set, "faces", "faces", _number),

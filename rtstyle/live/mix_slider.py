@@ -7,7 +7,7 @@ from typing import Any
 
 from engines.errors import ConfigError
 from rtstyle.controls import Controls
-from rtstyle.style_mix import Mix
+from rtstyle.style_mix import Mix, split_texture
 
 
 def set_mix(controls: Controls, value: object) -> dict[str, Any]:
@@ -36,8 +36,8 @@ def set_mix(controls: Controls, value: object) -> dict[str, Any]:
     else:
         raise ConfigError("mix takes a share from 0 to 1, or the name of a second style", hint="for example 0.4")
     second = second or _other(controls, first, second, 1)
-    if second == first:
-        raise ConfigError(f"{first} cannot be mixed with itself", hint="give another style")
+    if split_texture(second)[0] == split_texture(first)[0]:
+        raise ConfigError(f"{split_texture(first)[0]} cannot be mixed with itself", hint="give another style")
     controls.style = str(Mix.of([(first, 1.0 - share), (second, share)]))
     controls.pair = first, second
     return {"style": controls.style, "second": second, "mix": share}
@@ -51,7 +51,7 @@ def share_of_second(controls: Controls) -> float:
 def with_first(controls: Controls, name: str) -> str:
     """Return the mix with another first style; the style alone if no two are mixed, or it is the second."""
     parts = controls.mix.parts
-    if len(parts) != 2 or name == parts[1][0]:
+    if len(parts) != 2 or name == split_texture(parts[1][0])[0]:
         return name
     return str(Mix(((name, parts[0][1]), parts[1])))
 
@@ -61,8 +61,9 @@ def step_first(controls: Controls, step: int) -> str:
     names, mix = controls.styles, controls.mix
     if len(mix.parts) != 2:
         return names[(controls.place + step) % len(names)]
-    place = names.index(mix.names[0]) + step
-    if len(names) > 2 and names[place % len(names)] == mix.names[1]:
+    first, second = mix.styles
+    place = names.index(first) + step
+    if len(names) > 2 and names[place % len(names)] == second:
         place += step
     return with_first(controls, names[place % len(names)])
 
@@ -97,6 +98,7 @@ def _other(controls: Controls, first: str, second: str, step: int) -> str:
     names = controls.styles
     if len(names) < 2:
         raise ConfigError("there is no second style to mix with")
+    first, second = (split_texture(name)[0] for name in (first, second))
     place = names.index(second or first) + step
     if names[place % len(names)] == first:
         place += step

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from engines.base import RGB, Engine, RestylableEngine, StrengthMap
@@ -24,11 +25,20 @@ class ReloadingEngine(EngineWrapper):
     Args:
         inner: an engine of that style.
         folder: of the style. While its files are being replaced, or if they are damaged, the old weights stay.
+        open_style: reads the style again; by default, from ``folder``.
     """
 
-    def __init__(self, inner: RestylableEngine, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        inner: RestylableEngine,
+        folder: Path,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        open_style: Callable[[], StyleModel] | None = None,
+    ) -> None:
         super().__init__(inner)
         self._restyled, self._record, self._clock = inner, folder / MANIFEST, clock
+        self._open_style = open_style or partial(StyleModel.open, folder)
         self._known, self._checked_s = self._changed(), clock()
 
     def __call__(self, rgb: RGB, strength: float | StrengthMap = 1.0, colours: float = 0.0) -> RGB:
@@ -44,7 +54,7 @@ class ReloadingEngine(EngineWrapper):
         if found in (None, self._known):
             return
         try:
-            self._restyled.take_style(StyleModel.open(self._record.parent))
+            self._restyled.take_style(self._open_style())
         except StylerError as error:
             logger.debug("the old weights of %s stay: %s", self._record.parent, error)
             return
@@ -58,6 +68,6 @@ class ReloadingEngine(EngineWrapper):
             return None
 
 
-def reloading(engine: Engine, folder: Path) -> Engine:
-    """Return an engine that follows the files of its style, if it can change weights at all."""
-    return ReloadingEngine(engine, folder) if isinstance(engine, RestylableEngine) else engine
+def reloading(engine: Engine, folder: Path, open_style: Callable[[], StyleModel] | None = None) -> Engine:
+    """Return an engine that follows the files of its style, if it can change weights; see ``ReloadingEngine``."""
+    return ReloadingEngine(engine, folder, open_style=open_style) if isinstance(engine, RestylableEngine) else engine

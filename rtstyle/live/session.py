@@ -16,6 +16,7 @@ from rtstyle.live.rate_hold import RateHold
 from rtstyle.live.recorder import Recorder
 from rtstyle.live.sound import LiveSound
 from rtstyle.live.style_switcher import StyleSwitcher
+from rtstyle.live.texture import texture_now
 from rtstyle.pipeline import run
 from rtstyle.progress import status
 from rtstyle.sinks.base import Sink, dropped_by, state_of
@@ -49,6 +50,7 @@ class SessionStats:
     fault: str
     strength: float
     scale: float
+    texture: float
     colours: float
     only: str
     faces: float
@@ -191,6 +193,7 @@ class LiveSession:
             fault=switcher.fault if switcher else "",
             strength=controls.strength,
             scale=controls.scale,
+            texture=texture_now(controls),
             colours=controls.colours,
             only=controls.only,
             faces=controls.faces,

@@ -220,7 +220,7 @@ class StyleSwitcher:
         if ready is None or ready.size != size or self._newest == self._shown:
             return
         read = self._controls.read
-        if set(read(self._newest).names) <= set(read(wanted).names) | set(read(self._shown).names):
+        if set(read(self._newest).styles) <= set(read(wanted).styles) | set(read(self._shown).styles):
             self._fade_to(self._newest, now)
             self._newest = ""
 

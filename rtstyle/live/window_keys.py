@@ -9,14 +9,15 @@ from pathlib import Path
 from engines.errors import StylerError
 from rtstyle.live.actions import Actions
 from rtstyle.live.mix_slider import share_of_second, with_first
+from rtstyle.live.texture import texture_now
 from rtstyle.masks.settings import MAX_FEATHER
 from rtstyle.sinks.window import WindowSink
 from rtstyle.stroke_scale import SCALES
 from rtstyle.style_mix import caption_of
 
 STEP = 0.1
-"""Change for one press: of strength by Z or C, own colours by V or B, faces by N or M, inside by Y or U, outside by J
-or K, a mix by comma or point."""
+"""Change for one press: of strength by Z or C, texture by G or L, own colours by V or B, faces by N or M, inside by Y
+or U, outside by J or K, a mix by comma or point."""
 
 FEATHER_STEP = 2.0
 """Change of the soft border for one press of W or E, pixels."""
@@ -40,6 +41,7 @@ class WindowKeys:
         ("X", "mix with the next style"),
         (", .", "less, more of it"),
         ("Z C", "less, more strength"),
+        ("G L", "less, more texture"),
         ("V B", "fewer, more own colours"),
         ("[ ]", "smaller, larger strokes"),
         ("O", "everything, people, background or faces only"),
@@ -71,6 +73,8 @@ class WindowKeys:
             ".": lambda _: self._mix(STEP),
             "z": lambda _: self._change_strength(-STEP),
             "c": lambda _: self._change_strength(STEP),
+            "g": lambda _: self._change_texture(-STEP),
+            "l": lambda _: self._change_texture(STEP),
             "v": lambda _: self._change_colours(-STEP),
             "b": lambda _: self._change_colours(STEP),
             "[": lambda _: self._change_scale(-1),
@@ -178,6 +182,12 @@ class WindowKeys:
     def _change_colours(self, step: float) -> str:
         colours = round(min(1.0, max(0.0, self._controls.colours + step)), 2)
         return f"own colours {self._actions.change('colours', colours)['colours']:.1f}"
+
+    def _change_texture(self, step: float) -> str:
+        if not self._controls.styles:
+            return ""
+        texture = round(min(1.0, max(0.0, texture_now(self._controls) + step)), 2)
+        return f"texture {self._actions.change('texture', texture)['texture']:.2f}"
 
     def _change_scale(self, presses: int) -> str:
         # On a grid that holds 1: steps there and back must end at the style's own size, which costs nothing.

@@ -137,7 +137,7 @@ class Rooms:
     @property
     def needed(self) -> set[str]:
         """Names of the styles that every visitor begins with, also in mixes."""
-        return {name for style in (self.settings.style, *self.settings.playlist) for name in parse(style).names}
+        return {name for style in (self.settings.style, *self.settings.playlist) for name in parse(style).styles}
 
     async def refresh(self, instead: str = "") -> None:
         """Read the library again, and let all visitors choose from what is there now.

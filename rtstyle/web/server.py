@@ -14,7 +14,7 @@ from engines.errors import ConfigError, SinkError
 from engines.os_errors import listen_advice, reason
 from rtstyle.live import http_server
 from rtstyle.live.http_server import Handler, HttpOptions, HttpServer, json_response, read_body, styler_error
-from rtstyle.style_library import StyleEntry
+from rtstyle.style_library import StyleEntry, texture_of
 from rtstyle.web.files.routes import Files
 from rtstyle.web.rooms import Rooms, WebSettings
 from rtstyle.web.training.routes import OwnStyles
@@ -164,11 +164,12 @@ class Server:
         return json_response({"sdp": answer})
 
 
-def _described(name: str, entry: StyleEntry | None) -> dict[str, str | bool]:
+def _described(name: str, entry: StyleEntry | None) -> dict[str, Any]:
     if entry is None:  # a path, not a style of the library
-        return {"name": name, "title": Path(name).name, "painter": "", "own": False}
+        return {"name": name, "title": Path(name).name, "painter": "", "own": False, "texture": texture_of(name)}
     preview = {"preview": f"styles/{name}.jpg"} if entry.preview else {}
-    return {"name": name, "title": entry.title, "painter": entry.painter, **preview, "own": entry.own}
+    described = {"name": name, "title": entry.title, "painter": entry.painter, **preview, "own": entry.own}
+    return {**described, "texture": entry.texture}
 
 
 def _tls(settings: WebSettings) -> ssl.SSLContext | None:

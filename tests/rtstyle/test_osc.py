@@ -255,10 +255,10 @@ def test_settings_are_sent_to_a_controller_that_shows_them(monkeypatch: pytest.M
             message = OscMessage(controller.recv(1000))
             return message.address, *message.params
 
-        first = dict(receive() for _ in range(17))
+        first = dict(receive() for _ in range(18))
         assert first == {
             "/rtstyle/style": "wave", "/rtstyle/strength": 0.5, "/rtstyle/scale": 1.0, "/rtstyle/colours": 0.0,
-            "/rtstyle/only": "all", "/rtstyle/faces": 0.0, "/rtstyle/mix": 0.0,
+            "/rtstyle/only": "all", "/rtstyle/faces": 0.0, "/rtstyle/mix": 0.0, "/rtstyle/texture": pytest.approx(0.15),
             "/rtstyle/inside": 1.0, "/rtstyle/outside": 0.0, "/rtstyle/feather": 0.0,
             "/rtstyle/glide": 0.0, "/rtstyle/every": 8.0, "/rtstyle/hold_fps": 1.0,
             "/rtstyle/mirror": 0.0, "/rtstyle/pause": 0.0, "/rtstyle/record": 0.0, "/rtstyle/modulate": 0.0,

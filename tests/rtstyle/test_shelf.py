@@ -46,6 +46,19 @@ def test_a_trained_style_gets_a_name(tiny_style: Path, capsys: pytest.CaptureFix
     assert "mine" in run(capsys)
 
 
+def test_a_texture_and_a_mix_can_be_kept(capsys: pytest.CaptureFixture[str], home: Path) -> None:
+    told = run(capsys, "add", "wave@0.6", code=1)
+    assert "wave is a style that comes with rtstyle" in told and "--name NAME gives it another name" in told
+    run(capsys, "add", "wave@0.6", "--name", "foam")
+    foam = style_library.open_style("foam")
+    assert foam.folder == home / "foam" and foam.texture == 0.6 and foam.title == "The Great Wave off Kanagawa"
+    assert foam.weights_sha256() == style_library.open_style("wave@0.6").weights_sha256()
+    run(capsys, "add", "vangogh@1:0.6+scream:0.4", "--name", "night")
+    night, mixed = style_library.open_style("night"), style_library.open_style("vangogh@1:0.6+scream:0.4")
+    assert night.weights_sha256() == mixed.weights_sha256() and night.ranges == mixed.ranges and night.preview
+    assert run(capsys, "add", "wave@2", "--name", "more", code=1).startswith("rtstyle: the texture of wave is 2")
+
+
 def test_a_style_without_a_good_preview_gets_one(files: dict[str, bytes]) -> None:
     made = []
     for name, given in (("none", {}), ("bad", {PREVIEW: b"<html>"})):

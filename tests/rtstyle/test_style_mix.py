@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,14 @@ from rtstyle.style_mix import Mix
         ("wave:0.3", "wave", "wave"),
         ("Wave+VANGOGH", "wave:0.5+vangogh:0.5", "wave 50 % + vangogh 50 %"),
         ("udnie+wave+mosaic", "udnie:0.3334+wave:0.3333+mosaic:0.3333", "udnie 33.3 % + wave 33.3 % + mosaic 33.3 %"),
+        ("Wave@0.50", "wave@0.5", "wave (texture 50 %)"),
+        (
+            "wave@1:3+vangogh@0:1",
+            "wave@1:0.75+vangogh@0:0.25",
+            "wave (texture 100 %) 75 % + vangogh (texture 0 %) 25 %",
+        ),
+        ("wave@0.501:1+wave@0.5:1+wave:2", "wave@0.5:0.5+wave:0.5", "wave (texture 50 %) 50 % + wave 50 %"),
+        ("/home/me@work/mine", "/home/me@work/mine", "/home/me@work/mine"),
         (r"C:\styles\mine+wave", r"C:\styles\mine:0.5+wave:0.5", r"C:\styles\mine 50 % + wave 50 %"),
     ],
 )
@@ -49,6 +58,13 @@ def test_reads_mixes(text: str, canonical: str, caption: str) -> None:
         ("a1+a2+a3+a4+a5+a6+a7+a8+a9", "a mix of 9 styles is too many .mix 8 at most"),
         ("vangogh+wavy", "there is no style 'wavy' .did you mean wave"),
         ("vangogh+", "the name of the style is empty"),
+        ("wave@2", "the texture of wave is 2 .give a value from 0 to 1"),
+        ("wave@nan", "the texture of wave is nan"),
+        ("wave@half", "the texture of wave is not a number: 'half'"),
+        ("wave@0.2:half+udnie:1", "the weight of wave@0.2 is not a number"),
+        ("@0.5", "the name of the style is empty"),
+        ("wavy@0.5", "there is no style 'wavy' .did you mean wave"),
+        ("udnie@0.5", "udnie was trained without a texture"),
     ],
 )
 def test_says_what_is_wrong(text: str, told: str) -> None:
@@ -93,3 +109,28 @@ def test_python_loads_a_mix() -> None:
     with rtstyle.load("vangogh:0.5+wave:0.5", "cpu") as mixed, rtstyle.load("wave", "cpu") as alone:
         assert mixed.info.style == "vangogh-50-wave-50"
         assert np.abs(mixed(photo).astype(int) - alone(photo)).mean() > 3
+
+
+def test_a_texture_follows_a_name_or_a_folder_and_is_part_of_the_identity(tmp_path: Path) -> None:
+    wave, more = style_library.open_style("wave"), style_library.open_style("wave@0.6")
+    assert (wave.texture, more.texture) == (style_library.texture_of("wave"), 0.6)
+    folder = f"{style_library.GALLERY / 'wave'}@0.6"
+    assert style_library.open_style(folder).weights_sha256() == more.weights_sha256()
+    assert style_library.identify("wave@0.6", "cpu") != style_library.identify("wave", "cpu")
+    assert style_library.identify("wave@0.60", "cpu") == style_library.identify(
+        style_library.spelled("wave@0.6"), "cpu"
+    )
+    copy = tmp_path / "mine@0.5"  # a folder of that very name
+    shutil.copytree(style_library.GALLERY / "wave", copy)
+    assert style_library.open_style(str(copy)).texture == wave.texture
+    assert style_library.choices(["wave"], [str(copy), "wave@0.3:0.5+scream@1:0.5"]) == [str(copy), "scream", "wave"]
+
+
+def test_a_style_that_cannot_be_read_has_no_texture(tmp_path: Path) -> None:
+    assert style_library.texture_of(str(tmp_path)) == style_library.texture_of("nothing") == 0.0
+
+
+def test_a_picture_has_the_texture_that_is_asked_for() -> None:
+    wall = np.full((96, 96, 3), 120, np.uint8)
+    with rtstyle.load("klimt@0", "cpu:fp32") as none, rtstyle.load("klimt@1", "cpu:fp32") as whole:
+        assert none(wall).std((0, 1)).max() < 0.5 * whole(wall).std((0, 1)).max()

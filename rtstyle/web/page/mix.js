@@ -1,4 +1,4 @@
-// Mixes of two styles as text, as the server writes them: vangogh:0.6+wave:0.4.
+// Mixes of two styles as text, as the server writes them: vangogh:0.6+wave:0.4, or wave@0.5 for half of its texture.
 
 export function mixText(first, second, share) {
   if (!second || second === first || share <= 0) return first;
@@ -23,9 +23,20 @@ export function parseMix(text, names) {
   });
 }
 
+// Return a style without the texture that follows its name, and that texture; null for the style's own.
+export function splitTexture(name, names) {
+  const at = names.includes(name) ? -1 : name.lastIndexOf("@"), texture = Number(name.slice(at + 1));
+  return at < 0 || Number.isNaN(texture) ? [name, null] : [name.slice(0, at), texture];
+}
+
+export function joinTexture(name, texture) {
+  return texture === null ? name : `${name}@${Number(texture.toFixed(2))}`;
+}
+
 // Return a mix for people, with the titles of its styles.
 export function mixCaption(text, entries) {
-  const parts = parseMix(text, [...entries.keys()]);
-  const titles = parts.map(([name, share]) => [entries.get(name)?.title ?? name, Math.round(100 * share)]);
+  const names = [...entries.keys()], parts = parseMix(text, names);
+  const title = ([name, texture]) => `${entries.get(name)?.title ?? name}${texture === null ? "" : ` (texture ${Math.round(100 * texture)} %)`}`;
+  const titles = parts.map(([name, share]) => [title(splitTexture(name, names)), Math.round(100 * share)]);
   return parts.length < 2 ? titles[0][0] : titles.map(([title, percent]) => `${title} ${percent} %`).join(" + ");
 }

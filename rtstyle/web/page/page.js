@@ -126,6 +126,7 @@ function showSettings(state) {
 function showValues() {
   $("mix").disabled = !$("second").value;
   $("masking").hidden = !masked();
+  choice.showTexture();
   sliders.showAll();
   stage.classList.toggle("mirrored", $("mirror").checked);
 }
@@ -245,6 +246,7 @@ const KEYS = {
   a: () => choice.step(-1), d: () => choice.step(1),
   x: () => choice.nextSecond(), ",": () => changeMix(-0.1), ".": () => changeMix(0.1),
   z: () => step("strength", -0.1, "strength"), c: () => step("strength", 0.1, "strength"),
+  g: () => step("texture", -0.1, "texture"), l: () => step("texture", 0.1, "texture"),
   v: () => step("colours", -0.1, "own colours"), b: () => step("colours", 0.1, "own colours"),
   "[": () => step("scale", -0.25, "stroke size"), "]": () => step("scale", 0.25, "stroke size"),
   y: () => stepMask("inside", -0.1, "inside"), u: () => stepMask("inside", 0.1, "inside"),

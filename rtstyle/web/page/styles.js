@@ -1,6 +1,6 @@
-// The choice of a style, and of a second one that is mixed in.
+// The choice of a style, of a second one that is mixed in, and of their texture.
 import { card } from "./cards.js";
-import { mixCaption, mixText, parseMix, stepFirst } from "./mix.js";
+import { joinTexture, mixCaption, mixText, parseMix, splitTexture, stepFirst } from "./mix.js";
 
 const $ = (id) => document.getElementById(id);
 
@@ -9,9 +9,11 @@ export class StyleChoice {
   constructor(changed) {
     this.changed = changed;
     this.entries = new Map();
+    this.texture = null; // each style's own
     $("styles").onchange = () => this.firstChosen();
     $("mix").oninput = changed;
     $("second").onchange = () => this.secondChosen();
+    $("texture").oninput = () => { this.texture = Number($("texture").value); changed(); };
   }
 
   // Show the styles that there are now, and choose what was chosen, or what an unfinished style has become, or the first.
@@ -37,12 +39,14 @@ export class StyleChoice {
     $("second").value = "";
     $("mix").value = 0;
     radio.checked = true;
+    this.texture = null;
     this.changed();
   }
 
-  // The chosen style, mixed with the second one.
+  // The chosen style, mixed with the second one, and their texture.
   get text() {
-    return this.first && mixText(this.first, $("second").value, this.share);
+    const textured = (name) => (this.textureOf(name) ? joinTexture(name, this.texture) : name);
+    return this.first && mixText(textured(this.first), $("second").value && textured($("second").value), this.share);
   }
 
   get caption() {
@@ -57,15 +61,30 @@ export class StyleChoice {
     return Number($("mix").value);
   }
 
+  // The texture that a style has by itself; 0 if it has none to change.
+  textureOf(name) {
+    return this.entries.get(name)?.texture ?? 0;
+  }
+
   // Show a style or a mix of two; a slider at its end keeps its second style.
   show(text) {
     if (!text || text === this.text) return;
-    const parts = parseMix(text, [...this.entries.keys()]);
-    const radio = this.radios().find((one) => one.value === parts[0][0]);
+    const names = [...this.entries.keys()], parts = parseMix(text, names);
+    const [first, second] = parts.map(([name]) => splitTexture(name, names));
+    const radio = this.radios().find((one) => one.value === first[0]);
     if (!radio || parts.length > 2) return;
     radio.checked = true;
-    if (parts.length === 2) $("second").value = parts[1][0];
+    if (second) $("second").value = second[0];
     if (document.activeElement !== $("mix")) $("mix").value = parts[1]?.[1] ?? 0;
+    if (document.activeElement !== $("texture")) this.texture = first[1] ?? second?.[1] ?? null;
+  }
+
+  // Show the texture; nobody holds its slider.
+  showTexture() {
+    const able = this.textureOf(this.first) || this.textureOf($("second").value);
+    $("texture").disabled = !able;
+    if (document.activeElement !== $("texture") || !able) $("texture").value = able ? this.texture ?? able : 0;
+    $("texture-now").textContent = able ? `${Math.round(100 * $("texture").value)} %` : "none";
   }
 
   // Choose the style at a place; the answer is a caption.
@@ -101,6 +120,7 @@ export class StyleChoice {
       $("second").value = "";
       $("mix").value = 0;
     }
+    this.texture = null;
     this.changed();
   }
 
