@@ -13,7 +13,7 @@ from engines.errors import EngineError, StyleError
 from engines.mixing.mixed_style import MixedStyle
 from engines.model.own_colours import with_own_colours
 from engines.openvino.frame_streams import MOST_BYTES, FrameStreams, stream_options
-from engines.openvino.quantized_graph import Floats, check_ranges, quantize, quantized_weights
+from engines.openvino.quantized_graph import Floats, check_ranges, quantize, quantized_ranges, quantized_weights
 from engines.openvino.runtime import (
     as_engine_errors,
     compile_graph,
@@ -140,7 +140,7 @@ class CpuEngine(BaseEngine):
         self._graph = graph = read_graph(self._core, self._style)
         if self._precision == "int8":
             weights = self._weights()
-            quantize(graph, list(self._style.ranges), lambda name, _: weights[name])
+            quantize(graph, list(quantized_ranges(self._style)), lambda name, _: weights[name])
         elif self._colours or isinstance(self._style, MixedStyle):
             weights = self._weights()
         else:  # the graph's own
@@ -156,7 +156,7 @@ class CpuEngine(BaseEngine):
             return weights
         if any(name not in weights or weights[name].ndim != KERNEL for name in self._style.ranges):
             raise StyleError(f"{self._style.folder / MANIFEST} has ranges of other weights", hint="get the style again")
-        return quantized_weights(weights, self._style.ranges)
+        return quantized_weights(weights, quantized_ranges(self._style))
 
     def _graph_for(self, height: int, width: int) -> SizedGraph:
         """Return the compiled graph for one frame size; compile it if it is not cached."""

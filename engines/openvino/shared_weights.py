@@ -19,7 +19,7 @@ from engines.base import check_size
 from engines.errors import EngineError, StyleError
 from engines.openvino.engine import CpuEngine, SizedGraph
 from engines.openvino.frame_streams import FIRST_WEIGHT, FrameStreams, stream_options
-from engines.openvino.quantized_graph import Floats, quantize
+from engines.openvino.quantized_graph import Floats, quantize, quantized_ranges
 from engines.openvino.runtime import as_engine_errors, compile_graph, import_openvino, read_graph, replace_weights
 from engines.style_file import StyleModel, sha256
 
@@ -66,7 +66,7 @@ class SharedCpuEngine(CpuEngine):
         self._shared, self._inputs = None, []
 
     def _open(self) -> None:
-        quantized = list(self._style.ranges) if self._precision == "int8" else []
+        quantized = list(quantized_ranges(self._style)) if self._precision == "int8" else []
         self._shared = _shared(self._core, self._options, self._style, quantized)
         self._take_weights()
 
