@@ -3,6 +3,10 @@
 TensorRT can replace the weights of an engine ("refit"), by names of its own. They are matched when the engine is built
 from random weights: no two are equal, so a value identifies its name. The table is stored in the engine's metadata. The
 output is verified after each refit, see ``engines.trt.runtime.verify``.
+
+The names hold the path of a layer's module, but cannot replace the values: in Torch-TensorRT 2.11 to 2.14 a name loses
+a part of the path each time that it is asked for (``get_node_name``), and those of the canvas and of ``softening`` say
+nothing.
 """
 
 from __future__ import annotations
@@ -91,11 +95,20 @@ def _is(value: Tensor, weight: Tensor, name: str) -> bool:
 def refit(trt: Any, engine: Any, logger: Any, known: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
     """Replace the weights of a refittable engine that is not running.
 
+    Torch-TensorRT does not record the few integers with which it computes the shapes of padding. They are not in the
+    table, and stay as they were built, unless TensorRT says that it needs them.
+
     ``known`` is of ``refit_table``, and ``weights`` of ``refittable_weights`` for the style.
     """
     refitter = trt.Refitter(engine, logger)
+    names, constants = (known.get(part) or {} for part in ("weights", "constants"))
+    listed = list(refitter.get_all_weights())
+    if lost := sorted(set(names) - set(listed)):
+        raise RefitError(f"TensorRT does not list the weight {lost[0]}")
     kept: list[Tensor] = []  # TensorRT reads them only at the end
-    for name in refitter.get_all_weights():
+    for name in listed:
+        if name not in names and name not in constants:
+            continue
         value = _value(name, known, weights)
         kept.append(value)
         if not refitter.set_named_weights(name, trt.Weights(_format(trt, value), value.data_ptr(), value.numel())):

@@ -53,6 +53,45 @@ def test_a_table_with_a_gap_is_refused(style: StyleModel) -> None:
         refit_table(whole, weights)
 
 
+class Names:
+    """TensorRT with an engine's weights by name alone."""
+
+    Weights, DataType = fake_tensorrt.Weights, fake_tensorrt.DataType
+
+    def __init__(self, listed: list[str], needed: tuple[str, ...] = ()) -> None:
+        self.listed, self.needed = listed, needed
+        self.given: list[str] = []
+
+    def Refitter(self, engine: object, logger: object) -> Names:  # noqa: N802
+        return self
+
+    def get_all_weights(self) -> list[str]:
+        return self.listed
+
+    def set_named_weights(self, name: str, weights: object) -> bool:
+        self.given.append(name)
+        return True
+
+    def get_missing_weights(self) -> list[str]:
+        return [name for name in self.needed if name not in self.given]
+
+    def refit_cuda_engine(self) -> bool:
+        return True
+
+
+def test_what_torch_tensorrt_does_not_record_stays_as_it_was_built(style: StyleModel) -> None:
+    network = to_fp16(random_generator(shape(style)))
+    weights, names = refittable_weights(network, HIGH, WIDE), recorded(network, HIGH, WIDE)
+    known = refit_table(names, weights)
+    trt = Names([*names, "pad_shape CONSTANT"])
+    refit.refit(trt, None, None, known, weights)
+    assert trt.given == list(names)
+    with pytest.raises(RefitError, match="needs further weights: pad_shape CONSTANT"):
+        refit.refit(Names(trt.listed, ("pad_shape CONSTANT",)), None, None, known, weights)
+    with pytest.raises(RefitError, match=r"does not list the weight .*head\.conv\.bias"):
+        refit.refit(Names([name for name in names if "head.conv.bias" not in name]), None, None, known, weights)
+
+
 def test_constants_of_the_contrasts_stay_in_fp32(style: StyleModel) -> None:
     before = dict(load_generator(style).named_buffers())
     after = dict(to_fp16(load_generator(style)).named_buffers())
