@@ -12,6 +12,8 @@ BASE := .venv/bin
 DEV := .venv-dev/bin
 BASE_READY := .venv/ready
 DEV_READY := .venv-dev/ready
+TRT := .venv-dev/torch-tensorrt
+TRT_READY := $(TRT)/ready
 BENCHMARKS ?= bench runtime
 
 # Many tests wait for a clock, a process or a network: one worker more than there are cores keeps the cores busy.
@@ -21,7 +23,7 @@ WORKERS ?= $(shell $(DEV)/python -c 'import os; print(min(4, 1 + (os.cpu_count()
 AGAIN = --recipe "$(NAME)" --content "$(DATA)/content" --features "$(DATA)/features" \
 	--style-picture "$(DATA)/styles"
 
-.PHONY: help setup demo test test-slow test-browser test-network test-v4l2 test-gpu check docs format bench bench-gpu style clean
+.PHONY: help setup demo test test-slow test-browser test-network test-v4l2 test-gpu test-tensorrt check docs format bench bench-gpu style clean
 
 help: ## show this list
 	@grep -E '^[a-z0-9-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -53,6 +55,9 @@ test-v4l2: $(DEV_READY) ## cameras and virtual cameras with real drivers, in a m
 
 test-gpu: $(DEV_READY) ## the engines on a real card; needs an NVIDIA card, skipped without one
 	$(DEV)/python -m pytest -m gpu $(ARGS)
+
+test-tensorrt: $(TRT_READY) ## the graph through Torch-TensorRT, and plans for cards that are not here; needs Linux
+	PYTHONPATH="$(CURDIR)/$(TRT)" $(DEV)/python -m pytest -m slow tests/engines/test_trt_conversion.py tests/engines/test_fp16.py $(ARGS)
 
 check: $(DEV_READY) ## lint, format, types, import contracts, documentation
 	$(DEV)/ruff check .
@@ -95,4 +100,12 @@ $(DEV_READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-dev
 	$(DEV)/python -m pip install $(PIP_OPTIONS) --constraint constraints.txt 'pip>=25.1'  # for --group, PEP 735
 	$(DEV)/python -m pip install $(PIP_OPTIONS) --constraint constraints.txt --editable '.[train,web]' --group dev
+	@touch $@
+
+# In a folder of its own, since other tests ask what is installed. Without dependencies: they are NVIDIA's CUDA packages of
+# several GB, for the card alone, and what .venv-dev has.
+$(TRT_READY): $(DEV_READY)
+	@echo "Fetching Torch-TensorRT and TensorRT for RTX: 94 MB"
+	rm -rf "$(TRT)"
+	$(DEV)/python -m pip install $(PIP_OPTIONS) --constraint constraints.txt --no-deps --target "$(TRT)" --group torch-tensorrt
 	@touch $@
