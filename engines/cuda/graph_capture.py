@@ -19,12 +19,17 @@ capture_lock = RLock()
 would break the capture of another thread. torch allows one capture at a time in a process anyway."""
 
 
-def capture(work: Callable[[], None], device: str | torch.device) -> Callable[[], None]:
+def capture(
+    work: Callable[[], None],
+    device: str | torch.device,
+    can_capture: Callable[[torch.cuda.Stream], bool] = lambda _: True,
+) -> Callable[[], None]:
     """Warm up, capture as a CUDA graph, and return the function that replays it on the current stream.
 
     ``work`` is captured on a stream that serves nothing else: anything that another thread enqueued there would become
     part of the graph. It reads and writes tensors that outlive the graph, and must not wait for the device. The graph's
-    memory is freed when the returned function is dropped. On ``cpu``, ``work`` itself is returned.
+    memory is freed when the returned function is dropped. On ``cpu``, and if ``can_capture`` says no after the warm-up,
+    ``work`` itself is returned.
 
     Raises:
         RuntimeError: torch failed; a lack of memory shows in the warm-up, before the capture starts.
@@ -43,6 +48,8 @@ def capture(work: Callable[[], None], device: str | torch.device) -> Callable[[]
                     work()
             finally:  # also on failure: its tensors belong to another stream and are freed without waiting for this one
                 stream.synchronize()
+            if not can_capture(stream):
+                return work
             graph = torch.cuda.CUDAGraph()
             _record(graph, work, stream)
         return graph.replay

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,8 @@ from engines.trt.refit import RefitError, refit, refittable_weights
 
 REFIT = "refit"
 """Metadata: the table of an engine's weights; absent for an engine of one style."""
+
+logger = logging.getLogger(__name__)
 
 
 class MismatchError(EngineError):
@@ -54,7 +57,7 @@ class PlanBody:
         if self._context is None:
             raise RuntimeError("TensorRT: out of memory")
         self._bind(trt, engine)
-        self._plain = self.run = capture(self._once, device)
+        self._plain = self.run = capture(self._once, device, self._can_capture)
         self._own: Callable[[], None] | None = None
 
     def take_colours(self, colours: float) -> None:
@@ -64,7 +67,7 @@ class PlanBody:
             return
         self._colours.fill_(colours)
         if self._own is None:
-            self._own = capture(self._once_with_own_colours, self._device)
+            self._own = capture(self._once_with_own_colours, self._device, self._can_capture)
         self.run = self._own
 
     def _bind(self, trt: Any, engine: Any) -> None:
@@ -83,6 +86,14 @@ class PlanBody:
                 raise EngineError(f"TensorRT rejects the address of {name}")
         if expected:
             raise EngineError("the engine is not a frame graph of this size: a tensor is missing")
+
+    def _can_capture(self, stream: torch.cuda.Stream) -> bool:
+        """Return False if TensorRT for RTX, which compiles kernels as it runs, cannot be captured on a stream."""
+        ask = getattr(self._context, "is_stream_capturable", None)
+        if ask is None or ask(stream.cuda_stream):
+            return True
+        logger.info("TensorRT cannot be captured in a CUDA graph here; its kernels are launched one by one")
+        return False
 
     def _once(self) -> None:
         self._execute()
@@ -104,8 +115,8 @@ class PlanBody:
 @functools.cache
 def _runtime(trt: Any) -> tuple[Any, Any]:
     """Return TensorRT's logger and runtime, of which a process must have one each."""
-    logger = trt.Logger(trt.Logger.ERROR)
-    return logger, trt.Runtime(logger)
+    errors = trt.Logger(trt.Logger.ERROR)
+    return errors, trt.Runtime(errors)
 
 
 def load_body(
@@ -119,14 +130,14 @@ def load_body(
         EngineError: TensorRT cannot load it.
     """
     trt = import_tensorrt(flavour)
-    logger, runtime = _runtime(trt)
+    errors, runtime = _runtime(trt)
     engine = runtime.deserialize_cuda_engine(plan.data)
     if engine is None:
         raise EngineError("TensorRT cannot load the engine", hint="rtstyle engine clear")
     if weight_names := plan.extra.get(REFIT):
         if not engine.refittable:
             raise RefitError("TensorRT built an engine whose weights cannot be refitted")
-        refit(trt, engine, logger, weight_names, refittable_weights(load_generator(style), height, width))
+        refit(trt, engine, errors, weight_names, refittable_weights(load_generator(style), height, width))
     body = PlanBody(trt, engine, height, width, device)
     verify(body, style)
     return body
