@@ -21,6 +21,7 @@ from engines.trt.compat import import_tensorrt, installed
 from engines.trt.plan_cache import PlanCache
 from engines.trt.refit import RefitError
 from engines.trt.runtime import MismatchError, PlanBody, load_body
+from engines.trt.runtime_cache import RuntimeCache
 
 
 class TensorRtEngine(BaseEngine):
@@ -91,7 +92,8 @@ class TensorRtEngine(BaseEngine):
             if self._cache.fault(key) or (plan := self._cache.get(key)) is None:
                 continue
             try:
-                return load_body(self._flavour, plan, self._style, height, width, self._device)
+                kernels = RuntimeCache(self._cache, key)
+                return load_body(self._flavour, plan, self._style, height, width, self._device, kernels)
             except (RefitError, MismatchError) as error:
                 self._cache.mark_failed(key, error.problem)
         raise EngineError(

@@ -2,7 +2,8 @@
 
     DIGEST.plan     the engine's bytes
     DIGEST.json     its key, size, sha256 and build time, and the builder's own metadata
-    DIGEST.fault    instead of the two: why it could not be built
+    DIGEST.runtime  kernels of TensorRT for RTX, see ``engines.trt.runtime_cache``: their sha256, then their bytes
+    DIGEST.fault    instead of the three: why it could not be built
     DIGEST.lock     held while it is built or written
 
 An engine is code for this GPU. It is built here, stays in a folder that only its user can write to, and is used only
@@ -27,7 +28,7 @@ from engines.cache_dirs import FOLDER_VARIABLES, cache_folder
 from engines.errors import EngineError
 from engines.os_errors import reason
 from engines.trt import plan_record
-from engines.trt.plan_record import FAULT, FORMAT, LOCK, METADATA, PLAN, Entry, Plan, PlanKey, digest_of
+from engines.trt.plan_record import FAULT, FORMAT, LOCK, METADATA, PLAN, RUNTIME, Entry, Plan, PlanKey, digest_of
 from engines.trusted_files import RefusedError, check_folder, make_folder, read_own, remove, remove_untrusted, write_own
 
 __all__ = ["BusyError", "Entry", "Plan", "PlanCache", "PlanKey"]
@@ -46,7 +47,10 @@ WRITE_WAIT_S = 60.0
 DEAD_AFTER_S = 3600.0
 """Age of an unfinished file whose writer must be dead, since writing takes seconds."""
 
-_OURS = re.compile(r"\.?([0-9a-f]{64})(\.plan|\.json|\.fault|\.lock)(\..*\.part)?")
+RUNTIME_LIMIT = 64 << 20
+"""Largest runtime cache of an engine, in bytes."""
+
+_OURS = re.compile(r"\.?([0-9a-f]{64})(\.plan|\.json|\.runtime|\.fault|\.lock)(\..*\.part)?")
 
 
 class BusyError(EngineError):
@@ -99,9 +103,41 @@ class PlanCache:
         with self.lock(key, WRITE_WAIT_S), self._usable():
             self._sweep(key.digest)
             remove(self._path(key, FAULT))
+            remove(self._path(key, RUNTIME))
             # Older metadata does not match the new engine: it has another sha256.
             write_own(self.folder, [(key.digest + PLAN, plan), (key.digest + METADATA, metadata)])
         self._shrink(key.digest)
+
+    def runtime_cache(self, key: PlanKey) -> bytes:
+        """Return the kernels that ``put_runtime_cache`` stored, or nothing. Damaged ones are removed."""
+        path = self._path(key, RUNTIME)
+        with suppress(OSError):
+            try:
+                data, _ = read_own(path, RUNTIME_LIMIT + _SHA256_BYTES)
+                if hashlib.sha256(data[_SHA256_BYTES:]).digest() != data[:_SHA256_BYTES]:
+                    raise RefusedError("the kernels are damaged")
+                return data[_SHA256_BYTES:]
+            except RefusedError:
+                remove(path)
+        return b""
+
+    def put_runtime_cache(self, key: PlanKey, data: bytes) -> None:
+        """Store the kernels of an engine, unless the engine is gone.
+
+        Raises:
+            EngineError: they are too large, cannot be written, or the engine is being built.
+        """
+        if len(data) > RUNTIME_LIMIT:
+            raise EngineError(f"{len(data) >> 20} MB of kernels are more than {RUNTIME_LIMIT >> 20} MB")
+        with self.lock(key, 0), self._usable():
+            if self._path(key, METADATA).exists():
+                write_own(self.folder, [(key.digest + RUNTIME, hashlib.sha256(data).digest() + data)])
+        self._shrink(key.digest)
+
+    def remove_runtime_cache(self, key: PlanKey) -> None:
+        """Remove the kernels of an engine, which stays."""
+        with suppress(OSError):  # in use, on Windows
+            remove(self._path(key, RUNTIME))
 
     def fault(self, key: PlanKey) -> str:
         """Return why the engine could not be built; empty if it exists or was never tried."""
@@ -233,14 +269,14 @@ class PlanCache:
         return None
 
     def _remove(self, digest: str) -> None:
-        for suffix in (METADATA, PLAN):
+        for suffix in (METADATA, PLAN, RUNTIME):
             remove(self.folder / (digest + suffix))
 
     def _sweep(self, digest: str) -> None:
         """Remove what dead writers left: everything of this engine, whose lock we hold, and old files of others."""
         for path in self._files():
             mine, dead = digest_of(path) == digest, _age_s(path) > DEAD_AFTER_S
-            orphan = path.suffix == PLAN and not path.with_suffix(METADATA).exists()
+            orphan = path.suffix in (PLAN, RUNTIME) and not path.with_suffix(METADATA).exists()
             if (path.suffix == PART and (mine or dead)) or (orphan and dead and not mine):
                 remove(path)
 
@@ -258,11 +294,13 @@ class PlanCache:
 
     def _size(self, digest: str) -> int:
         total = 0
-        for suffix in (PLAN, METADATA):
+        for suffix in (PLAN, METADATA, RUNTIME):
             with suppress(OSError):
                 total += (self.folder / (digest + suffix)).lstat().st_size
         return total
 
+
+_SHA256_BYTES = 32
 
 _ORDER = {METADATA: -1, LOCK: 1}
 

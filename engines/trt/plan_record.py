@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +18,7 @@ from engines.trusted_files import RefusedError, read_own
 FORMAT = 1
 """Version of the metadata. An engine of another version is rebuilt."""
 
-PLAN, METADATA, FAULT, LOCK = ".plan", ".json", ".fault", ".lock"
+PLAN, METADATA, FAULT, LOCK, RUNTIME = ".plan", ".json", ".fault", ".lock", ".runtime"
 """Suffixes of the files."""
 
 METADATA_LIMIT = 1 << 20
@@ -95,7 +96,7 @@ class Entry:
 
     Attributes:
         key: what it is for.
-        bytes: on the disk, with its metadata.
+        bytes: on the disk, with its metadata and its runtime cache.
         seconds: time that the build took.
         used_s: when it was used last, seconds since 1970; for a fault, when it happened.
         extra: the builder's own metadata.
@@ -181,6 +182,8 @@ def entry(path: Path, key: PlanKey | None = None) -> Entry:
     if path.suffix != FAULT:
         _, seconds, extra = figures(metadata)
         size = path.with_suffix(PLAN).lstat().st_size + state.st_size
+        with suppress(OSError):
+            size += path.with_suffix(RUNTIME).lstat().st_size
         return Entry(found, size, seconds, state.st_mtime, extra)
     if not isinstance(fault, str) or not fault:
         raise RefusedError("not the record of a failed build")

@@ -21,6 +21,7 @@ from engines.style_file import StyleModel
 from engines.trt.compat import Flavour, import_tensorrt
 from engines.trt.plan_record import Plan
 from engines.trt.refit import RefitError, refit, refittable_weights
+from engines.trt.runtime_cache import RuntimeCache
 
 REFIT = "refit"
 """Metadata: the table of an engine's weights; absent for an engine of one style."""
@@ -43,7 +44,15 @@ class PlanBody:
         EngineError: the engine is not a frame graph of this size.
     """
 
-    def __init__(self, trt: Any, engine: Any, height: int, width: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        trt: Any,
+        engine: Any,
+        height: int,
+        width: int,
+        device: torch.device,
+        runtime_cache: RuntimeCache | None = None,
+    ) -> None:
         self.frame = torch.zeros((1, height, width, 3), dtype=torch.uint8, device=device)
         self.stylized = torch.empty_like(self.frame)
         self.strength = torch.ones(1, device=device)
@@ -53,7 +62,9 @@ class PlanBody:
         self._device = device
         self.bytes_beside = int(getattr(engine, "device_memory_size_v2", 0))
         self._engine = engine  # it must outlive its context
-        self._context = engine.create_execution_context()
+        self._context, self._beside = (
+            runtime_cache.create_context(trt, engine) if runtime_cache else (engine.create_execution_context(), None)
+        )
         if self._context is None:
             raise RuntimeError("TensorRT: out of memory")
         self._bind(trt, engine)
@@ -120,9 +131,17 @@ def _runtime(trt: Any) -> tuple[Any, Any]:
 
 
 def load_body(
-    flavour: Flavour, plan: Plan, style: StyleModel, height: int, width: int, device: torch.device
+    flavour: Flavour,
+    plan: Plan,
+    style: StyleModel,
+    height: int,
+    width: int,
+    device: torch.device,
+    runtime_cache: RuntimeCache | None = None,
 ) -> PlanBody:
     """Load an engine for a frame size in pixels, refit the weights of a style, and verify its output.
+
+    Kernels from ``runtime_cache`` are verified with it: if the output is wrong, they are compiled once again.
 
     Raises:
         RefitError: its weights cannot be refitted.
@@ -138,8 +157,16 @@ def load_body(
         if not engine.refittable:
             raise RefitError("TensorRT built an engine whose weights cannot be refitted")
         refit(trt, engine, errors, weight_names, refittable_weights(load_generator(style), height, width))
-    body = PlanBody(trt, engine, height, width, device)
-    verify(body, style)
+    body = PlanBody(trt, engine, height, width, device, runtime_cache)
+    try:
+        verify(body, style)
+    except MismatchError:
+        if runtime_cache is None or not runtime_cache.forget():
+            raise
+        body = PlanBody(trt, engine, height, width, device, runtime_cache)
+        verify(body, style)
+    if runtime_cache is not None:
+        runtime_cache.save()
     return body
 
 

@@ -127,3 +127,20 @@ def test_tensorrt_for_rtx_has_what_the_runtime_calls(kind: str, names: list[str]
     import tensorrt_rtx
 
     assert [name for name in names if not hasattr(getattr(tensorrt_rtx, kind), name)] == []
+
+
+@pytest.mark.parametrize(
+    ("call", "signature"),
+    [
+        ("ICudaEngine.create_execution_context", "runtime_config: tensorrt_rtx_bindings.tensorrt_rtx.IRuntimeConfig"),
+        ("IExecutionContext.is_stream_capturable", "stream: typing.SupportsInt) -> bool"),
+        ("IRuntimeCache.deserialize", "Buffer) -> bool"),
+        ("IRuntimeCache.serialize", "-> tensorrt_rtx_bindings.tensorrt_rtx.IHostMemory"),
+        ("IRuntimeConfig.set_runtime_cache", "cache: nvinfer1::IRuntimeCache = None) -> bool"),
+    ],
+)
+def test_its_calls_take_and_return_what_the_runtime_expects(call: str, signature: str) -> None:
+    import tensorrt_rtx
+
+    kind, name = call.split(".")
+    assert signature in getattr(getattr(tensorrt_rtx, kind), name).__doc__
