@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -224,7 +224,35 @@ def page() -> None:
     rows = [np.hstack(tiles[at : at + POSTER_ROW]) for at in range(0, len(tiles), POSTER_ROW)]
     POSTER.write_bytes(jpeg(np.vstack(rows), POSTER_LIMIT))
     (DOCS / "styles.md").write_text("\n".join(parts), "utf-8")
+    sheets(originals[0])
 
+
+def sheets(photograph: RGB) -> None:
+    """Write the pictures of the page on mixes."""
+    for name, rows in SHEETS.items():
+        painted = [[_painted(text, photograph) for text in row] for row in rows]
+        sheet = np.vstack([np.hstack(row) for row in painted])
+        (DOCS / name).write_bytes(jpeg(sheet, LIMIT))
+
+
+def _painted(style: str, photograph: RGB) -> RGB:
+    engine = engines.load(style_library.open_style(style))
+    try:
+        return engine(photograph)
+    finally:
+        engine.close()
+
+
+QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+SHEETS: Mapping[str, Sequence[Sequence[str]]] = {
+    "mixes.jpg": [
+        [f"{one}:{1 - share}+{other}:{share}" for share in QUARTERS]
+        for one, other in (("vangogh", "wave"), ("scream", "pointillism"), ("mosaic", "monet"))
+    ],
+    "texture.jpg": [[f"{name}@{share}" for share in QUARTERS] for name in ("wave", "vangogh", "scream")],
+}
+"""Pictures of docs/mixing.md: rows of styles and mixes."""
 
 HEAD = """# Styles
 
