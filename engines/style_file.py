@@ -117,7 +117,7 @@ class StyleModel(StyleMeta):
         settings = self.training.get("settings")
         generator = settings.get("generator") if isinstance(settings, Mapping) else None
         share = generator.get("canvas", 1.0) if isinstance(generator, Mapping) else 1.0
-        # The records of the first styles without one say false.
+        # In the records of the first styles it is true or false.
         return min(1.0, max(0.0, float(share))) if isinstance(share, int | float) else 1.0
 
     @property

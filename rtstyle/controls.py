@@ -208,7 +208,7 @@ class Controls:
     def _found(self, name: str) -> str:
         mix = self.read(name)
         for one in mix.styles:
-            if one not in self.styles and name not in self.styles:
+            if one not in self.styles:
                 raise StyleError(f"no style {one!r} here", hint=f"there are: {', '.join(self.styles)}")
         return str(mix)
 

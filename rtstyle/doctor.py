@@ -155,16 +155,17 @@ def _packages() -> list[Finding]:
 def _engines(style: str) -> list[Finding]:
     """Try every engine, and report which one ``auto`` takes and what would be faster."""
     import engines
-    from rtstyle.style_library import find
+    from rtstyle.style_library import open_style
 
     try:
-        folder = find(style)
+        model = open_style(style)
+        folder = model.folder
     except StylerError as error:
         return [Finding("engine", False, error.problem, error.hint)]
     findings, working = [], []
     for name in engines.NAMES[1:]:  # the first is auto
         try:
-            engine = engines.load(folder, name)
+            engine = engines.load(model, name)
             if name == "cuda":
                 _prove(engine, folder)
         except StylerError as error:

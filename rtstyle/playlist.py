@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from engines.errors import ConfigError
+from rtstyle.style_mix import without_textures
 
 EVERY_S = 8.0
 """Default time from one style to the next, seconds."""
@@ -98,7 +99,9 @@ def next_place(playlist: Sequence[str], style: str, place: int = -1) -> int:
     """Return the place of the style whose turn comes after another; 0 after a style that is not in the list.
 
     ``place`` is where the other one is, for a style that is in the list several times; it is found if that is wrong.
+    A style that has got another texture meanwhile is still the same.
     """
-    if not (0 <= place < len(playlist) and playlist[place] == style):
-        place = playlist.index(style) if style in playlist else -1
+    plain, wanted = [without_textures(one) for one in playlist], without_textures(style)
+    if not (0 <= place < len(playlist) and plain[place] == wanted):
+        place = list(playlist).index(style) if style in playlist else plain.index(wanted) if wanted in plain else -1
     return (place + 1) % len(playlist)

@@ -13,7 +13,7 @@ from engines.errors import StyleError
 from engines.style_file import MANIFEST, StyleModel, sha256
 from rtstyle.shelf import SUFFIX, own_styles
 from rtstyle.shell_word import shell_word
-from rtstyle.style_mix import Mix, is_normal, split_texture
+from rtstyle.style_mix import Mix, is_normal, is_single, split_texture
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +68,8 @@ def find(style: str, gallery: Path | None = None) -> Path:
     for folder in (path, path / RUN_STYLE):
         if (folder / MANIFEST).is_file():
             return folder
+    if not is_single(style):
+        raise StyleError(f"no texture or mix can stand here: {style}", hint="give one style as it is")
     raise _not_found(style, path, list(known))
 
 
@@ -98,7 +100,8 @@ def _not_found(style: str, path: Path, names: list[str]) -> StyleError:
 def identify(style: str, engine: str) -> dict[str, str]:
     """Return what makes the frames of a style differ from those of another: names, shares, files, and the engine."""
     parts = sorted(
-        (Path(name).name, sha256(find(_split(name)[0]) / MANIFEST)[:12], share) for name, share in parse(style).parts
+        (Path(name).name, sha256(find(split_texture(name)[0]) / MANIFEST)[:12], share)
+        for name, share in parse(style).parts
     )
     shares = ["" if len(parts) == 1 else f" {100 * share:.4g} %" for _, _, share in parts]
     named = [f"{name} ({digest}){share}" for (name, digest, _), share in zip(parts, shares, strict=True)]
@@ -109,11 +112,10 @@ def open_style(style: str, gallery: Path | None = None) -> StyleModel:
     """Open a style, given by name or folder, or a mix of styles, with their textures; see ``rtstyle.style_mix``.
 
     Raises:
-        StyleError: a style does not exist or is damaged, the weights are wrong, the styles do not mix, or one with a
-            texture was trained without.
+        StyleError: a style does not exist or is damaged, the weights are wrong, or the styles do not mix.
     """
     mix = parse(style, gallery)
-    models = [_open(*_split(name, gallery), gallery) for name in mix.names]
+    models = [_textured(StyleModel.open(find(name, gallery)), share) for name, share in mix.textures.items()]
     if len(models) == 1:
         return models[0]
     from engines.mixing.mixed_style import mix_styles
@@ -121,20 +123,14 @@ def open_style(style: str, gallery: Path | None = None) -> StyleModel:
     return mix_styles(models, [share for _, share in mix.parts])
 
 
-def _open(name: str, texture: float | None, gallery: Path | None) -> StyleModel:
-    model = StyleModel.open(find(name, gallery))
+def _textured(style: StyleModel, texture: float | None) -> StyleModel:
     if texture is None:
-        return model
+        return style
+    if texture and not style.texture:
+        logger.info("%s has no texture to change", style.name)
     from engines.mixing.texture import with_texture
 
-    return with_texture(model, texture)
-
-
-def _split(name: str, gallery: Path | None = None) -> tuple[str, float | None]:
-    """Split off a texture, see ``style_mix.split_texture``; a style or folder of that very name has none."""
-    if name in folders(gallery) or Path(name).expanduser().is_dir():
-        return name, None
-    return split_texture(name)
+    return with_texture(style, texture)
 
 
 def parse(style: str, gallery: Path | None = None) -> Mix:
@@ -165,7 +161,7 @@ def name_of(style: str, gallery: Path | None = None) -> str:
 
 def choices(names: Sequence[str], wanted: Iterable[str]) -> list[str]:
     """Return styles to choose from: those of ``wanted``, also in mixes, that are not ``names``, and then these."""
-    own = (_split(name)[0] for style in wanted for name in parse(style).names)
+    own = (name for style in wanted for name in parse(style).styles)
     return [*dict.fromkeys(name for name in own if name not in names), *names]
 
 
@@ -191,7 +187,7 @@ def texture_of(style: str) -> float:
 
 
 @lru_cache(256)
-def _texture(folder: Path, _changed_ns: int) -> float:
+def _texture(folder: Path, changed_ns: int) -> float:  # noqa: ARG001  # part of the key
     return StyleModel.open(folder).texture
 
 

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from engines.errors import StyleError
 
@@ -24,6 +25,7 @@ TEXTURE_DIGITS = 2
 EXAMPLE = "for example vangogh:0.6+wave:0.4, or vangogh+wave for equal parts"
 
 _WORD = re.compile(r"[\w-]{2,}")
+_NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?|nan|inf", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,11 @@ class Mix:
     def of(cls, weights: list[tuple[str, float]]) -> Mix:
         """Return the mix of styles by weights that need not sum to 1. Raises as ``parse``."""
         merged: dict[str, float] = {}
+        named: dict[str, str] = {}
         for name, weight in weights:
+            if named.setdefault(split_texture(name)[0], name) != name:
+                problem = f"{split_texture(name)[0]} is named with two textures"
+                raise StyleError(problem, hint="give all its parts the same")
             if not (math.isfinite(weight) and weight >= 0.0):
                 raise StyleError(f"the weight of {name} is {weight:g}", hint=f"give 0 or more, {EXAMPLE}")
             merged[name] = merged.get(name, 0.0) + weight
@@ -78,22 +84,13 @@ class Mix:
 
     @property
     def styles(self) -> tuple[str, ...]:
-        """The styles, without textures."""
-        return tuple(dict.fromkeys(split_texture(name)[0] for name in self.names))
+        """The styles without textures, in the order of ``names``; each is there once."""
+        return tuple(split_texture(name)[0] for name in self.names)
 
     @property
     def main(self) -> str:
         """The style with the largest share, without its texture."""
-        return split_texture(self._largest)[0]
-
-    @property
-    def texture(self) -> float | None:
-        """The texture of the style with the largest share; ``None`` for the style's own."""
-        return split_texture(self._largest)[1]
-
-    @property
-    def _largest(self) -> str:
-        return max(self.parts, key=lambda part: part[1])[0]
+        return split_texture(max(self.parts, key=lambda part: part[1])[0])[0]
 
     @property
     def caption(self) -> str:
@@ -113,46 +110,62 @@ class Mix:
         """Return the share of a style, 0 if it is not part of the mix."""
         return dict(self.parts).get(name, 0.0)
 
-    def textured(self, texture: float | None) -> Mix:
-        """Return the mix with this texture in all its styles; ``None`` for their own."""
-        return Mix.of([(join_texture(split_texture(name)[0], texture), share) for name, share in self.parts])
+    @property
+    def textures(self) -> dict[str, float | None]:
+        """The texture of each style; ``None`` for its own."""
+        return dict(split_texture(name) for name in self.names)
+
+    @property
+    def plain(self) -> Mix:
+        """The mix of the same shares without textures."""
+        return Mix(tuple(zip(self.styles, (share for _, share in self.parts), strict=True)))
 
     def toward(self, other: Mix, way: float) -> Mix:
-        """Return the mix after a part of the way to another, 0 … 1."""
-        mine = [(name, (1.0 - way) * share) for name, share in self.parts]
-        return Mix.of(mine + [(name, way * share) for name, share in other.parts])
+        """Return the mix after a part of the way to another, 0 … 1.
+
+        A texture that only one of the two names changes half-way: the other one's is not known here.
+        """
+        textures = {**self.textures, **other.textures}
+        for style, first in self.textures.items():
+            second = other.textures.get(style, first)
+            if first is not None and second is not None:
+                textures[style] = (1.0 - way) * first + way * second
+            else:
+                textures[style] = second if way >= 0.5 else first
+        shares = [(name, (1.0 - way) * share) for name, share in self.plain.parts]
+        shares += [(name, way * share) for name, share in other.plain.parts]
+        return Mix.of([(join_texture(name, textures[name]), share) for name, share in shares])
 
     def distance(self, other: Mix) -> float:
-        """Return how much of the mix changes on the way to another: 0 for none, 1 for all."""
-        names = {*self.names, *other.names}
-        return sum(abs(self.share(name) - other.share(name)) for name in names) / 2
+        """Return how much the shares change on the way to another: 0 for not at all, 1 for all."""
+        mine, others = dict(self.plain.parts), dict(other.plain.parts)
+        return sum(abs(mine.get(name, 0.0) - others.get(name, 0.0)) for name in {*mine, *others}) / 2
 
 
 def split_texture(name: str) -> tuple[str, float | None]:
     """Return a style without the texture that follows its name, and that texture; ``None`` if it names none.
 
+    An existing folder of that very name names none.
+
     Raises:
         StyleError: the texture is out of range, or not a number.
     """
     style, sign, text = name.rpartition("@")
-    if not sign:
+    if not sign or Path(name).expanduser().is_dir():
         return name, None
-    try:
-        texture = float(text)
-    except ValueError:
-        if _WORD.fullmatch(style):  # not a path
-            raise StyleError(
-                f"the texture of {style} is not a number: {text!r}", hint=f"for example {style}@0.5"
-            ) from None
+    if not _NUMBER.fullmatch(text):
+        if _WORD.fullmatch(style.partition("@")[0]):  # not a path
+            raise StyleError(f"the texture of {style} is not a number: {text!r}", hint=f"for example {style}@0.5")
         return name, None
+    texture = float(text)
     if not 0.0 <= texture <= 1.0:
         raise StyleError(f"the texture of {style} is {text}", hint=f"give a value from 0 to 1, for example {style}@0.5")
-    return style, round(texture, TEXTURE_DIGITS)
+    return style, round(texture, TEXTURE_DIGITS) + 0.0  # not -0
 
 
 def join_texture(style: str, texture: float | None) -> str:
     """Return the name of a style with a texture; ``None`` for its own."""
-    return style if texture is None else f"{style}@{round(texture, TEXTURE_DIGITS):g}"
+    return style if texture is None else f"{style}@{round(texture, TEXTURE_DIGITS) + 0.0:g}"
 
 
 def caption_of(style: str) -> str:
@@ -161,6 +174,22 @@ def caption_of(style: str) -> str:
         return Mix.parse(style).caption
     except StyleError:
         return style
+
+
+def without_textures(style: str) -> str:
+    """Return a style or mix without its textures; a text that is neither stays as it is."""
+    try:
+        return str(Mix.parse(style).plain)
+    except StyleError:
+        return style
+
+
+def is_single(text: str) -> bool:
+    """Return True unless a text is a mix, or a style with a texture."""
+    try:
+        return without_textures(text) == str(Mix.parse(text)) and len(Mix.parse(text).parts) == 1
+    except StyleError:
+        return False
 
 
 def is_normal(text: str) -> bool:

@@ -85,7 +85,10 @@ def mix_styles(styles: Sequence[StyleModel], shares: Sequence[float]) -> MixedSt
         painter=", ".join(dict.fromkeys(one.painter for one in styles)),
         work=", ".join(dict.fromkeys(one.work for one in styles)),
         licence=", ".join(dict.fromkeys(one.licence for one in styles)),
-        training={"mixed": {one.name: share for one, share in zip(styles, shares, strict=True)}},
+        training={
+            "mixed": {one.name: share for one, share in zip(styles, shares, strict=True)},
+            "settings": {"generator": {"canvas": sum(s * one.texture for one, s in zip(styles, shares, strict=True))}},
+        },
         folder=first.folder,
         arch=first.arch,
         ranges=joined_ranges([one.ranges for one in styles]),

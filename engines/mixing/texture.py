@@ -1,7 +1,7 @@
 """A style with more or less of its texture, the pattern that its network paints over everything.
 
 The canvas of a generator (``engines.model.generator.Canvas``) is a fixed field, mixed linearly into the network. So its
-contrast is one factor in two weights, around an unchanged mean: a share of it costs no time per frame, needs no other
+contrast is a factor in two weights, around an unchanged mean: any share of it takes no time per frame, needs no other
 graph, and works on every engine.
 
 Which share is best differs from painting to painting: of what recipe ``fast`` or ``quick`` had learned, blind judges
@@ -19,7 +19,6 @@ import numpy as np
 import numpy.typing as npt
 
 from engines.base import check_share
-from engines.errors import StyleError
 from engines.mixing.mixed_style import MixedStyle, with_weights
 from engines.style_file import StyleModel
 
@@ -31,20 +30,20 @@ def with_texture(style: StyleModel, share: float) -> MixedStyle:
     """Return a style with a share of its trained texture.
 
     Args:
-        style: of one painting, not a mix.
+        style: one that has none, by its training or since none was kept, stays as it is.
         share: 0 for none … 1 for all that was trained, whatever the style has by itself.
 
     Raises:
         ShapeError: the share is out of range.
-        StyleError: the style was trained without a texture.
     """
     check_share("texture", share)
     if not style.texture:
-        raise StyleError(f"{style.name} was trained without a texture", hint=f"name it without @{share:g}")
+        return with_weights(style, style.tensors())
     tensors, settings = style.tensors(), _table(style.training, "settings")
     settings["generator"] = {**_table(settings, "generator"), "canvas": share}
     weights = {**tensors, **_scaled(tensors, share / style.texture)}
-    return replace(with_weights(style, weights), training={**style.training, "settings": settings})
+    title = f"{style.title} (texture {100 * share:.0f} %)"
+    return replace(with_weights(style, weights), title=title, training={**style.training, "settings": settings})
 
 
 def _table(record: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ a scale for each output channel. The products are summed exactly, and a multipli
 to what the next layer expects. So the graph is the same for all styles, and what a style adds is a few numbers. A CPU
 with VNNI multiplies four bytes in the time of one float.
 
-The contrasts, what reads them, and the last two convolutions stay in fp32. The frame itself consists of bytes, and loses
+The contrasts, what reads them, and the last two convolutions stay in fp32. The frame itself consists of bytes and loses
 nothing.
 
 Sources: Jacob et al. 2018, arXiv:1712.05877, sections 2.1 and 2.2; ranges of channels: Nagel et al. 2019,
@@ -37,7 +37,7 @@ FP32 = (
     "coarse.conv.weight", "fine.conv.weight", "canvas.mix.conv.weight", "refine.conv.weight", "head.conv.weight",
 )  # fmt: skip
 """Convolutions that read contrasts, whose waves are too fine for a byte, or the canvas, which costs nothing; and the
-last two, whose rounding nothing smooths any more. In bytes these would save 5 % of the time of a frame, and the noise of
+last two, whose rounding nothing smooths any more: in bytes they would save 5 % of the time of a frame, and the noise of
 a camera would be passed on 1.32 times as strongly as in fp32 instead of 1.09 times, in the worst of the styles."""
 
 LARGEST, LARGEST_UNSAFE = 127, 63

@@ -261,7 +261,9 @@ HoldFps = Annotated[
 Mirror = Annotated[bool, typer.Option("--mirror/--no-mirror", help="Swap left and right, like a mirror.")]
 
 # A style to examine.
-StyleArgument = Annotated[str, typer.Argument(metavar="STYLE", help="A name from `rtstyle styles`, or a folder.")]
+StyleArgument = Annotated[
+    str, typer.Argument(metavar="STYLE", help="As for --style: a name, a folder, a mix or a texture.")
+]
 Painting = Annotated[Path | None, typer.Option(metavar="FILE", help="The painting that the style was trained on.")]
 
 # The command itself.

@@ -117,7 +117,8 @@ def _files(source: str, sha256: str) -> dict[str, bytes]:
     from engines.errors import StyleError
     from engines.style_file import sha256 as sha256_of
     from rtstyle import shelf, style_download
-    from rtstyle.style_library import find, open_style, parse
+    from rtstyle.style_library import find, open_style
+    from rtstyle.style_mix import is_single
 
     if style_download.is_address(source):
         with _progress(source) as on_bytes:
@@ -128,11 +129,8 @@ def _files(source: str, sha256: str) -> dict[str, bytes]:
             raise StyleError(f"{source} has another sha256 than you gave", hint="do not use it")
         return shelf.unpack(path)
     if sha256:
-        raise StyleError(f"--sha256 is that of a pack, and {source} is a folder", hint="omit it")
-    mix = parse(source)
-    if len(mix.parts) > 1 or mix.texture is not None:
-        return open_style(source).files()
-    return shelf.read_folder(find(source))
+        raise StyleError(f"--sha256 is that of a pack, and {source} is no pack", hint="omit it")
+    return shelf.read_folder(find(source)) if is_single(source) else open_style(source).files()
 
 
 @styles.command(cls=PlainCommand)
@@ -166,11 +164,10 @@ def export(
 
     Prints the SHA-256 of the file, which the other side can give to --sha256.
     """
-    from engines.style_file import StyleModel
     from rtstyle import shelf
-    from rtstyle.style_library import find
+    from rtstyle.style_library import open_style
 
-    style = StyleModel.open(find(name))
+    style = open_style(name)
     target = target or Path(f"{style.name}{shelf.SUFFIX}")
     digest = shelf.pack(style, target, replace=overwrite)
     typer.echo(f"{digest}  {target}")
@@ -179,10 +176,9 @@ def export(
 @styles.command(cls=PlainCommand)
 def info(name: Name, as_json: Json = False) -> None:
     """Show what is known of a style: its painting, licence, size, and how it was trained."""
-    from engines.style_file import StyleModel
-    from rtstyle.style_library import find
+    from rtstyle.style_library import open_style
 
-    style = StyleModel.open(find(name))
+    style = open_style(name)
     record = style.training
     facts: dict[str, Any] = {
         "name": style.name,

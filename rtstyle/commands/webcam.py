@@ -74,8 +74,8 @@ Control = Annotated[
         envvar="RTSTYLE_CONTROL",
         show_envvar=False,
         help="Let scripts steer rtstyle over HTTP at this address: GET /stats and /styles, POST /style, /strength, "
-        "/mix, /glide, /playlist, /every, /scale, /colours, /only, /faces, /inside, /outside, /feather, /mirror, "
-        "/hold_fps, /pause, /modulate, /snapshot, /record and /stop.",
+        "/mix, /glide, /playlist, /every, /scale, /texture, /colours, /only, /faces, /inside, /outside, /feather, "
+        "/mirror, /hold_fps, /pause, /modulate, /snapshot, /record and /stop.",
     ),
 ]
 ControlToken = Annotated[

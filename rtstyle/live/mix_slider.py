@@ -32,7 +32,8 @@ def set_mix(controls: Controls, value: object) -> dict[str, Any]:
         second = _other(controls, first, second, 1 if value == "next" else -1)
         share = share or 0.5
     elif isinstance(value, str) and value:
-        second, share = controls.read(value).main, share or 0.5
+        wanted = controls.read(value)
+        second, share = wanted.names[0] if len(wanted.parts) == 1 else wanted.main, share or 0.5
     else:
         raise ConfigError("mix takes a share from 0 to 1, or the name of a second style", hint="for example 0.4")
     second = second or _other(controls, first, second, 1)

@@ -15,6 +15,7 @@ from threading import Lock
 from rtstyle.controls import Controls
 from rtstyle.live.mix_slider import set_mix, share_of_second
 from rtstyle.modulation import TARGETS, UNHEARD, Modulation, ModulationSource, parse_modulation
+from rtstyle.style_mix import without_textures
 
 logger = logging.getLogger(__name__)
 
@@ -109,7 +110,7 @@ class Modulations:
 
     def _now(self, target: str) -> object:
         """Return what a setting is; a mix as text, since whoever chooses another style takes it over too."""
-        return self._controls.style if target == "mix" else getattr(self._controls, target)
+        return without_textures(self._controls.style) if target == "mix" else getattr(self._controls, target)
 
     def _move(self, target: str, value: float) -> object:
         if target == "mix":

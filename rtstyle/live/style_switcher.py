@@ -17,7 +17,7 @@ from engines.errors import StylerError
 from rtstyle.controls import Controls
 from rtstyle.live.style_glide import Glider
 from rtstyle.playlist import next_place
-from rtstyle.style_mix import Mix, caption_of
+from rtstyle.style_mix import Mix, caption_of, without_textures
 
 logger = logging.getLogger(__name__)
 
@@ -232,7 +232,7 @@ class StyleSwitcher:
     def _leave_for(self, wanted: str, engine: Engine, now: float) -> None:
         """Begin to glide to a style that is ready as soon as that is prepared, or to fade into it now."""
         end, start = self._controls.mix, self._place()
-        seconds = self._controls.glide or (SLIDE_S if set(start.names) & set(end.names) else 0.0)
+        seconds = self._controls.glide or (SLIDE_S if set(start.styles) & set(end.styles) else 0.0)
         if seconds and wanted not in self._fading and isinstance(engine, ForkableEngine):
             if not self._glider.begin(start, end, now, seconds):
                 if not self._preparing:
@@ -268,7 +268,9 @@ class StyleSwitcher:
         if self._turn_s is None:
             return
         if controls.style != self._turn:
-            self._turn, self._turn_place, self._turn_s = controls.style, -1, now
+            if without_textures(controls.style) != without_textures(self._turn):  # else it is the same turn
+                self._turn_place, self._turn_s = -1, now
+            self._turn = controls.style
         if controls.playlist and now - self._turn_s >= controls.every:
             self._turn_place = next_place(controls.playlist, controls.style, self._turn_place)
             controls.style = self._turn = controls.playlist[self._turn_place]

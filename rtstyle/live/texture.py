@@ -12,7 +12,7 @@ from rtstyle.style_mix import Mix, join_texture, split_texture
 
 
 def set_texture(controls: Controls, value: object) -> dict[str, Any]:
-    """Give the requested style, or all styles of a mix, a texture.
+    """Give the requested style a texture, or all styles of a mix, also while its slider is at one of its ends.
 
     Args:
         controls: of the run.
@@ -22,30 +22,33 @@ def set_texture(controls: Controls, value: object) -> dict[str, Any]:
         the style as text, and the texture.
 
     Raises:
-        ConfigError: the value is neither, or the style has none, or is being trained.
+        ConfigError: the value is neither, or no style has a texture to change.
         ShapeError: it is out of range.
     """
-    share = None if value == "own" else _number(value)
-    mix = controls.mix
-    able = {name for name in mix.styles if texture_of(name)}
-    if not able and share is not None:
+    share = None if isinstance(value, str) and value.lower() == "own" else _number(value)
+    mix, pair = controls.mix, controls.pair or ()
+    if share is not None and not any(texture_of(split_texture(name)[0]) for name in (*mix.names, *pair)):
         raise ConfigError(f"{mix.main} has no texture", hint="choose another style")
-
-    def textured(name: str) -> str:
-        style = split_texture(name)[0]
-        return join_texture(style, share) if style in able else name
-
-    controls.style = str(Mix.of([(textured(name), part) for name, part in mix.parts]))
+    controls.style = str(Mix.of([(_textured(name, share), part) for name, part in mix.parts]))
     if controls.pair is not None:
-        first, second = controls.pair
-        controls.pair = textured(first), textured(second)
+        controls.pair = _textured(controls.pair[0], share), _textured(controls.pair[1], share)
     return {"style": controls.style, "texture": texture_now(controls)}
 
 
 def texture_now(controls: Controls) -> float:
-    """Return the texture of the requested style, or of the largest part of a mix, 0 … 1."""
-    texture, style = controls.mix.texture, controls.mix.main
-    return texture_of(style) if texture is None else texture
+    """Return the texture of the requested style, or of the largest part of a mix that has one; 0 … 1."""
+    mix = controls.mix
+    for name, _ in sorted(mix.parts, key=lambda part: -part[1]):
+        style, texture = split_texture(name)
+        if own := texture_of(style):
+            return own if texture is None else texture
+    return 0.0
+
+
+def _textured(name: str, texture: float | None) -> str:
+    """Return a style with a texture, ``None`` for its own; one that has none stays without."""
+    style = split_texture(name)[0]
+    return style if texture is None or not texture_of(style) else join_texture(style, texture)
 
 
 def _number(value: object) -> float:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from engines.errors import ShapeError, StyleError
+from engines.errors import ShapeError
 from engines.mixing.mixed_style import mix_styles, with_weights
 from engines.mixing.texture import BIAS, FIELD, WEIGHT, with_texture
 from engines.model.generator import load_generator
@@ -60,11 +60,11 @@ def test_a_share_out_of_range_is_refused(share: float) -> None:
         with_texture(gallery("wave"), share)
 
 
-def test_a_style_that_was_trained_without_one_is_refused() -> None:
+def test_any_share_of_none_is_none() -> None:
     style = gallery("udnie")
     assert style.texture == 0.0
-    with pytest.raises(StyleError, match="udnie was trained without a texture .name it without @0.5"):
-        with_texture(style, 0.5)
+    same = with_texture(style, 0.5)
+    assert same.texture == 0.0 and same.title == style.title and same.weights_sha256() == style.weights_sha256()
 
 
 @pytest.mark.parametrize(
@@ -90,6 +90,8 @@ def test_textures_mix() -> None:
     assert not np.allclose(mixes[0].tensors()[WEIGHT], mixes[1].tensors()[WEIGHT], atol=0.01)
     plain = mix_styles([style, other], [0.5, 0.5])
     assert np.array_equal(mixes[1].tensors()[WEIGHT], plain.tensors()[WEIGHT])
+    assert mixes[0].texture == 1.0 and plain.texture == pytest.approx(0.575)
+    assert mix_styles([with_texture(style, 0.0), with_texture(other, 0.0)], [0.5, 0.5]).texture == 0.0
 
 
 def test_an_engine_takes_it_between_two_frames() -> None:

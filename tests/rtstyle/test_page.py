@@ -134,13 +134,18 @@ def test_the_texture_of_a_style_has_a_slider(page: Page, served: tuple[str, Room
     _until(lambda: rooms.state()[0].get("style") == "vangogh@0.3")
     assert shown.text_content() == "30 %" and page.locator("#caption").text_content() == "texture 30 %"
     page.get_by_label("Second style", exact=True).select_option("wave")
-    _until(lambda: rooms.state()[0].get("style") == "vangogh@0.3:0.5+wave@0.3:0.5")
+    _until(lambda: rooms.state()[0].get("style") == "vangogh@0.3:0.5+wave:0.5")
+    slider.fill("0.4")
+    _until(lambda: rooms.state()[0].get("style") == "vangogh@0.4:0.5+wave@0.4:0.5")
     page.get_by_role("radio", name="The Great Wave").check(force=True)
     _until(lambda: rooms.state()[0].get("style") == "wave")
     assert shown.text_content() == "15 %", "another style has its own"
     page.get_by_role("radio", name="Udnie").check(force=True)
     assert slider.is_disabled() and shown.text_content() == "none"
-    rooms.state()
+    page.locator("body").press("l")
+    assert page.locator("#caption").text_content() == "texture none"
+    page.get_by_label("Second style", exact=True).select_option("wave")
+    _until(lambda: rooms.state()[0].get("style") == "udnie:0.5+wave:0.5")
     page.get_by_role("button", name="Stop").click()
 
 

@@ -51,7 +51,11 @@ def test_a_texture_and_a_mix_can_be_kept(capsys: pytest.CaptureFixture[str], hom
     assert "wave is a style that comes with rtstyle" in told and "--name NAME gives it another name" in told
     run(capsys, "add", "wave@0.6", "--name", "foam")
     foam = style_library.open_style("foam")
-    assert foam.folder == home / "foam" and foam.texture == 0.6 and foam.title == "The Great Wave off Kanagawa"
+    assert (
+        foam.folder == home / "foam"
+        and foam.texture == 0.6
+        and foam.title == "The Great Wave off Kanagawa (texture 60 %)"
+    )
     assert foam.weights_sha256() == style_library.open_style("wave@0.6").weights_sha256()
     run(capsys, "add", "vangogh@1:0.6+scream:0.4", "--name", "night")
     night, mixed = style_library.open_style("night"), style_library.open_style("vangogh@1:0.6+scream:0.4")
@@ -307,7 +311,7 @@ def test_ranges_of_other_weights_are_noticed(files: dict[str, bytes], home: Path
 
 
 def test_a_folder_has_no_sha256(tiny_style: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "is a folder" in run(capsys, "add", str(tiny_style), "--sha256", "0" * 64, code=1)
+    assert "is no pack" in run(capsys, "add", str(tiny_style), "--sha256", "0" * 64, code=1)
 
 
 def test_info(capsys: pytest.CaptureFixture[str], tiny_style: Path) -> None:

@@ -14,6 +14,7 @@ from engines.errors import StyleError
 from engines.mixing.mixed_style import MixedStyle
 from engines.style_file import StyleModel
 from rtstyle import style_library
+from rtstyle.controls import Controls
 from rtstyle.style_mix import Mix
 
 
@@ -35,7 +36,8 @@ from rtstyle.style_mix import Mix
             "wave@1:0.75+vangogh@0:0.25",
             "wave (texture 100 %) 75 % + vangogh (texture 0 %) 25 %",
         ),
-        ("wave@0.501:1+wave@0.5:1+wave:2", "wave@0.5:0.5+wave:0.5", "wave (texture 50 %) 50 % + wave 50 %"),
+        ("wave@0.501:1+wave@0.5:1+udnie:2", "wave@0.5:0.5+udnie:0.5", "wave (texture 50 %) 50 % + udnie 50 %"),
+        ("wave@-0", "wave@0", "wave (texture 0 %)"),
         ("/home/me@work/mine", "/home/me@work/mine", "/home/me@work/mine"),
         (r"C:\styles\mine+wave", r"C:\styles\mine:0.5+wave:0.5", r"C:\styles\mine 50 % + wave 50 %"),
     ],
@@ -64,7 +66,10 @@ def test_reads_mixes(text: str, canonical: str, caption: str) -> None:
         ("wave@0.2:half+udnie:1", "the weight of wave@0.2 is not a number"),
         ("@0.5", "the name of the style is empty"),
         ("wavy@0.5", "there is no style 'wavy' .did you mean wave"),
-        ("udnie@0.5", "udnie was trained without a texture"),
+        ("wave@0_5", "the texture of wave is not a number: '0_5'"),
+        ("wave@0.5@0.2", "there is no style 'wave@0.5'|no texture or mix can stand here: wave@0.5"),
+        ("wave@0.2+wave@0.9", "wave is named with two textures"),
+        ("wave@0.2+wave", "wave is named with two textures"),
     ],
 )
 def test_says_what_is_wrong(text: str, told: str) -> None:
@@ -134,3 +139,29 @@ def test_a_picture_has_the_texture_that_is_asked_for() -> None:
     wall = np.full((96, 96, 3), 120, np.uint8)
     with rtstyle.load("klimt@0", "cpu:fp32") as none, rtstyle.load("klimt@1", "cpu:fp32") as whole:
         assert none(wall).std((0, 1)).max() < 0.5 * whole(wall).std((0, 1)).max()
+
+
+def test_a_folder_whose_name_looks_like_a_texture_has_none(tmp_path: Path) -> None:
+    folders = [tmp_path / "mine@2", tmp_path / "mine@0.5"]
+    for folder in folders:
+        shutil.copytree(style_library.GALLERY / "wave", folder)
+    for text in (str(folders[0]), f"{folders[1]}+vangogh", f"{folders[1]}@0.3:0.5+{folders[0]}@0.4:0.5"):
+        mix = style_library.parse(text)
+        assert set(mix.styles) <= {*map(str, folders), "vangogh"} and style_library.parse(str(mix)) == mix
+        assert style_library.open_style(text).arch
+    assert style_library.open_style(f"{folders[1]}@0.3").texture == 0.3
+    assert Controls(styles=[str(folders[0])], style=str(folders[0])).mix.main == str(folders[0])
+
+
+def test_the_way_between_two_textures_is_one_style() -> None:
+    start, end = Mix.parse("wave@0.2:0.5+udnie:0.5"), Mix.parse("wave@0.8:0.7+scream@0:0.3")
+    assert str(start.toward(end, 0.5)) == "wave@0.5:0.6+udnie:0.25+scream@0:0.15"
+    assert str(Mix.parse("wave").toward(Mix.parse("wave@1"), 0.4)) == "wave"
+    assert str(Mix.parse("wave").toward(Mix.parse("wave@1"), 0.6)) == "wave@1"
+    assert Mix.parse("wave@0.2").distance(Mix.parse("wave@1")) == 0.0 and start.distance(end) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("style", ["wave@0.5", "vangogh+wave"])
+def test_what_takes_one_style_as_it_is_says_so(style: str) -> None:
+    with pytest.raises(StyleError, match="no texture or mix can stand here: .* .give one style as it is"):
+        style_library.find(style)

@@ -67,7 +67,7 @@ def read_inputs(job: EvaluationJob) -> EvaluationInputs:
         StylerError: the style, a picture, a clip or a feature network cannot be used.
     """
     return EvaluationInputs(
-        style=StyleModel.open(style_library.find(job.style)),
+        style=style_library.open_style(job.style),
         painting=None if job.painting is None else read_painting(job.painting),
         photos=read_photographs(job.content, job.pictures),
         artist=None if job.style_pictures is None else read_artist_pictures(job.style_pictures, MAX_ARTIST_PICTURES),

@@ -62,7 +62,7 @@ def read_inputs(job: ExplainJob) -> ExplainInputs:
         StylerError: a style, a picture, the feature networks or the run's checkpoint cannot be used, or an input of
             ``fine_tune`` is missing.
     """
-    style = StyleModel.open(style_library.find(job.style))
+    style = style_library.open_style(job.style)
     features = find_features(job.features)
     if job.fine_tune is not None:
         _check_fine_tune(job, features)
@@ -72,7 +72,7 @@ def read_inputs(job: ExplainJob) -> ExplainInputs:
         painting=None if job.painting is None else read_painting(job.painting, style),
         features=features,
         classifier=None if job.run is None else read_discriminator(job.run, style.training),
-        against=[StyleModel.open(style_library.find(other)) for other in job.against],
+        against=[style_library.open_style(other) for other in job.against],
     )
 
 

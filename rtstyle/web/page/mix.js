@@ -25,12 +25,12 @@ export function parseMix(text, names) {
 
 // Return a style without the texture that follows its name, and that texture; null for the style's own.
 export function splitTexture(name, names) {
-  const at = names.includes(name) ? -1 : name.lastIndexOf("@"), texture = Number(name.slice(at + 1));
-  return at < 0 || Number.isNaN(texture) ? [name, null] : [name.slice(0, at), texture];
+  const found = names.includes(name) ? null : /^(.*)@([0-9.e-]+)$/.exec(name);
+  return found ? [found[1], Number(found[2])] : [name, null];
 }
 
 export function joinTexture(name, texture) {
-  return texture === null ? name : `${name}@${Number(texture.toFixed(2))}`;
+  return texture === undefined || texture === null ? name : `${name}@${Number(texture.toFixed(2))}`;
 }
 
 // Return a mix for people, with the titles of its styles.

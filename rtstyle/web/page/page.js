@@ -200,6 +200,7 @@ function changeMix(by) {
 
 function step(id, by, label) {
   const input = $(id);
+  if (input.disabled) return `${label} ${$(`${id}-now`).textContent}`;
   input.value = Number(input.value) + by;
   input.dispatchEvent(new Event("input"));
   return `${label} ${$(`${id}-now`).textContent}`;

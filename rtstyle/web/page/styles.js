@@ -9,11 +9,11 @@ export class StyleChoice {
   constructor(changed) {
     this.changed = changed;
     this.entries = new Map();
-    this.texture = null; // each style's own
+    this.textures = new Map(); // of styles that have another than their own
     $("styles").onchange = () => this.firstChosen();
     $("mix").oninput = changed;
     $("second").onchange = () => this.secondChosen();
-    $("texture").oninput = () => { this.texture = Number($("texture").value); changed(); };
+    $("texture").oninput = () => this.textureChosen();
   }
 
   // Show the styles that there are now, and choose what was chosen, or what an unfinished style has become, or the first.
@@ -39,14 +39,14 @@ export class StyleChoice {
     $("second").value = "";
     $("mix").value = 0;
     radio.checked = true;
-    this.texture = null;
+    this.textures.clear();
     this.changed();
   }
 
   // The chosen style, mixed with the second one, and their texture.
   get text() {
-    const textured = (name) => (this.textureOf(name) ? joinTexture(name, this.texture) : name);
-    return this.first && mixText(textured(this.first), $("second").value && textured($("second").value), this.share);
+    const textured = (name) => name && joinTexture(name, this.textures.get(name));
+    return this.first && mixText(textured(this.first), textured($("second").value), this.share);
   }
 
   get caption() {
@@ -76,15 +76,29 @@ export class StyleChoice {
     radio.checked = true;
     if (second) $("second").value = second[0];
     if (document.activeElement !== $("mix")) $("mix").value = parts[1]?.[1] ?? 0;
-    if (document.activeElement !== $("texture")) this.texture = first[1] ?? second?.[1] ?? null;
+    for (const [name, texture] of [first, second].filter((one) => one)) {
+      if (texture === null) this.textures.delete(name);
+      else this.textures.set(name, texture);
+    }
   }
 
-  // Show the texture; nobody holds its slider.
+  // Return those of the shown styles that have a texture, the larger part first.
+  withTexture() {
+    const names = [this.first, $("second").value].filter((name) => name && this.textureOf(name));
+    return this.share > 0.5 ? names.reverse() : names;
+  }
+
+  textureChosen() {
+    for (const name of this.withTexture()) this.textures.set(name, Number($("texture").value));
+    this.changed();
+  }
+
+  // Show the texture of the larger part.
   showTexture() {
-    const able = this.textureOf(this.first) || this.textureOf($("second").value);
-    $("texture").disabled = !able;
-    if (document.activeElement !== $("texture") || !able) $("texture").value = able ? this.texture ?? able : 0;
-    $("texture-now").textContent = able ? `${Math.round(100 * $("texture").value)} %` : "none";
+    const [name] = this.withTexture();
+    $("texture").disabled = !name;
+    if (document.activeElement !== $("texture") || !name) $("texture").value = name ? this.textures.get(name) ?? this.textureOf(name) : 0;
+    $("texture-now").textContent = name ? `${Math.round(100 * $("texture").value)} %` : "none";
   }
 
   // Choose the style at a place; the answer is a caption.
@@ -120,7 +134,7 @@ export class StyleChoice {
       $("second").value = "";
       $("mix").value = 0;
     }
-    this.texture = null;
+    this.textures.delete(this.first);
     this.changed();
   }
 
