@@ -34,6 +34,7 @@ ORDER = (
     "suite",
     "soak",
     "gallery",
+    "choices",
     "against",
     "training",
     "starts",
