@@ -44,10 +44,10 @@ def _torch(style: StyleModel, threads: int | None) -> Engine:
     return EagerEngine(style, threads)
 
 
-def _cuda(style: StyleModel, threads: int | None) -> Engine:
+def _cuda(style: StyleModel, threads: int | None, *, live: bool = False) -> Engine:
     from engines.cuda.engine import CudaEngine
 
-    return CudaEngine(style, threads)
+    return CudaEngine(style, threads, search="later" if live else "first")
 
 
 def _tensorrt(style: StyleModel, threads: int | None) -> Engine:
@@ -80,6 +80,9 @@ _SHARED: dict[str, _Maker] = {
 }
 """Replacements for ``shared=True``; ``cuda`` always shares its graphs, and ``torch`` compiles nothing."""
 
+_LIVE: dict[str, _Maker] = {"cuda": partial(_cuda, live=True)}
+"""Replacements for ``live=True``; the other engines have nothing to search for."""
+
 AUTO_ORDER = ("tensorrt", "cuda", "cpu", "torch")
 """The preference of ``auto``; an engine that raises EngineError is skipped.
 
@@ -103,6 +106,7 @@ def load(
     threads: int | None = None,
     build_ahead: bool = False,
     shared: bool = False,
+    live: bool = False,
 ) -> Engine:
     """Start an engine.
 
@@ -117,6 +121,8 @@ def load(
             Not worth it for a few images.
         shared: prepare for many styles in turn, each with an engine of its own, which share compiled graphs so that
             changing the style takes no time. On the CPU, frames take a few percent longer.
+        live: prepare for frames that are shown as they come: ``cuda`` searches for the fastest kernels for a frame size
+            while frames run instead of before the first one. When they take over, the last bits of the picture change.
 
     Returns:
         an engine that is ready; the first frame of each size costs a compilation.
@@ -126,7 +132,7 @@ def load(
         StyleError: the style is missing, damaged, or newer than this version.
     """
     plugin = None
-    makers = _ENGINES | _PRECISE | (_SHARED if shared else {})
+    makers = _ENGINES | _PRECISE | (_SHARED if shared else {}) | (_LIVE if live else {})
     if name != "auto" and name not in makers:
         plugin = plugins.find("rtstyle.engines", name, EngineError)
         if plugin is None:

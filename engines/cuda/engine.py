@@ -23,7 +23,7 @@ from engines.strength_map import blend_pending, check_strength_for, graph_streng
 from engines.style_file import StyleModel
 
 if TYPE_CHECKING:
-    from engines.cuda.shared_graphs import BodyName, SharedGraphs
+    from engines.cuda.shared_graphs import BodyName, Search, SharedGraphs
     from engines.cuda.stream_pipeline import StreamPipeline
 
 
@@ -37,6 +37,8 @@ class CudaEngine(BaseEngine):
         threads: CPU threads of torch, a setting of the whole process; ``None`` leaves it alone.
         device: ``cuda``, ``cuda:1`` …; ``cpu`` runs the same code slowly without a GPU, for tests.
         body: ``eager``, ``compile`` or ``triton``, see ``engines.cuda.shared_graphs.BodyName``.
+        search: when cuDNN searches for the fastest kernels, ``first`` or ``later``, see
+            ``engines.cuda.shared_graphs.Search``. ``later`` needs the body ``eager``; others ignore it.
 
     Raises:
         EngineError: torch is missing or has no CUDA, there is no GPU, or Triton is missing for a body that needs it;
@@ -50,6 +52,7 @@ class CudaEngine(BaseEngine):
         *,
         device: str = "cuda",
         body: BodyName = "eager",
+        search: Search = "first",
     ) -> None:
         super().__init__(threads)
         require(device)
@@ -65,7 +68,7 @@ class CudaEngine(BaseEngine):
 
         if threads is not None:
             torch.set_num_threads(threads)
-        self._key = GraphKey(Arch.from_dict(dict(style.arch)), device, body)
+        self._key = GraphKey(Arch.from_dict(dict(style.arch)), device, body, search if body == "eager" else "first")
         self._lock = Lock()
         self._graphs: SharedGraphs | None = None
         try:
@@ -85,6 +88,11 @@ class CudaEngine(BaseEngine):
             precision="fp16",
             style=style.name,
         )
+
+    @property
+    def search(self) -> Search:
+        """When cuDNN searches for the fastest kernels."""
+        return self._key.search
 
     @property
     def pipeline(self) -> StreamPipeline:
@@ -117,7 +125,7 @@ class CudaEngine(BaseEngine):
 
     def fork(self) -> CudaEngine:
         """See ``engines.base.ForkableEngine``."""
-        return type(self)(self._style, device=self._key.device, body=self._key.body)
+        return type(self)(self._style, device=self._key.device, body=self._key.body, search=self._key.search)
 
     def take_style(self, style: StyleModel) -> None:
         """See ``engines.base.RestylableEngine``."""

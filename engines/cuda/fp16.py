@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engines.cuda.graph_capture import capture
+from engines.cuda.graph_capture import capture, capture_lock
 from engines.model.cells import CELL_IN, CELL_OUT, crop_fill, crop_margin, depth_to_space, margins, space_to_depth
 from engines.model.generator import Conv, FrameGraph, Generator
 
@@ -89,12 +89,15 @@ class Fp16Graph(FrameGraph):
 def without_tf32(*, benchmark: bool) -> Iterator[None]:
     """Give cuDNN full fp32: TF32 has the ten bits of fp16, which are too few for contrasts.
 
-    With ``benchmark``, cuDNN times the deterministic kernels and takes the fastest, once for each size. A first guess
-    that is replaced while frames run would save the wait, but change the last bits of a picture from frame to frame.
+    With ``benchmark``, cuDNN times kernels for each layer and takes the fastest; without, it guesses. In both cases
+    only deterministic kernels count, so that a frame always gives the same picture.
+
+    These are settings of the whole process, restored at the end to what they were at the beginning. So only one thread
+    at a time may be inside: it holds ``capture_lock``.
     """
-    with warnings.catch_warnings():
+    with capture_lock, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Please use the new API settings")
-        with torch.backends.cudnn.flags(enabled=True, benchmark=benchmark, deterministic=benchmark, allow_tf32=False):
+        with torch.backends.cudnn.flags(enabled=True, benchmark=benchmark, deterministic=True, allow_tf32=False):
             yield
 
 
@@ -104,15 +107,18 @@ def reflect_index(size: int) -> Tensor:
 
 
 class Fp16Body:
-    """One frame size of a ``Fp16Graph``, compiled or not: an ``engines.cuda.stream_pipeline.Body``."""
+    """One frame size of a ``Fp16Graph``, compiled or not: an ``engines.cuda.stream_pipeline.Body``.
 
-    def __init__(self, stylize: Stylize, height: int, width: int, device: torch.device) -> None:
+    With ``search``, cuDNN times its kernels for each layer, which takes seconds.
+    """
+
+    def __init__(self, stylize: Stylize, height: int, width: int, device: torch.device, *, search: bool = True) -> None:
         self.frame = torch.zeros((1, height, width, 3), dtype=torch.uint8, device=device)
         self.stylized = torch.empty_like(self.frame)
         self.strength = torch.ones(1, device=device)
         self._indices = reflect_index(height).to(device), reflect_index(width).to(device)
         self._stylize = stylize
-        with without_tf32(benchmark=True):
+        with without_tf32(benchmark=search):
             self.run = capture(self._once, device)
 
     def _once(self) -> None:

@@ -6,7 +6,7 @@ import functools
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from threading import RLock
+from threading import Lock, RLock
 from typing import NamedTuple
 
 import torch
@@ -14,7 +14,42 @@ import torch
 WARM_UPS = 3
 """Runs before a capture: libraries load, kernels are chosen, and a lack of memory shows."""
 
-capture_lock = RLock()
+
+class CaptureLock:
+    """A reentrant lock whose holder sees that another thread waits for it."""
+
+    def __init__(self) -> None:
+        self._lock, self._count, self._waiting = RLock(), Lock(), 0
+
+    @property
+    def wanted(self) -> bool:
+        """True while another thread waits."""
+        return self._waiting > 0
+
+    def acquire(self, timeout: float = -1.0) -> bool:
+        """Wait at most ``timeout`` seconds, or without end if it is negative; return False if that was in vain."""
+        if self._lock.acquire(blocking=False):
+            return True
+        with self._count:
+            self._waiting += 1
+        try:
+            return self._lock.acquire(timeout=timeout)
+        finally:
+            with self._count:
+                self._waiting -= 1
+
+    def release(self) -> None:
+        """Undo one ``acquire``."""
+        self._lock.release()
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+capture_lock = CaptureLock()
 """Held during a capture, and around calls that may wait for the whole device (freeing memory, locking pages), which
 would break the capture of another thread. torch allows one capture at a time in a process anyway."""
 

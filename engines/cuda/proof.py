@@ -90,7 +90,9 @@ def _key(engine: Engine, style: StyleModel) -> str:
         known += f", driver {driver_version()}"
     except EngineError:  # as in some containers
         known += f", driver for CUDA {driver.driver().cuda[0]}.{driver.driver().cuda[1]}"
-    return f"{known} | {versions}, rtstyle {_version()} | {engine.info.name} {engine.info.precision} | {arch}"
+    # Kernels that cuDNN finds later are compared with these, see ``engines.cuda.body_search``.
+    kernels = " guessed" if getattr(engine, "search", "first") == "later" else ""
+    return f"{known} | {versions}, rtstyle {_version()} | {engine.info.name} {engine.info.precision}{kernels} | {arch}"
 
 
 def _version() -> str:

@@ -30,17 +30,23 @@ BodyName = Literal["eager", "compile", "triton"]
 """How the graph's body is made: torch's own kernels; kernels that torch.compile makes and times, in minutes; or the
 Triton kernels of ``engines.cuda.triton_body``."""
 
+Search = Literal["first", "later"]
+"""When cuDNN times its kernels for a new frame size: before the first frame; or while frames run, with kernels that it
+guesses until then, so that the first frame does not wait. The second changes the last bits of a picture when the faster
+kernels take over, at a moment that depends on the machine: for live frames, not for files."""
+
 RECOMPILATIONS = 64
 """Frame sizes that torch.compile may compile for in one process; its own limit is 8."""
 
 
 @dataclass(frozen=True)
 class GraphKey:
-    """What styles must have in common to share graphs: architecture, device and kind of body."""
+    """What styles must have in common to share graphs: architecture, device, kind of body and time of the search."""
 
     arch: Arch
     device: str
     body: BodyName
+    search: Search = "first"
 
 
 StyleWeights: TypeAlias = list[Tensor]
@@ -51,9 +57,12 @@ class SharedGraphs:
     """The graphs of one architecture for all frame sizes, and the style whose weights they hold now."""
 
     def __init__(self, key: GraphKey) -> None:
-        self.pipeline = StreamPipeline(self._make, key.device)
+        if key.search == "later":
+            self.pipeline = StreamPipeline(self._make_unsearched, key.device, faster=self._make)
+        else:
+            self.pipeline = StreamPipeline(self._make, key.device)
         self._device = torch.device(key.device)
-        self._body = key.body
+        self._body, self._waits = key.body, key.search == "first"
         self._graph: Fp16Graph | None = Fp16Graph(Generator(key.arch), self._device)
         self._stylize: Stylize = self._graph
         if key.body == "compile":
@@ -93,8 +102,12 @@ class SharedGraphs:
         self._graph, self._loaded, self._weights = None, None, []
         self._stylize = _closed
 
+    def _make_unsearched(self, height: int, width: int) -> Fp16Body:
+        """Return a body with the kernels that cuDNN guesses, in milliseconds."""
+        return Fp16Body(self._stylize, height, width, self._device, search=False)
+
     def _make(self, height: int, width: int) -> Fp16Body:
-        if self._device.type == "cuda":  # cuDNN times its kernels for each layer
+        if self._device.type == "cuda" and self._waits:  # cuDNN times its kernels for each layer
             logger.info("preparing the GPU for frames of %d×%d, which may take seconds", width, height)
         if self._body == "eager":
             return Fp16Body(self._stylize, height, width, self._device)

@@ -14,22 +14,27 @@ wrote to. On the device ``cpu`` the same code runs step by step, for tests only.
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from threading import RLock
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from engines.base import RGB, PendingFrame
-from engines.cuda.device_errors import as_engine_error, is_out_of_memory
+from engines.cuda.body_search import SETTLED_FRAMES, BodySearch, frames_of
+from engines.cuda.device_errors import AMPLE, as_engine_error, free_bytes, is_out_of_memory
 from engines.cuda.graph_capture import capture_lock, streams, with_index
 from engines.cuda.pinned_memory import Buffer, pinned_pool
 from engines.errors import EngineError
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -70,9 +75,17 @@ class StreamPipeline:
         device: ``cuda``, ``cuda:1`` … or ``cpu``.
         bytes_kept: device memory for all sizes, bytes; the least recently used size goes first. The current one stays,
             however large it is.
+        faster: compiles a body that is worth waiting for, while frames go through the one of ``make``; see
+            ``engines.cuda.body_search``.
     """
 
-    def __init__(self, make: Callable[[int, int], Body], device: str, bytes_kept: int = BYTES_KEPT) -> None:
+    def __init__(
+        self,
+        make: Callable[[int, int], Body],
+        device: str,
+        bytes_kept: int = BYTES_KEPT,
+        faster: Callable[[int, int], Body] | None = None,
+    ) -> None:
         self._make, self._bytes_kept = make, bytes_kept
         self._device = with_index(device)
         cuda_streams = streams(self._device)[:3] if self._device.type == "cuda" else (None,) * 3
@@ -81,6 +94,7 @@ class StreamPipeline:
         self._pinned = pinned_pool(self._device)
         self._lock = RLock()
         self._closed = False
+        self._search = None if faster is None else BodySearch(partial(self._exchange, faster))
 
     @property
     def sizes(self) -> tuple[tuple[int, int], ...]:
@@ -125,8 +139,12 @@ class StreamPipeline:
 
     def close(self) -> None:
         """Wait for the frames under way and free everything. Pending frames stay valid. May be called twice."""
-        with self._lock:
+        with self._lock, suppress(RuntimeError):
             self._closed = True
+            self._wait()
+        if self._search is not None:  # without the lock, for which its thread may wait
+            self._search.close()
+        with self._lock:
             with suppress(RuntimeError):
                 self._forget(0)
             self._compiled.clear()  # also on a lost device
@@ -186,6 +204,9 @@ class StreamPipeline:
             buffers[1].tensor(shape).copy_(staging.stylized[0], non_blocking=True)
             staging.fetched = download.mark(awaited=True)
         self._pinned.give_back(buffers[0], uploaded)
+        compiled.frames += 1
+        if compiled.frames == SETTLED_FRAMES and self._search is not None:
+            self._search.ask(shape[0], shape[1])
         return _Download(self._pinned.lend(buffers[1], shape, staging.fetched), staging.fetched)
 
     def _recover(self, taken: list[Buffer]) -> None:
@@ -212,19 +233,57 @@ class StreamPipeline:
     def _compile_or_make_room(self, height: int, width: int) -> _CompiledSize:
         with capture_lock:
             try:
-                return self._compile(height, width)
+                return self._compile(self._make, height, width)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error, height * width) or not self._compiled:
                     raise
             # The exception is gone, and what it held with it: try once more without the other sizes.
             self._forget(0)
-            return self._compile(height, width)
+            return self._compile(self._make, height, width)
 
-    def _compile(self, height: int, width: int) -> _CompiledSize:
+    def _exchange(self, make: Callable[[int, int], Body], height: int, width: int) -> None:
+        """Compile a faster body for a size, and let it take the place of the first; in the thread of the search.
+
+        Frames go on meanwhile, and wait only for the trial. The first body stays if the size is forgotten or the
+        pipeline closed before that, and if anything fails.
+        """
+        size, search = (height, width), self._search
+        assert search is not None
+        with self._lock:
+            first = self._compiled.get(size)
+        if first is None:
+            return
+        if self._device.type == "cuda" and free_bytes() < first.held + AMPLE[0] + AMPLE[1] * height * width:
+            raise MemoryError("not enough memory")
+        del first  # a frame of another size may have to take its memory
+        with capture_lock, torch.no_grad(), search.interruptible():
+            leaving = [self._compile(make, height, width)]
+        try:
+            self._replace(size, leaving, search)
+        finally:  # nothing may be freed that the device still uses; a lost one uses nothing
+            with suppress(RuntimeError):
+                self._wait()
+            with capture_lock:
+                leaving.clear()
+                self._empty_cache()
+
+    def _replace(self, size: tuple[int, int], leaving: list[_CompiledSize], search: BodySearch) -> None:
+        """Exchange what is in ``leaving`` for the first body of a size, if that is better."""
+        with self._lock:
+            first = self._compiled.get(size)
+        if first is None or not search.prefers(leaving[0].body, first.body, self.on_compute):
+            return
+        with self._lock:
+            if self._compiled.get(size) is first:
+                leaving[0].frames = first.frames
+                self._compiled[size], leaving[0] = leaving[0], first
+                logger.info("faster kernels for %s are in use from now on", frames_of(*size))
+
+    def _compile(self, make: Callable[[int, int], Body], height: int, width: int) -> _CompiledSize:
         self._empty_cache()
         reserved = self._reserved()
         with self._streams[1].entered():
-            body = self._make(height, width)
+            body = make(height, width)
             staging = deque(
                 _Staging(torch.empty_like(body.frame), torch.empty_like(body.frame)) for _ in range(STAGING_BUFFERS)
             )
@@ -305,12 +364,19 @@ class _Staging:
     fetched: torch.cuda.Event | None = None
 
 
-class _CompiledSize(NamedTuple):
-    """The body and the staging buffers of one frame size, and the bytes that they hold on the device."""
+@dataclass(eq=False)
+class _CompiledSize:
+    """The body and the staging buffers of one frame size.
+
+    Attributes:
+        held: device memory of both, bytes.
+        frames: how many were enqueued.
+    """
 
     body: Body
     staging: deque[_Staging]
     held: int
+    frames: int = 0
 
 
 class _Download:

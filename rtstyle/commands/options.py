@@ -282,7 +282,13 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on 
 
 
 def load_engine(
-    style: str, name: str, threads: int | None = None, *, build_ahead: bool = False, shared: bool = False
+    style: str,
+    name: str,
+    threads: int | None = None,
+    *,
+    build_ahead: bool = False,
+    shared: bool = False,
+    live: bool = False,
 ) -> Engine:
     """Start the engine of a style, given by name or folder, or of a mix. The flags are those of ``engines.load``.
 
@@ -292,7 +298,7 @@ def load_engine(
     from rtstyle import style_library
 
     model = style_library.open_style(style)
-    engine = engines.load(model, name, threads=threads, build_ahead=build_ahead, shared=shared)
+    engine = engines.load(model, name, threads=threads, build_ahead=build_ahead, shared=shared, live=live)
     if shared and len(style_library.parse(style).parts) == 1 and model.folder.parent != style_library.GALLERY:
         from rtstyle.live.reloading_engine import reloading
 

@@ -154,7 +154,7 @@ def web(
     settings.check()
     open_style(style)  # fail now, not when the first browser comes
     open_shown = _checked_source(source, play, microphone, size=size, fps=fps, loop=loop, reconnect=reconnect)
-    load = partial(options.load_engine, name=engine, threads=threads, build_ahead=True, shared=True)
+    load = partial(options.load_engine, name=engine, threads=threads, build_ahead=True, shared=True, live=True)
     with closing(Instruments(play)) as instruments:
         rooms = Rooms(settings, load, open_shown, instruments.follow, microphone)
         queue = None

@@ -149,7 +149,8 @@ def webcam(
     run = _Run(job, _controls(changes.first(ctx, style), changes, masking, settings), quiet=quiet)
     watch = Watch(as_json=as_json, stop=run.stop, control=control, token=control_token, play=play)
     switching = "window" in sink or bool(control or changes.playlist or play.any)  # the style can be changed
-    load = partial(options.load_engine, name=engine, threads=threads, build_ahead=True, shared=switching or hold_fps)
+    shared = switching or hold_fps
+    load = partial(options.load_engine, name=engine, threads=threads, build_ahead=True, shared=shared, live=True)
     figures = run(load, watch, switching=switching)
     if as_json:
         watch.print_last(figures, job)

@@ -17,6 +17,8 @@ import pytest
 import engines
 from engines.base import RGB, Engine, EngineInfo
 from engines.cuda import driver
+from engines.cuda.engine import CudaEngine
+from engines.cuda.shared_graphs import Search
 from engines.errors import EngineError, StyleError
 from engines.hot_swap import HotSwapEngine
 from engines.install_hint import pip_install
@@ -112,6 +114,25 @@ def test_auto_takes_the_card_where_there_is_one(tiny_style: Path, monkeypatch: p
     card(monkeypatch)
     with pytest.raises(EngineError, match="the cpu engine does not work"):
         engines.load(tiny_style)
+
+
+def test_only_live_frames_begin_with_guessed_kernels(tiny_style: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engines.cuda.engine.require", lambda *_: None)
+    searches = []
+
+    class Engine(CudaEngine):
+        def __init__(self, style: StyleModel, threads: int | None = None, *, search: Search = "first") -> None:
+            super().__init__(style, threads, device="cpu", search=search)
+            searches.append(self.search)
+
+    monkeypatch.setattr("engines.cuda.engine.CudaEngine", Engine)
+    monkeypatch.setattr(driver, "device_count", lambda: 1)
+    monkeypatch.setattr("engines.cuda.proof.prove", lambda *_: None)
+    for live in (False, True):
+        for name in ("cuda", "auto"):
+            engines.load(tiny_style, name, live=live, shared=True).close()
+    assert searches == ["first", "first", "later", "later"]
+    assert engines.load(tiny_style, "cpu", live=True).info.name == "cpu"
 
 
 def test_auto_says_once_that_it_leaves_the_card_unused(
