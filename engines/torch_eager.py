@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, cast
 
 import numpy as np
 
@@ -63,8 +64,7 @@ class EagerEngine(BaseEngine):
         # torch shares memory only with writable, contiguous arrays and warns about others.
         frame = torch.from_numpy(np.require(rgb, requirements=["C", "W"]))
         try:
-            # TF32 would reduce the reference to 10 bits. `flags` disables whatever is not passed, so pass `enabled`.
-            with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            with torch.inference_mode(), self._full_precision():
                 self._take_colours(colours)
                 stylized = self._graph(
                     frame[None].to(self._device), torch.tensor([graph_strength(strength)], device=self._device)
@@ -73,6 +73,18 @@ class EagerEngine(BaseEngine):
         except RuntimeError as error:
             raise EngineError(f"torch failed on a frame of {rgb.shape[1]}×{rgb.shape[0]}: {error}") from error
         return blend(result, rgb, strength)
+
+    def _full_precision(self) -> AbstractContextManager[object]:
+        """Keep cuDNN from TF32, which would reduce the reference to 10 bits.
+
+        That is a setting of the process, which a CPU has no use for while another thread has set it for a GPU.
+        """
+        import torch
+
+        if self._device == "cpu":
+            return nullcontext()
+        # `flags` disables whatever is not passed, so pass `enabled`.
+        return cast("AbstractContextManager[object]", torch.backends.cudnn.flags(enabled=True, allow_tf32=False))
 
     def _take_colours(self, colours: float) -> None:
         """Load the weights for a share of own colours, if it is another one than before."""
