@@ -31,6 +31,11 @@ class Hold(Protocol):
     """Chooses the size to stylize at, as ``rtstyle.live.rate_hold`` does."""
 
     @property
+    def scale(self) -> float:
+        """The size of the next frame's strokes, which may follow ``Controls.scale`` later."""
+        ...
+
+    @property
     def share(self) -> float:
         """The size of the next frame to stylize, as a share of each side."""
         ...
@@ -220,14 +225,15 @@ class _Pipeline:
 
     def _stylize_now(self, frame: Frame, maps: StrengthMaps) -> RGB:
         start_s = time.monotonic()
-        now, share = self._controls, self._hold.share if self._hold else 1.0
-        stylized = stylize(self._engine, frame.rgb, maps(frame), now.scale, now.colours, share=share)
+        now, hold = self._controls, self._hold
+        scale, share = (now.scale, 1.0) if hold is None else (hold.scale, hold.share)
+        stylized = stylize(self._engine, frame.rgb, maps(frame), scale, now.colours, share=share)
         busy_s = time.monotonic() - start_s
         self._stats.frame_stylized(busy_s)
-        if self._hold is not None:
+        if hold is not None:
             height, width = frame.rgb.shape[:2]
-            self._stats.worked_at(*work_size(height, width, nearest_scale(now.scale, height, width), share))
-            self._hold.note(frame, busy_s)
+            self._stats.worked_at(*work_size(height, width, nearest_scale(scale, height, width), share))
+            hold.note(frame, busy_s)
         return stylized
 
     def _finish_first(self, flight: deque[_InFlight]) -> tuple[Frame, RGB]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
-from rtstyle.stroke_scale import SCALES
+from rtstyle.stroke_scale import SCALE_STEPS, SCALES
 
 
 class Range(NamedTuple):
@@ -34,7 +35,7 @@ class Range(NamedTuple):
 
 RANGES: dict[str, Range] = {
     "strength": Range(0.0, 1.0),
-    "scale": Range(*SCALES, octaves=True, steps=8),  # as the keys [ and ]: each size costs a compilation
+    "scale": Range(*SCALES, octaves=True, steps=round(SCALE_STEPS * math.log2(SCALES[1] / SCALES[0]))),
     "texture": Range(0.0, 1.0, steps=20),  # each step is a style of its own, which takes 5 ms on the CPU
     "colours": Range(0.0, 1.0),
     "faces": Range(0.0, 1.0),

@@ -55,6 +55,10 @@ from engines.wrapper import ReadyFrame
 SCALES = (0.5, 2.0)
 """Smallest and largest scale."""
 
+SCALE_STEPS = 4
+"""Steps in which live controls double the scale. Each is another size, which costs a compilation, and a slider that
+passed through all scales would ask for a hundred."""
+
 SIZE_STEP = 8
 """Sides of the resized frame are multiples of this many pixels, the stride of the generator, so that similar scales
 share a compiled graph."""
@@ -164,6 +168,18 @@ def check_scale(scale: float, height: int | None = None, width: int | None = Non
         f"a frame of {width}×{height} cannot be stylized at scale {scale:g}",
         hint=f"{works} works at this size; --height (in Python: height) changes the size",
     )
+
+
+def nearest_step(scale: float) -> float:
+    """Return the nearest of the scales that live controls choose among; 1 is one of them.
+
+    Raises:
+        ShapeError: the scale is outside ``SCALES``.
+    """
+    check_scale(scale)
+    low, high = SCALES
+    step: float = 2.0 ** (round(SCALE_STEPS * math.log2(scale)) / SCALE_STEPS)
+    return min(high, max(low, step))
 
 
 def nearest_scale(scale: float, height: int, width: int) -> float:

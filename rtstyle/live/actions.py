@@ -18,6 +18,7 @@ from rtstyle.live.session import LiveSession
 from rtstyle.live.snapshot import save_picture
 from rtstyle.live.texture import set_texture
 from rtstyle.masks.settings import ONLY
+from rtstyle.stroke_scale import nearest_step
 
 T = TypeVar("T")
 
@@ -61,8 +62,9 @@ class Actions:
             name: ``style``, ``mix``, ``glide``, ``playlist``, ``every``, ``strength``, ``scale``, ``texture``,
                 ``colours``, ``only``, ``faces``, ``inside``, ``outside``, ``feather``, ``mirror``, ``hold_fps``,
                 ``pause``, ``record``, ``modulate``, ``snapshot`` or ``stop``.
-            value: a name, a number, or on or off, also as text; ``None`` toggles a switch. ``snapshot`` saves an
-                RGB picture instead of the newest frame; ``modulate`` also takes the texts of ``modulation``.
+            value: a name, a number, or on or off, also as text; ``None`` toggles a switch. ``scale`` takes the nearest
+                of its steps. ``snapshot`` saves an RGB picture instead of the newest frame; ``modulate`` also takes
+                the texts of ``modulation``.
 
         Raises:
             StylerError: there is no such action, its value does not fit, or (SinkError) it failed.
@@ -163,6 +165,11 @@ def _number(name: str, value: object, _now: float) -> float:
     return number
 
 
+def _set_scale(controls: Controls, value: object) -> dict[str, Any]:
+    controls.scale = nearest_step(_number("scale", value, controls.scale))
+    return {"scale": controls.scale}
+
+
 def _switch(name: str, value: object, now: bool) -> bool:
     known = value.lower() if isinstance(value, str) else value
     if known in (None, "", "toggle"):
@@ -180,7 +187,7 @@ SETTINGS: dict[str, Callable[[Controls, object], dict[str, Any]]] = {
     "playlist": _set_playlist,
     "every": partial(_set, "every", "every", _number),
     "strength": partial(_set, "strength", "strength", _number),
-    "scale": partial(_set, "scale", "scale", _number),
+    "scale": _set_scale,
     "texture": set_texture,
     "colours": partial(_set, "colours", "colours", _number),
     "only": _set_only,

@@ -1,14 +1,15 @@
-"""Hold the frame rate of a live source: stylize at a smaller size while the engine is too slow for the full one.
+"""Choose the size at which live frames are stylized: smaller than they are while the engine is too slow for that.
 
 ``RateController`` decides, from how long frames take, at which share of each side to work; it knows time only as an
 argument. ``RateHold`` measures, carries out the decision, and compiles for the next size in a thread, so that frames go
-on meanwhile. ``rtstyle.stroke_scale`` brings the smaller picture back to its size, with sharp edges; its strokes are
-larger, as with ``--scale``.
+on meanwhile; likewise when the user chooses another size of strokes. ``rtstyle.stroke_scale`` brings the smaller
+picture back to its size, with sharp edges; its strokes are larger, as with ``--scale``.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable
@@ -162,6 +163,8 @@ class RateHold(EngineWrapper):
     """An engine that measures itself, and says at which ``share`` of their size frames should be stylized.
 
     One thread at a time calls it. The share is 1 while ``controls.hold_fps`` is off, and for sources that are not live.
+    ``scale`` follows ``controls.scale`` as fast as sizes can be compiled: those that a slider passes through meanwhile
+    are left out, and no frame waits.
     """
 
     def __init__(
@@ -174,6 +177,8 @@ class RateHold(EngineWrapper):
         self._work: tuple[int, int, float] | None = None  # height and width of the frames, and scale
         self._preparing: _Preparation | None = None
         self._impossible = self._said = False
+        self._scale = controls.scale
+        self._refused_scale = math.nan
 
     def __call__(self, rgb: RGB, strength: float | StrengthMap = 1.0, colours: float = 0.0) -> RGB:
         """Stylize one frame, and measure it; see ``engines.base.Engine``."""
@@ -187,9 +192,15 @@ class RateHold(EngineWrapper):
         """The size to stylize the next frame at, as a share of each side."""
         return self._control.share
 
+    @property
+    def scale(self) -> float:
+        """The size of the strokes of the next frame; see ``Controls.scale``."""
+        return self._scale
+
     def rehearse(self, height: int, width: int) -> None:
         """Compile for the first frame, of this size in pixels, and begin smaller if the engine is too slow for it."""
         blank, scale = np.zeros((height, width, 3), np.uint8), self._controls.scale
+        self._scale = scale
         stylize(self, blank, scale=scale)
         period_s = float(1 / self._info.fps) if self._info.fps > 0 else 0.0
         if not self._holding or not period_s:
@@ -208,16 +219,13 @@ class RateHold(EngineWrapper):
     def note(self, frame: Frame, busy_s: float) -> None:
         """Take the time that one frame took, and change ``share`` if another one fits better."""
         height, width = frame.rgb.shape[:2]
-        scale, period_s = self._controls.scale, self._rate.period_s(frame.index, frame.captured_s)
+        period_s = self._rate.period_s(frame.index, frame.captured_s)
         if not self._holding and self._control.place:
             self._control = RateController()
-        if (height, width, scale) != self._work:
-            self._work, self._impossible = (height, width, scale), False
+        if (height, width, self._scale) != self._work:
+            self._work, self._impossible, self._refused_scale = (height, width, self._scale), False, math.nan
             self._control.forget()
-        if self._preparing is not None:
-            if not self._preparing.thread.is_alive():
-                prepared, self._preparing = self._preparing, None
-                self._take(prepared, period_s)
+        if self._compiles(height, width, period_s):
             return
         # Without strength nothing may be computed, and a frame that is repeated says nothing about the source.
         idle = not self._holding or self._impossible or not self._controls.strength or bool(frame.notice)
@@ -227,7 +235,7 @@ class RateHold(EngineWrapper):
         if place == self._control.place:
             return
         if isinstance(self._inner, SharedGraphEngine):
-            self._preparing = _Preparation(self._inner, place, (height, width, scale))
+            self._preparing = _Preparation(self._inner, place, (height, width, self._scale))
         else:  # it compiles with its first frame of that size
             self._go(place, height, width, period_s)
 
@@ -247,8 +255,42 @@ class RateHold(EngineWrapper):
         stylize(self, rgb, scale=scale)
         return self._clock() - start_s
 
-    def _take(self, prepared: _Preparation, period_s: float) -> None:
+    def _compiles(self, height: int, width: int, period_s: float) -> bool:
+        """Take what is compiled, or start on a scale that is wanted; return False if there is neither."""
+        if self._preparing is None:
+            return self._follow_scale(height, width)
+        if not self._preparing.thread.is_alive():
+            prepared, self._preparing = self._preparing, None
+            self._take(prepared, period_s)
+        return True
+
+    def _follow_scale(self, height: int, width: int) -> bool:
+        """Take the scale that is wanted, if it needs no compilation; otherwise start that, and return True."""
+        wanted = self._controls.scale
+        if wanted in (self._scale, self._refused_scale):
+            return False
+        before, after = (
+            work_size(height, width, nearest_scale(scale, height, width), self.share) for scale in (self._scale, wanted)
+        )
+        if before != after and isinstance(self._inner, SharedGraphEngine):
+            self._preparing = _Preparation(self._inner, self._control.place, (height, width, wanted))
+            return True
+        self._scale = wanted
+        return False
+
+    def _take_scale(self, prepared: _Preparation) -> None:
+        """Take a scale that is compiled, also if a slider has moved on, but not if it has come back."""
+        height, width, scale = prepared.work
         if prepared.fault:
+            self._refused_scale = scale
+            logger.warning("strokes of size %.2f are not possible, and stay as they are: %s", scale, prepared.fault)
+        elif self._controls.scale != self._scale and (height, width, self._scale) == self._work:
+            self._scale = scale
+
+    def _take(self, prepared: _Preparation, period_s: float) -> None:
+        if prepared.work[2] != self._scale:
+            self._take_scale(prepared)
+        elif prepared.fault:
             self._refuse(prepared.fault)
         elif prepared.work == self._work and self._holding:
             self._go(prepared.place, prepared.work[0], prepared.work[1], period_s)
@@ -262,7 +304,7 @@ class RateHold(EngineWrapper):
         if not place or self._said:
             return
         self._said = True
-        work = work_size(height, width, nearest_scale(self._controls.scale, height, width), SHARES[place])
+        work = work_size(height, width, nearest_scale(self._scale, height, width), SHARES[place])
         logger.info(
             "%d×%d is too much for this machine at %.4g fps: it is stylized at %d×%d, with larger strokes, until there "
             "is room; --no-hold-fps drops frames instead",

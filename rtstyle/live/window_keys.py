@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from rtstyle.live.mix_slider import share_of_second, with_first
 from rtstyle.live.texture import texture_now
 from rtstyle.masks.settings import MAX_FEATHER
 from rtstyle.sinks.window import WindowSink
-from rtstyle.stroke_scale import SCALES
+from rtstyle.stroke_scale import SCALE_STEPS, SCALES, nearest_step
 from rtstyle.style_mix import caption_of
 
 STEP = 0.1
@@ -21,9 +20,6 @@ or U, outside by J or K, a mix by comma or point."""
 
 FEATHER_STEP = 2.0
 """Change of the soft border for one press of W or E, pixels."""
-
-SCALE_PRESSES = 4
-"""Presses of ] that double the scale."""
 
 ONLY_CAPTIONS = {"all": "everything", "person": "people only", "background": "background only", "faces": "faces only"}
 
@@ -190,9 +186,8 @@ class WindowKeys:
         return f"texture {self._actions.change('texture', texture)['texture']:.2f}"
 
     def _change_scale(self, presses: int) -> str:
-        # On a grid that holds 1: steps there and back must end at the style's own size, which costs nothing.
-        steps = round(SCALE_PRESSES * math.log2(self._controls.scale) + presses)
-        scale = min(SCALES[1], max(SCALES[0], 2.0 ** (steps / SCALE_PRESSES)))
+        low, high = SCALES
+        scale = nearest_step(min(high, max(low, self._controls.scale * 2.0 ** (presses / SCALE_STEPS))))
         return f"scale {self._actions.change('scale', scale)['scale']:.2f}"
 
     def _record(self) -> str:

@@ -11,11 +11,13 @@ import pytest
 
 import engines
 from engines.base import MIN_SIDE, RGB, Engine, EngineInfo, PipelinedEngine, check_size
-from engines.errors import ConfigError, ShapeError
+from engines.errors import ConfigError, ShapeError, StylerError
 from rtstyle.commands.options import Scale
 from rtstyle.controls import Controls
 from rtstyle.image import ImageFailure, ImageJob, ImageReport, stylize_images
+from rtstyle.live.actions import SETTINGS, apply_settings
 from rtstyle.pipeline import run
+from rtstyle.ranges import RANGES
 from rtstyle.sinks.null import NullSink
 from rtstyle.sources.pattern import PatternSource
 from rtstyle.stats import Stats
@@ -25,6 +27,7 @@ from rtstyle.stroke_scale import (
     check_scale,
     guided_resize,
     nearest_scale,
+    nearest_step,
     stylize,
     submit,
     work_size,
@@ -181,6 +184,29 @@ def test_neighbouring_scales_share_a_size() -> None:
     assert len(sizes) < 200
     assert all(height % SIZE_STEP == width % SIZE_STEP == 0 for height, width in sizes)
     assert work_size(361, 641, 1.0) == (361, 641)
+
+
+def test_live_controls_ask_for_few_sizes() -> None:
+    scales = [float(scale) for scale in np.linspace(*SCALES, 1000)]
+    assert len({work_size(720, 1280, scale) for scale in scales}) > 300
+    steps = {nearest_step(scale) for scale in scales}
+    assert len(steps) == len({work_size(720, 1280, step) for step in steps}) == 9
+    assert {*SCALES, 1.0} < steps and all(nearest_step(step) == step for step in steps)
+    assert all(abs(np.log2(nearest_step(scale) / scale)) <= 1 / 8 + 1e-9 for scale in scales)
+    assert sorted(steps) == pytest.approx([RANGES["scale"].at(share / 8) for share in range(9)])
+    assert nearest_step(RANGES["scale"].at(0.5)) == 1.0
+
+
+def test_what_changes_a_live_scale_takes_the_nearest_step() -> None:
+    controls = Controls(scale=1.3)
+    assert controls.scale == 1.3, "as given on the command line"
+    assert SETTINGS["scale"](controls, 1.5) == {"scale": 2**0.5} and controls.scale == 2**0.5
+    apply_settings(controls, {"scale": "0.6"})
+    assert controls.scale == 2**-0.75
+    for value in (0.49, 2.01, "nan"):
+        with pytest.raises(StylerError, match="scale"):
+            SETTINGS["scale"](controls, value)
+    assert controls.scale == 2**-0.75
 
 
 @pytest.mark.parametrize("scale", ALL)
