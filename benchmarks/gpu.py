@@ -149,6 +149,18 @@ def change(bench: Bench) -> list[Row]:
     ]
 
 
+def first_frame(bench: Bench) -> list[Row]:
+    """Measure what the first frame of a size takes, with cuDNN's search before it and with the search beside frames."""
+    rows = []
+    for size in BAR_FPS:
+        searched_s, _ = gpu_runs.first_frame_s(bench.style, size, "first")
+        guessed_s, until_s = gpu_runs.first_frame_s(bench.style, size, "later")
+        later = "the guessed kernels stay" if until_s is None else f"faster ones after {until_s:.1f} s of frames"
+        how = f"{_name(size)}, kernels guessed, then {later}; if they are searched for first, {searched_s:.2f} s"
+        rows.append(Row("first frame of a size", how, f"{guessed_s * 1e3:.0f} ms"))
+    return rows
+
+
 def memory(bench: Bench) -> list[Row]:
     """Measure the GPU memory of a process."""
     held = gpu_memory.measured(bench.style.folder, FULL_HD)
@@ -204,6 +216,7 @@ FIGURES = (
     Figure("floor", (("compute against the floor", "≤ 3 ×"),), floor),
     Figure("tensorrt", (("`tensorrt` against `cuda`", "≥ 1.2 ×"),), tensorrt),
     Figure("change", (("change of style", "≤ 16.7 ms"),), change),
+    Figure("first", (("first frame of a size", ""),), first_frame),
     Figure("memory", (("GPU memory beyond the context", "≤ 600 MB"),), memory),
     Figure("bodies", tuple((what, "") for what in BODIES.values()), bodies),
 )

@@ -6,6 +6,8 @@ import statistics
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,8 +17,9 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from benchmarks.subject import NotMeasuredError
-from engines.base import RGB, PendingFrame, PipelinedEngine
+from engines.base import MIN_SIDE, RGB, PendingFrame, PipelinedEngine
 from engines.cuda.engine import CudaEngine
+from engines.cuda.shared_graphs import Search
 from engines.errors import EngineError
 from engines.style_file import StyleModel
 
@@ -33,6 +36,9 @@ PICTURES = 8
 
 CALLS = 300
 """Frames that are timed one at a time."""
+
+PATIENCE_S = 20.0
+"""How long faster kernels are waited for, seconds."""
 
 
 def pictures(size: tuple[int, int]) -> list[RGB]:
@@ -119,6 +125,30 @@ def change_ms(first: PipelinedEngine, second: PipelinedEngine, size: tuple[int, 
         turn = iter(range(1_000_000))
         changed += alone_ms(lambda rgb, turn=turn: styles[next(turn) % 2](rgb), size, 60)  # type: ignore[misc]
     return statistics.median(steady), statistics.median(changed)
+
+
+def first_frame_s(
+    style: StyleModel, size: tuple[int, int], search: Search, device: str = "cuda"
+) -> tuple[float, float | None]:
+    """Return what the first frame of a size takes, and after how long other kernels are in use, in seconds.
+
+    The second is ``None`` if they are still those of the first frame after ``PATIENCE_S``.
+    """
+
+    def run() -> tuple[float, float | None]:
+        with closing(CudaEngine(style, device=device, search=search)) as engine:
+            engine(np.zeros((MIN_SIDE, MIN_SIDE, 3), np.uint8))  # CUDA and its libraries load
+            rgb = pictures(size)[0]
+            first_s, _ = timed(lambda: engine(rgb))
+            began_s, body = time.perf_counter(), engine.pipeline.body(*size)
+            while search == "later" and (passed_s := time.perf_counter() - began_s) < PATIENCE_S:
+                if engine.pipeline.body(*size) is not body:
+                    return first_s, passed_s
+                engine(rgb)
+            return first_s, None
+
+    with ThreadPoolExecutor(1) as fresh:  # torch remembers in each thread which kernels it has chosen
+        return fresh.submit(run).result()
 
 
 def compute_ms(engine: CudaEngine, size: tuple[int, int]) -> float:

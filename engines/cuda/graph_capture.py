@@ -51,7 +51,8 @@ class CaptureLock:
 
 capture_lock = CaptureLock()
 """Held during a capture, and around calls that may wait for the whole device (freeing memory, locking pages), which
-would break the capture of another thread. torch allows one capture at a time in a process anyway."""
+would break the capture of another thread. torch allows one capture at a time in a process anyway. Also held
+while cuDNN has other settings, which are those of the process, see ``engines.cuda.fp16.without_tf32``."""
 
 
 def capture(

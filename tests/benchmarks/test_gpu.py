@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from benchmarks import gpu, gpu_runs
 from benchmarks.subject import NotMeasuredError
 from engines.base import RGB, EngineInfo, PendingFrame
+from engines.cuda import body_search
 from engines.errors import EngineError
 from engines.style_file import StyleModel
 from rtstyle.style_library import GALLERY
@@ -58,7 +60,7 @@ def test_without_a_card_every_row_says_so(tmp_path: Path, monkeypatch: pytest.Mo
     gpu.main()
     text = (tmp_path / "RESULTS-GPU.md").read_text(encoding="utf-8")
     rows = [line for line in text.splitlines() if line.startswith("| ") and not line.startswith("| what")]
-    assert len(rows) == sum(len(figure.bars) for figure in gpu.FIGURES) == 11
+    assert len(rows) == sum(len(figure.bars) for figure in gpu.FIGURES) == 12
     assert all(row.endswith("| not measured: no GPU here |") for row in rows)
     for bar in ("≥ 1200 fps", "≥ 600 fps", "≥ 15 ×", "≤ 1 ms", "≤ 3 ×", "≥ 1.2 ×", "≤ 16.7 ms", "≤ 600 MB"):
         assert bar in text
@@ -156,3 +158,14 @@ def test_the_tensorrt_engine_is_built_before_it_is_measured(style: StyleModel, m
     with pytest.raises(EngineError, match="too small"):
         gpu_runs.tensorrt(style, (16, 24))
     assert steps[-1] == "closed"
+
+
+def test_the_first_frame_is_timed_with_either_search(style: StyleModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    times = itertools.count()
+    monkeypatch.setattr(body_search, "run_seconds", lambda _: -next(times))
+    first_s, none = gpu_runs.first_frame_s(style, (24, 32), "first", "cpu")
+    assert first_s > 0 and none is None
+    first_s, until_s = gpu_runs.first_frame_s(style, (24, 32), "later", "cpu")
+    assert first_s > 0 and until_s is not None and until_s > 0
+    monkeypatch.setattr(gpu_runs, "PATIENCE_S", 0.0)
+    assert gpu_runs.first_frame_s(style, (24, 32), "later", "cpu")[1] is None
