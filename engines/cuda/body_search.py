@@ -191,7 +191,8 @@ def _difference(first: Body, other: Body, turn: Callable[[], AbstractContextMana
             body.frame.copy_(picture)
             body.strength.fill_(1.0)
             body.run()
-        expected, actual = (body.stylized[0].cpu().numpy() for body in (first, other))
+        # Copied on the CPU as well, where the next frame goes into the same memory.
+        expected, actual = (body.stylized[0].clone().cpu().numpy() for body in (first, other))
     return mismatch(expected, actual)
 
 

@@ -9,8 +9,10 @@ import gc
 import itertools
 import logging
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -82,22 +84,15 @@ def play(pipeline: StreamPipeline, frames: int = SETTLED_FRAMES, height: int = 1
     return [added(pipeline, height, width) for _ in range(frames)]
 
 
-def play_until(pipeline: StreamPipeline, condition: Callable[[], bool]) -> list[int]:
-    """Stylize frames until something has happened; return what was added to them."""
-    late = threading.Event()
-    timer = threading.Timer(LONG_S, late.set)
-    timer.start()
-    seen = []
+def play_until(pipeline: StreamPipeline, condition: Callable[[], bool], height: int = 16, width: int = 24) -> None:
+    """Stylize frames until something has happened."""
+    wait_until(lambda: condition() or not added(pipeline, height, width))
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + LONG_S
     while not condition():
-        assert not late.is_set()
-        seen.append(added(pipeline))
-    timer.cancel()
-    return seen
-
-
-def finish(pipeline: StreamPipeline) -> None:
-    """Wait until the thread has ended its work."""
-    pipeline.close()
+        assert time.monotonic() < deadline_s
 
 
 def test_the_first_frame_waits_for_no_search_and_the_result_takes_over(opened: Callable[..., StreamPipeline]) -> None:
@@ -115,7 +110,7 @@ def test_the_first_body_is_freed(opened: Callable[..., StreamPipeline]) -> None:
     pipeline = opened(Searched())
     first = weakref.ref(pipeline.body(16, 24))
     play_until(pipeline, lambda: added(pipeline) == 2)
-    finish(pipeline)
+    pipeline.close()
     gc.collect()
     assert first() is None
 
@@ -128,8 +123,7 @@ def test_sizes_in_passing_are_not_searched_for(opened: Callable[..., StreamPipel
     pipeline.prepare(30, 30)
     assert pipeline._search is not None and pipeline._search._thread is None
     play(pipeline, 1, 20, 20)
-    while not faster.sizes:
-        added(pipeline, 20, 20)
+    play_until(pipeline, lambda: bool(faster.sizes), 20, 20)
     assert faster.sizes == [(20, 20)]
 
 
@@ -152,6 +146,17 @@ def test_kernels_that_stylize_otherwise_do_not_take_over(
     assert set(play(pipeline)) == {1}
     (record,) = caplog.records
     assert record.levelno == logging.WARNING and "their image differs" in record.message and "24×16" in record.message
+
+
+def test_frames_after_the_trial_do_not_change_what_it_compares() -> None:
+    first, other = Adding(16, 24, torch.ones(1)), Adding(16, 24, torch.ones(1))
+
+    @contextmanager
+    def turn() -> Iterator[None]:
+        yield
+        first.stylized.fill_(0)  # the next frame
+
+    assert not body_search._difference(first, other, turn)
 
 
 @pytest.mark.parametrize(
@@ -179,8 +184,7 @@ def test_a_search_that_fails_changes_nothing_and_warns_nobody(
     play_until(pipeline, lambda: faster.sizes == [(16, 24)])
     faster.work = lambda: None
     play(pipeline, SETTLED_FRAMES, 20, 20)
-    while added(pipeline, 20, 20) == 1:
-        pass
+    play_until(pipeline, lambda: added(pipeline, 20, 20) == 2, 20, 20)
     assert faster.sizes == [(16, 24), (20, 20)], "the thread has survived"
 
 
@@ -199,8 +203,7 @@ def test_a_new_size_waits_for_one_layer_and_the_search_goes_on_later(opened: Cal
     faster = Searched(work=searching(new_size_is_there.is_set))
     pipeline = opened(faster)
     play(pipeline)
-    while not faster.sizes:
-        added(pipeline)
+    play_until(pipeline, lambda: bool(faster.sizes))
     assert added(pipeline, 30, 40) == 1, "comes although the search of the other size never ends by itself"
     new_size_is_there.set()
     play_until(pipeline, lambda: added(pipeline) == 2)
@@ -210,8 +213,7 @@ def test_a_new_size_waits_for_one_layer_and_the_search_goes_on_later(opened: Cal
 def test_closing_ends_a_search(opened: Callable[..., StreamPipeline]) -> None:
     pipeline = opened(faster := Searched(work=searching()))
     play(pipeline)
-    while not faster.sizes:
-        added(pipeline)
+    play_until(pipeline, lambda: bool(faster.sizes))
     pending = pipeline.submit(still(5), 1.0)
     pipeline.close()
     pipeline.close()
@@ -226,8 +228,7 @@ def test_closing_during_the_trial(opened: Callable[..., StreamPipeline], monkeyp
     monkeypatch.setattr(body_search, "REST_S", LONG_S)
     pipeline = opened(faster := Searched())
     play(pipeline)
-    while not list(faster.bodies):
-        added(pipeline)
+    play_until(pipeline, lambda: bool(list(faster.bodies)))
     pipeline.close()
     gc.collect()
     assert not list(faster.bodies)
@@ -241,8 +242,7 @@ def test_a_size_that_is_forgotten_meanwhile_stays_forgotten(opened: Callable[...
     exchange = pipeline._search._exchange
     pipeline._search._exchange = lambda height, width: [exchange(height, width), done.set()][0]
     play(pipeline)
-    while not faster.sizes:
-        added(pipeline)
+    play_until(pipeline, lambda: bool(faster.sizes))
     reached = threading.Event()
 
     def other_size() -> None:
@@ -277,8 +277,7 @@ def test_a_capture_lock_tells_who_holds_it_that_it_is_wanted() -> None:
 
         thread = threading.Thread(target=enter)
         thread.start()
-        while not lock.wanted:
-            pass
+        wait_until(lambda: lock.wanted)
         assert not inside.is_set()
     thread.join()
     assert inside.is_set() and not lock.wanted
@@ -295,8 +294,7 @@ def test_one_thread_at_a_time_changes_cudnns_settings() -> None:
     thread = threading.Thread(target=look)
     with fp16.without_tf32(benchmark=True):
         thread.start()
-        while not capture_lock.wanted:
-            pass
+        wait_until(lambda: capture_lock.wanted)
         assert torch.backends.cudnn.benchmark and torch.backends.cudnn.deterministic and not seen
     thread.join()
     assert seen == [False] and (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic) == before
@@ -321,12 +319,15 @@ def captures(monkeypatch: pytest.MonkeyPatch) -> list[tuple[bool, str]]:
 def test_an_engine_guesses_first_and_searches_later(style: StyleModel, captures: list[tuple[bool, str]]) -> None:
     engine, rgb = CudaEngine(style, device="cpu", search="later"), picture(24, 32)
     first = engine(rgb)
+    guessed = engine.pipeline.body(24, 32)
     assert captures == [(False, threading.current_thread().name)]
-    body = weakref.ref(engine.pipeline.body(24, 32))
     other: RGB = engine(rgb, 1.0, 0.5)
-    while body() is not None:
+
+    def exchanged() -> bool:
         np.testing.assert_array_equal(engine(rgb), first)
-        gc.collect()
+        return engine.pipeline.body(24, 32) is not guessed
+
+    wait_until(exchanged)
     assert captures[1:] == [(True, "kernel search")]
     np.testing.assert_array_equal(engine(rgb), first)
     np.testing.assert_array_equal(engine(rgb, 1.0, 0.5), other, "both read the same weights")
