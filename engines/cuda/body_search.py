@@ -26,17 +26,15 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from threading import Condition, Thread
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch.overrides import TorchFunctionMode
 
+from engines.cuda.body import Body
 from engines.cuda.device_errors import is_out_of_memory
 from engines.cuda.graph_capture import capture_lock
 from engines.parity import detailed_frame, mismatch
-
-if TYPE_CHECKING:
-    from engines.cuda.stream_pipeline import Body
 
 SETTLED_FRAMES = 15
 """Frames of a size before its kernels are searched for, half a second of most cameras: sizes in passing cost none."""

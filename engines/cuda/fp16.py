@@ -107,7 +107,7 @@ def reflect_index(size: int) -> Tensor:
 
 
 class Fp16Body:
-    """One frame size of a ``Fp16Graph``, compiled or not: an ``engines.cuda.stream_pipeline.Body``.
+    """One frame size of a ``Fp16Graph``, compiled or not: an ``engines.cuda.body.Body``.
 
     With ``search``, cuDNN times its kernels for each layer, which takes seconds.
     """

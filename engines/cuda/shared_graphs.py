@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 
 from engines.base import RGB, PendingFrame
+from engines.cuda.body import Body
 from engines.cuda.fp16 import Fp16Body, Fp16Graph, Stylize
-from engines.cuda.stream_pipeline import Body, StreamPipeline
+from engines.cuda.stream_pipeline import StreamPipeline
 from engines.errors import EngineError
 from engines.model.generator import Arch, Generator, unfit
 from engines.model.own_colours import with_own_colours

@@ -21,13 +21,14 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext, supp
 from dataclasses import dataclass
 from functools import partial
 from threading import RLock
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from engines.base import RGB, PendingFrame
+from engines.cuda.body import Body
 from engines.cuda.body_search import SETTLED_FRAMES, BodySearch, frames_of
 from engines.cuda.device_errors import AMPLE, as_engine_error, free_bytes, is_out_of_memory
 from engines.cuda.graph_capture import capture_lock, streams, with_index
@@ -43,25 +44,6 @@ STAGING_BUFFERS = 3
 
 BYTES_KEPT = 1 << 30
 """Device memory for all frame sizes of a pipeline, bytes. A 1920×1080 frame takes some 200 MB."""
-
-
-class Body(Protocol):
-    """The compiled graph for one frame size, with its fixed buffers.
-
-    A body may have an attribute ``bytes_beside``: device memory, in bytes, that it holds beside torch's.
-
-    Attributes:
-        frame, stylized: (1, height, width, 3) uint8, on the device.
-        strength: (1,) float32, on the device.
-    """
-
-    frame: Tensor
-    strength: Tensor
-    stylized: Tensor
-
-    def run(self) -> None:
-        """Enqueue, on the current stream, the work from ``frame`` and ``strength`` to ``stylized``."""
-        ...
 
 
 class StreamPipeline:

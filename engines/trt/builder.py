@@ -15,10 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from engines.cuda import fp16
+from engines.cuda.body import Body
 from engines.cuda.device_errors import NO_KERNEL, is_out_of_memory
 from engines.cuda.engine import require
 from engines.cuda.fp16 import Fp16Body, Fp16Graph, to_fp16
-from engines.cuda.stream_pipeline import Body
 from engines.model import cells, generator, local_contrast
 from engines.model.cells import pad_reflect
 from engines.model.generator import Arch, FrameGraph, load_generator

@@ -34,7 +34,7 @@ class MismatchError(EngineError):
 
 
 class PlanBody:
-    """One frame size of one style: an ``engines.cuda.stream_pipeline.Body``. Not thread-safe.
+    """One frame size of one style: an ``engines.cuda.body.Body``. Not thread-safe.
 
     TensorRT's graph takes bytes and returns fp16, see ``engines.trt.compat``; the truncation to bytes is captured in
     the same CUDA graph. The engine is loaded already, and its weights refitted. Own colours are mixed in later, by a

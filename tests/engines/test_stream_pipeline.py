@@ -13,9 +13,10 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from engines.base import RGB
+from engines.cuda.body import Body
 from engines.cuda.device_errors import as_engine_error
 from engines.cuda.graph_capture import capture
-from engines.cuda.stream_pipeline import STAGING_BUFFERS, Body, StreamPipeline, _Stream
+from engines.cuda.stream_pipeline import STAGING_BUFFERS, StreamPipeline, _Stream
 from engines.errors import EngineError
 from tests.engines.test_golden import picture
 
