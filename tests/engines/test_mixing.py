@@ -75,7 +75,7 @@ def test_the_order_does_not_matter(style: StyleModel, other_style: StyleModel) -
 
 
 def test_contrast_and_strokes_are_kept_half_way() -> None:
-    names = ("wave", "scream")
+    names = ("wave", "composition")
     ends = [gallery(name) for name in names]
     mixed = mix_styles(ends, [0.5, 0.5])
     plain = with_weights(ends[0], mean_of([one.tensors() for one in ends], [0.5, 0.5]))
