@@ -25,7 +25,7 @@ def set_mix(controls: Controls, value: object) -> dict[str, Any]:
         StyleError: there is no such style.
     """
     first, second, share = _pair(controls)
-    number = _share(value)
+    number = read_share("mix", value)
     if number is not None:
         share = number
     elif value in ("next", "previous"):
@@ -81,7 +81,7 @@ def _pair(controls: Controls) -> tuple[str, str, float]:
     return first, second, mix.share(second)
 
 
-def _share(value: object) -> float | None:
+def read_share(name: str, value: object) -> float | None:
     """Return a share; ``None`` for what is not a number. Raise ConfigError if it is out of range."""
     try:
         number = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else math.nan
@@ -90,7 +90,7 @@ def _share(value: object) -> float | None:
     if math.isnan(number):
         return None
     if not 0.0 <= number <= 1.0:
-        raise ConfigError(f"mix {number:g} is out of range", hint="give a value from 0 to 1")
+        raise ConfigError(f"{name} {number:g} is out of range", hint="give a value from 0 to 1")
     return number
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from engines.base import check_share
 from engines.errors import ConfigError
 from rtstyle.controls import Controls
+from rtstyle.live.mix_slider import read_share
 from rtstyle.style_library import texture_of
 from rtstyle.style_mix import Mix, join_texture, split_texture
 
@@ -22,10 +22,13 @@ def set_texture(controls: Controls, value: object) -> dict[str, Any]:
         the style as text, and the texture.
 
     Raises:
-        ConfigError: the value is neither, or no style has a texture to change.
-        ShapeError: it is out of range.
+        ConfigError: the value is neither, or out of range, or no style has a texture to change.
     """
-    share = None if isinstance(value, str) and value.lower() == "own" else _number(value)
+    share = None
+    if not (isinstance(value, str) and value.lower() == "own"):
+        share = read_share("texture", value)
+        if share is None:
+            raise ConfigError("texture takes a number from 0 to 1, or own", hint="for example 0.5")
     mix, pair = controls.mix, controls.pair or ()
     if share is not None and not any(texture_of(split_texture(name)[0]) for name in (*mix.names, *pair)):
         raise ConfigError(f"{mix.main} has no texture", hint="choose another style")
@@ -49,14 +52,3 @@ def _textured(name: str, texture: float | None) -> str:
     """Return a style with a texture, ``None`` for its own; one that has none stays without."""
     style = split_texture(name)[0]
     return style if texture is None or not texture_of(style) else join_texture(style, texture)
-
-
-def _number(value: object) -> float:
-    try:
-        number = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else None
-    except (ValueError, OverflowError):
-        number = None
-    if number is None:
-        raise ConfigError("texture takes a number from 0 to 1, or own", hint="for example 0.5")
-    check_share("texture", number)
-    return number

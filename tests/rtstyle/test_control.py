@@ -106,8 +106,7 @@ def test_everything_that_can_be_changed(running: Running, tmp_path: Path) -> Non
     assert ask("GET", "/stats")[1]["colours"] == 0.75
     assert ask("POST", "/texture", "0.5") == (422, {"error": "udnie has no texture", "hint": "choose another style"})
     assert ask("POST", "/style", "wave@0.3")[1] == {"style": "wave@0.3"} and ask("GET", "/stats")[1]["texture"] == 0.3
-    assert ask("POST", "/texture", "0.5")[1] == {"style": "wave@0.5", "texture": 0.5}
-    assert ask("POST", "/style", "udnie")[0] == 200
+    assert ask("POST", "/texture", "0.5")[1]["style"] == "wave@0.5" and ask("POST", "/style", "udnie")[0] == 200
     assert ask("POST", "/only", "all") == (200, {"only": "all"}) and ask("GET", "/stats")[1]["only"] == "all"
     mixed = {"style": "udnie:0.7+wave:0.3", "second": "wave", "mix": 0.3}
     assert ask("POST", "/mix", "0.3") == (200, mixed) and running.controls.style == mixed["style"]

@@ -121,34 +121,6 @@ def test_a_second_style_is_mixed_in(page: Page, served: tuple[str, Rooms]) -> No
     assert page.get_by_label("Second style", exact=True).input_value() == "composition"
 
 
-def test_the_texture_of_a_style_has_a_slider(page: Page, served: tuple[str, Rooms]) -> None:
-    address, rooms = served
-    page.goto(address)
-    page.get_by_role("radio", name="The Starry Night").check(force=True)
-    slider, shown = page.get_by_role("slider", name="Texture"), page.locator("#texture-now")
-    assert shown.text_content() == "60 %" and slider.is_enabled()
-    _started(page)
-    slider.fill("0.2")
-    _until(lambda: rooms.state()[0].get("style") == "vangogh@0.2")
-    page.locator("body").press("l")
-    _until(lambda: rooms.state()[0].get("style") == "vangogh@0.3")
-    assert shown.text_content() == "30 %" and page.locator("#caption").text_content() == "texture 30 %"
-    page.get_by_label("Second style", exact=True).select_option("wave")
-    _until(lambda: rooms.state()[0].get("style") == "vangogh@0.3:0.5+wave:0.5")
-    slider.fill("0.4")
-    _until(lambda: rooms.state()[0].get("style") == "vangogh@0.4:0.5+wave@0.4:0.5")
-    page.get_by_role("radio", name="The Great Wave").check(force=True)
-    _until(lambda: rooms.state()[0].get("style") == "wave")
-    assert shown.text_content() == "15 %", "another style has its own"
-    page.get_by_role("radio", name="Udnie").check(force=True)
-    assert slider.is_disabled() and shown.text_content() == "none"
-    page.locator("body").press("l")
-    assert page.locator("#caption").text_content() == "texture none"
-    page.get_by_label("Second style", exact=True).select_option("wave")
-    _until(lambda: rooms.state()[0].get("style") == "udnie:0.5+wave:0.5")
-    page.get_by_role("button", name="Stop").click()
-
-
 def test_keys_and_cards_keep_the_second_style_as_the_window_does(page: Page, served: tuple[str, Rooms]) -> None:
     address, rooms = served
     first, second, third, fourth = rooms.styles[:4]

@@ -106,20 +106,6 @@ def test_a_key_shows_what_it_did(window: WindowSink, key: int, caption: str) -> 
     assert window.caption == caption
 
 
-def test_keys_change_the_texture_of_a_style_that_has_one(window: WindowSink, controls: Controls) -> None:
-    press(pygame.K_g)
-    assert window.write(frame())
-    assert window.caption == "", "nothing to change"
-    controls.offer(("vangogh", "udnie"), "vangogh@0.95")
-    for key, caption in (
-        (pygame.K_l, "texture 1.00"), (pygame.K_l, "texture 1.00"), (pygame.K_g, "texture 0.90"),
-        (pygame.K_2, "udnie"), (pygame.K_g, "udnie has no texture (choose another style)"),
-    ):  # fmt: skip
-        press(key)
-        assert window.write(frame())
-        assert window.caption == caption
-
-
 def test_keys_change_what_a_mask_does(window: WindowSink, controls: Controls) -> None:
     press(pygame.K_k)
     assert window.write(frame())
