@@ -19,8 +19,8 @@ RGB: TypeAlias = npt.NDArray[np.uint8]
 StrengthMap: TypeAlias = npt.NDArray[np.float32]
 """A strength for each pixel of a frame: float32, (height, width), 0…1."""
 
-MIN_SIDE = 16
-"""Smallest height and width of a frame, in pixels: the network pads by reflecting up to 15 of them."""
+MIN_SIDE = 24
+"""Smallest height and width of a frame, in pixels: its map at 1/8 has five, of which local contrast reflects four."""
 
 MAX_SIZE = (2304, 4096)
 """Largest frame as (short side, long side), in pixels."""

@@ -16,6 +16,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from engines.cuda.triton_tiles import clamp
 from engines.model.local_contrast import CONTRASTS, LUMINANCE, REACH, WAVES
 
 ROWS, COLUMNS = 4, 128
@@ -57,29 +58,65 @@ def _band(rows: tl.constexpr, columns: tl.constexpr) -> tuple[tl.tensor, tl.tens
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _count(first: tl.tensor, end: tl.tensor, size: tl.tensor) -> tl.tensor:
-    """Return how many places from ``first`` to before ``end`` are within ``size``; 1 for a pixel outside."""
-    return tl.maximum(tl.minimum(end, size) - tl.maximum(first, 0), 1)
+def _reflect(place: tl.tensor, size: tl.tensor) -> tl.tensor:
+    """Return a place beyond the border, by less than ``size``, as its reflection; another one unchanged."""
+    return tl.where(place < 0, -place, tl.where(place >= size, 2 * (size - 1) - place, place))
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _along(
+    plane: tl.tensor, row: tl.tensor, x: tl.tensor, wide: tl.tensor, ramp: tl.constexpr, reach: tl.constexpr
+) -> tl.tensor:
+    """Return the sum of the ``reach`` neighbours of each x in a row, beyond the border as in ``_mean_around``."""
+    total = tl.zeros(x.shape, tl.float32)
+    for right in tl.static_range(reach):
+        column = x + right - reach // 2
+        value = tl.load(plane + row * wide + _reflect(column, wide))
+        if ramp:
+            beyond = (column < 0) | (column >= wide)
+            border = tl.load(plane + row * wide + clamp(column, wide), mask=beyond, other=0.0)
+            value = tl.where(beyond, 2.0 * border - value, value)
+        total += value
+    return total
 
 
 @triton.jit  # type: ignore[untyped-decorator]
 def _mean_around(
-    plane: tl.tensor, high: tl.tensor, wide: tl.tensor, reach: tl.constexpr, rows: tl.constexpr, columns: tl.constexpr
+    plane: tl.tensor,
+    high: tl.tensor,
+    wide: tl.tensor,
+    ramp: tl.constexpr,
+    reach: tl.constexpr,
+    rows: tl.constexpr,
+    columns: tl.constexpr,
 ) -> tl.tensor:
-    """Return the mean of the reach×reach neighbourhood of each pixel of this program, (rows, columns)."""
+    """Return the mean of the reach×reach neighbourhood of each pixel of this program, (rows, columns).
+
+    Beyond a border, the map is reflected, with ``ramp`` about the value at the border.
+    """
     y, x = _band(rows, columns)
+    x = clamp(x, wide)
     half: tl.constexpr = reach // 2
     top = tl.program_id(1) * rows
     total = tl.zeros((rows, columns), tl.float32)
-    for row in range(tl.maximum(top - half, 0), tl.minimum(top + rows + half, high)):
-        along = tl.zeros((columns,), tl.float32)
-        for right in tl.static_range(reach):
-            column = x + right - half
-            along += tl.load(plane + row * wide + column, mask=(column >= 0) & (column < wide), other=0.0)
+    for row in range(top - half, tl.minimum(top + rows, high) + half):
+        along = _along(plane, _reflect(row, high), x, wide, ramp, reach)
+        if ramp:  # noqa: SIM102  # the compiler knows this one; `and` would compute both
+            if (row < 0) | (row >= high):
+                along = 2.0 * _along(plane, clamp(row, high), x, wide, ramp, reach) - along
         near = (y >= row - half) & (y <= row + half)
         total += tl.where(near, along[None, :], 0.0)
-    pixels = _count(y - half, y + half + 1, high) * _count(x - half, x + half + 1, wide)[None, :]
-    return total / pixels.to(tl.float32)
+    return total / (reach * reach)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
+def _three(place: tl.tensor, size: tl.tensor, scale: tl.tensor) -> tuple[tl.tensor, tl.tensor]:
+    """Return the first cell of three neighbours, and how many cells the mean is of.
+
+    At a border it is of one: beyond it a ramp goes on as a ramp, whose neighbours on both sides cancel each other.
+    """
+    border = (place == 0) | (place == size - 1)
+    return tl.where(border, place, place - 1) * scale, tl.where(border, 1, 3) * scale
 
 
 # The third axis of a grid is the resolution: 0 for 1/4, and 1 for 1/8, which lies behind it and needs fewer programs.
@@ -100,18 +137,18 @@ def _smooth(
     if (tl.program_id(1) * rows >= own_high) | (tl.program_id(0) * columns >= own_wide):
         return
     y, x = _band(rows, columns)
-    scale = 1 + level
-    first, left = (y - 1) * scale, ((x - 1) * scale)[None, :]
-    count = (_count(first, first + 3 * scale, high) * _count(left, left + 3 * scale, wide)).to(tl.float32)
     there = (y < own_high) & (x < own_wide)[None, :]
     place = level * 3 * high * wide + y * own_wide + x[None, :]
+    scale = 1 + level
+    first, down_to = _three(y, own_high, scale)
+    left, right_to = _three(x[None, :], own_wide, scale)
+    count = (down_to * right_to).to(tl.float32)
     for colour in tl.static_range(3):
         total = tl.zeros((rows, columns), tl.float32)
         for down in range(3 * scale):
             for right in range(3 * scale):
-                row, column = first + down, left + right
-                within = (row >= 0) & (row < high) & (column >= 0) & (column < wide)
-                total += tl.load(colours + (colour * high + row) * wide + column, mask=within, other=0.0)
+                address = colours + (colour * high + first + down) * wide + left + right
+                total += tl.load(address, mask=there & (down < down_to) & (right < right_to), other=0.0)
         tl.store(smooth + place + colour * own_high * own_wide, total / count, mask=there)
 
 
@@ -137,7 +174,7 @@ def _away(
     square = tl.zeros((rows, columns), tl.float32)
     for colour in tl.static_range(3):
         plane = level * 3 * high * wide + colour * own_high * own_wide
-        mean = _mean_around(smooth + plane, own_high, own_wide, reach, rows, columns)
+        mean = _mean_around(smooth + plane, own_high, own_wide, True, reach, rows, columns)
         difference = tl.load(smooth + plane + place, mask=there, other=0.0) - mean
         tl.store(away + plane + place, difference, mask=there)
         square += difference * difference
@@ -170,7 +207,7 @@ def _waves(
     there = (y < own_high) & (x < own_wide)[None, :]
     place = y * own_wide + x[None, :]
     plane = own_high * own_wide
-    variance = _mean_around(squares + level * high * wide, own_high, own_wide, reach, rows, columns)
+    variance = _mean_around(squares + level * high * wide, own_high, own_wide, False, reach, rows, columns)
     floor = tl.where(level == 0, floor_fine, floor_coarse)
     spread = tl.sqrt(variance + floor * floor)
     colours = away + level * 3 * high * wide + place

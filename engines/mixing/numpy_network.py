@@ -106,22 +106,24 @@ def _twice(x: Floats) -> Floats:
     return x
 
 
-def _mean_around(x: Floats, side: int) -> Floats:
-    """Return the mean of the side×side neighbourhood of each pixel, at a border of what there is."""
+def _mean_around(x: Floats, side: int, *, ramp: bool = True) -> Floats:
+    """Return the mean of the side×side neighbourhood of each pixel; beyond a border, a ramp goes on as a ramp."""
     for axis in (1, 2):
-        size, reach = x.shape[axis], side // 2
-        sums = np.cumsum(np.insert(x, 0, 0.0, axis), axis, dtype=np.float64)
-        low, high = (np.clip(np.arange(size) + offset, 0, size) for offset in (-reach, reach + 1))
-        shape = [1, 1, 1, 1]
-        shape[axis] = size
-        x = ((sums.take(high, axis) - sums.take(low, axis)) / (high - low).reshape(shape)).astype(np.float32)
+        pads = [(0, 0)] * 4
+        pads[axis] = (side // 2, side // 2)
+        reflection = np.pad(x, pads, mode="reflect")
+        continued = 2 * np.pad(x, pads, mode="edge") - reflection if ramp else reflection
+        sums = np.cumsum(np.insert(continued, 0, 0.0, axis), axis, dtype=np.float64)
+        ends = np.arange(side, sums.shape[axis])
+        x = ((sums.take(ends, axis) - sums.take(ends - side, axis)) / side).astype(np.float32)
     return x
 
 
 def _contrasts(x: Floats, floor: float) -> Floats:
     """Return the channels of ``engines.model.local_contrast.Contrast``."""
     away = x - _mean_around(x, REACH)
-    spread = np.sqrt(_mean_around((away * away).mean(3, keepdims=True), REACH) + np.float32(floor * floor))
+    squares = (away * away).mean(3, keepdims=True)
+    spread = np.sqrt(_mean_around(squares, REACH, ramp=False) + np.float32(floor * floor))
     relative = away / spread
     light = (relative @ LUMA)[..., None] * np.float32(math.pi)
     waves = [wave(light * 2**octave) for wave in (np.sin, np.cos) for octave in range(WAVES)]

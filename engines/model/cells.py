@@ -18,14 +18,14 @@ MARGIN = 4 + 2
 def margins(size: int) -> tuple[int, int]:
     """Return the reflected pixels before and after ``size`` pixels: ``MARGIN``, and half of the fill up to ``STRIDE``.
 
-    The fill is split because a frame of 16 pixels cannot reflect more than 15 on one side.
+    The fill is split because a frame of n pixels cannot reflect more than n − 1 on one side.
     """
     fill = -(size + 2 * MARGIN) % STRIDE
     return MARGIN + fill // 2, MARGIN + fill - fill // 2
 
 
 def pad_reflect(images: Tensor) -> Tensor:
-    """Pad (N, H, W, 3), sides at least 16, to (N, H′, W′, 3), multiples of ``STRIDE``. Bytes or floats."""
+    """Pad (N, H, W, 3), sides at least 11, to (N, H′, W′, 3), multiples of ``STRIDE``. Bytes or floats."""
     top, bottom = margins(images.shape[1])
     left, right = margins(images.shape[2])
     return F.pad(images, (0, 0, left, right, top, bottom), mode="reflect")

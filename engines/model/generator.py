@@ -291,7 +291,7 @@ def unfit(style: StyleModel) -> StyleError:
 
 
 def stylize(generator: Generator, x: Tensor, shift: tuple[int, int] = (0, 0)) -> Tensor:
-    """Stylize (N, 3, H, W) in [0, 1], sides at least 16; return the same shape, about in [0, 1]."""
+    """Stylize (N, 3, H, W) in [0, 1], sides at least 24; return the same shape, about in [0, 1]."""
     padded = pad_reflect(x.permute(0, 2, 3, 1))
     ground = generator.softened(space_to_depth(crop_margin(padded, CELL_OUT), CELL_OUT))
     stylized = depth_to_space(ground + generator(space_to_depth(padded, CELL_IN), shift), CELL_OUT)

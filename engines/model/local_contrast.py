@@ -52,9 +52,9 @@ class Contrast(nn.Module):
         """Map (N, 3, H, W) in [0, 1] to (N, CONTRASTS, H, W)."""
         away = x - mean_around(x, REACH)
         # Sum over colours with a convolution, which runtimes compute several times faster than a reduction.
-        spread = torch.sqrt(
-            mean_around(F.conv2d(away * away, self.thirds.to(x.dtype)), REACH) + self.floor * self.floor
-        )
+        squares = F.conv2d(away * away, self.thirds.to(x.dtype))
+        variance = mean_around(squares, REACH, ramp=False)
+        spread = torch.sqrt(variance + self.floor * self.floor)
         relative = away / spread
         light = F.conv2d(relative, self.luminance.to(x.dtype)) * math.pi
         sines, cosines = [torch.sin(light)], [torch.cos(light)]
@@ -64,8 +64,23 @@ class Contrast(nn.Module):
         return torch.cat([relative, *sines, *cosines], 1)
 
 
-def mean_around(x: Tensor, side: int) -> Tensor:
-    """Return the mean of the side×side neighbourhood of each pixel, in the same shape; ``side`` is odd."""
+def mean_around(x: Tensor, side: int, *, ramp: bool = True) -> Tensor:
+    """Return the mean of the side×side neighbourhood of each pixel, in the same shape.
+
+    Beyond a border, a map is its reflection about the value there, 2 × border − reflection, so that a ramp goes on as a
+    ramp. A mean of only what is there would find that the border of a smooth sky differs from its neighbourhood, and
+    the network would paint a frame.
+
+    Args:
+        x: (N, C, H, W), more than ``side`` // 2 pixels high and wide.
+        side: of the neighbourhood, in pixels; odd.
+        ramp: otherwise the map is only reflected, which keeps it positive.
+    """
     reach = side // 2
-    rows = F.avg_pool2d(x, (side, 1), 1, (reach, 0), count_include_pad=False)
-    return F.avg_pool2d(rows, (1, side), 1, (0, reach), count_include_pad=False)
+    rows = F.avg_pool2d(_continued(x, (0, 0, reach, reach), ramp), (side, 1), 1)
+    return F.avg_pool2d(_continued(rows, (reach, reach, 0, 0), ramp), (1, side), 1)
+
+
+def _continued(x: Tensor, pads: tuple[int, int, int, int], ramp: bool) -> Tensor:
+    reflection = F.pad(x, pads, mode="reflect")
+    return 2 * F.pad(x, pads, mode="replicate") - reflection if ramp else reflection

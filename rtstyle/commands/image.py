@@ -28,7 +28,7 @@ MOST_NAMES = 5
 Height = Annotated[
     int | None,
     typer.Option(
-        metavar="PX", parser=whole(16), help="Height of the result in pixels; strokes look larger in a small one."
+        metavar="PX", parser=whole(24), help="Height of the result in pixels; strokes look larger in a small one."
     ),
 ]
 Format = Annotated[

@@ -62,7 +62,7 @@ Output = Annotated[
     ),
 ]
 Height = Annotated[
-    int | None, typer.Option(metavar="PX", parser=whole(16), help="Height of the result in pixels; smaller is faster.")
+    int | None, typer.Option(metavar="PX", parser=whole(24), help="Height of the result in pixels; smaller is faster.")
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run, if there is one.")]
 Segment = Annotated[

@@ -44,7 +44,7 @@ class Scene:
     """Draws the scene at any time; the same time always gives the same picture.
 
     Args:
-        width, height: pixels, at least 16 each.
+        width, height: pixels, at least 24 each.
     """
 
     def __init__(self, width: int, height: int) -> None:

@@ -45,6 +45,19 @@ def test_one_corner_does_not_change_the_other() -> None:
     assert torch.equal(Contrast(0.03)(changed)[..., far:, far:], Contrast(0.03)(x)[..., far:, far:])
 
 
-def test_at_the_border_only_the_picture_counts() -> None:
-    ramp = torch.arange(6.0).expand(1, 1, 6, 6)
-    assert mean_around(ramp, 3)[0, 0, 2].tolist() == pytest.approx([0.5, 1, 2, 3, 4, 4.5])
+@pytest.mark.parametrize("side", [3, REACH])
+def test_a_ramp_goes_on_beyond_the_border(side: int) -> None:
+    ramp = torch.arange(7.0)[:, None] + 3 * torch.arange(6.0)
+    assert torch.allclose(mean_around(ramp[None, None], side)[0, 0], ramp)
+
+
+def test_a_border_has_the_contrast_of_the_inside() -> None:
+    sky = (torch.arange(60.0)[:, None] + 0.3 * torch.arange(40.0)).div(100).expand(1, 3, 60, 40)
+    relative = Contrast(0.03)(sky)[:, :3]
+    assert relative.abs().max() < 1e-4
+
+
+def test_the_spread_is_real_at_a_border() -> None:
+    x = torch.zeros(1, 3, 20, 20)
+    x[..., 0, 10] = 1.0  # the squares' ramp would go on below zero
+    assert torch.isfinite(Contrast(1e-3)(x)).all()

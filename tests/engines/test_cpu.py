@@ -27,7 +27,7 @@ def test_result_does_not_depend_on_threads(tiny_style: Path) -> None:
 
 def test_keeps_a_few_sizes_only(tiny_style: Path) -> None:
     engine = CpuEngine(StyleModel.open(tiny_style))
-    for side in range(16, 16 + 2 * KEPT_SIZES):
+    for side in range(24, 24 + 2 * KEPT_SIZES):
         engine(picture(side, side))
     assert len(engine._sized) == KEPT_SIZES
 
@@ -75,8 +75,8 @@ def test_runtime_failure_is_an_engine_error(tiny_style: Path, monkeypatch: pytes
             raise RuntimeError("Exception from src/x.cpp:1:\nCheck 'false' failed:\nout of memory\n\n")
 
     monkeypatch.setattr(engine, "_graph_for", lambda height, width: SizedGraph(None, Failing()))
-    with pytest.raises(EngineError, match="frame of 20×16: out of memory$"):
-        engine(picture(16, 20))
+    with pytest.raises(EngineError, match="frame of 28×24: out of memory$"):
+        engine(picture(24, 28))
 
 
 def test_a_graph_that_is_not_ours_is_refused(tiny_style: Path, tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_needs_no_torch_and_reports_to_nobody(tiny_style: Path, tmp_path: Path) 
     script = (
         "import sys, numpy as np, engines\n"
         f"engine = engines.load({str(tiny_style)!r}, 'cpu')\n"
-        "engine(np.zeros((16, 16, 3), np.uint8))\n"
+        "engine(np.zeros((24, 24, 3), np.uint8))\n"
         "print(*[m for m in ('torch', 'onnx', 'openvino_telemetry', 'openvino.tools.ovc') if m in sys.modules])\n"
     )
     environment = {**os.environ, "HOME": str(tmp_path), "USERPROFILE": str(tmp_path), "PYTHONPATH": str(ROOT)}

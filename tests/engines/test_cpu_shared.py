@@ -76,7 +76,7 @@ def test_what_was_prepared_compiles_nothing_more(style: StyleModel, monkeypatch:
 
 def test_keeps_a_few_sizes_only(style: StyleModel) -> None:
     engine = SharedCpuEngine(style)
-    for side in range(16, 16 + 2 * KEPT_SIZES):
+    for side in range(24, 24 + 2 * KEPT_SIZES):
         engine.prepare(side, side)
     assert engine._shared is not None
     assert len(engine._sized) == len(engine._shared._compiled) == KEPT_SIZES
@@ -88,7 +88,7 @@ def test_a_size_in_use_is_not_compiled_again_whatever_others_do(
 ) -> None:
     one, other = SharedCpuEngine(style), SharedCpuEngine(other_style)
     one.prepare(32, 40)
-    for side in range(16, 16 + 2 * KEPT_SIZES):
+    for side in range(24, 24 + 2 * KEPT_SIZES):
         other.prepare(side, side)
     monkeypatch.setattr(shared_weights, "compile_graph", None)
     other.prepare(32, 40)

@@ -242,7 +242,7 @@ def test_a_size_that_does_not_last_builds_nothing() -> None:
     shop = Shop(lambda: Build(FakeEngine("better")))
     engine = HotSwapEngine(FakeEngine("first"), shop, settled_s=LONG_S)
     for number in range(30):
-        engine(frame(number % 20, 16 + 16 * (number % 2)))
+        engine(frame(number % 20, 24 + 16 * (number % 2)))
     assert not shop.builds
     engine.close()
 

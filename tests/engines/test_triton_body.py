@@ -25,7 +25,7 @@ from tests.conftest import ROOT
 from tests.engines.test_golden import picture
 from tests.generators import narrow, unlike_identity
 
-SIZES = [(16, 16), (17, 31), (20, 20), (18, 27), (16, 400), (17, 171)]
+SIZES = [(24, 24), (25, 39), (28, 28), (26, 35), (24, 400), (25, 171)]
 """A side of 20 needs no filling up; a row of 400 is wider than a program's block, one of 171 by a single value."""
 
 STRENGTHS = (0.0, 0.3, 1.0)
@@ -53,7 +53,7 @@ def of_cells(kernel: Tensor) -> Tensor:
 def test_is_loaded_only_where_it_is_asked_for(tiny_style: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "engines.cuda.triton_body", raising=False)
     engine = CudaEngine(StyleModel.open(tiny_style), device="cpu")
-    engine(picture(16, 16))
+    engine(picture(24, 24))
     engine.close()
     assert "engines.cuda.triton_body" not in sys.modules
 
@@ -175,7 +175,7 @@ def fail(*_):
 triton_body.first = fail
 engine = CudaEngine(StyleModel.open(sys.argv[1]), device="cpu", body="triton")
 try:
-    engine(np.zeros((16, 16, 3), np.uint8))
+    engine(np.zeros((24, 24, 3), np.uint8))
 except EngineError as error:
     told = str(error)
 engine.close()

@@ -33,6 +33,9 @@ MAPS = [(6, 6), (7, 13), (16, 8), (9, 34)]
 EVEN_MAPS = [(6, 6), (10, 14), (8, 132), (22, 18), (66, 70)]
 """Of what is in two resolutions: wider than a band of the contrasts, larger than the canvas."""
 
+CONTRAST_MAPS = [(10, 10), (12, 14), (10, 132), (22, 18), (66, 70)]
+"""Of what contrasts are computed: the smallest has five pixels at 1/8."""
+
 FRAMES = [(16, 16), (17, 31), (18, 27), (16, 400)]
 
 Case = tuple[str, Tensor, Tensor]
@@ -71,7 +74,7 @@ def first_cases(network: Generator) -> Iterator[Case]:
 
 
 def contrast_cases(network: Generator) -> Iterator[Case]:
-    for high, wide in EVEN_MAPS:
+    for high, wide in CONTRAST_MAPS:
         colours = torch.rand(3, high, wide, generator=torch.Generator().manual_seed(high))
         colours[:, : high // 2] = colours[:, : high // 2] * 0.02 + 0.4  # nearly plain
         fine, coarse = contrasts(colours, network.contrast_fine.floor, network.contrast_coarse.floor)

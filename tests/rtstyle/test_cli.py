@@ -162,15 +162,15 @@ def test_styles_doctor_bench(run: Run, tiny_style: Path) -> None:
 
 
 def test_image(run: Run, tiny_style: Path, tmp_path: Path) -> None:
-    cv2.imwrite(str(tmp_path / "in.png"), np.full((40, 50, 3), 100, np.uint8))
+    cv2.imwrite(str(tmp_path / "in.png"), np.full((48, 60, 3), 100, np.uint8))
     arguments = ("image", tmp_path / "in.png", tmp_path / "out.png", "--style", tiny_style)
     assert run(*arguments, "--json") == 0
-    assert run.json["width"] == 50
+    assert run.json["width"] == 60
     assert run(*arguments) == 1 and "--overwrite" in run.err
     assert run(*arguments, "--overwrite") == 0 and "out.png" in run.err and run.out == ""
     assert run(*arguments, "--overwrite", "--strength", "0", "--quiet") == 0 and run.err == ""
     assert (cv2.imread(str(tmp_path / "out.png")) == 100).all()
-    assert run(*arguments, "--overwrite", "--scale", "2") == 0 and "50×40" in run.err
+    assert run(*arguments, "--overwrite", "--scale", "2") == 0 and "60×48" in run.err
     assert run(*arguments, "--overwrite", "--scale", "0.5", "--strength", "0", "--quiet") == 0
     assert (cv2.imread(str(tmp_path / "out.png")) == 100).all()
 

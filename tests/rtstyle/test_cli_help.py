@@ -67,10 +67,10 @@ def test_aliases_and_near_names(run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["--height", "720p"], "--height must be a whole number of at least 16, not '720p'; did you mean 720?"),
+        (["--height", "720p"], "--height must be a whole number of at least 24, not '720p'; did you mean 720?"),
         (["--strength", "80%"], "--strength must be a number from 0 to 1, not '80%'; did you mean 0.8?"),
         (["--strength", "strong"], "--strength must be a number from 0 to 1, not 'strong'"),
-        (["--height", "8px"], "--height must be a whole number of at least 16, not '8px'"),
+        (["--height", "8px"], "--height must be a whole number of at least 24, not '8px'"),
         (["--crf", "20.5"], "--crf must be a whole number of at least 0, not '20.5'"),
         (["--threads", "0"], "--threads must be a whole number of at least 1, not '0'"),
     ],

@@ -224,7 +224,7 @@ async def test_figures_and_styles_of_the_own_source_are_those_of_the_control() -
         await browser.sees(SHADES["wave"])
         stats = await ask("stats")
         peers = stats.pop("peers")
-        assert stats.keys() == LiveSession(PatternSource(16, 16, 30), Controls()).read().to_dict().keys()
+        assert stats.keys() == LiveSession(PatternSource(24, 24, 30), Controls()).read().to_dict().keys()
         assert len(peers) == 1 and stats["style"] == peers[0]["style"] == "wave"
         known = await ask("styles")
         assert (known["style"], known["wanted"]) == ("wave", "wave")

@@ -40,8 +40,8 @@ TOLERANCE = 1e-4
 
 COARSE, PART_OF_A_STEP = 1e-2, 2e-4
 """Of weights, tensor by tensor, relative, and for each value, a tenth of one of Adam's steps: Adam makes small
-gradients as large as great ones, rounding and all. And of losses from the second step on, under Muon, which does so to
-the small directions of a gradient, and with a discriminator, which has taken two such steps."""
+gradients as large as great ones, rounding and all. And of losses from the third step on; under Muon, which does so to
+the small directions of a gradient, and with a discriminator, which has taken two such steps, from the second on."""
 
 NOISE_DRIVEN = ("conv.bias", "second.norm.bias", "running_mean")
 """A bias that a normalisation follows changes nothing but the running mean: its gradient is rounding alone, and Adam
@@ -141,7 +141,7 @@ def test_two_processes_compute_what_one_does(cases: Callable[[str], Any], tmp_pa
         histories = [read_history(settings[name].run.out / HISTORY) for settings in (one, two)]
         assert [len(entries) for entries in histories] == [3, 3]
         for alone, shared in zip(*histories, strict=True):
-            tolerance = TOLERANCE if alone.step == 1 or name == "plain" else COARSE
+            tolerance = TOLERANCE if alone.step <= (2 if name == "plain" else 1) else COARSE
             assert shared.losses == pytest.approx(alone.losses, rel=tolerance, abs=1e-7), name
             assert shared.shares == pytest.approx(alone.shares, rel=tolerance, abs=1e-6), name
             figures = [(entry.accuracy or 0.0, entry.diversity or 0.0) for entry in (alone, shared)]

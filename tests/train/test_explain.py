@@ -208,8 +208,8 @@ def test_the_strip_runs_from_the_photograph_to_the_painting(tiny_style: Path, ph
 def test_large_pictures_are_shrunk_and_small_ones_are_not(tmp_path: Path) -> None:
     large = write_picture(tmp_path / "large.png", texture(500, 400, 0))
     assert inputs.read_photo(large).shape == (480, 384, 3)
-    small = write_picture(tmp_path / "small.png", texture(16, 20, 0))
-    assert inputs.read_photo(small).shape == (16, 20, 3)
+    small = write_picture(tmp_path / "small.png", texture(24, 28, 0))
+    assert inputs.read_photo(small).shape == (24, 28, 3)
 
 
 def test_differences_are_those_of_both_records(tiny_style: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,7 +279,7 @@ Broken = Callable[[Path], dict[str, Any]]
         (lambda tmp: {"picture": tmp / "none.png"}, SourceError, "cannot read"),
         (lambda tmp: {"picture": written(tmp / "a.png")}, SourceError, "not a picture"),
         (lambda tmp: {"picture": write_picture(tmp / "a.png", texture(1, 1, 0))}, StylerError, "too small"),
-        (lambda tmp: {"picture": write_picture(tmp / "a.png", texture(20, 400, 0))}, TrainError, "too elongated"),
+        (lambda tmp: {"picture": write_picture(tmp / "a.png", texture(30, 400, 0))}, TrainError, "too elongated"),
         (lambda tmp: {"painting": tmp / "none.png"}, TrainError, "cannot read"),
         (lambda tmp: {"painting": written(tmp / "a.png")}, TrainError, "not a picture"),
         (lambda tmp: {"features": tmp / "none"}, TrainError, "no such folder"),
