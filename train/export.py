@@ -75,8 +75,9 @@ def snapshot(trainer: Trainer) -> None:
 
 
 def _folded(trained: Generator, config: TrainConfig) -> Generator:
-    """Return the network without norms, and with as much of its canvas as the settings say."""
+    """Return the network without norms, its pixels evened out, with as much of its canvas as the settings say."""
     plain = fold(trained)
+    plain.even_out()
     plain.canvas.weaken(config.generator.canvas)
     return plain
 

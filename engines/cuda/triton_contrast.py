@@ -17,7 +17,7 @@ import triton.language as tl
 from torch import Tensor
 
 from engines.cuda.triton_tiles import clamp
-from engines.model.local_contrast import CONTRASTS, LUMINANCE, REACH, WAVES
+from engines.model.local_contrast import CONTRASTS, EDGE, LUMINANCE, REACH, WAVES
 
 ROWS, COLUMNS = 4, 128
 """Pixels of a program: each of its 128 threads has a column, so that a warp reads one cache line at a time."""
@@ -41,7 +41,7 @@ def contrasts(colours: Tensor, floor_fine: float, floor_coarse: float) -> tuple[
     smooth, away = (colours.new_empty((3, cells)) for _ in range(2))
     squares = colours.new_empty(cells)
     relative = colours.new_empty((CONTRASTS, cells), dtype=torch.float16)
-    _smooth[grid](colours, smooth, high, wide, ROWS, COLUMNS)
+    _smooth[grid](colours, smooth, high, wide, EDGE, ROWS, COLUMNS)
     _away[grid](smooth, away, squares, high, wide, REACH, ROWS, COLUMNS)
     _waves[grid](
         away, squares, relative, floor_fine, floor_coarse, high, wide, *LUMINANCE, len(WAVES), REACH, ROWS, COLUMNS
@@ -110,6 +110,28 @@ def _mean_around(
 
 
 @triton.jit  # type: ignore[untyped-decorator]
+def _colour(
+    plane: tl.tensor,
+    y: tl.tensor,
+    x: tl.tensor,
+    high: tl.tensor,
+    wide: tl.tensor,
+    edge: tl.constexpr,
+    there: tl.tensor,
+) -> tl.tensor:
+    """Load cells; the outer ``edge`` ones on every side go on from the inside as a ramp."""
+    border_y, border_x = edge + clamp(y - edge, high - 2 * edge), edge + clamp(x - edge, wide - 2 * edge)
+    inner_y, inner_x = 2 * border_y - y, 2 * border_x - x  # the same place if it is inside
+    over, aside = there & (y != border_y), there & (x != border_x)
+    value = tl.load(plane + inner_y * wide + inner_x, mask=there, other=0.0)
+    value = tl.where(aside, 2.0 * tl.load(plane + inner_y * wide + border_x, mask=aside, other=0.0) - value, value)
+    border = tl.load(plane + border_y * wide + inner_x, mask=over, other=0.0)
+    both = over & aside
+    border = tl.where(both, 2.0 * tl.load(plane + border_y * wide + border_x, mask=both, other=0.0) - border, border)
+    return tl.where(over, 2.0 * border - value, value)
+
+
+@triton.jit  # type: ignore[untyped-decorator]
 def _three(place: tl.tensor, size: tl.tensor, scale: tl.tensor) -> tuple[tl.tensor, tl.tensor]:
     """Return the first cell of three neighbours, and how many cells the mean is of.
 
@@ -128,6 +150,7 @@ def _smooth(
     smooth: tl.tensor,
     high: tl.tensor,
     wide: tl.tensor,
+    edge: tl.constexpr,
     rows: tl.constexpr,
     columns: tl.constexpr,
 ) -> None:
@@ -147,8 +170,8 @@ def _smooth(
         total = tl.zeros((rows, columns), tl.float32)
         for down in range(3 * scale):
             for right in range(3 * scale):
-                address = colours + (colour * high + first + down) * wide + left + right
-                total += tl.load(address, mask=there & (down < down_to) & (right < right_to), other=0.0)
+                near = there & (down < down_to) & (right < right_to)
+                total += _colour(colours + colour * high * wide, first + down, left + right, high, wide, edge, near)
         tl.store(smooth + place + colour * own_high * own_wide, total / count, mask=there)
 
 

@@ -25,7 +25,7 @@ PAINTING = "painting"
 """Name of the sum of the blurred frame and the network's change of it."""
 
 CELL_IN, CELL_OUT = 4, 2
-REACH, WAVES = 9, 3
+REACH, EDGE, WAVES = 9, 2, 3
 FLOOR_COARSE, FLOOR_FINE = 0.03, 0.04
 LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
 """Constants of ``engines.model``, whose modules import torch."""
@@ -48,7 +48,7 @@ def run_network(weights: Weights, pictures: Floats, on_layer: OnLayer) -> Floats
         return on_layer(name, _convolve(x, weight, stride, edge=edge) + bias)
 
     cells = _cells(pictures, CELL_IN)
-    colours = cells.reshape(*cells.shape[:3], CELL_IN * CELL_IN, 3).mean(3)
+    colours = _continue_inside(cells.reshape(*cells.shape[:3], CELL_IN * CELL_IN, 3).mean(3))
     halved = _cells(colours, 2).reshape(len(cells), cells.shape[1] // 2, cells.shape[2] // 2, 4, 3).mean(3)
 
     quarter = _relu(conv("stem", cells))
@@ -109,14 +109,24 @@ def _twice(x: Floats) -> Floats:
 def _mean_around(x: Floats, side: int, *, ramp: bool = True) -> Floats:
     """Return the mean of the side×side neighbourhood of each pixel; beyond a border, a ramp goes on as a ramp."""
     for axis in (1, 2):
-        pads = [(0, 0)] * 4
-        pads[axis] = (side // 2, side // 2)
-        reflection = np.pad(x, pads, mode="reflect")
-        continued = 2 * np.pad(x, pads, mode="edge") - reflection if ramp else reflection
-        sums = np.cumsum(np.insert(continued, 0, 0.0, axis), axis, dtype=np.float64)
+        sums = np.cumsum(np.insert(_continued(x, axis, side // 2, ramp), 0, 0.0, axis), axis, dtype=np.float64)
         ends = np.arange(side, sums.shape[axis])
         x = ((sums.take(ends, axis) - sums.take(ends - side, axis)) / side).astype(np.float32)
     return x
+
+
+def _continue_inside(x: Floats) -> Floats:
+    """Replace the margin of a map by what goes on from the inside as a ramp."""
+    for axis in (1, 2):
+        x = _continued(x.take(range(EDGE, x.shape[axis] - EDGE), axis), axis, EDGE, ramp=True)
+    return x
+
+
+def _continued(x: Floats, axis: int, pixels: int, ramp: bool) -> Floats:
+    pads = [(0, 0)] * 4
+    pads[axis] = (pixels, pixels)
+    reflection = np.pad(x, pads, mode="reflect")
+    return 2 * np.pad(x, pads, mode="edge") - reflection if ramp else reflection
 
 
 def _contrasts(x: Floats, floor: float) -> Floats:

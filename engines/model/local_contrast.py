@@ -16,8 +16,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from engines.model.cells import CELL_IN, MARGIN
+
 REACH = 9
 """Side of the neighbourhood, in pixels of the map."""
+
+EDGE = -(-MARGIN // CELL_IN)
+"""Pixels of the map at 1/4 that are, at least in part, margin."""
 
 WAVES = (1, 2, 4)
 """Half periods of each wave per standard deviation of the neighbourhood; each is twice the previous one."""
@@ -79,6 +84,12 @@ def mean_around(x: Tensor, side: int, *, ramp: bool = True) -> Tensor:
     reach = side // 2
     rows = F.avg_pool2d(_continued(x, (0, 0, reach, reach), ramp), (side, 1), 1)
     return F.avg_pool2d(_continued(rows, (reach, reach, 0, 0), ramp), (1, side), 1)
+
+
+def continue_inside(x: Tensor, edge: int) -> Tensor:
+    """Replace ``edge`` pixels on every side of a map (N, C, H, W) by what goes on from the inside as a ramp."""
+    rows = _continued(x[..., edge:-edge, edge:-edge], (0, 0, edge, edge), ramp=True)
+    return _continued(rows, (edge, edge, 0, 0), ramp=True)
 
 
 def _continued(x: Tensor, pads: tuple[int, int, int, int], ramp: bool) -> Tensor:

@@ -6,8 +6,9 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
-from engines.model.local_contrast import CONTRASTS, REACH, WAVES, Contrast, mean_around
+from engines.model.local_contrast import CONTRASTS, EDGE, REACH, WAVES, Contrast, continue_inside, mean_around
 
 
 def test_a_wall_without_shades_has_no_contrast() -> None:
@@ -55,6 +56,13 @@ def test_a_border_has_the_contrast_of_the_inside() -> None:
     sky = (torch.arange(60.0)[:, None] + 0.3 * torch.arange(40.0)).div(100).expand(1, 3, 60, 40)
     relative = Contrast(0.03)(sky)[:, :3]
     assert relative.abs().max() < 1e-4
+
+
+def test_a_reflected_margin_is_left_out() -> None:
+    ramp = torch.arange(20.0).expand(1, 2, 30, 20)
+    reflected = F.pad(ramp[..., EDGE:-EDGE, EDGE:-EDGE], (EDGE,) * 4, mode="reflect")
+    assert not torch.allclose(reflected, ramp)
+    assert torch.allclose(continue_inside(reflected, EDGE), ramp)
 
 
 def test_the_spread_is_real_at_a_border() -> None:

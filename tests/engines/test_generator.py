@@ -60,10 +60,21 @@ def test_a_weaker_canvas_has_the_same_mean() -> None:
 
 def test_a_flat_picture_on_a_flat_canvas_stays_flat_() -> None:
     """No grid of cells and no frame along the border can appear where there is nothing to paint."""
-    generator = unlike_identity(narrow()).eval()
+    generator = fold(unlike_identity(narrow()))
+    gray = torch.full((1, 3, 70, 90), 0.4)
     with torch.no_grad():
         generator.canvas.field.fill_(0.3)
-        painted = stylize(generator, torch.full((1, 3, 70, 90), 0.4))
-    squares = F.avg_pool2d(painted, 2)  # the four pixels of a square may differ; training evens them out
-    assert painted.std() > 1e-4, "the generator paints something"
-    assert (squares - squares.mean((2, 3), keepdim=True)).abs().max() < 1e-4
+        before = stylize(generator, gray)
+        generator.even_out()
+        painted = stylize(generator, gray)
+    assert (before - before.mean((2, 3), keepdim=True)).abs().max() > 1e-3, "the pixels of a square differ"
+    assert (painted - painted.mean((2, 3), keepdim=True)).abs().max() < 1e-5
+    assert torch.allclose(F.avg_pool2d(painted, 2), F.avg_pool2d(before, 2), atol=1e-5), "their mean is kept"
+
+
+def test_evening_out_twice_changes_nothing_more() -> None:
+    generator = fold(unlike_identity(narrow()))
+    generator.even_out()
+    once = {name: value.clone() for name, value in generator.state_dict().items()}
+    generator.even_out()
+    assert all(torch.allclose(value, once[name], atol=1e-6) for name, value in generator.state_dict().items())
