@@ -39,12 +39,16 @@ FLOOR = 0.25
 SMOOTH = 12.0
 """Standard deviation of the blur whose remainder counts as detail, pixels."""
 
+BAND, AROUND = 36, 256
+"""Pixels along the border in which a painted frame is measured, and what the larger picture has more on every side: the
+period of the canvas, which must stay where it is."""
+
 Plane = npt.NDArray[np.float64]
 
 
-def wall(rng: np.random.Generator) -> RGB:
-    """Beige, lighter towards the window, with the noise of a camera."""
-    y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
+def wall(rng: np.random.Generator, around: int = 0) -> RGB:
+    """Beige, lighter towards the window, with the noise of a camera; with ``around`` pixels more on every side."""
+    y, x = np.mgrid[-around : HEIGHT + around, -around : WIDTH + around]
     light = 150 + 60 * np.exp(-((x / WIDTH - 0.2) ** 2 + (y / HEIGHT - 0.3) ** 2) / 0.3)
     return _with_noise(light[..., None] * (1.0, 0.95, 0.86), 1.5, rng)
 
@@ -103,6 +107,16 @@ def mesh(standing: Plane) -> tuple[float, float]:
     return max(ratios), float(np.sqrt(excess / standing.size / (window**2).sum()))
 
 
+def painted_frame(stylize: Callable[[RGB], RGB]) -> float:
+    """Measure the tone along the border of a wall that is not there when the picture is larger, RMS of 255."""
+    larger, inside = wall(np.random.default_rng(7), AROUND), np.s_[AROUND:-AROUND, AROUND:-AROUND]
+    cut = stylize(np.ascontiguousarray(larger[inside])) @ np.array(LUMINANCE)
+    tone = cv2.GaussianBlur(cut - (stylize(larger) @ np.array(LUMINANCE))[inside], (0, 0), SMOOTH)
+    tone[BAND:-BAND, BAND:-BAND] = 0.0
+    along = tone.size - (HEIGHT - 2 * BAND) * (WIDTH - 2 * BAND)
+    return float(np.sqrt((tone**2).sum() / along))
+
+
 def measure(_subject: Subject) -> Section:
     """Stylize every scene in every style."""
     rows, shown = list[Row](), scenes()
@@ -113,10 +127,12 @@ def measure(_subject: Subject) -> Section:
         for name, frames in shown.items():
             standing = detail([engine(rgb) for rgb in frames])
             (found[name], meshes[name]), strengths[name] = mesh(standing), float(standing.std())
+        frame = painted_frame(engine)
         engine.close()
         rows.append(at_most(f"`{style.name}`: peak", _listed(found, 2), max(found.values()), PEAK, " ×", 2))
         rows.append(Row("its mesh", "standard deviation of 255", _listed(meshes, 2)))
         rows.append(Row("all detail that stands", "standard deviation of 255", _listed(strengths, 1)))
+        rows.append(Row("frame along the border of the wall", f"RMS of 255 in {BAND} pixels", f"{frame:.1f}"))
     notes = [
         f"{WIDTH}×{HEIGHT}, {FRAMES} frames each: scenes that stand still with fresh noise, and a photograph that "
         "moves by 3.3 pixels a frame. What stands is the mean of all frames; strokes that move with the photograph "
@@ -124,6 +140,7 @@ def measure(_subject: Subject) -> Section:
         "Peak: mean power in the rows and columns of the spectrum at 1/2 and 1/4 of a cycle per pixel, by that of "
         f"{2 * len(NEIGHBOURS)} neighbours; white noise of {FLOOR} of 255 is added to both. Where next to nothing is "
         "painted, a mesh that nobody sees (below 1 of 255) is a tall peak all the same.",
+        f"Frame: the wall against the same part of a wall with {AROUND} pixels more on every side, details blurred away.",
     ]
     return Section("plain", "Plain walls", "all styles of the gallery", rows, notes)
 
