@@ -17,7 +17,7 @@ import triton.language as tl
 from torch import Tensor
 
 from engines.cuda.triton_tiles import clamp
-from engines.model.local_contrast import CONTRASTS, EDGE, LUMINANCE, REACH, WAVES
+from engines.model.local_contrast import CONTRASTS, EDGE_FINE, LUMINANCE, REACH, WAVES
 
 ROWS, COLUMNS = 4, 128
 """Pixels of a program: each of its 128 threads has a column, so that a warp reads one cache line at a time."""
@@ -41,7 +41,7 @@ def contrasts(colours: Tensor, floor_fine: float, floor_coarse: float) -> tuple[
     smooth, away = (colours.new_empty((3, cells)) for _ in range(2))
     squares = colours.new_empty(cells)
     relative = colours.new_empty((CONTRASTS, cells), dtype=torch.float16)
-    _smooth[grid](colours, smooth, high, wide, EDGE, ROWS, COLUMNS)
+    _smooth[grid](colours, smooth, high, wide, EDGE_FINE, ROWS, COLUMNS)
     _away[grid](smooth, away, squares, high, wide, REACH, ROWS, COLUMNS)
     _waves[grid](
         away, squares, relative, floor_fine, floor_coarse, high, wide, *LUMINANCE, len(WAVES), REACH, ROWS, COLUMNS
@@ -58,26 +58,20 @@ def _band(rows: tl.constexpr, columns: tl.constexpr) -> tuple[tl.tensor, tl.tens
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _reflect(place: tl.tensor, size: tl.tensor) -> tl.tensor:
-    """Return a place beyond the border, by less than ``size``, as its reflection; another one unchanged."""
-    return tl.where(place < 0, -place, tl.where(place >= size, 2 * (size - 1) - place, place))
+def _weight(near: tl.tensor, place: tl.tensor, size: tl.tensor, ramp: tl.constexpr, reach: tl.constexpr) -> tl.tensor:
+    """Return how often a pixel counts among the ``reach`` neighbours of a place, in one direction.
 
-
-@triton.jit  # type: ignore[untyped-decorator]
-def _along(
-    plane: tl.tensor, row: tl.tensor, x: tl.tensor, wide: tl.tensor, ramp: tl.constexpr, reach: tl.constexpr
-) -> tl.tensor:
-    """Return the sum of the ``reach`` neighbours of each x in a row, beyond the border as in ``_mean_around``."""
-    total = tl.zeros(x.shape, tl.float32)
-    for right in tl.static_range(reach):
-        column = x + right - reach // 2
-        value = tl.load(plane + row * wide + _reflect(column, wide))
-        if ramp:
-            beyond = (column < 0) | (column >= wide)
-            border = tl.load(plane + row * wide + clamp(column, wide), mask=beyond, other=0.0)
-            value = tl.where(beyond, 2.0 * border - value, value)
-        total += value
-    return total
+    Beyond a border, a map is its reflection, which counts ``near`` once more, or with ``ramp`` 2 × border − reflection.
+    """
+    half: tl.constexpr = reach // 2
+    over_first, over_last = tl.maximum(half - place, 0), tl.maximum(place + half - (size - 1), 0)
+    last = size - 1 - near
+    reflected = ((near >= 1) & (near <= over_first)).to(tl.float32) + ((last >= 1) & (last <= over_last)).to(tl.float32)
+    once = ((near >= place - half) & (near <= place + half)).to(tl.float32)
+    if ramp:
+        border = tl.where(near == 0, over_first, 0) + tl.where(last == 0, over_last, 0)
+        return once + 2.0 * border - reflected
+    return once + reflected
 
 
 @triton.jit  # type: ignore[untyped-decorator]
@@ -90,55 +84,32 @@ def _mean_around(
     rows: tl.constexpr,
     columns: tl.constexpr,
 ) -> tl.tensor:
-    """Return the mean of the reach×reach neighbourhood of each pixel of this program, (rows, columns).
-
-    Beyond a border, the map is reflected, with ``ramp`` about the value at the border.
-    """
+    """Return the mean of the reach×reach neighbourhood of each pixel of this program, (rows, columns)."""
     y, x = _band(rows, columns)
-    x = clamp(x, wide)
     half: tl.constexpr = reach // 2
     top = tl.program_id(1) * rows
     total = tl.zeros((rows, columns), tl.float32)
-    for row in range(top - half, tl.minimum(top + rows, high) + half):
-        along = _along(plane, _reflect(row, high), x, wide, ramp, reach)
-        if ramp:  # noqa: SIM102  # the compiler knows this one; `and` would compute both
-            if (row < 0) | (row >= high):
-                along = 2.0 * _along(plane, clamp(row, high), x, wide, ramp, reach) - along
-        near = (y >= row - half) & (y <= row + half)
-        total += tl.where(near, along[None, :], 0.0)
+    for row in range(tl.maximum(top - half, 0), tl.minimum(top + rows + half, high)):
+        along = tl.zeros((columns,), tl.float32)
+        for right in tl.static_range(reach):
+            column = x + right - half
+            value = tl.load(plane + row * wide + column, mask=(column >= 0) & (column < wide), other=0.0)
+            along += value * _weight(column, x, wide, ramp, reach)
+        total += along[None, :] * _weight(row, y, high, ramp, reach)
     return total / (reach * reach)
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _colour(
-    plane: tl.tensor,
-    y: tl.tensor,
-    x: tl.tensor,
-    high: tl.tensor,
-    wide: tl.tensor,
-    edge: tl.constexpr,
-    there: tl.tensor,
+def _three(
+    plane: tl.tensor, y: tl.tensor, x: tl.tensor, wide: tl.tensor, scale: tl.tensor, there: tl.tensor
 ) -> tl.tensor:
-    """Load cells; the outer ``edge`` ones on every side go on from the inside as a ramp."""
-    border_y, border_x = edge + clamp(y - edge, high - 2 * edge), edge + clamp(x - edge, wide - 2 * edge)
-    inner_y, inner_x = 2 * border_y - y, 2 * border_x - x  # the same place if it is inside
-    over, aside = there & (y != border_y), there & (x != border_x)
-    value = tl.load(plane + inner_y * wide + inner_x, mask=there, other=0.0)
-    value = tl.where(aside, 2.0 * tl.load(plane + inner_y * wide + border_x, mask=aside, other=0.0) - value, value)
-    border = tl.load(plane + border_y * wide + inner_x, mask=over, other=0.0)
-    both = over & aside
-    border = tl.where(both, 2.0 * tl.load(plane + border_y * wide + border_x, mask=both, other=0.0) - border, border)
-    return tl.where(over, 2.0 * border - value, value)
-
-
-@triton.jit  # type: ignore[untyped-decorator]
-def _three(place: tl.tensor, size: tl.tensor, scale: tl.tensor) -> tuple[tl.tensor, tl.tensor]:
-    """Return the first cell of three neighbours, and how many cells the mean is of.
-
-    At a border it is of one: beyond it a ramp goes on as a ramp, whose neighbours on both sides cancel each other.
-    """
-    border = (place == 0) | (place == size - 1)
-    return tl.where(border, place, place - 1) * scale, tl.where(border, 1, 3) * scale
+    """Return the mean of 3×3 pixels around a place inside, each of scale×scale cells."""
+    total = tl.zeros(there.shape, tl.float32)
+    for down in range(3 * scale):
+        for right in range(3 * scale):
+            row, column = (y - 1) * scale + down, (x - 1) * scale + right
+            total += tl.load(plane + row * wide + column, mask=there, other=0.0)
+    return total / (9 * scale * scale).to(tl.float32)
 
 
 # The third axis of a grid is the resolution: 0 for 1/4, and 1 for 1/8, which lies behind it and needs fewer programs.
@@ -150,11 +121,14 @@ def _smooth(
     smooth: tl.tensor,
     high: tl.tensor,
     wide: tl.tensor,
-    edge: tl.constexpr,
+    edge_fine: tl.constexpr,
     rows: tl.constexpr,
     columns: tl.constexpr,
 ) -> None:
-    """Average 3×3 cells, or 6×6 for 3×3 pixels of 1/8, of which each is the mean of four cells."""
+    """Average 3×3 cells, or 6×6 for 3×3 pixels of 1/8, of which each is the mean of four cells.
+
+    The outer pixels go on from the inside as a ramp, first along x, then along y.
+    """
     level = tl.program_id(2)
     own_high, own_wide = high >> level, wide >> level
     if (tl.program_id(1) * rows >= own_high) | (tl.program_id(0) * columns >= own_wide):
@@ -162,17 +136,19 @@ def _smooth(
     y, x = _band(rows, columns)
     there = (y < own_high) & (x < own_wide)[None, :]
     place = level * 3 * high * wide + y * own_wide + x[None, :]
-    scale = 1 + level
-    first, down_to = _three(y, own_high, scale)
-    left, right_to = _three(x[None, :], own_wide, scale)
-    count = (down_to * right_to).to(tl.float32)
+    scale, edge = 1 + level, edge_fine >> level
+    border_y, border_x = edge + clamp(y - edge, own_high - 2 * edge), edge + clamp(x - edge, own_wide - 2 * edge)
+    inner_y, inner_x = 2 * border_y - y, (2 * border_x - x)[None, :]  # the same place if it is inside
+    over, aside = there & (y != border_y), there & (x != border_x)[None, :]
+    border_x = border_x[None, :]
     for colour in tl.static_range(3):
-        total = tl.zeros((rows, columns), tl.float32)
-        for down in range(3 * scale):
-            for right in range(3 * scale):
-                near = there & (down < down_to) & (right < right_to)
-                total += _colour(colours + colour * high * wide, first + down, left + right, high, wide, edge, near)
-        tl.store(smooth + place + colour * own_high * own_wide, total / count, mask=there)
+        plane = colours + colour * high * wide
+        value = _three(plane, inner_y, inner_x, wide, scale, there)
+        value = tl.where(aside, 2.0 * _three(plane, inner_y, border_x, wide, scale, aside) - value, value)
+        above = _three(plane, border_y, inner_x, wide, scale, over)
+        above = tl.where(aside, 2.0 * _three(plane, border_y, border_x, wide, scale, over & aside) - above, above)
+        value = tl.where(over, 2.0 * above - value, value)
+        tl.store(smooth + place + colour * own_high * own_wide, value, mask=there)
 
 
 @triton.jit(do_not_specialize=("high", "wide"))  # type: ignore[untyped-decorator]

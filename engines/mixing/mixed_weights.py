@@ -102,8 +102,11 @@ def mix_weights(
 
 
 def _moments(name: str, output: Floats) -> Moments:
-    """Return the moments of an output's channels; the pixels of a painting's squares have those of their colour."""
-    channels = output.reshape(-1, 3 if name == PAINTING else output.shape[-1])
+    """Return the moments of an output's channels; the pixels of a painting's squares have those of their colour.
+
+    Moments of their own would make the pixels of a square differ on flat parts, which shows as a mesh.
+    """
+    channels = output.reshape(-1, 3 if name in ("head", PAINTING) else output.shape[-1])
     mean = channels.mean(0, dtype=np.float64).astype(np.float32)
     spread = channels.std(0, dtype=np.float64).astype(np.float32)
     times = output.shape[-1] // len(mean)

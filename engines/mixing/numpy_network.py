@@ -25,7 +25,8 @@ PAINTING = "painting"
 """Name of the sum of the blurred frame and the network's change of it."""
 
 CELL_IN, CELL_OUT = 4, 2
-REACH, EDGE, WAVES = 9, 2, 3
+REACH, WAVES = 9, 3
+EDGE_FINE, EDGE_COARSE = 2, 1
 FLOOR_COARSE, FLOOR_FINE = 0.03, 0.04
 LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
 """Constants of ``engines.model``, whose modules import torch."""
@@ -48,16 +49,16 @@ def run_network(weights: Weights, pictures: Floats, on_layer: OnLayer) -> Floats
         return on_layer(name, _convolve(x, weight, stride, edge=edge) + bias)
 
     cells = _cells(pictures, CELL_IN)
-    colours = _continue_inside(cells.reshape(*cells.shape[:3], CELL_IN * CELL_IN, 3).mean(3))
+    colours = cells.reshape(*cells.shape[:3], CELL_IN * CELL_IN, 3).mean(3)
     halved = _cells(colours, 2).reshape(len(cells), cells.shape[1] // 2, cells.shape[2] // 2, 4, 3).mean(3)
 
     quarter = _relu(conv("stem", cells))
-    coarse = conv("coarse", _contrasts(_mean_around(halved, 3), FLOOR_COARSE))
+    coarse = conv("coarse", _contrasts(_smooth_inside(halved, EDGE_COARSE), FLOOR_COARSE))
     eighth = _relu(conv("down", quarter, 2, edge=True) + coarse)
     for block in range(sum(name.endswith("first.conv.bias") for name in weights)):
         inner = _relu(conv(f"body.{block}.first", eighth, edge=True))
         eighth = eighth + conv(f"body.{block}.second", inner, edge=True)
-    fine = conv("fine", _contrasts(_mean_around(colours, 3), FLOOR_FINE))
+    fine = conv("fine", _contrasts(_smooth_inside(colours, EDGE_FINE), FLOOR_FINE))
     field = np.asarray(weights["canvas.field"], np.float32).transpose(0, 2, 3, 1)
     canvas = conv("canvas.mix", field)
     times = (1, -(-fine.shape[1] // canvas.shape[1]), -(-fine.shape[2] // canvas.shape[2]), 1)
@@ -109,16 +110,22 @@ def _twice(x: Floats) -> Floats:
 def _mean_around(x: Floats, side: int, *, ramp: bool = True) -> Floats:
     """Return the mean of the side×side neighbourhood of each pixel; beyond a border, a ramp goes on as a ramp."""
     for axis in (1, 2):
-        sums = np.cumsum(np.insert(_continued(x, axis, side // 2, ramp), 0, 0.0, axis), axis, dtype=np.float64)
-        ends = np.arange(side, sums.shape[axis])
-        x = ((sums.take(ends, axis) - sums.take(ends - side, axis)) / side).astype(np.float32)
+        x = _mean(_continued(x, axis, side // 2, ramp), axis, side)
     return x
 
 
-def _continue_inside(x: Floats) -> Floats:
-    """Replace the margin of a map by what goes on from the inside as a ramp."""
+def _mean(x: Floats, axis: int, side: int) -> Floats:
+    """Return the means of ``side`` neighbours along an axis, as many as fit."""
+    sums = np.cumsum(np.insert(x, 0, 0.0, axis), axis, dtype=np.float64)
+    ends = np.arange(side, sums.shape[axis])
+    return ((sums.take(ends, axis) - sums.take(ends - side, axis)) / side).astype(np.float32)
+
+
+def _smooth_inside(x: Floats, edge: int) -> Floats:
+    """Average 3×3 pixels; the outer ``edge`` ones go on from the inside as a ramp."""
     for axis in (1, 2):
-        x = _continued(x.take(range(EDGE, x.shape[axis] - EDGE), axis), axis, EDGE, ramp=True)
+        inside = x.take(range(edge - 1, x.shape[axis] - edge + 1), axis)
+        x = _continued(_mean(inside, axis, 3), axis, edge, ramp=True)
     return x
 
 

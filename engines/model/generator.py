@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from engines.errors import StyleError
 from engines.model.cells import CELL_IN, CELL_OUT, crop_fill, crop_margin, depth_to_space, pad_reflect, space_to_depth
-from engines.model.local_contrast import CONTRASTS, EDGE, Contrast, continue_inside, mean_around
+from engines.model.local_contrast import CONTRASTS, EDGE_COARSE, EDGE_FINE, Contrast, smooth_inside
 from engines.style_file import StyleModel
 
 CANVAS = 64
@@ -228,10 +228,9 @@ class Generator(nn.Module):
         in forty output values would be off by more than one step of 255, and some by nine.
         """
         with _without_autocast(cells.device.type):
-            # The margin of a frame is its reflection, in which a ramp turns back.
-            colours = continue_inside(F.conv2d(cells.float(), self.mean_of_cell.float()), EDGE)
-            coarse = self.contrast_coarse(mean_around(F.avg_pool2d(colours, 2), 3))
-            fine = self.contrast_fine(mean_around(colours, 3))
+            colours = F.conv2d(cells.float(), self.mean_of_cell.float())
+            coarse = self.contrast_coarse(smooth_inside(F.avg_pool2d(colours, 2), EDGE_COARSE))
+            fine = self.contrast_fine(smooth_inside(colours, EDGE_FINE))
         return coarse.to(cells.dtype), fine.to(cells.dtype)
 
     def softened(self, cells: Tensor) -> Tensor:

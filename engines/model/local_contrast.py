@@ -16,13 +16,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engines.model.cells import CELL_IN, MARGIN
-
 REACH = 9
 """Side of the neighbourhood, in pixels of the map."""
 
-EDGE = -(-MARGIN // CELL_IN)
-"""Pixels of the map at 1/4 that are, at least in part, margin."""
+EDGE_FINE, EDGE_COARSE = 2, 1
+"""Outer pixels of the maps at 1/4 and 1/8 of which most, or all, is a frame's margin: its reflection, in which a ramp
+turns back. Wider ones would need larger frames."""
 
 WAVES = (1, 2, 4)
 """Half periods of each wave per standard deviation of the neighbourhood; each is twice the previous one."""
@@ -69,6 +68,17 @@ class Contrast(nn.Module):
         return torch.cat([relative, *sines, *cosines], 1)
 
 
+def smooth_inside(x: Tensor, edge: int) -> Tensor:
+    """Average 3×3 pixels of a map (N, C, H, W); its outer ``edge`` ≥ 1 pixels go on from the inside as a ramp.
+
+    The mean comes first: a ramp through two single pixels would pass on their noise several times over.
+    """
+    cut = edge - 1
+    mean = F.avg_pool2d(x[..., cut : x.shape[-2] - cut, cut : x.shape[-1] - cut], 3, 1)
+    rows = _continued(mean, (0, 0, edge, edge), ramp=True)
+    return _continued(rows, (edge, edge, 0, 0), ramp=True)
+
+
 def mean_around(x: Tensor, side: int, *, ramp: bool = True) -> Tensor:
     """Return the mean of the side×side neighbourhood of each pixel, in the same shape.
 
@@ -84,12 +94,6 @@ def mean_around(x: Tensor, side: int, *, ramp: bool = True) -> Tensor:
     reach = side // 2
     rows = F.avg_pool2d(_continued(x, (0, 0, reach, reach), ramp), (side, 1), 1)
     return F.avg_pool2d(_continued(rows, (reach, reach, 0, 0), ramp), (1, side), 1)
-
-
-def continue_inside(x: Tensor, edge: int) -> Tensor:
-    """Replace ``edge`` pixels on every side of a map (N, C, H, W) by what goes on from the inside as a ramp."""
-    rows = _continued(x[..., edge:-edge, edge:-edge], (0, 0, edge, edge), ramp=True)
-    return _continued(rows, (edge, edge, 0, 0), ramp=True)
 
 
 def _continued(x: Tensor, pads: tuple[int, int, int, int], ramp: bool) -> Tensor:

@@ -8,7 +8,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from engines.model.local_contrast import CONTRASTS, EDGE, REACH, WAVES, Contrast, continue_inside, mean_around
+from engines.model.local_contrast import (
+    CONTRASTS,
+    EDGE_COARSE,
+    EDGE_FINE,
+    REACH,
+    WAVES,
+    Contrast,
+    mean_around,
+    smooth_inside,
+)
 
 
 def test_a_wall_without_shades_has_no_contrast() -> None:
@@ -60,9 +69,20 @@ def test_a_border_has_the_contrast_of_the_inside() -> None:
 
 def test_a_reflected_margin_is_left_out() -> None:
     ramp = torch.arange(20.0).expand(1, 2, 30, 20)
-    reflected = F.pad(ramp[..., EDGE:-EDGE, EDGE:-EDGE], (EDGE,) * 4, mode="reflect")
-    assert not torch.allclose(reflected, ramp)
-    assert torch.allclose(continue_inside(reflected, EDGE), ramp)
+    for edge in (EDGE_COARSE, EDGE_FINE):
+        reflected = F.pad(ramp[..., edge:-edge, edge:-edge], (edge,) * 4, mode="reflect")
+        assert not torch.allclose(reflected, ramp)
+        inside = smooth_inside(reflected, edge)
+        assert torch.allclose(inside[..., edge + 1 : -edge - 1], ramp[..., edge + 1 : -edge - 1], atol=1e-5)
+
+
+@pytest.mark.parametrize("edge", [EDGE_COARSE, EDGE_FINE])
+def test_noise_is_hardly_stronger_at_a_border(edge: int) -> None:
+    frames = 0.5 + 0.01 * torch.randn(200, 3, 40, 40, generator=torch.Generator().manual_seed(1))
+    noise = Contrast(0.03)(smooth_inside(frames, edge))[:, :3].std(0).mean(0)
+    inside = noise[12:-12, 12:-12].mean()
+    seen = noise[edge:-edge, edge:-edge]  # the rest is a frame's margin
+    assert seen.max() < 2 * inside and noise.max() < 5 * inside
 
 
 def test_the_spread_is_real_at_a_border() -> None:

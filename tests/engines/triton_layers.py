@@ -17,7 +17,7 @@ from engines.cuda.triton_ends import first, make_cells
 from engines.cuda.triton_twice import merge, paint
 from engines.model.cells import CELL_IN, pad_reflect, space_to_depth
 from engines.model.generator import Arch, Canvas, Generator, _twice
-from engines.model.local_contrast import CONTRASTS, EDGE, continue_inside, mean_around
+from engines.model.local_contrast import CONTRASTS, EDGE_COARSE, EDGE_FINE, smooth_inside
 from tests.generators import unlike_identity
 
 ARCHS = {
@@ -33,7 +33,7 @@ MAPS = [(6, 6), (7, 13), (16, 8), (9, 34)]
 EVEN_MAPS = [(6, 6), (10, 14), (8, 132), (22, 18), (66, 70)]
 """Of what is in two resolutions: wider than a band of the contrasts, larger than the canvas."""
 
-CONTRAST_MAPS = [(10, 10), (12, 14), (10, 132), (22, 18), (66, 70)]
+CONTRAST_MAPS = [(10, 10), (12, 14), (10, 132), (22, 18), (66, 70), (10, 262)]
 """Of what contrasts are computed: the smallest has five pixels at 1/8."""
 
 FRAMES = [(16, 16), (17, 31), (18, 27), (16, 400)]
@@ -77,11 +77,10 @@ def contrast_cases(network: Generator) -> Iterator[Case]:
     for high, wide in CONTRAST_MAPS:
         colours = torch.rand(3, high, wide, generator=torch.Generator().manual_seed(high))
         colours[:, : high // 2] = colours[:, : high // 2] * 0.02 + 0.4  # nearly plain
-        inside = continue_inside(colours[None], EDGE)
         fine, coarse = contrasts(colours, network.contrast_fine.floor, network.contrast_coarse.floor)
-        yield f"fine {high}×{wide}", fine, network.contrast_fine(mean_around(inside, 3))[0]
-        pooled = F.avg_pool2d(inside, 2)
-        yield f"coarse {high}×{wide}", coarse, network.contrast_coarse(mean_around(pooled, 3))[0]
+        yield f"fine {high}×{wide}", fine, network.contrast_fine(smooth_inside(colours[None], EDGE_FINE))[0]
+        pooled = F.avg_pool2d(colours[None], 2)
+        yield f"coarse {high}×{wide}", coarse, network.contrast_coarse(smooth_inside(pooled, EDGE_COARSE))[0]
 
 
 def convolution_cases(network: Generator) -> Iterator[Case]:
