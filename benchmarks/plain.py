@@ -108,7 +108,7 @@ def mesh(standing: Plane) -> tuple[float, float]:
 
 
 def painted_frame(stylize: Callable[[RGB], RGB]) -> float:
-    """Measure the tone along the border of a wall that is not there when the picture is larger, RMS of 255."""
+    """Return how much the tone near the border of a wall changes when the picture is cut there, RMS of 255."""
     larger, inside = wall(np.random.default_rng(7), AROUND), np.s_[AROUND:-AROUND, AROUND:-AROUND]
     cut = stylize(np.ascontiguousarray(larger[inside])) @ np.array(LUMINANCE)
     tone = cv2.GaussianBlur(cut - (stylize(larger) @ np.array(LUMINANCE))[inside], (0, 0), SMOOTH)

@@ -48,7 +48,7 @@ def finish(trainer: Trainer, *, title: str = "", artist: str = "", licence: str 
     )
     trained = trainer.result
     assert isinstance(trained, Generator)  # the engines support no other network
-    plain = rounded(_folded(trained, config))
+    plain = rounded(folded(trained, config))
     preview = make_preview(lambda rgb: stylize_picture(plain, rgb))
     model = save_style(config.run.out / "style", plain, meta, preview)
     verify(model, trainer)
@@ -71,10 +71,10 @@ def snapshot(trainer: Trainer) -> None:
     trained = trainer.result
     assert isinstance(trained, Generator)
     meta = StyleMeta(style_name(trainer.config), "unfinished", "", "", "", {"steps_done": trainer.step})
-    save_style(trainer.config.run.out / SNAPSHOT, _folded(trained, trainer.config), meta)
+    save_style(trainer.config.run.out / SNAPSHOT, folded(trained, trainer.config), meta)
 
 
-def _folded(trained: Generator, config: TrainConfig) -> Generator:
+def folded(trained: Generator, config: TrainConfig) -> Generator:
     """Return the network without norms, its pixels evened out, with as much of its canvas as the settings say."""
     plain = fold(trained)
     plain.even_out()

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from engines.base import MIN_SIDE
 from rtstyle.commands.options import (
     Device,
     EngineName,
@@ -38,7 +39,9 @@ def compare(
     strength: Strength = 1.0,
     engine: EngineName = "auto",
     device: Device = None,  # noqa: ARG001  # its callback has chosen it
-    height: Annotated[int, typer.Option(metavar="PX", parser=whole(24), help="Height of the results in pixels.")] = 480,
+    height: Annotated[
+        int, typer.Option(metavar="PX", parser=whole(MIN_SIDE), help="Height of the results in pixels.")
+    ] = 480,
     seconds: Annotated[
         float, typer.Option(metavar="N", parser=number(0.1, 60), help="How much of each clip is shown, in seconds.")
     ] = 4.0,

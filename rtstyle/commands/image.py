@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from engines.base import MIN_SIDE
 from rtstyle.commands import options
 from rtstyle.commands.mask_options import Masking
 from rtstyle.commands.option_groups import grouped
@@ -28,7 +29,9 @@ MOST_NAMES = 5
 Height = Annotated[
     int | None,
     typer.Option(
-        metavar="PX", parser=whole(24), help="Height of the result in pixels; strokes look larger in a small one."
+        metavar="PX",
+        parser=whole(MIN_SIDE),
+        help="Height of the result in pixels; strokes look larger in a small one.",
     ),
 ]
 Format = Annotated[

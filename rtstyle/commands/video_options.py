@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from engines.base import MIN_SIDE
 from rtstyle.commands import options
 from rtstyle.commands.values import BYTES, RATE, SIZE, TIME, Size, choice, number, whole
 
@@ -62,7 +63,8 @@ Output = Annotated[
     ),
 ]
 Height = Annotated[
-    int | None, typer.Option(metavar="PX", parser=whole(24), help="Height of the result in pixels; smaller is faster.")
+    int | None,
+    typer.Option(metavar="PX", parser=whole(MIN_SIDE), help="Height of the result in pixels; smaller is faster."),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run, if there is one.")]
 Segment = Annotated[

@@ -68,6 +68,16 @@ def test_a_style_mixed_with_itself_is_itself(style: StyleModel) -> None:
         assert np.abs(value.astype(np.float32) - style.tensors()[name]).max() < 2e-3, name
 
 
+def test_a_mix_of_styles_without_a_mesh_has_none() -> None:
+    mixed = mix_styles([gallery("vangogh"), gallery("monet")], [0.5, 0.5])
+    generator = load_generator(mixed.style).eval()
+    generator.canvas.weaken(0.0)
+    gray = torch.full((1, 64, 64, 3), 0.6)
+    with torch.inference_mode():
+        squares = generator(space_to_depth(gray, CELL_IN)).unflatten(-1, (CELL_OUT**2, 3))
+    assert (squares - squares.mean(3, keepdim=True)).abs().max() < 0.5 / 255
+
+
 def test_the_order_does_not_matter(style: StyleModel, other_style: StyleModel) -> None:
     one, other = mix_styles([style, other_style], [0.3, 0.7]), mix_styles([other_style, style], [0.7, 0.3])
     assert all(np.array_equal(value, other.mixed[name]) for name, value in one.mixed.items())

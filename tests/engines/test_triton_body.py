@@ -26,7 +26,7 @@ from tests.engines.test_golden import picture
 from tests.generators import narrow, unlike_identity
 
 SIZES = [(24, 24), (25, 39), (28, 28), (26, 35), (24, 400), (25, 171)]
-"""A side of 20 needs no filling up; a row of 400 is wider than a program's block, one of 171 by a single value."""
+"""A side of 28 needs no filling up; a row of 400 is wider than a program's block, one of 171 by a single value."""
 
 STRENGTHS = (0.0, 0.3, 1.0)
 

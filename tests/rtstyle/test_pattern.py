@@ -107,6 +107,6 @@ def test_ticker_says_when_it_was_stopped() -> None:
 
 def test_bad_settings_are_refused() -> None:
     with pytest.raises(ShapeError, match="too small"):
-        PatternSource(15, 16)
+        PatternSource(23, 24)
     with pytest.raises(SourceError, match="0 frames per second"):
         PatternSource(64, 48, 0)

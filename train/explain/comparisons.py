@@ -17,7 +17,7 @@ import engines
 from engines.base import RGB
 from engines.cache_dirs import cache_folder
 from engines.errors import TrainError
-from engines.model.generator import Generator, fold
+from engines.model.generator import Generator
 from engines.style_file import StyleModel
 from train.config.recipe import recorded_settings, resolve
 from train.config.schema import STYLE_LAYERS, LossWeights, TrainConfig
@@ -25,6 +25,7 @@ from train.data.pictures import to_tensor
 from train.evaluate.similarity import ssim
 from train.explain.inputs import ExplainInputs, ExplainJob
 from train.explain.provenance import different_painting, painting_name
+from train.export import folded
 from train.inference import stylize_picture
 from train.losses.perceptual import content_loss, style_distances
 from train.losses.vgg_features import Features
@@ -167,7 +168,7 @@ def _stylized(config: TrainConfig, photo: RGB) -> RGB:
     if result.step == 0:
         raise TrainError("the fine-tuning ended before its first step", hint="give --fine-tune more minutes")
     assert isinstance(result.result, Generator)
-    return stylize_picture(fold(result.result), photo)
+    return stylize_picture(folded(result.result, config), photo)
 
 
 def table_rows(each: Sequence[Errors]) -> list[tuple[str, ...]]:
