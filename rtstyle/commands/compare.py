@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from engines.base import MIN_SIDE
 from rtstyle.commands.options import (
     Device,
     EngineName,
@@ -19,7 +18,7 @@ from rtstyle.commands.options import (
     StyleArgument,
     load_engine,
 )
-from rtstyle.commands.values import number, whole
+from rtstyle.commands.values import LEAST_HEIGHT, number, whole
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +39,7 @@ def compare(
     engine: EngineName = "auto",
     device: Device = None,  # noqa: ARG001  # its callback has chosen it
     height: Annotated[
-        int, typer.Option(metavar="PX", parser=whole(MIN_SIDE), help="Height of the results in pixels.")
+        int, typer.Option(metavar="PX", parser=whole(LEAST_HEIGHT), help="Height of the results in pixels.")
     ] = 480,
     seconds: Annotated[
         float, typer.Option(metavar="N", parser=number(0.1, 60), help="How much of each clip is shown, in seconds.")

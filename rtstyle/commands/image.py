@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from engines.base import MIN_SIDE
 from rtstyle.commands import options
 from rtstyle.commands.mask_options import Masking
 from rtstyle.commands.option_groups import grouped
-from rtstyle.commands.values import choice, whole
+from rtstyle.commands.values import LEAST_HEIGHT, choice, whole
 from rtstyle.defaults import DEFAULT_STYLE
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ Height = Annotated[
     int | None,
     typer.Option(
         metavar="PX",
-        parser=whole(MIN_SIDE),
+        parser=whole(LEAST_HEIGHT),
         help="Height of the result in pixels; strokes look larger in a small one.",
     ),
 ]

@@ -12,6 +12,9 @@ import typer
 
 T = TypeVar("T")
 
+LEAST_HEIGHT = 24
+"""``engines.base.MIN_SIDE``, which is not imported: help and errors come before the engines."""
+
 
 class Size(NamedTuple):
     """Width and height in pixels."""

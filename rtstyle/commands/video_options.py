@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 
-from engines.base import MIN_SIDE
 from rtstyle.commands import options
-from rtstyle.commands.values import BYTES, RATE, SIZE, TIME, Size, choice, number, whole
+from rtstyle.commands.values import BYTES, LEAST_HEIGHT, RATE, SIZE, TIME, Size, choice, number, whole
 
 # What to stylize.
 Clips = Annotated[
@@ -64,7 +63,7 @@ Output = Annotated[
 ]
 Height = Annotated[
     int | None,
-    typer.Option(metavar="PX", parser=whole(MIN_SIDE), help="Height of the result in pixels; smaller is faster."),
+    typer.Option(metavar="PX", parser=whole(LEAST_HEIGHT), help="Height of the result in pixels; smaller is faster."),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run, if there is one.")]
 Segment = Annotated[

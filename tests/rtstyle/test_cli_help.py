@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
+from engines.base import MIN_SIDE
 from engines.errors import ConfigError
 from engines.install_hint import pip_install
 from rtstyle.commands import logs
+from rtstyle.commands.values import LEAST_HEIGHT
 from tests.rtstyle.test_cli import COMMANDS, PATTERN, ROOT, Run
 
 
@@ -194,3 +196,7 @@ def test_a_message_does_not_tear_a_progress_bar(monkeypatch: pytest.MonkeyPatch)
         bar.update(2, 5.0)
     lines = [line.rpartition("\x1b[2K")[2].strip() for line in screen.getvalue().splitlines()]
     assert "warning: lost a frame" in lines
+
+
+def test_the_least_height_is_that_of_the_engines() -> None:
+    assert LEAST_HEIGHT == MIN_SIDE
