@@ -69,13 +69,13 @@ def test_a_style_mixed_with_itself_is_itself(style: StyleModel) -> None:
 
 
 def test_a_mix_of_styles_without_a_mesh_has_none() -> None:
-    mixed = mix_styles([gallery("vangogh"), gallery("monet")], [0.5, 0.5])
-    generator = load_generator(mixed.style).eval()
+    mixed = mix_styles([gallery("scream"), gallery("mosaic")], [0.5, 0.5])
+    generator = load_generator(with_weights(gallery("scream"), mixed.tensors())).eval()
     generator.canvas.weaken(0.0)
     gray = torch.full((1, 64, 64, 3), 0.6)
     with torch.inference_mode():
         squares = generator(space_to_depth(gray, CELL_IN)).unflatten(-1, (CELL_OUT**2, 3))
-    assert (squares - squares.mean(3, keepdim=True)).abs().max() < 0.5 / 255
+    assert (squares - squares.mean(3, keepdim=True)).abs().max() < 0.1 / 255
 
 
 def test_the_order_does_not_matter(style: StyleModel, other_style: StyleModel) -> None:
