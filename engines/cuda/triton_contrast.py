@@ -136,7 +136,7 @@ def _smooth(
     y, x = _band(rows, columns)
     there = (y < own_high) & (x < own_wide)[None, :]
     place = level * 3 * high * wide + y * own_wide + x[None, :]
-    scale, edge = 1 + level, edge_fine >> level
+    scale, edge = 1 + level, edge_fine >> level  # EDGE_COARSE is half of EDGE_FINE
     border_y, border_x = edge + clamp(y - edge, own_high - 2 * edge), edge + clamp(x - edge, own_wide - 2 * edge)
     inner_y, inner_x = 2 * border_y - y, (2 * border_x - x)[None, :]  # the same place if it is inside
     over, aside = there & (y != border_y), there & (x != border_x)[None, :]
