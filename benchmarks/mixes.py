@@ -1,13 +1,15 @@
 """What mixing two styles half-way leaves of their contrast and of their strokes, and what a frame of a glide costs.
 
 ``python -m benchmarks.mixes PHOTOS`` prints a line for each of twelve pairs: contrast (standard deviation of luma) and
-gradients (their root mean square) of the painted photographs, relative to the mean of both styles alone.
+gradients (their root mean square) of the painted photographs, relative to the mean of both styles alone, and how far
+the colours of large areas are from the mean of theirs.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
@@ -33,6 +35,9 @@ PAIRS = (
 PHOTOS, SIZE = 6, (272, 480)
 """Photographs that are used, spread over the folder, and their (height, width)."""
 
+AREA = 16
+"""Side of a large area, pixels."""
+
 STEPS = 100
 """Steps of a glide that are timed."""
 
@@ -43,16 +48,17 @@ def main() -> None:
     parser.add_argument("photos", type=Path, help="folder of photographs")
     photos = _photos(parser.parse_args().photos)
     print(machine())
-    print(f"{'pair':26}{'the mean':>22}{'as mixed':>22}\n{'':26}{'contrast  gradients':>22}{'contrast  gradients':>22}")
+    what = f"{'contrast':>12}{'gradients':>11}{'colours':>9}"
+    print(f"{'pair':26}{'the mean':>32}{'as mixed':>32}\n{'':26}{what}{what}")
     rows = []
     for pair in PAIRS:
         ends = [open_style(name) for name in Mix.parse(pair).names]
         plain = with_weights(ends[0], mean_of([one.tensors() for one in ends], [0.5, 0.5]))
-        alone = np.mean([_look(one, photos) for one in ends], 0)
-        rows.append([_look(plain, photos) / alone, _look(open_style(pair), photos) / alone])
-        print(f"{pair:26}" + "".join(f"{contrast:12.2f}{gradients:10.2f}" for contrast, gradients in rows[-1]))
+        alone = [_paint(one, photos) for one in ends]
+        rows.append([_compare(_paint(one, photos), alone) for one in (plain, open_style(pair))])
+        print(f"{pair:26}" + _line(rows[-1]))
     for name, value in (("mean", np.mean(rows, 0)), ("least", np.min(rows, 0)), ("most", np.max(rows, 0))):
-        print(f"{name:26}" + "".join(f"{contrast:12.2f}{gradients:10.2f}" for contrast, gradients in value))
+        print(f"{name:26}" + _line(value))
     print(f"weights of a frame of a glide: {_step_ms():.2f} ms")
 
 
@@ -69,16 +75,37 @@ def _photos(folder: Path) -> list[RGB]:
     return photos
 
 
-def _look(style: StyleModel, photos: list[RGB]) -> npt.NDArray[np.float64]:
-    """Return mean contrast and gradients of photographs in a style."""
+def _line(values: Iterable[Iterable[float]]) -> str:
+    return "".join(f"{contrast:12.2f}{gradients:11.2f}{colours:9.1f}" for contrast, gradients, colours in values)
+
+
+def _paint(style: StyleModel, photos: list[RGB]) -> npt.NDArray[np.float64]:
+    """Return the photographs in a style, (N, H, W, 3)."""
     engine = SharedCpuEngine(style)
-    looks = []
-    for rgb in photos:
-        light = engine(rgb).astype(np.float64) @ LUMA
-        down, right = np.diff(light, axis=0)[:, :-1], np.diff(light, axis=1)[:-1]
-        looks.append((light.std(), np.sqrt(np.mean(down**2 + right**2))))
+    painted = np.stack([engine(rgb) for rgb in photos]).astype(np.float64)
     engine.close()
-    return np.asarray(np.mean(looks, 0))
+    return painted
+
+
+def _compare(mixed: npt.NDArray[np.float64], alone: list[npt.NDArray[np.float64]]) -> tuple[float, float, float]:
+    """Return contrast and gradients by the mean of both styles', and the colours' difference from that, of 255."""
+    contrast, gradients = _look(mixed) / np.mean([_look(one) for one in alone], 0)
+    off = _areas(mixed) - np.mean([_areas(one) for one in alone], 0)
+    return float(contrast), float(gradients), float(np.sqrt(np.mean(off**2)))
+
+
+def _look(painted: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return mean contrast and gradients."""
+    light = painted @ LUMA
+    down, right = np.diff(light, axis=1)[..., :-1], np.diff(light, axis=2)[:, :-1]
+    return np.array([light.std((1, 2)).mean(), np.sqrt(np.mean(down**2 + right**2, (1, 2))).mean()])
+
+
+def _areas(painted: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the mean colours of large areas."""
+    count, height, width, _ = painted.shape
+    squares = painted.reshape(count, height // AREA, AREA, width // AREA, AREA, 3)
+    return np.asarray(squares.mean((2, 4)))
 
 
 def _step_ms() -> float:

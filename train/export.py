@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import platform
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,8 +29,8 @@ from train.trainer import Trainer, versions
 
 logger = logging.getLogger(__name__)
 
-RANGE_PICTURES, RANGE_SIDE = 64, 384
-"""Number and side in pixels of the crops over which the ranges for int8 are measured."""
+RANGE_PICTURES, RANGE_SIDE, RANGE_SEED = 64, 384, 1
+"""Number and side in pixels of the crops over which the ranges for int8 are measured, and the seed of their choice."""
 
 TOLERANCE = 2
 """Largest difference between two engines at one pixel, 8-bit steps; both compute in fp32."""
@@ -48,22 +50,36 @@ def finish(trainer: Trainer, *, title: str = "", artist: str = "", licence: str 
     )
     trained = trainer.result
     assert isinstance(trained, Generator)  # the engines support no other network
-    plain = rounded(folded(trained, config))
-    preview = make_preview(lambda rgb: stylize_picture(plain, rgb))
-    model = save_style(config.run.out / "style", plain, meta, preview)
-    verify(model, trainer)
+    files, _ = split(picture_files(config.data.content), config.data.hold_out)
+    probe = fill(read_picture(trainer.paintings[0]), *CELL)
+    return save_finished(config.run.out / "style", rounded(folded(trained, config)), meta, files, probe)
+
+
+def save_finished(
+    folder: Path, plain: Generator, meta: StyleMeta, photographs: Sequence[Path], probe: RGB
+) -> StyleModel:
+    """Save a style with its preview and the ranges for int8, and verify that engines agree.
+
+    Args:
+        folder: of the style.
+        plain: folded generator, its weights rounded.
+        meta: description of the style.
+        photographs: those that it was trained on, for the ranges.
+        probe: what the engines are compared on.
+
+    Raises:
+        TrainError: two engines disagree.
+        StyleError: the folder cannot be written.
+    """
+    model = save_style(folder, plain, meta, make_preview(lambda rgb: stylize_picture(plain, rgb)))
+    verify(model, probe)
+    crops = Pictures(photographs, RANGE_PICTURES, RANGE_SIDE, RANGE_SEED)(0)
     try:
-        return model.with_ranges(measure_ranges(model, _range_pictures(config)))
+        pictures = list(crops.permute(0, 2, 3, 1).mul(255).round().byte().numpy())
+        return model.with_ranges(measure_ranges(model, pictures))
     except StylerError as error:  # the style itself is finished
         logger.warning("the style has no ranges for int8, and runs in fp32: %s", error)
         return model
-
-
-def _range_pictures(config: TrainConfig) -> list[RGB]:
-    """Return crops of the training pictures, for the ranges of int8."""
-    files, _ = split(picture_files(config.data.content), config.data.hold_out)
-    crops = Pictures(files, RANGE_PICTURES, RANGE_SIDE, config.run.seed)(0)
-    return list(crops.permute(0, 2, 3, 1).mul(255).round().byte().numpy())
 
 
 def snapshot(trainer: Trainer) -> None:
@@ -107,13 +123,12 @@ def record(trainer: Trainer) -> dict[str, Any]:
     }
 
 
-def verify(model: StyleModel, trainer: Trainer) -> None:
-    """Compare the engines that need no GPU on a crop of the painting.
+def verify(model: StyleModel, picture: RGB) -> None:
+    """Compare the engines that need no GPU on a picture.
 
     Raises:
         TrainError: they differ by more than ``TOLERANCE`` somewhere.
     """
-    picture = fill(read_picture(trainer.paintings[0]), *CELL)
     results = {}
     for name, kind in (("torch", "torch"), ("cpu", "cpu:fp32")):
         engine = engines.load(model, kind)

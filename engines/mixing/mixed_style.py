@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engines.errors import StyleError
-from engines.mixing.mixed_weights import Moments, Tensors, channel_moments, mix_weights
+from engines.mixing.mixed_weights import Look, Tensors, look_of, mix_weights
 from engines.style_file import MANIFEST, WEIGHTS, Bounds, Ranges, StyleModel, sha256_of, stored_ranges
 
 KEPT = 32
@@ -145,11 +145,11 @@ def _mixed(parts: tuple[_Part, ...]) -> dict[str, npt.NDArray[np.float16]]:
     if any(one != shapes[0] for one in shapes):
         raise StyleError("the weights of these styles have different shapes", hint=HINT)
     shares = [part.share for part in parts]
-    mixed = mix_weights([weights for weights, _ in known], shares, [moments for _, moments in known])
+    mixed = mix_weights([weights for weights, _ in known], shares, [look for _, look in known])
     return {name: value.astype(np.float16) for name, value in mixed.items()}
 
 
 @lru_cache(KEPT)
-def _known(part: _Part) -> tuple[Tensors, dict[str, Moments]]:
+def _known(part: _Part) -> tuple[Tensors, Look]:
     weights = {name: value.astype(np.float32) for name, value in part.style.tensors().items()}
-    return weights, channel_moments(weights)
+    return weights, look_of(weights)

@@ -65,11 +65,16 @@ def run_network(weights: Weights, pictures: Floats, on_layer: OnLayer) -> Floats
     flat = fine + np.tile(canvas, times)[:, : fine.shape[1], : fine.shape[2]]
     quarter = _relu(quarter + _twice(conv("up", eighth)) + flat)
     quarter = _relu(conv("mid", quarter))
-    change = conv("head", _relu(_twice(conv("refine", quarter))))
+    change = conv("head", head_input(conv("refine", quarter)))
     margin = (CELL_IN + CELL_OUT) // 2 - 1
     blur = np.asarray(weights["softening"], np.float32)
     ground = _convolve(_cells(pictures, CELL_OUT)[:, margin:-margin, margin:-margin], blur, 1, edge=False)
     return on_layer(PAINTING, ground + change)
+
+
+def head_input(refined: Floats) -> Floats:
+    """Return what the last convolution takes, (N, 2H, 2W, C), of the output of the one before, (N, H, W, C)."""
+    return _relu(_twice(refined))
 
 
 def _cells(pictures: Floats, side: int) -> Floats:

@@ -5,16 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 
 from engines.base import RGB, ForkableEngine
 from engines.cuda.engine import CudaEngine
 from engines.errors import EngineError, StyleError
+from engines.mixing import mixed_weights
 from engines.mixing.calibration import calibration_pictures
 from engines.mixing.mixed_style import MixedStyle, mix_styles, with_weights
-from engines.mixing.mixed_weights import mean_of
+from engines.mixing.mixed_weights import look_of, mean_of, mix_weights
 from engines.mixing.numpy_network import PAINTING, run_network
 from engines.model.cells import CELL_IN, CELL_OUT, crop_margin, space_to_depth
 from engines.model.generator import load_generator
@@ -94,6 +97,28 @@ def test_contrast_and_strokes_are_kept_half_way() -> None:
     kept, lost = _look(mixed, rgb), _look(plain, rgb)
     assert lost[0] < 0.8 * contrast and lost[1] < 0.8 * gradient, "the mean alone is pale"
     assert 0.9 * contrast < kept[0] < 1.1 * contrast and 0.85 * gradient < kept[1] < 1.1 * gradient
+
+
+@pytest.mark.parametrize("names", [("wave", "scream"), ("mosaic", "udnie")])
+def test_large_areas_get_the_mean_of_the_colours(names: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    ends = [gallery(name) for name in names]
+    weights = [{name: one.astype(np.float32) for name, one in style.tensors().items()} for style in ends]
+    looks = [look_of(one) for one in weights]
+    mixed = mix_weights(weights, [0.5, 0.5], looks)
+    monkeypatch.setattr(mixed_weights, "_fit_colours", lambda *_: None)
+    without = mix_weights(weights, [0.5, 0.5], looks)
+    rgb = np.ascontiguousarray(cv2.imread(str(GALLERY / "astronaut.jpg"))[:240, :320, ::-1], np.uint8)
+    expected = np.mean([_areas(style, rgb) for style in ends], 0)
+    off, before = (np.abs(_areas(with_weights(ends[0], one), rgb) - expected).mean() for one in (mixed, without))
+    assert off < 0.9 * before
+
+
+def _areas(style: StyleModel, rgb: RGB) -> npt.NDArray[np.float64]:
+    """Return the mean colours of squares of 16×16 pixels of a picture in a style."""
+    engine = CpuEngine(style)
+    squares = engine(rgb).reshape(rgb.shape[0] // 16, 16, rgb.shape[1] // 16, 16, 3).mean((1, 3))
+    engine.close()
+    return np.asarray(squares)
 
 
 def _look(style: StyleModel, rgb: RGB) -> tuple[float, float]:

@@ -84,7 +84,7 @@ def test_engines_that_disagree_are_told(config: Make, tiny_style: Path, monkeypa
 
     monkeypatch.setattr(engines, "load", Off)
     with pytest.raises(TrainError, match="differ"):
-        verify(StyleModel.open(tiny_style), trainer)
+        verify(StyleModel.open(tiny_style), trainer.stylize_picture(np.zeros((64, 96, 3), np.uint8)))
 
 
 def test_a_folder_that_is_no_style_is_left_alone(config: Make) -> None:
