@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import copy
 import math
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,19 +24,20 @@ import typer
 from torch import Tensor, nn
 
 from engines.base import RGB
-from engines.errors import StyleError
+from engines.errors import StyleError, StylerError
 from engines.export import rounded
 from engines.mixing.mixed_style import check_shapes
 from engines.mixing.texture import with_texture
 from engines.model.generator import CANVAS, Generator, fold, load_generator, stylize
 from engines.style_file import StyleMeta, StyleModel
+from rtstyle import style_library
 from rtstyle.commands import logs
 from train.data.pictures import Pictures, picture_files, prefetch, split, to_picture
 from train.data.synthetic_motion import sensor_noise
 from train.export import save_finished
 from train.losses.perceptual import plain
 from train.optimizer import Optimizer
-from train.warm_start import start_folder, with_norms
+from train.warm_start import BASE, start_folder, with_norms
 
 BATCH, CROP = 8, 128
 """Crops of a step and their side, pixels; half of them get sensor noise, and one more has no detail at all."""
@@ -157,18 +159,19 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 @app.command()
 def run(
-    style: Annotated[Path, typer.Argument(help="Folder of the style.")],
+    style: Annotated[str, typer.Argument(help="Name or folder of the style.")],
     content: Annotated[Path, typer.Option(help="Folder of photographs.")],
     out: Annotated[Path, typer.Option(help="Folder of the new style.")],
-    init: Annotated[Path, typer.Option(help="Folder of the style to begin from.")] = Path("base"),
+    init: Annotated[str, typer.Option(help="Name or folder of the style to begin from.")] = BASE,
     steps: Annotated[int, typer.Option(min=1, help="Number of steps.")] = 2000,
     hold_out: Annotated[int, typer.Option(min=0, help="Photographs that are kept out, as in the training.")] = 20,
 ) -> None:
     """Give a style another beginning, so that it mixes with the styles that share it."""
     logs.configure()
-    model, start = StyleModel.open(style), StyleModel.open(start_folder(init))
     if out.exists():
         raise StyleError(f"{out} exists", hint="choose another folder")
+    model = StyleModel.open(style_library.find(style))
+    start = StyleModel.open(start_folder(Path(BASE)) if init == BASE else style_library.find(init))
     files, _ = split(picture_files(content), hold_out)
     distillation = Distillation(model, start, Pictures(files, BATCH, CROP, 1, in_memory=True), steps)
     found = distillation.run(lambda step, loss: print(f"step {step}  loss {loss:.4f}") if step % 50 == 0 else None)
@@ -184,5 +187,13 @@ def _record(style: StyleModel, init: str, steps: int) -> dict[str, Any]:
     return {**style.training, "distilled": {"from": style.weights_sha256(), "init": init, "steps": steps}}
 
 
+def main() -> None:
+    """Run with the arguments of the command line; what went wrong is one line."""
+    try:
+        app()
+    except StylerError as error:
+        sys.exit(f"rtstyle: {error}")
+
+
 if __name__ == "__main__":
-    app()
+    main()

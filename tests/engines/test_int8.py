@@ -40,8 +40,9 @@ from engines.style_file import MANIFEST, StyleModel
 from rtstyle import style_library
 from tests.conftest import ROOT
 
-MEAN, HIGH = 2.0, 8.0
-"""Largest mean difference and 99th percentile, of 255: promised in ``benchmarks/int8.py``."""
+MEAN, HIGH = 2.0, 8.0 if largest_weight() == LARGEST else 16.0
+"""Largest mean difference and 99th percentile, of 255: promised in ``benchmarks/int8.py`` for CPUs with VNNI. Without
+it, weights have one bit less."""
 
 
 def gallery_style(name: str) -> StyleModel:

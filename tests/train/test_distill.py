@@ -92,3 +92,10 @@ def test_a_start_of_another_shape_is_refused(tiny_style: Path, pictures: Picture
     wide = replace(start, arch={**start.arch, "body": 32})
     with pytest.raises(StyleError, match="shapes"):
         Distillation(StyleModel.open(tiny_style), wide, pictures, 1)
+
+
+def test_what_goes_wrong_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["distill", "wawe", f"--content={tmp_path}", f"--out={tmp_path / 'new'}"])
+    with pytest.raises(SystemExit, match="wawe"):
+        distill.main()
+    assert not (tmp_path / "new").exists()
