@@ -94,9 +94,17 @@ def _training_rows(record: Mapping[str, Any]) -> list[tuple[str, str]]:
         "style layers": _weights(_part(settings, "style_layers")),
         "content layers": _weights(_part(settings, "content_layers")),
         "minutes": record.get("minutes"),
+        "distilled": _distilled(_part(record, "distilled")),
         "finished": record.get("finished"),
     }
     return [(name, str(value)) for name, value in found.items() if value is not None and value != ""]
+
+
+def _distilled(record: Mapping[str, Any]) -> str | None:
+    """Return how a finished style was learned again by another network, see ``train.distill``; None if it was not."""
+    if not {"init", "steps"} <= record.keys():
+        return None
+    return f"from the weights of {record['init']}, {record['steps']} steps"
 
 
 def _part(record: Mapping[str, Any], key: str) -> Mapping[str, Any]:

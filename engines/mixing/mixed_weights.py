@@ -2,7 +2,7 @@
 
 Two networks of one shape that were trained from one another mix by the mean of their weights. But where their channels
 do not agree, the mean of two signals is smaller than either, layer after layer: half-way between two of the shipped
-styles, the picture had lost a quarter of its contrast and of its strokes, and most of its colour. So each channel of
+styles, the picture had lost a third of its strokes, and its colours were off. So each channel of
 each convolution gets the mean and the spread that it has in the styles, in the shares of the mix. That is one factor
 and one offset for each channel, found once on ``calibration_pictures`` and multiplied into the weights: frames cost
 nothing more, and no statistics of theirs are used.
@@ -14,10 +14,10 @@ change for all pixels and all neighbours leaves the strokes as they are.
 Measured half-way between twelve pairs of the shipped styles, on six photographs, relative to the mean of both ends
 (``benchmarks/mixes.py``):
 
-    weights                                      contrast                gradients
-    the mean                                     0.77 (0.68 … 0.87)      0.73 (0.51 … 0.85)
-    the mean, its output stretched               1.02 (0.98 … 1.07)      0.97 (0.78 … 1.12)    colours stay lost
-    this                                         1.05 (0.95 … 1.13)      0.98 (0.89 … 1.07)
+    weights                    contrast              gradients             colours of large areas, off by (of 255)
+    the mean                   0.95 (0.75 … 1.33)    0.66 (0.52 … 0.78)    21 (10 … 43)
+    with mean and spread       1.00 (0.85 … 1.14)    0.94 (0.79 … 1.06)    18 (12 … 25)
+    this                       0.99 (0.87 … 1.09)    0.93 (0.79 … 1.06)    15 (9 … 20)
 
 Sources: REPAIR, Jordan et al. 2022, arXiv:2211.08403; ridge regression, Hoerl and Kennard 1970, Technometrics 12(1).
 """
