@@ -120,13 +120,20 @@ def _with_metadata(weights: bytes, metadata: Mapping[str, str]) -> bytes:
     return struct.pack("<Q", padded) + text.ljust(padded) + weights[8 + length :]
 
 
-def _onnx(arch: Arch) -> onnx.ModelProto:
-    """Return the frame graph of an architecture, which is the same for all its styles: the weights are replaced."""
+def check_exporter() -> None:
+    """Raise EngineError unless the packages that write a graph are there."""
     try:
-        import onnx
+        import onnx  # noqa: F401
         import onnxscript  # noqa: F401  # torch's exporter needs it; its own error is less clear
     except ImportError as error:
         raise EngineError("saving a style needs onnx and onnxscript", hint=pip_install("train")) from error
+
+
+def _onnx(arch: Arch) -> onnx.ModelProto:
+    """Return the frame graph of an architecture, which is the same for all its styles: the weights are replaced."""
+    check_exporter()
+    import onnx
+
     model: onnx.ModelProto = onnx.ModelProto.FromString(_exported(arch))
     return model
 

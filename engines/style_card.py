@@ -104,7 +104,8 @@ def _distilled(record: Mapping[str, Any]) -> str | None:
     """Return how a finished style was learned again by another network, see ``train.distill``; None if it was not."""
     if not {"init", "steps"} <= record.keys():
         return None
-    return f"from the weights of {record['init']}, {record['steps']} steps"
+    start = f"{record['init']} {str(record.get('init_sha256', ''))[:8]}".strip()
+    return f"what the style trained as above paints, learned again from the weights of {start}, {record['steps']} steps"
 
 
 def _part(record: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -26,7 +26,7 @@ def check_start(config: TrainConfig) -> None:
     if missing:
         raise TrainError(f"saving a style needs {' and '.join(missing)}", hint=pip_install("train"))
     _check_apart(config)
-    _check_writable(config.run.out)
+    check_writable(config.run.out)
     _check_inputs(config)
 
 
@@ -84,7 +84,8 @@ def _check_apart(config: TrainConfig) -> None:
             raise ConfigError(problem, hint="choose another --out")
 
 
-def _check_writable(out: Path) -> None:
+def check_writable(out: Path) -> None:
+    """Raise TrainError unless a folder can be made there."""
     hint = "choose another --out"
     try:
         parent = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())

@@ -18,7 +18,7 @@ from engines.style_file import MANIFEST, WEIGHTS, Bounds, Ranges, StyleModel, sh
 KEPT = 32
 """Mixes and styles whose weights are kept, 0.7 and 1.4 MB each."""
 
-HINT = "only styles of one shape mix: those of the gallery, and those whose training began from one of them"
+HINT = "only styles of one shape mix: those of the gallery, and those that began from one of them or base"
 
 
 @dataclass(frozen=True)

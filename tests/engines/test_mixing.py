@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -29,6 +31,7 @@ from engines.torch_eager import EagerEngine
 from tests.engines.test_golden import picture
 
 GALLERY = Path(__file__).parents[2] / "rtstyle" / "gallery"
+PHOTOGRAPHS = Path(__file__).parents[2] / "train" / "photographs"
 
 
 def saved(style: MixedStyle, folder: Path) -> StyleModel:
@@ -99,26 +102,39 @@ def test_contrast_and_strokes_are_kept_half_way() -> None:
     assert 0.9 * contrast < kept[0] < 1.1 * contrast and 0.85 * gradient < kept[1] < 1.1 * gradient
 
 
-@pytest.mark.parametrize("names", [("wave", "scream"), ("mosaic", "udnie")])
-def test_large_areas_get_the_mean_of_the_colours(names: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    ends = [gallery(name) for name in names]
-    weights = [{name: one.astype(np.float32) for name, one in style.tensors().items()} for style in ends]
-    looks = [look_of(one) for one in weights]
-    mixed = mix_weights(weights, [0.5, 0.5], looks)
-    monkeypatch.setattr(mixed_weights, "_fit_colours", lambda *_: None)
-    without = mix_weights(weights, [0.5, 0.5], looks)
-    rgb = np.ascontiguousarray(cv2.imread(str(GALLERY / "astronaut.jpg"))[:240, :320, ::-1], np.uint8)
-    expected = np.mean([_areas(style, rgb) for style in ends], 0)
-    off, before = (np.abs(_areas(with_weights(ends[0], one), rgb) - expected).mean() for one in (mixed, without))
-    assert off < 0.9 * before
+MIXES = [
+    ("wave", "scream", 0.5), ("mosaic", "udnie", 0.5), ("vangogh", "wave", 0.5), ("vangogh", "scream", 0.5),
+    ("engraving", "monet", 0.5), ("monet", "composition", 0.9), ("udnie", "klimt", 0.5),
+]  # fmt: skip
 
 
-def _areas(style: StyleModel, rgb: RGB) -> npt.NDArray[np.float64]:
-    """Return the mean colours of squares of 16×16 pixels of a picture in a style."""
-    engine = CpuEngine(style)
-    squares = engine(rgb).reshape(rgb.shape[0] // 16, 16, rgb.shape[1] // 16, 16, 3).mean((1, 3))
+def test_large_areas_get_the_mean_of_the_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On average by far, and never far off: a channel may be off in the drawn pictures, and on in others."""
+    photographs = [cv2.imread(str(PHOTOGRAPHS / name))[..., ::-1] for name in ("coffee.jpg", "astronaut.jpg")]
+    rgb = [np.ascontiguousarray(cv2.resize(one, (320, 240), interpolation=cv2.INTER_AREA)) for one in photographs]
+    names = sorted({name for one, other, _ in MIXES for name in (one, other)})
+    weights = {name: {key: one.astype(np.float32) for key, one in gallery(name).tensors().items()} for name in names}
+    looks, alone = ({name: look(weights[name]) for name in names} for look in (look_of, partial(_areas, rgb)))
+    off: list[list[float]] = []
+    for fit in (mixed_weights._fit_colours, lambda *_: None):
+        monkeypatch.setattr(mixed_weights, "_fit_colours", fit)
+        off.append([])
+        for one, other, share in MIXES:
+            parts, shares = (one, other), [share, 1.0 - share]
+            mixed = mix_weights([weights[name] for name in parts], shares, [looks[name] for name in parts])
+            expected = share * alone[one] + (1.0 - share) * alone[other]
+            off[-1].append(float(np.sqrt(np.mean((_areas(rgb, mixed) - expected) ** 2))))
+    fitted, before = np.array(off)
+    assert fitted.mean() < 0.85 * before.mean() and (fitted < before + 8.0).all(), (fitted, before)
+
+
+def _areas(pictures: list[RGB], weights: Mapping[str, npt.NDArray[np.floating]]) -> npt.NDArray[np.float64]:
+    """Return the mean colours of squares of 16×16 pixels of pictures in a style."""
+    engine = CpuEngine(with_weights(gallery("wave"), weights))
+    painted = np.stack([engine(rgb) for rgb in pictures])
     engine.close()
-    return np.asarray(squares)
+    count, height, width, _ = painted.shape
+    return np.asarray(painted.reshape(count, height // 16, 16, width // 16, 16, 3).mean((2, 4)))
 
 
 def _look(style: StyleModel, rgb: RGB) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,10 +10,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from engines.errors import StyleError
+from engines.errors import StyleError, TrainError
 from engines.export import save_style
 from engines.mixing.texture import with_texture
-from engines.model.generator import load_generator, stylize
+from engines.model.generator import Generator, load_generator, stylize
 from engines.style_file import StyleMeta, StyleModel
 from tests.generators import narrow
 from train import distill
@@ -79,23 +80,61 @@ def test_the_new_style_has_the_name_and_rights_of_the_old_one(
     assert CliRunner().invoke(distill.app, command, catch_exceptions=False).exit_code == 0
     old, new = StyleModel.open(tiny_style), StyleModel.open(out)
     assert (new.name, new.title, new.licence, new.texture) == (old.name, old.title, old.licence, old.texture)
-    assert new.ranges.keys() and new.training["distilled"] == {
-        "from": old.weights_sha256(),
-        "init": "start",
-        "steps": 2,
-    }
+    told = {"teacher": old.weights_sha256(), "init": "start", "init_sha256": start.weights_sha256(), "steps": 2}
+    assert new.training["distilled"] == told
+    assert new.ranges
     with pytest.raises(StyleError, match="exists"):
         CliRunner().invoke(distill.app, command, catch_exceptions=False)
 
 
 def test_a_start_of_another_shape_is_refused(tiny_style: Path, pictures: Pictures, start: StyleModel) -> None:
     wide = replace(start, arch={**start.arch, "body": 32})
-    with pytest.raises(StyleError, match="shapes"):
+    with pytest.raises(StyleError, match="cannot begin from"):
         Distillation(StyleModel.open(tiny_style), wide, pictures, 1)
 
 
 def test_what_goes_wrong_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sys.argv", ["distill", "wawe", f"--content={tmp_path}", f"--out={tmp_path / 'new'}"])
+    monkeypatch.setattr("sys.argv", ["distill", "wawe", "--content=photos", f"--out={tmp_path / 'new'}"])
     with pytest.raises(SystemExit, match="wawe"):
         distill.main()
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_the_new_style_has_as_much_texture(
+    share: float, tiny_style: Path, start: StyleModel, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    style = with_texture(StyleModel.open(tiny_style), share)
+    (tmp_path / "half").mkdir()
+    for name, data in style.files().items():
+        (tmp_path / "half" / name).write_bytes(data)
+    learned: list[torch.Tensor] = []
+    run = Distillation.run
+
+    def remember(self: Distillation, on_step: Callable[[int, float], None] | None = None) -> Generator:
+        found = run(self, on_step)
+        learned.append(found.canvas.mix.conv.weight.detach().clone())
+        return found
+
+    monkeypatch.setattr(Distillation, "run", remember)
+    out = tmp_path / "moved"
+    distill.run(str(tmp_path / "half"), photos, out, str(start.folder), 2, 1)
+    kept = torch.from_numpy(StyleModel.open(out).tensors()["canvas.mix.conv.weight"]).float()
+    assert StyleModel.open(out).texture == share
+    assert torch.allclose(kept, share * learned[0], atol=1e-3) and learned[0].abs().max() > 0.01
+
+
+def test_an_impossible_end_is_told_before_the_first_step(tiny_style: Path, photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainError, match="inside --content"):
+        distill.run(str(tiny_style), photos, photos / "moved", "base", 2, 1)
+    (tmp_path / "file").touch()
+    with pytest.raises(TrainError, match="is a file"):
+        distill.run(str(tiny_style), photos, tmp_path / "file" / "moved", "base", 2, 1)
+
+
+def test_a_style_that_is_not_finite_stops_at_once(tiny_style: Path, start: StyleModel, pictures: Pictures) -> None:
+    distillation = Distillation(StyleModel.open(tiny_style), start, pictures, 2)
+    with torch.no_grad():
+        distillation.teacher.head.conv.weight.fill_(float("nan"))
+    with pytest.raises(TrainError, match="step 0"):
+        distillation.run()
