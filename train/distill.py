@@ -32,10 +32,10 @@ from engines.style_file import StyleMeta, StyleModel
 from rtstyle import style_library
 from rtstyle.commands import logs
 from train.data.pictures import Pictures, picture_files, prefetch, split, to_picture
-from train.data.synthetic_motion import sensor_noise
+from train.data.synthetic_motion import add_noise, sensor_noise
 from train.export import save_finished
 from train.losses.perceptual import plain
-from train.optimizer import Optimizer
+from train.optimizer import Optimizer, move_towards
 from train.run_dir import check_writable
 from train.warm_start import BASE, start_folder, with_norms
 
@@ -117,22 +117,21 @@ class Distillation:
         self.optimizer.set_learning_rate(rate)
         self.student.train(share < FREEZE_AT)
         noise = sensor_noise(len(x) // 2, (x.shape[2], x.shape[3]), NOISE_SIGMA, chance)
-        noisy = (x[: len(noise)] + noise).clamp(0.0, 1.0)
-        x = torch.cat([noisy, x[len(noise) :], plain(x[:1])])
+        x = torch.cat([add_noise(x[: len(noise)], noise), x[len(noise) :], plain(x[:1])])
         # Half of the steps with the style's own share of its texture, the others with any.
         own, other = self.style.texture, float(torch.rand((), generator=chance))
         self.texture = own if not own or step % 2 else other
-        y, down = torch.randint(CANVAS, (2,), generator=chance).tolist()
+        down, right = torch.randint(CANVAS, (2,), generator=chance).tolist()
         with torch.no_grad():
-            wanted = stylize(self.teacher, x, (y, down)).clamp(0.0, 1.0)
-        loss = distance(stylize(self.student, x, (y, down)), wanted)
+            wanted = stylize(self.teacher, x, (down, right)).clamp(0.0, 1.0)
+        loss = distance(stylize(self.student, x, (down, right)), wanted)
         if not torch.isfinite(loss):
             raise TrainError(f"the loss is not finite at step {step}", hint="is the style itself whole?")
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.student.parameters(), 5.0)
         self.optimizer.step()
-        self._average(min(EMA, (1 + step) / (10 + step)))
+        move_towards(self.average, self.student, 1 - min(EMA, (1 + step) / (10 + step)))
         return float(loss.detach())
 
     def result(self) -> Generator:
@@ -149,15 +148,6 @@ class Distillation:
         """Leave a share of the canvas' contrast, around its mean."""
         mean = inputs[0].mean((2, 3), keepdim=True)
         return mean + self.texture * (inputs[0] - mean)
-
-    @torch.no_grad()
-    def _average(self, decay: float) -> None:
-        live = self.student.state_dict()
-        for name, value in self.average.state_dict().items():
-            if value.is_floating_point():
-                value.lerp_(live[name], 1 - decay)
-            else:
-                value.copy_(live[name])
 
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)

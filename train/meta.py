@@ -28,6 +28,7 @@ from train.distributed import SINGLE_PROCESS, ProcessGroup
 from train.export import finish
 from train.loop import train
 from train.losses.vgg_features import Features
+from train.optimizer import move_towards
 from train.progress_bar import show_progress
 from train.trainer import PaintingFigures, StepOutput, Trainer
 
@@ -93,14 +94,8 @@ class MetaTrainer(Trainer):
         if self.step % INNER_STEPS:
             return
         assert self.average is not None
-        with torch.no_grad():
-            ahead = self.generator.state_dict()
-            for name, value in self.average.state_dict().items():
-                if value.is_floating_point():
-                    value.lerp_(ahead[name], OUTER_RATE)
-                else:
-                    value.copy_(ahead[name])
-            self.generator.load_state_dict(self.average.state_dict())
+        move_towards(self.average, self.generator, OUTER_RATE)
+        self.generator.load_state_dict(self.average.state_dict())
         self.optimizer.forget_momentum()  # that of one painting would push the next one
 
 

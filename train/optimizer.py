@@ -19,6 +19,17 @@ KERNEL = 4
 """Number of dimensions of a convolution's weight: out, in, height, width."""
 
 
+@torch.no_grad()
+def move_towards(average: nn.Module, network: nn.Module, share: float) -> None:
+    """Move all weights and statistics of a network a share of the way to those of another; counts are copied."""
+    ahead = network.state_dict()
+    for name, value in average.state_dict().items():
+        if value.is_floating_point():
+            value.lerp_(ahead[name], share)
+        else:
+            value.copy_(ahead[name])
+
+
 class Optimizer:
     """Both optimizers behind one interface; that of the kernels is ``muon`` or ``adam``.
 

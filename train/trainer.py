@@ -48,7 +48,7 @@ from train.losses.perceptual import (
     variation_loss,
 )
 from train.losses.vgg_features import Features
-from train.optimizer import Optimizer
+from train.optimizer import Optimizer, move_towards
 from train.warm_start import start_folder, with_norms
 
 logger = logging.getLogger(__name__)
@@ -296,13 +296,7 @@ class Trainer:
             return
         # The average forgets the first weights faster: they are far from any style.
         decay = min(self.config.generator.ema, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            live = self.generator.state_dict()
-            for name, value in self.average.state_dict().items():
-                if value.is_floating_point():
-                    value.lerp_(live[name], 1 - decay)
-                else:
-                    value.copy_(live[name])
+        move_towards(self.average, self.generator, 1 - decay)
 
     def state(self) -> dict[str, Any]:
         """Return everything a resumed run needs."""
