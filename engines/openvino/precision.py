@@ -35,6 +35,9 @@ SIZE = (360, 640)
 RUNS = 9
 """Frames that are timed with each arithmetic, in turn."""
 
+TIMING_S = 3.0
+"""Time after which no further frames are timed, s: a slow processor must not keep its user waiting to choose."""
+
 GAIN = 1.15
 """How many times as fast as fp32 int8 must be to be taken, and as the CPU another processor."""
 
@@ -56,7 +59,9 @@ class Choice:
 
 
 def choose(style: StyleModel, threads: int | None = None) -> Choice:
-    """Return the faster one of fp32 and int8 for a style; the first call on a machine takes about a second.
+    """Return the faster one of fp32 and int8 for a style.
+
+    The first call on a machine takes about a second; on a slow one, ``TIMING_S`` and a few frames of each.
 
     A style without ranges for int8, see ``engines.openvino.quantized_graph``, runs in fp32.
 
@@ -130,6 +135,8 @@ def _measured(makers: Mapping[str, Callable[[], CpuEngine]]) -> dict[str, float]
                 began_s = time.perf_counter()
                 engine(frame)
                 times[name].append(1000 * (time.perf_counter() - began_s))
+            if sum(sum(values[1:]) for values in times.values()) > 1000 * TIMING_S:
+                break
     return {name: round(median(values[1:]), 2) for name, values in times.items()}  # the first one compiles
 
 

@@ -8,6 +8,7 @@ import platform
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -264,6 +265,31 @@ def test_the_times_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert precision.choose(style) == first
     monkeypatch.setattr(precision, "_known", {})  # another process
     assert precision.choose(style) == first
+
+
+class _Slow:
+    """An engine that takes ten milliseconds a frame."""
+
+    def __init__(self) -> None:
+        self.frames = 0
+
+    def __call__(self, frame: RGB) -> RGB:
+        self.frames += 1
+        time.sleep(0.01)
+        return frame
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize(("timing_s", "frames"), [(0.0, 2), (60.0, precision.RUNS + 1)])
+def test_a_slow_processor_is_timed_on_fewer_frames(
+    timing_s: float, frames: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "TIMING_S", timing_s)
+    slow = [_Slow(), _Slow()]
+    times = precision._measured({"fp32": lambda: slow[0], "int8": lambda: slow[1]})  # type: ignore[dict-item, return-value]
+    assert [engine.frames for engine in slow] == [frames, frames]
+    assert all(ms >= 10 for ms in times.values())
 
 
 @pytest.mark.parametrize(("int8_ms", "expected"), [(5.0, "int8"), (9.5, "fp32"), (20.0, "fp32")])

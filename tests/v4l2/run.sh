@@ -78,7 +78,7 @@ pack
 out=$work/out
 rm -rf "$out"
 mkdir -p "$out"
-printf '%s\n' "$PWD" "$python" "$*" >"$out/call"
+printf '%s\n' "$PWD" "$python" "${*:+$(printf '%q ' "$@")}" >"$out/call"
 # "max" has AVX2, which the packages of the environment may want; without KVM it is emulated, at a fiftieth of the speed.
 timeout 900 qemu-system-x86_64 -machine q35 -cpu max -smp 2 -m 3072 -nographic -no-reboot -nodefaults -serial stdio \
   -kernel "$(echo "$work"/root/boot/vmlinuz-*)" -initrd "$work/initramfs" -append "console=ttyS0 panic=-1 loglevel=3" \

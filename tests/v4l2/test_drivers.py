@@ -167,7 +167,19 @@ def test_a_virtual_camera_that_is_not_there_is_told_with_those_that_are() -> Non
 
 
 def test_from_the_camera_through_the_engine_to_the_virtual_camera() -> None:
-    call = ["webcam", "--source", "vivid", "--size", "320x180", "--sink", "virtual:rtstyle", "--sink", "null"]
+    call = [
+        "webcam",
+        "--source",
+        "vivid",
+        "--size",
+        "320x180",
+        "--engine",
+        "cpu:fp32",
+        "--sink",
+        "virtual:rtstyle",
+        "--sink",
+        "null",
+    ]
     done = _rtstyle(*call, "--frames", "5", "--json", "--style", "wave")
     assert done.returncode == 0, done.stderr
     last = json.loads(done.stdout.splitlines()[-1])
