@@ -12,7 +12,6 @@ Source: Hinton et al. 2015, arXiv:1503.02531, with pictures in place of class sc
 from __future__ import annotations
 
 import copy
-import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -35,7 +34,7 @@ from train.data.pictures import Pictures, picture_files, prefetch, split, to_pic
 from train.data.synthetic_motion import add_noise, sensor_noise
 from train.export import save_finished
 from train.losses.perceptual import plain
-from train.optimizer import Optimizer, move_towards
+from train.optimizer import Optimizer, move_towards, rate_share
 from train.run_dir import check_writable
 from train.warm_start import BASE, start_folder, with_norms
 
@@ -113,8 +112,7 @@ class Distillation:
     def step(self, step: int, x: Tensor) -> float:
         """Learn from one batch, (N, 3, H, W) in [0, 1], and return the loss."""
         share, chance = step / self.steps, torch.Generator().manual_seed(self.pictures.seed * 1_000_003 + step)
-        rate = LEARNING_RATE * min(1.0, (step + 1) / WARMUP) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
-        self.optimizer.set_learning_rate(rate)
+        self.optimizer.set_learning_rate(LEARNING_RATE * rate_share(step, WARMUP, share))
         self.student.train(share < FREEZE_AT)
         noise = sensor_noise(len(x) // 2, (x.shape[2], x.shape[3]), NOISE_SIGMA, chance)
         x = torch.cat([add_noise(x[: len(noise)], noise), x[len(noise) :], plain(x[:1])])

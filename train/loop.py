@@ -21,6 +21,7 @@ from train.config.schema import TrainConfig
 from train.data.batches import Batch, BatchLoader
 from train.distributed import SINGLE_PROCESS, ProcessGroup
 from train.losses.vgg_features import load_features
+from train.optimizer import rate_share
 from train.run_log import NullRunLog, RunLog, gradient_shares
 from train.trainer import Trainer
 
@@ -50,9 +51,8 @@ class Progress:
 
 
 def learning_rate(config: TrainConfig, step: int, share: float) -> float:
-    """Linear warm-up, then a cosine from the full rate to 1 % of it. Loshchilov and Hutter 2017, arXiv:1608.03983."""
-    warm = min(1.0, (step + 1) / (config.schedule.warmup + 1))
-    return config.schedule.learning_rate * warm * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
+    """Return the learning rate of a step; ``share`` is how much of the run is done."""
+    return config.schedule.learning_rate * rate_share(step, config.schedule.warmup, share)
 
 
 def train(

@@ -9,6 +9,7 @@ learning rate serves both: Liu et al. 2025, arXiv:2502.16982, section 2.2. Adam:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,19 @@ from torch import Tensor, nn
 
 KERNEL = 4
 """Number of dimensions of a convolution's weight: out, in, height, width."""
+
+
+def rate_share(step: int, warmup: int, share: float) -> float:
+    """Return the share of the learning rate at a step: linear warm-up, then a cosine from 1 to 0.01.
+
+    Source: Loshchilov and Hutter 2017, arXiv:1608.03983.
+
+    Args:
+        step: number of the step, from 0.
+        warmup: steps of the warm-up.
+        share: how much of the run is done, 0 … 1.
+    """
+    return min(1.0, (step + 1) / (warmup + 1)) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * share)))
 
 
 @torch.no_grad()
