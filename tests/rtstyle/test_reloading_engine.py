@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from pathlib import Path
 
@@ -72,6 +73,21 @@ def test_the_old_weights_stay_while_the_files_are_damaged_or_gone(folder: Path) 
     replaced(folder, "mosaic")
     clock.now_s += CHECK_S
     np.testing.assert_array_equal(engine(RGB), painted("mosaic"))
+    engine.close()
+
+
+def test_files_that_stay_damaged_are_told_once(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock()
+    engine = ReloadingEngine(SharedCpuEngine(StyleModel.open(folder)), folder, clock)
+    replaced(folder, "mosaic")
+    (folder / WEIGHTS).write_bytes(b"half")
+    told = []
+    for _ in range(4):
+        clock.now_s += CHECK_S
+        engine(RGB)
+        told.append([record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING])
+    assert [len(messages) for messages in told] == [0, 1, 1, 1]
+    assert str(folder) in told[-1][0]
     engine.close()
 
 
