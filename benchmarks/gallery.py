@@ -257,7 +257,7 @@ QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
 SHEETS: Mapping[str, Sequence[Sequence[str]]] = {
     "mixes.jpg": [
         [f"{one}:{1 - share}+{other}:{share}" for share in QUARTERS]
-        for one, other in (("vangogh", "wave"), ("engraving", "scream"), ("mosaic", "klimt"))
+        for one, other in (("vangogh", "wave"), ("composition", "scream"), ("mosaic", "klimt"))
     ],
     "texture.jpg": [[f"{name}@{share}" for share in QUARTERS] for name in ("wave", "vangogh", "scream")],
 }

@@ -101,11 +101,15 @@ def _training_rows(record: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _distilled(record: Mapping[str, Any]) -> str | None:
-    """Return how a finished style was learned again by another network, see ``train.distill``; None if it was not."""
+    """Return how a style was learned again by another network, see ``train.distill``; ``None`` if it was not."""
     if not {"init", "steps"} <= record.keys():
         return None
     start = f"{record['init']} {str(record.get('init_sha256', ''))[:8]}".strip()
-    return f"what the style trained as above paints, learned again from the weights of {start}, {record['steps']} steps"
+    told = f"what the style trained as above paints, learned again from the weights of {start}, {record['steps']} steps"
+    after = _part(record, "trained_on")
+    if not {"steps", "share"} <= after.keys():
+        return told
+    return f"{told}; then trained for {after['steps']} steps more, and moved {after['share']} of the way to the result"
 
 
 def _part(record: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -61,14 +61,15 @@ def test_the_training_is_told() -> None:
         "losses": {"content": 2.5, "variation": 0.0, "noise": 20000},
     }
     record = {"settings": settings, "steps_done": 760, "content_pictures": 484, PAINTING_RIGHTS: "public domain"}
-    record |= {"distilled": {"teacher": "0" * 64, "init": "wave", "init_sha256": "ab" * 32, "steps": 2000}}
+    distilled = {"teacher": "0" * 64, "init": "wave", "init_sha256": "ab" * 32, "steps": 2000}
+    record |= {"distilled": {**distilled, "trained_on": {"steps": 400, "learning_rate": 0.0007, "share": 0.6}}}
     card = model_card(replace(META, training=record), {"ssim": 0.4719, "unknown": 1.0}, preview=True)
     for row in (
         "| losses | content 2.5, noise 20000 |",
         "| steps | 760 |",
         "| photographs | 484 |",
         "| started from | first |",
-        "learned again from the weights of wave abababab, 2000 steps |",
+        "wave abababab, 2000 steps; then trained for 400 steps more, and moved 0.6 of the way to the result |",
         "| batch | 4 of 192×192 |",
         "| rights in the painting | public domain |",
         "| ssim | 0.472 |",
