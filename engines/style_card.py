@@ -109,7 +109,9 @@ def _distilled(record: Mapping[str, Any]) -> str | None:
     after = _part(record, "trained_on")
     if not {"steps", "share"} <= after.keys():
         return told
-    return f"{told}; then trained for {after['steps']} steps more, and moved {after['share']} of the way to the result"
+    share = float(after["share"])
+    mean = f"{share:g} of those weights and {1 - share:g} of the ones before"
+    return f"{told}; then trained for {after['steps']} more; {mean}"
 
 
 def _part(record: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -202,7 +202,8 @@ def _show(step: int, loss: float) -> None:
 def _record(style: StyleModel, start: StyleModel, steps: int) -> dict[str, Any]:
     """Return the training record of the style, and how its weights were learned from it."""
     told = {"teacher": style.weights_sha256(), "init": start.name, "init_sha256": start.weights_sha256()}
-    return {**style.training, "distilled": {**told, "steps": steps}}
+    before = {"before": style.training["distilled"]} if "distilled" in style.training else {}
+    return {**style.training, "distilled": {**told, "steps": steps, **before}}
 
 
 def main() -> None:

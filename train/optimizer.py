@@ -21,7 +21,7 @@ KERNEL = 4
 
 
 def rate_share(step: int, warmup: int, share: float) -> float:
-    """Return the share of the learning rate at a step: linear warm-up, then a cosine from 1 to 0.01.
+    """Return the share of the learning rate at a step: a cosine from 1 to 0.01 over the run, times a linear warm-up.
 
     Source: Loshchilov and Hutter 2017, arXiv:1608.03983.
 

@@ -50,15 +50,21 @@ class SharedCpuEngine(CpuEngine):
         """See ``engines.base.RestylableEngine``. A style without ranges for int8 turns the engine to fp32."""
         if self._closed:
             raise EngineError("the engine is closed")
-        self._style = style
-        if self._precision == "int8" and not style.ranges:
-            self._precision = "fp32"
+        before = self._style, self._precision, self._shared
+        try:
+            self._style = style
+            if self._precision == "int8" and not style.ranges:
+                self._precision = "fp32"
+                self._shared = self._shared_graph()
+            inputs = self._ordered()
+        except BaseException:
+            self._style, self._precision, self._shared = before
+            raise
+        if self._precision != before[1]:
             self.info = replace(self.info, precision=self._precision)
             self._sized.clear()
             self._streams.clear()
-            self._open()
-        else:
-            self._take_weights()
+        self._take(inputs)
 
     def close(self) -> None:
         """Free the style; the last engine of a graph also frees the graph. May be called twice."""
@@ -66,9 +72,12 @@ class SharedCpuEngine(CpuEngine):
         self._shared, self._inputs = None, []
 
     def _open(self) -> None:
-        quantized = list(quantized_ranges(self._style)) if self._precision == "int8" else []
-        self._shared = _shared(self._core, self._options, self._style, quantized)
+        self._shared = self._shared_graph()
         self._take_weights()
+
+    def _shared_graph(self) -> _SharedGraph:
+        quantized = list(quantized_ranges(self._style)) if self._precision == "int8" else []
+        return _shared(self._core, self._options, self._style, quantized)
 
     def _compile(self, height: int, width: int) -> SizedGraph:
         assert self._shared is not None
@@ -83,8 +92,14 @@ class SharedCpuEngine(CpuEngine):
         return FrameStreams(graph.model, height, width, owner=graph)
 
     def _take_weights(self) -> None:
+        self._take(self._ordered())
+
+    def _ordered(self) -> list[Floats]:
         assert self._shared is not None
-        self._inputs = self._shared.ordered(self._style, self._weights())
+        return self._shared.ordered(self._style, self._weights())
+
+    def _take(self, inputs: list[Floats]) -> None:
+        self._inputs = inputs
         for sized in self._sized.values():
             self._set_weights(sized.request)
 

@@ -18,8 +18,8 @@ logger = logging.getLogger(__name__)
 CHECK_S = 1.0
 """Time between two looks at the files, seconds; taking new weights costs a frame some 20 ms."""
 
-REFUSED = 2
-"""Number of looks at the same files after which the user is told that they cannot be taken."""
+LOOKS = 2
+"""Number of looks in a row at changed files that cannot be loaded, after which the user is told."""
 
 
 class ReloadingEngine(EngineWrapper):
@@ -43,7 +43,7 @@ class ReloadingEngine(EngineWrapper):
         self._restyled, self._record, self._clock = inner, folder / MANIFEST, clock
         self._open_style = open_style or partial(StyleModel.open, folder)
         self._known, self._checked_s = self._changed(), clock()
-        self._refused: tuple[int | None, int] = (None, 0)  # when the files were written, how often they did not open
+        self._failures = 0  # since the style was last loaded
 
     def __call__(self, rgb: RGB, strength: float | StrengthMap = 1.0, colours: float = 0.0) -> RGB:
         """Stylize one frame with the newest weights; see ``engines.base.Engine``."""
@@ -60,13 +60,13 @@ class ReloadingEngine(EngineWrapper):
         try:
             self._restyled.take_style(self._open_style())
         except StylerError as error:
-            before, times = self._refused
-            self._refused = (found, times + 1 if found == before else 1)
-            # Files that are being replaced open a second later; these do not.
-            level = logging.WARNING if self._refused[1] == REFUSED else logging.DEBUG
-            logger.log(level, "the style in %s has changed, the old one stays: %s", self._record.parent, error)
+            self._failures += 1
+            # Files that are being copied can be loaded a second later. The others are reported, but not at every look.
+            level = logging.WARNING if self._failures == LOOKS else logging.DEBUG
+            message = "the style in %s has changed but cannot be loaded; the old one stays: %s"
+            logger.log(level, message, self._record.parent, error)
             return
-        self._known = found
+        self._known, self._failures = found, 0
 
     def _changed(self) -> int | None:
         """Return when the style was written, or ``None`` while it is being replaced."""

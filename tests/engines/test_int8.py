@@ -8,9 +8,10 @@ import platform
 import shutil
 import subprocess
 import sys
-import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -267,29 +268,53 @@ def test_the_times_are_measured_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert precision.choose(style) == first
 
 
-class _Slow:
-    """An engine that takes ten milliseconds a frame."""
+class _Clock:
+    """The time that engines say they took."""
 
     def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now_s
+
+
+class _Timed:
+    """An engine whose frames take the given times, then the last one again, seconds."""
+
+    def __init__(self, clock: _Clock, *seconds: float) -> None:
+        self._clock, self._seconds = clock, seconds
         self.frames = 0
 
     def __call__(self, frame: RGB) -> RGB:
+        self._clock.now_s += self._seconds[min(self.frames, len(self._seconds) - 1)]
         self.frames += 1
-        time.sleep(0.01)
         return frame
 
     def close(self) -> None: ...
 
 
-@pytest.mark.parametrize(("timing_s", "frames"), [(0.0, 2), (60.0, precision.RUNS + 1)])
-def test_a_slow_processor_is_timed_on_fewer_frames(
-    timing_s: float, frames: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("fp32_s", "int8_s", "frames", "expected"),
+    [
+        ((1.0, 0.02), (1.0, 0.01), precision.RUNS + 1, {"fp32": 20, "int8": 10}),
+        ((9.0, 0.3), (9.0, 0.25), 7, {"fp32": 300, "int8": 250}),  # six rounds of 0.55 s; what compiles is not timed
+        ((90.0, 20.0), (90.0, 30.0), precision.LEAST_RUNS + 1, {"fp32": 20000, "int8": 30000}),
+        ((1.0, 0.02), (1.0, 3.5, 0.01), precision.LEAST_RUNS + 1, {"fp32": 20, "int8": 10}),  # a hiccup
+    ],
+)
+def test_a_slow_processor_times_fewer_frames(
+    fp32_s: tuple[float, ...],
+    int8_s: tuple[float, ...],
+    frames: int,
+    expected: dict[str, float],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(precision, "TIMING_S", timing_s)
-    slow = [_Slow(), _Slow()]
-    times = precision._measured({"fp32": lambda: slow[0], "int8": lambda: slow[1]})  # type: ignore[dict-item, return-value]
-    assert [engine.frames for engine in slow] == [frames, frames]
-    assert all(ms >= 10 for ms in times.values())
+    clock = _Clock()
+    monkeypatch.setattr(precision, "time", clock)
+    timed = {"fp32": _Timed(clock, *fp32_s), "int8": _Timed(clock, *int8_s)}
+    makers: dict[str, Any] = {name: partial(timed.__getitem__, name) for name in timed}
+    assert precision._measured(makers) == pytest.approx(expected)
+    assert [engine.frames for engine in timed.values()] == [frames, frames]
 
 
 @pytest.mark.parametrize(("int8_ms", "expected"), [(5.0, "int8"), (9.5, "fp32"), (20.0, "fp32")])

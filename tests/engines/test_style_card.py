@@ -69,7 +69,7 @@ def test_the_training_is_told() -> None:
         "| steps | 760 |",
         "| photographs | 484 |",
         "| started from | first |",
-        "wave abababab, 2000 steps; then trained for 400 steps more, and moved 0.6 of the way to the result |",
+        "wave abababab, 2000 steps; then trained for 400 more; 0.6 of those weights and 0.4 of the ones before |",
         "| batch | 4 of 192×192 |",
         "| rights in the painting | public domain |",
         "| ssim | 0.472 |",

@@ -11,6 +11,7 @@ import pytest
 
 import engines
 from engines.base import SharedGraphEngine
+from engines.errors import StyleError
 from engines.openvino.shared_weights import SharedCpuEngine
 from engines.style_file import MANIFEST, WEIGHTS, StyleModel
 from rtstyle.commands.options import load_engine
@@ -76,19 +77,44 @@ def test_the_old_weights_stay_while_the_files_are_damaged_or_gone(folder: Path) 
     engine.close()
 
 
-def test_files_that_stay_damaged_are_told_once(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_files_that_stay_damaged_are_reported_once(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     clock = Clock()
     engine = ReloadingEngine(SharedCpuEngine(StyleModel.open(folder)), folder, clock)
-    replaced(folder, "mosaic")
-    (folder / WEIGHTS).write_bytes(b"half")
     told = []
     for _ in range(4):
+        replaced(folder, "mosaic")  # each time with another date
+        (folder / WEIGHTS).write_bytes(b"half")
         clock.now_s += CHECK_S
         engine(RGB)
-        told.append([record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING])
-    assert [len(messages) for messages in told] == [0, 1, 1, 1]
-    assert str(folder) in told[-1][0]
+        told.append(len(warnings(caplog)))
+    assert told == [0, 1, 1, 1]
+    assert str(folder) in warnings(caplog)[0]
+    replaced(folder, "mosaic")
+    clock.now_s += CHECK_S
+    engine(RGB)
+    (folder / WEIGHTS).write_bytes(b"half")
+    (folder / MANIFEST).touch()
+    clock.now_s += CHECK_S
+    engine(RGB)
+    assert len(warnings(caplog)) == 1, "it has been loaded since: one failure says nothing yet"
     engine.close()
+
+
+def test_a_style_that_does_not_fit_changes_nothing(tiny_style: Path) -> None:
+    engine = SharedCpuEngine(StyleModel.open(find("wave")))
+    expected = engine(RGB), engine(RGB, colours=0.5)
+    with pytest.raises(StyleError):
+        engine.take_style(StyleModel.open(tiny_style))
+    np.testing.assert_array_equal(engine(RGB), expected[0])
+    np.testing.assert_array_equal(engine(RGB, colours=0.5), expected[1])
+    forked = engine.fork()
+    np.testing.assert_array_equal(forked(RGB), expected[0])
+    for one in (engine, forked):
+        one.close()
 
 
 def test_only_own_styles_and_shared_graphs_are_followed(folder: Path) -> None:

@@ -83,6 +83,7 @@ def test_the_new_style_has_the_name_and_rights_of_the_old_one(
     told = {"teacher": old.weights_sha256(), "init": "start", "init_sha256": start.weights_sha256(), "steps": 2}
     assert new.training["distilled"] == told
     assert new.ranges
+    assert distill._record(new, start, 3)["distilled"]["before"] == told  # learned again, once more
     with pytest.raises(StyleError, match="exists"):
         CliRunner().invoke(distill.app, command, catch_exceptions=False)
 
