@@ -18,6 +18,7 @@ from benchmarks.page import delays, serving, switches, wait_for_stylized
 from engines.base import EngineInfo
 from engines.openvino.engine import CpuEngine
 from engines.style_file import StyleModel
+from rtstyle.controls import Controls
 from rtstyle.sources.pattern import PatternSource
 from rtstyle.stats import percentile
 from rtstyle.style_library import find
@@ -281,15 +282,16 @@ def test_a_mask_has_its_sliders_and_keys_where_it_shows(page: Page, served: tupl
     for key, text in {"k": "outside 35 %", "y": "inside 90 %", "e": "soft border 1 px"}.items():
         page.keyboard.press(key)
         assert caption.text_content() == text
-    (peer,) = served[1]._peers
 
-    def arrived() -> bool:
-        state = peer.state()
-        return [state.get(name) for name in ("only", "inside", "outside", "feather")] == ["background", 0.9, 0.35, 1.0]
+    def steered() -> list[Controls]:
+        """Those of the pages that have been told so; one that was left a moment ago may still be among the peers."""
+        told = {"only": "background", "inside": 0.9, "outside": 0.35, "feather": 1.0}
+        peers = [peer for peer in list(served[1]._peers) if told.items() <= peer.state().items()]
+        return [peer._session.controls for peer in peers if peer._session is not None]
 
-    _until(arrived)
-    assert peer._session is not None
-    peer._session.controls.feather = 6.25  # by OSC, for example
+    _until(steered)
+    for controls in steered():
+        controls.feather = 6.25  # by OSC, for example
     _until(lambda: page.locator("#feather-now").text_content() == "6.3 px")
     page.locator("#only").select_option("all")
     assert not outside.is_visible()
