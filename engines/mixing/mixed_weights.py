@@ -15,9 +15,9 @@ Measured half-way between twelve pairs of the shipped styles, on six photographs
 (``benchmarks/mixes.py``):
 
     weights                    contrast              gradients             colours of large areas, off by (of 255)
-    the mean                   0.95 (0.75 … 1.33)    0.66 (0.52 … 0.78)    21 (10 … 43)
-    with mean and spread       1.00 (0.85 … 1.14)    0.94 (0.79 … 1.06)    18 (12 … 25)
-    this                       0.99 (0.86 … 1.09)    0.93 (0.78 … 1.06)    15 (10 … 21)
+    the mean                   0.92 (0.75 … 1.17)    0.66 (0.52 … 0.83)    18 (9 … 31)
+    with mean and spread       1.00 (0.85 … 1.14)    0.93 (0.79 … 1.05)    17 (10 … 27)
+    this                       0.99 (0.86 … 1.09)    0.92 (0.78 … 1.05)    14 (9 … 20)
 
 Sources: REPAIR, Jordan et al. 2022, arXiv:2211.08403; ridge regression, Hoerl and Kennard 1970, Technometrics 12(1).
 """
