@@ -204,8 +204,8 @@ class Rooms:
             raise
 
     def state(self) -> list[dict[str, Any]]:
-        """Return what each peer sees, as plain values."""
-        return [peer.state() for peer in self._peers]
+        """Return what each peer sees, as plain values; from any thread."""
+        return [peer.state() for peer in list(self._peers)]  # a copy: one may come or go meanwhile
 
     def stats(self) -> dict[str, Any]:
         """Return the figures of this machine's own source, as ``--control`` does; empty while nobody watches it."""

@@ -209,8 +209,8 @@ def test_recordings_stand_still_while_it_is_paused(tmp_path: Path, monkeypatch: 
     (own,) = tmp_path.glob("rtstyle-*.mp4")
     for path in (tmp_path / "take.mkv", own):
         times = Seen.of(path).times
-        gaps = [late - early for early, late in pairwise(times)]
-        assert max(gaps) > 0.3 and sorted(gaps)[-2] < 0.3, "one gap"
+        assert len(times) <= 40, "20 of 60 frames came while it was paused"
+        assert max(late - early for early, late in pairwise(times)) > 0.3
 
 
 @pytest.mark.parametrize("ending", ["mp4", "mkv"])
