@@ -41,7 +41,7 @@ POSTER = DOCS / "styles.jpg"
 SIDE, LIMIT, POSTER_LIMIT = 256, 90_000, 250_000
 """Side of each photograph, pixels; largest picture of one style and of all, bytes."""
 
-POSTER_ROW = 5
+POSTER_ROW = 6
 """Styles beside each other on the poster."""
 
 
@@ -179,7 +179,8 @@ def measure(subject: Subject) -> Section:
         rows.append(judged(f"{what}, worst", f"`{worst}`", values[worst], of_worst, unit, 3))
     files = style_library.GALLERY.rglob("*")
     size = sum(path.stat().st_size for path in files if path.suffix in (".onnx", ".safetensors"))
-    rows.append(at_most("size", f"weights and graphs of {len(found)} styles", size / 1e6, 8, " MB", 2))
+    together = f"weights and graph of each; {len(found)} styles together {size / 1e6:.2f} MB"
+    rows.append(at_most("size", together, size / 1e6 / len(found), 0.8, " MB", 2))
     for name, (style, strokes, ssim, old_ewarp, ewarp) in WEAK.items():
         rows.append(at_most(f"`{name}`, style", "", found[name].style, style, " ×", 3))
         rows.append(at_most(f"`{name}`, strokes", "", found[name].strokes, strokes, " ×", 3))
@@ -229,7 +230,7 @@ def page() -> None:
         (PICTURES / f"{entry.name}.jpg").write_bytes(jpeg(np.hstack(painted), LIMIT))
         parts.append(_entry(entry, figures[entry.name]))
         tiles.append(painted[len(tiles) % len(painted)])
-    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % POSTER_ROW)
+    tiles += originals[: -len(tiles) % POSTER_ROW]
     rows = [np.hstack(tiles[at : at + POSTER_ROW]) for at in range(0, len(tiles), POSTER_ROW)]
     POSTER.write_bytes(jpeg(np.vstack(rows), POSTER_LIMIT))
     (DOCS / "styles.md").write_text("\n".join(parts), "utf-8")

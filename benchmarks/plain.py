@@ -107,6 +107,13 @@ def mesh(standing: Plane) -> tuple[float, float]:
     return max(ratios), float(np.sqrt(excess / standing.size / (window**2).sum()))
 
 
+def without_mesh() -> float:
+    """Return the mean peak of white noise that repeats like a canvas, and has no mesh at all."""
+    rng = np.random.default_rng(7)
+    canvases = (np.tile(rng.normal(0, 3, (AROUND, AROUND)), (2, 3))[:HEIGHT, :WIDTH] for _ in range(30))
+    return float(np.mean([mesh(canvas)[0] for canvas in canvases]))
+
+
 def painted_frame(stylize: Callable[[RGB], RGB]) -> float:
     """Return how much the tone near the border of a wall changes when the picture is cut there, RMS of 255."""
     larger, inside = wall(np.random.default_rng(7), AROUND), np.s_[AROUND:-AROUND, AROUND:-AROUND]
@@ -133,13 +140,15 @@ def measure(_subject: Subject) -> Section:
         rows.append(Row("its mesh", "standard deviation of 255", _listed(meshes, 2)))
         rows.append(Row("all detail that stands", "standard deviation of 255", _listed(strengths, 1)))
         rows.append(Row("frame along the border of the wall", f"RMS of 255 in {BAND} pixels", f"{frame:.1f}"))
+    rows.append(Row("white noise that repeats like a canvas: peak", "mean of 30", f"{without_mesh():.2f} ×"))
     notes = [
         f"{WIDTH}×{HEIGHT}, {FRAMES} frames each: scenes that stand still with fresh noise, and a photograph that "
         "moves by 3.3 pixels a frame. What stands is the mean of all frames; strokes that move with the photograph "
         "fade in it.",
         "Peak: mean power in the rows and columns of the spectrum at 1/2 and 1/4 of a cycle per pixel, by that of "
         f"{2 * len(NEIGHBOURS)} neighbours; white noise of {FLOOR} of 255 is added to both. Where next to nothing is "
-        "painted, a mesh that nobody sees (below 1 of 255) is a tall peak all the same.",
+        "painted, a mesh that nobody sees (below 1 of 255) is a tall peak all the same. What repeats every "
+        f"{AROUND} pixels has lines in its spectrum, and gaps among the neighbours: more than 1, mesh or not.",
         f"Frame: the wall against the same part of a wall with {AROUND} pixels more on every side, without details.",
     ]
     return Section("plain", "Plain walls", "all styles of the gallery", rows, notes)

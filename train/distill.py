@@ -30,6 +30,7 @@ from engines.model.generator import CANVAS, Generator, fold, load_generator, sty
 from engines.style_file import StyleMeta, StyleModel
 from rtstyle import style_library
 from rtstyle.commands import logs
+from train.canvas_mesh import remove_mesh
 from train.data.pictures import Pictures, picture_files, prefetch, split, to_picture
 from train.data.synthetic_motion import add_noise, sensor_noise
 from train.export import save_finished
@@ -172,6 +173,7 @@ def run(
     distillation = Distillation(model, start, Pictures(files, BATCH, CROP, 1, in_memory=True), steps)
     found = distillation.run(_show)
     found.canvas.weaken(model.texture)
+    remove_mesh(found)
     licence = ", ".join(dict.fromkeys((model.licence, start.licence)))
     training = _record(model, start, steps)
     meta = StyleMeta(model.name, model.title, model.painter, model.work, licence, training)

@@ -20,6 +20,7 @@ from engines.model.generator import Generator, fold
 from engines.openvino.quantized_graph import measure_ranges
 from engines.style_file import StyleMeta, StyleModel
 from rtstyle.style_previews import make_preview
+from train.canvas_mesh import remove_mesh
 from train.config.schema import TrainConfig
 from train.data.pictures import Pictures, fill, picture_files, read_picture, split
 from train.inference import stylize_picture
@@ -52,7 +53,9 @@ def finish(trainer: Trainer, *, title: str = "", artist: str = "", licence: str 
     assert isinstance(trained, Generator)  # the engines support no other network
     files, _ = split(picture_files(config.data.content), config.data.hold_out)
     probe = fill(read_picture(trainer.paintings[0]), *CELL)
-    return save_finished(config.run.out / "style", rounded(folded(trained, config)), meta, files, probe)
+    plain = folded(trained, config)
+    remove_mesh(plain)
+    return save_finished(config.run.out / "style", rounded(plain), meta, files, probe)
 
 
 def save_finished(

@@ -195,16 +195,23 @@ class Generator(nn.Module):
         Returns:
             (N, 2h − 6, 2w − 6, 12), squares of 2×2 pixels, without ``MARGIN`` pixels on every side.
         """
-        cells = cells.permute(0, 3, 1, 2)
+        quarter, eighth, fine = self.look(cells.permute(0, 3, 1, 2))
+        flat = self.fine(fine) + self.canvas(*fine.shape[2:], shift)
+        return self.paint(quarter + _twice(self.up(eighth)) + flat).permute(0, 2, 3, 1)
+
+    def look(self, cells: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what is seen in cells, (N, 48, h, w): maps at 1/4 and 1/8 of the resolution, contrasts at 1/4."""
         quarter = F.relu(self.stem(cells))
         coarse, fine = self._contrasts(cells)
-        eighth = self.body(F.relu(self.down(quarter) + self.coarse(coarse)))
-        flat = self.fine(fine) + self.canvas(*fine.shape[2:], shift)
-        quarter = F.relu(quarter + _twice(self.up(eighth)) + flat)
+        return quarter, self.body(F.relu(self.down(quarter) + self.coarse(coarse))), fine
+
+    def paint(self, quarter: Tensor) -> Tensor:
+        """Compute from (N, stem, h, w), before the rectifier, the change of the image, (N, 12, 2h − 6, 2w − 6)."""
+        quarter = F.relu(quarter)
         quarter = F.relu(self.mid(quarter))
         half = F.relu(_twice(self.refine(quarter)))
         change: Tensor = self.head(half)
-        return change.permute(0, 2, 3, 1)
+        return change
 
     @torch.no_grad()
     def even_out(self) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 import engines
 from engines.openvino.engine import CpuEngine
-from engines.style_file import StyleModel
+from engines.style_file import GRAPH, WEIGHTS, StyleModel
 from rtstyle.controls import Controls
 from rtstyle.live.style_switcher import StyleSwitcher
 from rtstyle.style_library import GALLERY, find, installed
@@ -19,10 +19,11 @@ from tests.conftest import ROOT
 from train.evaluate.photographs import photographs
 
 NAMES = sorted(entry.name for entry in installed())
-WANTED = {"vangogh", "wave", "scream", "udnie", "composition", "monet", "klimt", "engraving", "mosaic", "pointillism"}
+WANTED = {"vangogh", "wave", "scream", "udnie", "composition", "monet", "klimt", "engraving", "mosaic", "pointillism",
+          "chalk"}  # fmt: skip
 
 
-def test_they_are_the_ten() -> None:
+def test_none_is_missing() -> None:
     assert set(NAMES) == WANTED
     assert all(entry.fault == "" and entry.painter and entry.work for entry in installed())
 
@@ -32,9 +33,9 @@ def test_one_graph_serves_all() -> None:
     assert len(graphs) == 1
 
 
-def test_they_are_small() -> None:
-    files = [path for path in GALLERY.rglob("*") if path.suffix in (".onnx", ".safetensors")]
-    assert sum(path.stat().st_size for path in files) <= 8e6
+@pytest.mark.parametrize("name", NAMES)
+def test_each_is_small(name: str) -> None:
+    assert sum((GALLERY / name / file).stat().st_size for file in (GRAPH, WEIGHTS)) <= 0.8e6
 
 
 @pytest.mark.parametrize("name", NAMES)

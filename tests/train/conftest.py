@@ -13,6 +13,7 @@ import torch
 from tests.generators import narrow
 from tests.train.features import write_features
 from tests.train.pictures import texture, write_picture
+from train import canvas_mesh
 from train.config.schema import TrainConfig
 
 TINY = narrow(norm=False).arch
@@ -25,6 +26,13 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def _few_steps_for_the_canvas(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
+    """Where it is not the subject, the mesh of a canvas is not worth seconds of every test."""
+    if "test_canvas_mesh" not in request.node.nodeid:
+        monkeypatch.setattr(canvas_mesh, "STEPS", 2)
 
 
 @pytest.fixture

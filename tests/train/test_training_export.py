@@ -12,8 +12,10 @@ import pytest
 import engines
 from engines.base import RGB
 from engines.errors import StyleError, TrainError
+from engines.model.generator import Generator
 from engines.style_file import StyleModel
 from tests.train.pictures import texture
+from train import export
 from train.config.schema import TrainConfig
 from train.export import TOLERANCE, finish, record, verify
 from train.inference import stylize_picture
@@ -46,6 +48,13 @@ def test_a_trained_style_opens_and_paints_what_the_painter_paints(config: Make, 
     assert not np.array_equal(painted, picture)
     head = opened.tensors()["head.conv.weight"].astype(np.float32).sum((2, 3)).reshape(4, 3, -1)
     assert np.abs(head - head[0]).max() < 1e-2, "the pixels of a cell agree on flat parts, but for fp16"
+
+
+def test_the_mesh_of_its_canvas_is_taken_out(config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    evened = list[Generator]()
+    monkeypatch.setattr(export, "remove_mesh", evened.append)
+    finish(train(config(schedule={"steps": 1})))
+    assert len(evened) == 1 and evened[0].head.norm is None
 
 
 @pytest.mark.parametrize("canvas", [1.0, 0.5, False])

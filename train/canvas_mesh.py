@@ -1,0 +1,129 @@
+"""Take the mesh out of a canvas: what stands out in it at the size of the network's cells.
+
+``Generator.even_out`` makes the pixels of a cell agree where the hidden map is flat. A canvas is not flat: its strokes
+pass through rectifiers at 1/4 and 1/2 of the resolution, and what they leave at periods of two and four pixels adds up
+to lines of a spectrum, on plain walls a fine weave. They go when the canvas itself changes by a few hundredths.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from engines.model.cells import CELL_IN, CELL_OUT, depth_to_space
+from engines.model.generator import CANVAS, Generator
+from engines.model.local_contrast import LUMINANCE
+
+PEAK = 1.1
+"""Power at a frequency of the cells, by that of its neighbours, above which a mesh is taken out."""
+
+TARGET = 0.5
+"""What it is taken down to: with other colours and with noise a little more stands out, and in a window whose side is
+no multiple of the canvas, all its lines stand 1.6 times above the gaps between them."""
+
+SIDE = CANVAS * CELL_IN
+"""Side of the painted canvas, pixels: without a border, its spectrum needs no window."""
+
+SEEN = 96
+"""Side of the plain pictures that are looked at, in cells: their middle sees no border."""
+
+MARGIN, BORDER = 4, 2
+"""What painting takes away at least, in cells, and on how many of the pixels that are left a border shows."""
+
+NEIGHBOURS = range(1, 6)
+"""Which neighbours, in lines of the canvas' spectrum."""
+
+FLOOR = 0.25 / 255
+"""What nobody sees, as the standard deviation of white noise; it is added to both powers."""
+
+SHADES, BATCH, STEPS, RATE, SEED = 64, 4, 300, 0.005, 1
+"""Number of plain colours, those of one step, steps, and the first learning rate, by the canvas' standard deviation."""
+
+FIDELITY = 0.02 * 255**2
+"""Weight of the mean square of what changes, against ratios of powers."""
+
+
+def remove_mesh(plain: Generator) -> float:
+    """Change the canvas so that no frequency of the cells stands out; in place, of a folded generator.
+
+    Returns:
+        the highest peak before: where it is at most ``PEAK``, nothing changes.
+
+    Source:
+        on such frequencies: Odena et al. 2016, "Deconvolution and Checkerboard Artifacts", doi:10.23915/distill.00003.
+    """
+    chance = torch.Generator().manual_seed(SEED)
+    grey = torch.linspace(0, 1, SHADES)[:, None]
+    shades = (grey + 0.15 * torch.randn(SHADES, 3, generator=chance)).clamp(0, 1).to(plain.canvas.field)
+    walls = _Walls(plain, shades)
+    with torch.no_grad():
+        before = walls.paint(slice(None))
+    highest = float(peaks(before).max())
+    if highest <= PEAK:
+        return highest
+    field = plain.canvas.field
+    needed = [(parameter, parameter.requires_grad) for parameter in plain.parameters()]
+    plain.requires_grad_(False)
+    field.requires_grad_(True)
+    optimizer = torch.optim.Adam([field], lr=1.0)
+    rate = RATE * float(field.detach().std())
+    for step in range(STEPS):
+        optimizer.param_groups[0]["lr"] = rate * math.cos(math.pi / 2 * step / STEPS)
+        chosen = torch.randperm(SHADES, generator=chance)[:BATCH]
+        painted = walls.paint(chosen)
+        excess = (peaks(painted) - TARGET).clamp_min(0).square().mean()
+        loss = excess + FIDELITY * (painted - before[chosen]).square().mean()
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    for parameter, had in needed:
+        parameter.requires_grad_(had)
+    return highest
+
+
+def peaks(painted: Tensor) -> Tensor:
+    """Return the power at each frequency of the cells by that of its neighbours.
+
+    Args:
+        painted: the canvas on plain colours, (N, 3, SIDE, SIDE), in [0, 1].
+
+    Returns:
+        (N, 4): along y at 1/2 and 1/4 of a cycle per pixel, then along x.
+    """
+    light = torch.tensordot(painted, torch.tensor(LUMINANCE).to(painted), dims=([1], [0]))
+    power = torch.fft.fft2(light).abs().square() / SIDE**2
+    found = []
+    for axis in (2, 1):
+        along = power.mean(axis) + FLOOR**2
+        for cell in (CELL_OUT, CELL_IN):
+            at = SIDE // cell
+            near = [along[:, (at + side * step) % SIDE] for step in NEIGHBOURS for side in (-1, 1)]
+            found.append(along[:, at] / torch.stack(near).mean(0))
+    return torch.stack(found, 1)
+
+
+class _Walls:
+    """Plain colours, (N, 3), on which a canvas is painted."""
+
+    def __init__(self, plain: Generator, shades: Tensor):
+        self.plain, self.shades = plain, shades[:, :, None, None]
+        self.seen = torch.cat([self._look(shade) for shade in torch.split(self.shades, 1)])
+
+    def paint(self, which: Tensor | slice) -> Tensor:
+        """Return one period of the canvas on some of the colours, (N, 3, SIDE, SIDE)."""
+        side = CANVAS + MARGIN
+        change = self.plain.paint(self.seen[which] + self.plain.canvas(side, side, (0, 0)))
+        pixels = depth_to_space(change.permute(0, 2, 3, 1), CELL_OUT).permute(0, 3, 1, 2)
+        return self.shades[which] + pixels[..., BORDER : SIDE + BORDER, BORDER : SIDE + BORDER]
+
+    @torch.no_grad()
+    def _look(self, shade: Tensor) -> Tensor:
+        quarter, eighth, fine = self.plain.look(shade.repeat(1, CELL_IN**2, SEEN, SEEN))
+        return _middle(quarter) + _middle(self.plain.up(eighth)) + _middle(self.plain.fine(fine))
+
+
+def _middle(x: Tensor) -> Tensor:
+    """Return the middle of a map, (N, C, 1, 1)."""
+    return x[:, :, x.shape[2] // 2, x.shape[3] // 2, None, None]
