@@ -148,7 +148,7 @@ def measure(_subject: Subject) -> Section:
         "Peak: mean power in the rows and columns of the spectrum at 1/2 and 1/4 of a cycle per pixel, by that of "
         f"{2 * len(NEIGHBOURS)} neighbours; white noise of {FLOOR} of 255 is added to both. Where next to nothing is "
         "painted, a mesh that nobody sees (below 1 of 255) is a tall peak all the same. What repeats every "
-        f"{AROUND} pixels has lines in its spectrum, and gaps among the neighbours: more than 1, mesh or not.",
+        f"{AROUND} pixels has lines in its spectrum, and gaps among the neighbours: its peak is above 1.",
         f"Frame: the wall against the same part of a wall with {AROUND} pixels more on every side, without details.",
     ]
     return Section("plain", "Plain walls", "all styles of the gallery", rows, notes)

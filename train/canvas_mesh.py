@@ -2,7 +2,7 @@
 
 ``Generator.even_out`` makes the pixels of a cell agree where the hidden map is flat. A canvas is not flat: its strokes
 pass through rectifiers at 1/4 and 1/2 of the resolution, and what they leave at periods of two and four pixels adds up
-to lines of a spectrum, on plain walls a fine weave. They go when the canvas itself changes by a few hundredths.
+to lines of a spectrum, on plain walls a fine weave. They go when the canvas changes by up to a tenth of its deviation.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from engines.model.generator import CANVAS, Generator
 from engines.model.local_contrast import LUMINANCE
 
 PEAK = 1.1
-"""Power at a frequency of the cells, by that of its neighbours, above which a mesh is taken out."""
+"""Power at a frequency of the cells, by that of its neighbours, above which a canvas is changed; a blank one has 1."""
 
 TARGET = 0.5
 """What it is taken down to: with other colours and with noise a little more stands out, and in a window whose side is
-no multiple of the canvas, all its lines stand 1.6 times above the gaps between them."""
+no multiple of the canvas, all its lines stand 1.7 times above the gaps between them."""
 
 SIDE = CANVAS * CELL_IN
 """Side of the painted canvas, pixels: without a border, its spectrum needs no window."""
@@ -30,7 +30,7 @@ SEEN = 96
 """Side of the plain pictures that are looked at, in cells: their middle sees no border."""
 
 MARGIN, BORDER = 4, 2
-"""What painting takes away at least, in cells, and on how many of the pixels that are left a border shows."""
+"""Cells that are painted beyond one period, and pixels that are cut from the side of what is left."""
 
 NEIGHBOURS = range(1, 6)
 """Which neighbours, in lines of the canvas' spectrum."""
@@ -48,6 +48,8 @@ FIDELITY = 0.02 * 255**2
 def remove_mesh(plain: Generator) -> float:
     """Change the canvas so that no frequency of the cells stands out; in place, of a folded generator.
 
+    What is painted with another share of the canvas' contrast than the one it has now keeps a part of its mesh.
+
     Returns:
         the highest peak before: where it is at most ``PEAK``, nothing changes.
 
@@ -61,12 +63,9 @@ def remove_mesh(plain: Generator) -> float:
     with torch.no_grad():
         before = walls.paint(slice(None))
     highest = float(peaks(before).max())
-    if highest <= PEAK:
+    if not highest > PEAK:  # nor where a weight is not finite, which is told when the style is saved
         return highest
     field = plain.canvas.field
-    needed = [(parameter, parameter.requires_grad) for parameter in plain.parameters()]
-    plain.requires_grad_(False)
-    field.requires_grad_(True)
     optimizer = torch.optim.Adam([field], lr=1.0)
     rate = RATE * float(field.detach().std())
     for step in range(STEPS):
@@ -75,11 +74,9 @@ def remove_mesh(plain: Generator) -> float:
         painted = walls.paint(chosen)
         excess = (peaks(painted) - TARGET).clamp_min(0).square().mean()
         loss = excess + FIDELITY * (painted - before[chosen]).square().mean()
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        (field.grad,) = torch.autograd.grad(loss, field)
         optimizer.step()
-    for parameter, had in needed:
-        parameter.requires_grad_(had)
+    field.grad = None
     return highest
 
 
@@ -87,7 +84,7 @@ def peaks(painted: Tensor) -> Tensor:
     """Return the power at each frequency of the cells by that of its neighbours.
 
     Args:
-        painted: the canvas on plain colours, (N, 3, SIDE, SIDE), in [0, 1].
+        painted: the canvas on plain colours, (N, 3, SIDE, SIDE), about in [0, 1].
 
     Returns:
         (N, 4): along y at 1/2 and 1/4 of a cycle per pixel, then along x.

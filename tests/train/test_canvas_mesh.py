@@ -46,7 +46,7 @@ def test_a_mesh_goes_and_the_strokes_stay(with_mesh: Generator) -> None:
     after = _painted(with_mesh)
     assert peaks(after).max() < 0.6 * peaks(before).max()
     assert torch.corrcoef(torch.stack([before.mean(1).flatten(), after.mean(1).flatten()]))[0, 1] > 0.9
-    assert all(parameter.requires_grad for parameter in with_mesh.parameters())
+    assert all(parameter.requires_grad and parameter.grad is None for parameter in with_mesh.parameters())
 
 
 def test_only_the_canvas_changes(with_mesh: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,8 +58,18 @@ def test_only_the_canvas_changes(with_mesh: Generator, monkeypatch: pytest.Monke
 
 
 def test_where_no_mesh_is_nothing_changes() -> None:
-    blank = _plain(torch.zeros(1, 8, CANVAS, CANVAS))
-    assert remove_mesh(blank) <= PEAK and not blank.canvas.field.any()
+    noise = torch.randn(1, 8, CANVAS, CANVAS, generator=torch.Generator().manual_seed(1))
+    plain = _plain(noise)
+    plain.canvas.weaken(0.0)
+    assert remove_mesh(plain) <= PEAK and torch.equal(plain.canvas.field, noise)
+
+
+def test_weights_that_are_not_finite_are_left_for_the_one_who_saves() -> None:
+    plain = _plain(torch.zeros(1, 8, CANVAS, CANVAS))
+    with torch.no_grad():
+        plain.head.conv.weight[0, 0, 0, 0] = torch.nan
+    remove_mesh(plain)
+    assert plain.canvas.field.isfinite().all()
 
 
 def test_it_sees_what_the_network_paints(with_mesh: Generator) -> None:
