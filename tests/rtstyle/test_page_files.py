@@ -76,10 +76,10 @@ def test_a_clip_is_dropped_stylized_shown_downloaded_and_removed(page: Page, ser
     page.get_by_role("slider", name="Strength").fill("0.5")
     page.keyboard.press("p")  # a key of the live view
     page.get_by_role("button", name="Stylize 2 files").click()
-    line(page, "notes.mp4").get_by_text("Cannot open notes.mp4 (it is not a video").wait_for(timeout=30_000)
+    line(page, "notes.mp4").get_by_text("Cannot open notes.mp4 (it is not a video").wait_for(timeout=90_000)
     done = line(page, clip.name)
     assert done.get_by_text("The Scream · strength 50 %").is_visible()
-    done.get_by_text("64 × 48 · 20 frames").wait_for(timeout=30_000)
+    done.get_by_text("64 × 48 · 20 frames").wait_for(timeout=90_000)
     with page.expect_download() as saved:
         done.get_by_role("link", name="Download").click()
     assert saved.value.suggested_filename == "Ferien am Meer ü-scream.mp4"
@@ -144,13 +144,16 @@ def test_names_are_text_and_everything_works_by_keyboard(page: Page, served: str
     tab.wait_for()
     tab.focus()
     page.keyboard.press("Enter")
+    page.get_by_role("button", name="Choose files").wait_for()
+    page.keyboard.press("Tab")
+    page.wait_for_function("document.activeElement.id === 'pick'")
     with page.expect_file_chooser() as chooser:
-        page.keyboard.press("Tab")
         page.keyboard.press("Enter")
     chooser.value.set_files([odd])
-    page.keyboard.press("Enter")  # the focus is on Stylize
+    page.wait_for_function("document.activeElement.textContent.startsWith('Stylize')")
+    page.keyboard.press("Enter")
     row = line(page, odd.name)
-    row.get_by_role("link", name="Download").wait_for(timeout=30_000)
+    row.get_by_role("link", name="Download").wait_for(timeout=90_000)
     nameless = page.evaluate(
         """() => [...document.querySelectorAll("input, button, select, a")].filter((one) => one.checkVisibility()
           && !(one.labels?.length || one.ariaLabel || one.textContent.trim())).map((one) => one.outerHTML)"""
