@@ -45,10 +45,12 @@ FIDELITY = 0.02 * 255**2
 """Weight of the mean square of what changes, against ratios of powers."""
 
 
-def remove_mesh(plain: Generator) -> float:
-    """Change the canvas so that no frequency of the cells stands out; in place, of a folded generator.
+def remove_mesh(plain: Generator, share: float = 1.0) -> float:
+    """Change the canvas so that no frequency of the cells stands out, with any share of it that somebody may choose.
 
-    What is painted with another share of the canvas' contrast than the one it has now keeps a part of its mesh.
+    Args:
+        plain: folded generator; its canvas is changed in place.
+        share: of the trained contrast that the canvas has now, 0 … 1; see ``Canvas.weaken``.
 
     Returns:
         the highest peak before: where it is at most ``PEAK``, nothing changes.
@@ -56,24 +58,30 @@ def remove_mesh(plain: Generator) -> float:
     Source:
         on such frequencies: Odena et al. 2016, "Deconvolution and Checkerboard Artifacts", doi:10.23915/distill.00003.
     """
+    if not share:
+        return 0.0
     chance = torch.Generator().manual_seed(SEED)
     grey = torch.linspace(0, 1, SHADES)[:, None]
     shades = (grey + 0.15 * torch.randn(SHADES, 3, generator=chance)).clamp(0, 1).to(plain.canvas.field)
-    walls = _Walls(plain, shades)
+    walls = Walls(plain, shades)
     with torch.no_grad():
-        before = walls.paint(slice(None))
-    highest = float(peaks(before).max())
+        highest = max(walls.highest_peak(wanted / share) for wanted in (share, 1.0))
     if not highest > PEAK:  # nor where a weight is not finite, which is told when the style is saved
         return highest
     field = plain.canvas.field
+    trained = field.detach().clone()
     optimizer = torch.optim.Adam([field], lr=1.0)
-    rate = RATE * float(field.detach().std())
+    rate = RATE * float(trained.std())
     for step in range(STEPS):
         optimizer.param_groups[0]["lr"] = rate * math.cos(math.pi / 2 * step / STEPS)
         chosen = torch.randperm(SHADES, generator=chance)[:BATCH]
-        painted = walls.paint(chosen)
-        excess = (peaks(painted) - TARGET).clamp_min(0).square().mean()
-        loss = excess + FIDELITY * (painted - before[chosen]).square().mean()
+        # Half of the steps with the style's own share of its texture, the others with any.
+        factor = 1.0 if step % 2 else float(torch.rand((), generator=chance)) / share
+        painted = walls.paint(chosen, factor)
+        with torch.no_grad():
+            before = walls.paint(chosen, factor, trained)
+        excess = (peaks(painted.clamp(0.0, 1.0)) - TARGET).clamp_min(0).square().mean()
+        loss = excess + FIDELITY * (painted - before).square().mean()
         (field.grad,) = torch.autograd.grad(loss, field)
         optimizer.step()
     field.grad = None
@@ -101,17 +109,34 @@ def peaks(painted: Tensor) -> Tensor:
     return torch.stack(found, 1)
 
 
-class _Walls:
+class Walls:
     """Plain colours, (N, 3), on which a canvas is painted."""
 
     def __init__(self, plain: Generator, shades: Tensor):
         self.plain, self.shades = plain, shades[:, :, None, None]
         self.seen = torch.cat([self._look(shade) for shade in torch.split(self.shades, 1)])
 
-    def paint(self, which: Tensor | slice) -> Tensor:
-        """Return one period of the canvas on some of the colours, (N, 3, SIDE, SIDE)."""
-        side = CANVAS + MARGIN
-        change = self.plain.paint(self.seen[which] + self.plain.canvas(side, side, (0, 0)))
+    def highest_peak(self, factor: float) -> float:
+        """Return the highest peak on any of the colours."""
+        return float(peaks(self.paint(slice(None), factor).clamp(0.0, 1.0)).max())
+
+    def paint(self, which: Tensor | slice, factor: float = 1.0, field: Tensor | None = None) -> Tensor:
+        """Return one period of the canvas on some of the colours.
+
+        Args:
+            which: of the N colours.
+            factor: of the canvas' contrast.
+            field: instead of the canvas' own.
+
+        Returns:
+            (N, 3, SIDE, SIDE), not clamped.
+        """
+        field = self.plain.canvas.field if field is None else field
+        mean = field.mean((2, 3), keepdim=True)
+        canvas = self.plain.canvas.mix(mean + factor * (field - mean))
+        canvas = torch.cat([canvas, canvas[:, :, :MARGIN]], 2)
+        canvas = torch.cat([canvas, canvas[..., :MARGIN]], 3)
+        change = self.plain.paint(self.seen[which] + canvas)
         pixels = depth_to_space(change.permute(0, 2, 3, 1), CELL_OUT).permute(0, 3, 1, 2)
         return self.shades[which] + pixels[..., BORDER : SIDE + BORDER, BORDER : SIDE + BORDER]
 

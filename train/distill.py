@@ -173,7 +173,7 @@ def run(
     distillation = Distillation(model, start, Pictures(files, BATCH, CROP, 1, in_memory=True), steps)
     found = distillation.run(_show)
     found.canvas.weaken(model.texture)
-    remove_mesh(found)
+    remove_mesh(found, model.texture)
     licence = ", ".join(dict.fromkeys((model.licence, start.licence)))
     training = _record(model, start, steps)
     meta = StyleMeta(model.name, model.title, model.painter, model.work, licence, training)

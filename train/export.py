@@ -54,7 +54,7 @@ def finish(trainer: Trainer, *, title: str = "", artist: str = "", licence: str 
     files, _ = split(picture_files(config.data.content), config.data.hold_out)
     probe = fill(read_picture(trainer.paintings[0]), *CELL)
     plain = folded(trained, config)
-    remove_mesh(plain)
+    remove_mesh(plain, config.generator.canvas)
     return save_finished(config.run.out / "style", rounded(plain), meta, files, probe)
 
 

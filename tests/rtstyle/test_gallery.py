@@ -7,8 +7,10 @@ import time
 import cv2
 import numpy as np
 import pytest
+import torch
 
 import engines
+from engines.model.generator import load_generator
 from engines.openvino.engine import CpuEngine
 from engines.style_file import GRAPH, WEIGHTS, StyleModel
 from rtstyle.controls import Controls
@@ -16,6 +18,7 @@ from rtstyle.live.style_switcher import StyleSwitcher
 from rtstyle.style_library import GALLERY, find, installed
 from rtstyle.style_previews import LIMIT
 from tests.conftest import ROOT
+from train.canvas_mesh import Walls, peaks
 from train.evaluate.photographs import photographs
 
 NAMES = sorted(entry.name for entry in installed())
@@ -55,6 +58,17 @@ def test_each_paints_and_keeps_the_scene(name: str) -> None:
     grey, painted = (cv2.cvtColor(x, cv2.COLOR_RGB2GRAY).astype(np.float32) for x in (rgb, painting))
     assert np.abs(painting.astype(int) - rgb).mean() > 10, "it is another picture"
     assert np.corrcoef(grey.ravel(), painted.ravel())[0, 1] > 0.5, "of the same cat"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_mesh_stands_on_plain_colours(name: str) -> None:
+    model = StyleModel.open(find(name))
+    own = model.texture or 1.0
+    shades = torch.linspace(0, 1, 5)[:, None] + 0.15 * torch.randn(5, 3, generator=torch.Generator().manual_seed(9))
+    walls = Walls(load_generator(model).eval(), shades.clamp(0, 1))
+    with torch.no_grad():
+        for share in (own, 0.5, 1.0):
+            assert peaks(walls.paint(slice(None), share / own).clamp(0, 1)).amax(1).mean() < 1.1, share
 
 
 def test_no_two_are_alike() -> None:

@@ -31,6 +31,11 @@ def _painted(generator: Generator) -> Tensor:
     return whole[..., SIDE : 2 * SIDE, SIDE : 2 * SIDE]
 
 
+@pytest.fixture(autouse=True)
+def _fewer_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(canvas_mesh, "STEPS", 100)
+
+
 @pytest.fixture
 def with_mesh() -> Generator:
     """Noise with a dot in every eighth row and column: its harmonics fall on the frequencies of the cells."""
@@ -49,6 +54,18 @@ def test_a_mesh_goes_and_the_strokes_stay(with_mesh: Generator) -> None:
     assert all(parameter.requires_grad and parameter.grad is None for parameter in with_mesh.parameters())
 
 
+def test_with_other_shares_of_the_texture_it_goes_too(with_mesh: Generator) -> None:
+    def shown(share: float) -> float:
+        return canvas_mesh.Walls(with_mesh, SHADE[None]).highest_peak(share / 0.25)
+
+    with_mesh.canvas.weaken(0.25)
+    with torch.no_grad():
+        before = {share: shown(share) for share in (0.25, 0.5, 1.0)}
+    remove_mesh(with_mesh, 0.25)
+    with torch.no_grad():
+        assert all(shown(share) < 0.7 * peak for share, peak in before.items())
+
+
 def test_only_the_canvas_changes(with_mesh: Generator, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(canvas_mesh, "STEPS", 5)
     before = {name: value.clone() for name, value in with_mesh.state_dict().items()}
@@ -64,6 +81,11 @@ def test_where_no_mesh_is_nothing_changes() -> None:
     assert remove_mesh(plain) <= PEAK and torch.equal(plain.canvas.field, noise)
 
 
+def test_a_canvas_that_is_not_shown_stays(with_mesh: Generator) -> None:
+    before = with_mesh.canvas.field.clone()
+    assert remove_mesh(with_mesh, 0.0) == 0.0 and torch.equal(with_mesh.canvas.field, before)
+
+
 def test_weights_that_are_not_finite_are_left_for_the_one_who_saves() -> None:
     plain = _plain(torch.zeros(1, 8, CANVAS, CANVAS))
     with torch.no_grad():
@@ -73,7 +95,7 @@ def test_weights_that_are_not_finite_are_left_for_the_one_who_saves() -> None:
 
 
 def test_it_sees_what_the_network_paints(with_mesh: Generator) -> None:
-    walls = canvas_mesh._Walls(with_mesh, SHADE[None])
+    walls = canvas_mesh.Walls(with_mesh, SHADE[None])
     with torch.no_grad():
         assert torch.allclose(walls.paint(slice(None)), _painted(with_mesh), atol=1e-3)
 

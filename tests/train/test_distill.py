@@ -117,11 +117,13 @@ def test_the_new_style_has_as_much_texture(
         learned.append(found.canvas.mix.conv.weight.detach().clone())
         return found
 
+    shares = list[float]()
     monkeypatch.setattr(Distillation, "run", remember)
+    monkeypatch.setattr(distill, "remove_mesh", lambda _found, share: shares.append(share))
     out = tmp_path / "moved"
     distill.run(str(tmp_path / "half"), photos, out, str(start.folder), 2, 1)
     kept = torch.from_numpy(StyleModel.open(out).tensors()["canvas.mix.conv.weight"]).float()
-    assert StyleModel.open(out).texture == share
+    assert StyleModel.open(out).texture == share and shares == [share]
     assert torch.allclose(kept, share * learned[0], atol=1e-3) and learned[0].abs().max() > 0.01
 
 

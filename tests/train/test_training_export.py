@@ -52,12 +52,14 @@ def test_a_trained_style_opens_and_paints_what_the_painter_paints(config: Make, 
 
 
 def test_the_mesh_of_its_canvas_is_taken_out(config: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    def even(plain: Generator) -> None:
+    def even(plain: Generator, share: float) -> None:
+        assert share == 0.5
         with torch.no_grad():
             plain.canvas.field.fill_(0.5)
 
     monkeypatch.setattr(export, "remove_mesh", even)
-    assert (finish(train(config(schedule={"steps": 1}))).tensors()["canvas.field"] == 0.5).all()
+    trained = train(config(schedule={"steps": 1}, generator={"canvas": 0.5}))
+    assert (finish(trained).tensors()["canvas.field"] == 0.5).all()
 
 
 @pytest.mark.parametrize("canvas", [1.0, 0.5, False])
