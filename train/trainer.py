@@ -30,6 +30,7 @@ from train.data.synthetic_motion import add_noise, inside, warp
 from train.distributed import SINGLE_PROCESS, ProcessGroup, share_statistics
 from train.inference import stylize_picture
 from train.losses.perceptual import (
+    NARROWEST,
     content_loss,
     gram,
     gram_distances,
@@ -108,8 +109,8 @@ class PaintingFigures:
 
     @cached_property
     def light(self) -> tuple[float, float]:
-        """Mean and standard deviation of the tones."""
-        return float(self.tones.mean()), float(self.tones.std(False))
+        """Mean and standard deviation of the tones that pictures are given, the latter at least ``NARROWEST``."""
+        return float(self.tones.mean()), max(float(self.tones.std(False)), NARROWEST)
 
 
 class Trainer:

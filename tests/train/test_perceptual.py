@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from train.losses.perceptual import (
+    NARROWEST,
     PHOTOGRAPH_MEAN,
     PHOTOGRAPH_SPREAD,
     content_loss,
@@ -25,6 +26,7 @@ from train.losses.perceptual import (
     tone_loss,
     variation_loss,
 )
+from train.trainer import PaintingFigures
 
 
 def noise(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -165,6 +167,15 @@ def test_tone_follows_the_photograph_in_the_range_of_the_painting() -> None:
     assert tone_loss(wanted + strokes - strokes.mean(), ramp, mean, spread) == pytest.approx(0, abs=1e-8)
     assert tone_loss(wanted + 0.1, ramp, mean, spread) == pytest.approx(0.01, rel=1e-4)
     assert tone_loss(wanted.flip(-1), ramp, mean, spread) > 0.001, "light and dark exchanged"
+
+
+def test_a_painting_of_one_tone_leaves_enough_light_and_dark_to_see_the_scene() -> None:
+    def light(tones: list[float]) -> tuple[float, float]:
+        return PaintingFigures([], torch.tensor(tones), torch.zeros(9, 4)).light
+
+    assert light([0.1, 0.7]) == pytest.approx((0.4, 0.3)), "the painting's own"
+    assert light([0.58, 0.62]) == pytest.approx((0.6, NARROWEST))
+    assert NARROWEST > PHOTOGRAPH_SPREAD / 2
 
 
 def test_each_shade_gets_the_painting_s_colour() -> None:

@@ -28,6 +28,9 @@ SHADES = 9
 PHOTOGRAPH_MEAN, PHOTOGRAPH_SPREAD = 0.47, 0.24
 """Mean and standard deviation of ``tones`` over a few hundred photographs of people, rooms, streets and landscapes."""
 
+NARROWEST = 0.15
+"""Smallest standard deviation that stylized pictures are asked for: in a painting of one tone, nothing can be recognized."""
+
 
 class _Gram(torch.autograd.Function):
     """Fᵀ F with the gradient F (∂G + ∂Gᵀ): one product instead of two and a sum."""
