@@ -23,7 +23,7 @@ from rtstyle.commands.help import PlainCommand
 from rtstyle.shell_word import shell_word
 from rtstyle.signals import STOPPER
 from train.config.recipe import recipes, recorded_painting, recorded_style, resolve, to_toml
-from train.config.schema import TrainConfig
+from train.config.schema import DataConfig, TrainConfig
 from train.live_preview import live_preview, with_preview
 from train.progress_bar import show_progress
 from train.run_dir import check_run, check_start
@@ -198,13 +198,14 @@ def run(
     }  # fmt: skip
     known = recorded_style(recipe) if recipe else None
     config = _settings(recipe, known, overrides or (), flags, show)
+    again = known if known and _is_trained_again(known, config.data) else None
     if show:
         typer.echo(to_toml(config), nl=False)
     else:
         if preview_source is not None:
             config = with_preview(config)
         with live_preview(config, preview_source):
-            _run(config, resume, _record(known, title, artist, licence))
+            _run(config, resume, _record(again, title, artist, licence))
 
 
 def _painting(given: list[Path], more: list[str]) -> Path | None:
@@ -233,6 +234,9 @@ def _settings(
     options = {name: _option(name) for name in flags}
     defaults = {} if show else _defaults(flags)
     config = resolve(recipe or _default_recipe(), overrides, flags, options=options, defaults=defaults, unfinished=show)
+    named = flags["run.name"] or any(text.startswith("run.name=") for text in overrides)
+    if known and not named and not _is_trained_again(known, config.data):
+        config = replace(config, run=replace(config.run, name=""))
     if config.data.content == PHOTOGRAPHS:
         config = replace(config, data=replace(config.data, hold_out=0))
     if config.generator.init is None or str(config.generator.init) == BASE:
@@ -246,6 +250,12 @@ def _defaults(flags: dict[str, Any]) -> dict[str, Any]:
     painting = flags["data.style_picture"] or flags["data.style_pictures"]
     name = flags["run.name"] or (painting.stem if painting else "style")
     return {"data.content": PHOTOGRAPHS, "run.out": Path("runs") / name}
+
+
+def _is_trained_again(known: StyleModel, data: DataConfig) -> bool:
+    """Tell whether the recipe's style learns its own painting again, and not another one by the same settings."""
+    painting = data.style_picture.name if data.style_picture else None
+    return painting == recorded_painting(known)
 
 
 def _record(known: StyleModel | None, title: str, artist: str, licence: str) -> dict[str, str]:

@@ -267,6 +267,21 @@ def test_a_style_is_trained_again_from_its_record(
     assert [getattr(second, text) for text in texts] == ["wave", "The Wave", "Hokusai", "CC0-1.0"]
 
 
+def test_a_style_as_recipe_of_another_painting_gives_it_neither_name_nor_title(
+    arguments: list[str], painting: Path, photos: Path, narrow_features: Path, tmp_path: Path
+) -> None:
+    told = ["--title", "The Wave", "--artist", "Hokusai", "--licence", "CC0-1.0", "--name", "wave"]
+    assert main([*arguments, *told]) == 0
+    other = painting.with_name("lilies.png")
+    shutil.copy(painting, other)
+    again = ["--recipe", str(tmp_path / "run" / "style"), "--style-picture", str(other), "--content", str(photos)]
+    again += ["--features", str(narrow_features), "--out", str(tmp_path / "again")]
+    assert main(again) == 0
+    found = StyleModel.open(tmp_path / "again" / "style")
+    texts = ("name", "title", "painter", "work", "licence")
+    assert [getattr(found, text) for text in texts] == ["lilies", "lilies", "", "", "unspecified"]
+
+
 @pytest.mark.parametrize("place", [".", "style"])
 def test_a_finished_style_is_not_written_over(
     arguments: list[str], tiny_style: Path, tmp_path: Path, place: str

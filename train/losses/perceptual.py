@@ -29,7 +29,7 @@ PHOTOGRAPH_MEAN, PHOTOGRAPH_SPREAD = 0.47, 0.24
 """Mean and standard deviation of ``tones`` over a few hundred photographs of people, rooms, streets and landscapes."""
 
 NARROWEST = 0.15
-"""Smallest standard deviation that stylized pictures are asked for: in a painting of one tone, nothing can be recognized."""
+"""Smallest standard deviation that pictures are asked for: with that of a painting in one tone, no scene is seen."""
 
 
 class _Gram(torch.autograd.Function):
