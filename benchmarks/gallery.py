@@ -269,7 +269,7 @@ HEAD = """# Styles
 `rtstyle styles` lists the styles that come with rtstyle, and `--style NAME` uses one. `make style NAME=wave DATA=dir`
 trains it again from its own record. This page is written by `python -m benchmarks.gallery --page`.
 
-![All styles, and at the end a photograph](styles.jpg)
+![All styles](styles.jpg)
 
 What the figures mean, for 20 photographs and 3 clips that training never saw ([more](figures.md)):
 

@@ -23,7 +23,7 @@ from train.evaluate.photographs import photographs
 
 NAMES = sorted(entry.name for entry in installed())
 WANTED = {"vangogh", "wave", "scream", "udnie", "composition", "monet", "klimt", "engraving", "mosaic", "pointillism",
-          "chalk"}  # fmt: skip
+          "chalk", "selfportrait"}  # fmt: skip
 
 
 def test_none_is_missing() -> None:
