@@ -74,6 +74,15 @@ def drop(page: Page, data: bytes, *names: str) -> None:
     page.evaluate(DROP, [base64.b64encode(data).decode(), *names])
 
 
+TOP_OF = """
+(id) => {
+  const box = document.getElementById(id).getBoundingClientRect();
+  return document.elementFromPoint(box.x + 9, box.y + 9).id;
+}
+"""
+"""What one sees where a control is: its id."""
+
+
 def fits(page: Page) -> bool:
     """Nothing needs scrolling beside the picture."""
     height = page.evaluate("[document.documentElement.scrollHeight, innerHeight]")
@@ -115,6 +124,7 @@ def test_a_painting_is_dropped_learned_watched_used_downloaded_and_removed(
     assert finished.is_checked() and list(shelf.own_styles()) == ["my-sea-1"]
     shoot(page, "finished")
     assert fits(page)
+    assert page.evaluate(TOP_OF, "second") == "second", "the styles scroll, and lie on nothing"
     page.get_by_role("button", name="+ Your style").click()
     shoot(page, "own")
     with page.expect_download() as saved:

@@ -74,6 +74,7 @@ export class StyleChoice {
     const radio = this.radios().find((one) => one.value === first[0]);
     if (!radio || parts.length > 2) return;
     radio.checked = true;
+    if ($("styles").scrollHeight > $("styles").clientHeight) radio.closest(".style").scrollIntoView({ block: "nearest" });
     if (second) $("second").value = second[0];
     if (document.activeElement !== $("mix")) $("mix").value = parts[1]?.[1] ?? 0;
     for (const [name, texture] of [first, second].filter((one) => one)) {

@@ -34,7 +34,7 @@ export class YourStyle {
 
   open(yes) {
     $("yours").hidden = !yes;
-    $("styles").hidden = yes;
+    $("shelf").hidden = yes;
     $("your-open").setAttribute("aria-pressed", yes);
     this.draw();
   }
