@@ -22,7 +22,7 @@ from rtstyle.commands import logs
 from rtstyle.commands.help import PlainCommand
 from rtstyle.shell_word import shell_word
 from rtstyle.signals import STOPPER
-from train.config.recipe import recipes, recorded_painting, recorded_style, resolve, to_toml
+from train.config.recipe import recipes, recorded_painting, recorded_settings, recorded_style, resolve, to_toml
 from train.config.schema import DataConfig, TrainConfig
 from train.live_preview import live_preview, with_preview
 from train.progress_bar import show_progress
@@ -253,9 +253,10 @@ def _defaults(flags: dict[str, Any]) -> dict[str, Any]:
 
 
 def _is_trained_again(known: StyleModel, data: DataConfig) -> bool:
-    """Tell whether the recipe's style learns its own painting again, and not another one by the same settings."""
-    painting = data.style_picture.name if data.style_picture else None
-    return painting == recorded_painting(known)
+    """Tell whether the recipe's style learns its own painting or works again, by their name, and not others."""
+    given, recorded = data.style_picture or data.style_pictures, recorded_settings(known.training).get("data", {})
+    key = "style_picture" if data.style_picture else "style_pictures"
+    return (given.name if given else None) == recorded.get(key)
 
 
 def _record(known: StyleModel | None, title: str, artist: str, licence: str) -> dict[str, str]:

@@ -77,3 +77,12 @@ def config(photos: Path, painting: Path, narrow_features: Path, tmp_path: Path) 
         return TrainConfig(**{name: kinds[name](**values) for name, values in members.items()})
 
     return make
+
+
+@pytest.fixture
+def arguments(photos: Path, painting: Path, narrow_features: Path, tmp_path: Path) -> list[str]:
+    """A run of two steps."""
+    return [
+        "--style-picture", str(painting), "--content", str(photos), "--out", str(tmp_path / "run"), "--features",
+        str(narrow_features), "--steps", "2", "--batch", "1", "--crop", "64", "--style-size", "64", "--hold-out", "1",
+    ]  # fmt: skip

@@ -41,15 +41,6 @@ def _signals() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-@pytest.fixture
-def arguments(photos: Path, painting: Path, narrow_features: Path, tmp_path: Path) -> list[str]:
-    """A run of two steps."""
-    return [
-        "--style-picture", str(painting), "--content", str(photos), "--out", str(tmp_path / "run"), "--features",
-        str(narrow_features), "--steps", "2", "--batch", "1", "--crop", "64", "--style-size", "64", "--hold-out", "1",
-    ]  # fmt: skip
-
-
 def run_module(*arguments: str) -> subprocess.CompletedProcess[str]:
     """`python -m train …`."""
     command = [sys.executable, "-m", "train", *arguments]
@@ -253,35 +244,6 @@ def test_a_style_to_start_from_is_a_name_or_a_folder(
         start("vangoff")
 
 
-def test_a_style_is_trained_again_from_its_record(
-    arguments: list[str], painting: Path, photos: Path, narrow_features: Path, tmp_path: Path
-) -> None:
-    told = ["--title", "The Wave", "--artist", "Hokusai", "--licence", "CC0-1.0", "--name", "wave"]
-    assert main([*arguments, *told, "--set", "losses.style=7"]) == 0
-    first = StyleModel.open(tmp_path / "run" / "style")
-    again = ["--recipe", str(first.folder), "--style-picture", str(painting.parent), "--content", str(photos)]
-    assert main([*again, "--features", str(narrow_features), "--out", str(tmp_path / "again")]) == 0
-    second = StyleModel.open(tmp_path / "again" / "style")
-    assert second.weights.read_bytes() == first.weights.read_bytes(), "the same bits"
-    texts = ("name", "title", "painter", "licence")
-    assert [getattr(second, text) for text in texts] == ["wave", "The Wave", "Hokusai", "CC0-1.0"]
-
-
-def test_a_style_as_recipe_of_another_painting_gives_it_neither_name_nor_title(
-    arguments: list[str], painting: Path, photos: Path, narrow_features: Path, tmp_path: Path
-) -> None:
-    told = ["--title", "The Wave", "--artist", "Hokusai", "--licence", "CC0-1.0", "--name", "wave"]
-    assert main([*arguments, *told]) == 0
-    other = painting.with_name("lilies.png")
-    shutil.copy(painting, other)
-    again = ["--recipe", str(tmp_path / "run" / "style"), "--style-picture", str(other), "--content", str(photos)]
-    again += ["--features", str(narrow_features), "--out", str(tmp_path / "again")]
-    assert main(again) == 0
-    found = StyleModel.open(tmp_path / "again" / "style")
-    texts = ("name", "title", "painter", "work", "licence")
-    assert [getattr(found, text) for text in texts] == ["lilies", "lilies", "", "", "unspecified"]
-
-
 @pytest.mark.parametrize("place", [".", "style"])
 def test_a_finished_style_is_not_written_over(
     arguments: list[str], tiny_style: Path, tmp_path: Path, place: str
@@ -400,16 +362,3 @@ def test_a_painting_alone_is_enough(
     assert style.training["content_pictures"] == 10
     assert "photographs that come with rtstyle" in caplog.text and "2 steps are far too few" in caplog.text
     assert "rtstyle styles add runs/painting --name painting" in capsys.readouterr().out
-
-
-def test_a_style_made_from_the_start_is_trained_again(
-    painting: Path, narrow_features: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    small = ["--features", str(narrow_features)]
-    first = ["--steps", "1", "--batch", "1", "--crop", "64"]
-    assert main(["--style-picture", str(painting), *small, *first]) == 0
-    again = ["--recipe", "runs/painting/style", "--style-picture", str(painting), "--out", "runs/again"]
-    assert main([*again, *small]) == 0
-    before, after = (StyleModel.open(tmp_path / "runs" / name / "style") for name in ("painting", "again"))
-    assert after.weights_sha256() == before.weights_sha256()
